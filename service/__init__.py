@@ -1,0 +1,1 @@
+"""Everything that reads model packages: never torch, fastai or ``training``."""

@@ -1,0 +1,114 @@
+"""Every error that Quincunx raises on purpose.
+
+    QuincunxError
+    ├── ClientError              the sender can mend it; the message is shown
+    │   ├── UsageError           400  an option or argument that makes no sense
+    │   ├── BadImage             400  bytes that are no readable image
+    │   ├── Unauthorized         401  no key, or a wrong one
+    │   ├── UnknownModel         404  no such model or version is loaded
+    │   ├── TooLarge             413  over a limit on bytes, pixels or images
+    │   ├── UnsupportedImage     415  a readable file of a format that is not accepted
+    │   ├── ImageTooSmall        422  a view does not fit into the image
+    │   └── Overloaded           429  refused at once: the queue cannot make the deadline
+    ├── ServerError              the operator can mend it; logged, with a generic body
+    │   ├── InferenceFailed      500  the runtime failed on a valid batch
+    │   ├── ShuttingDown         503  draining: no new requests
+    │   └── DeadlineExceeded     504  admitted, but not answered in time
+    ├── ModelPackageError        a package that is incomplete, altered or of another schema
+    ├── ExportError              an exported graph that does not agree with its checkpoint
+    └── DataError                a data set that cannot be trained or evaluated on
+
+`status` is the HTTP status; the command line turns each into exit code 2 (usage) or 1.
+"""
+
+
+class QuincunxError(Exception):
+    """The root of the tree."""
+
+    status = 500
+
+
+class ClientError(QuincunxError):
+    """The sender can mend it; the message is shown."""
+
+    status = 400
+
+
+class UsageError(ClientError):
+    """An option or argument that makes no sense."""
+
+
+class BadImage(ClientError):
+    """Bytes that are no readable image."""
+
+
+class Unauthorized(ClientError):
+    """No key, or a wrong one."""
+
+    status = 401
+
+
+class UnknownModel(ClientError):
+    """No such model or version is loaded."""
+
+    status = 404
+
+
+class TooLarge(ClientError):
+    """Over a limit on bytes, pixels or images."""
+
+    status = 413
+
+
+class UnsupportedImage(ClientError):
+    """A readable file of a format that is not accepted."""
+
+    status = 415
+
+
+class ImageTooSmall(ClientError):
+    """A view does not fit into the image."""
+
+    status = 422
+
+
+class Overloaded(ClientError):
+    """Refused at once: the queue cannot make the deadline."""
+
+    status = 429
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ServerError(QuincunxError):
+    """The operator can mend it; logged, with a generic body."""
+
+
+class InferenceFailed(ServerError):
+    """The runtime failed on a valid batch."""
+
+
+class ShuttingDown(ServerError):
+    """Draining: no new requests."""
+
+    status = 503
+
+
+class DeadlineExceeded(ServerError):
+    """Admitted, but not answered in time."""
+
+    status = 504
+
+
+class ModelPackageError(QuincunxError):
+    """A package that is incomplete, altered or of another schema."""
+
+
+class ExportError(QuincunxError):
+    """An exported graph that does not agree with its checkpoint."""
+
+
+class DataError(QuincunxError):
+    """A data set that cannot be trained or evaluated on."""

@@ -1,0 +1,1 @@
+"""Bytes to probabilities: a plain library, usable without HTTP, no asyncio inside."""

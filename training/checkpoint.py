@@ -1,0 +1,97 @@
+"""Checkpoints without pickle: tensors in safetensors, everything else in JSON.
+
+A run's folder holds ``checkpoint.safetensors`` and ``checkpoint.json``, replaced together after
+every epoch, and ``history.csv``. The JSON is written last and names the tensors' digest, so a kill
+between the two is noticed.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from service.errors import DataError
+
+TENSORS = "checkpoint.safetensors"
+STATE = "checkpoint.json"
+PREVIOUS = ".previous"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network's weights, the optimizer's state, and JSON facts about the run."""
+
+    weights: dict[str, torch.Tensor]
+    optimizer: Any
+    facts: dict[str, Any]
+
+
+def flatten(tree: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
+    """Replace every tensor of a tree of dicts, lists and scalars by a reference into `tensors`."""
+    if isinstance(tree, torch.Tensor):
+        tensors[path] = tree.detach().contiguous().clone()
+        return {"$tensor": path}
+    if isinstance(tree, dict):
+        return {str(key): flatten(value, tensors, f"{path}.{key}") for key, value in tree.items()}
+    if isinstance(tree, list | tuple) or type(tree).__name__ == "L":
+        return [flatten(value, tensors, f"{path}.{i}") for i, value in enumerate(tree)]
+    return tree.item() if hasattr(tree, "item") else tree
+
+
+def unflatten(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """Undo `flatten`."""
+    if isinstance(tree, dict):
+        if set(tree) == {"$tensor"}:
+            return tensors[tree["$tensor"]]
+        return {key: unflatten(value, tensors) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [unflatten(value, tensors) for value in tree]
+    return tree
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint so that a kill at any moment leaves this one or the one before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"weights.{k}": v.detach().contiguous() for k, v in checkpoint.weights.items()}
+    optimizer = flatten(checkpoint.optimizer, tensors, "optimizer")
+    new = folder / f"{TENSORS}.new"
+    save_file(tensors, new)
+    state = {"sha256": _sha256(new), "optimizer": optimizer, "facts": checkpoint.facts}
+    if (folder / TENSORS).exists():
+        os.replace(folder / TENSORS, folder / f"{TENSORS}{PREVIOUS}")
+    os.replace(new, folder / TENSORS)
+    (folder / f"{STATE}.new").write_text(json.dumps(state))
+    os.replace(folder / f"{STATE}.new", folder / STATE)
+
+
+def load(folder: Path) -> Checkpoint:
+    """Read the newest complete checkpoint of `folder`.
+
+    Raises:
+        DataError: there is none, or its tensors are not the ones its JSON was written for.
+    """
+    try:
+        state = json.loads((folder / STATE).read_text())
+    except FileNotFoundError:
+        raise DataError(f"no checkpoint in {folder}") from None
+    for name in (TENSORS, f"{TENSORS}{PREVIOUS}"):
+        path = folder / name
+        if path.exists() and _sha256(path) == state["sha256"]:
+            tensors = load_file(path)
+            weights = {
+                key.removeprefix("weights."): value
+                for key, value in tensors.items()
+                if key.startswith("weights.")
+            }
+            return Checkpoint(weights, unflatten(state["optimizer"], tensors), state["facts"])
+    raise DataError(f"the tensors in {folder} are not the ones {STATE} was written for")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

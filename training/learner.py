@@ -1,0 +1,57 @@
+"""A fastai Learner for a recipe: network, loss, optimizer and the callbacks that fit needs."""
+
+from functools import partial
+from typing import Any
+
+import training.torchvision_compat  # noqa: F401  (before fastai)
+from fastai.data.all import DataLoaders
+from fastai.learner import Learner
+from fastai.losses import CrossEntropyLossFlat, LabelSmoothingCrossEntropyFlat
+from fastai.metrics import accuracy
+from fastai.optimizer import SGD, Adam, ranger
+from fastai.torch_core import params
+from torch import nn
+
+from training import architecture, mixers, precision
+from training.recipe import Recipe
+
+OPTIMIZERS: dict[str, Any] = {
+    "adam": Adam,
+    # Momentum, square momentum and eps of the Imagenette leaderboard.
+    "ranger": partial(ranger, mom=0.95, sqr_mom=0.99, eps=1e-6),
+    "sgd": partial(SGD, mom=0.9),
+}
+
+
+def body_and_head(model: nn.Sequential) -> list[list[nn.Parameter]]:
+    """Two parameter groups, so that the body can be frozen: all but the last layer, and it."""
+    return [params(model[:-1]), params(model[-1])]
+
+
+def one_group(model: nn.Sequential) -> list[nn.Parameter]:
+    """One parameter group: a network trained from scratch has nothing to freeze."""
+    return params(model)
+
+
+def learner(recipe: Recipe, dls: DataLoaders, classes: int, pretrained: bool) -> Learner:
+    """The Learner of a recipe; `pretrained` splits body and head for fine-tuning."""
+    loss = (
+        LabelSmoothingCrossEntropyFlat(eps=recipe.label_smoothing)
+        if recipe.label_smoothing
+        else CrossEntropyLossFlat()
+    )
+    speed, _ = precision.callbacks()
+    made = Learner(
+        dls,
+        architecture.build(recipe.architecture, classes),
+        loss_func=loss,
+        opt_func=OPTIMIZERS[recipe.optimizer],
+        splitter=body_and_head if pretrained else one_group,
+        metrics=accuracy,
+        wd=recipe.weight_decay,
+        cbs=[*speed, *mixers.mixer(recipe)],
+    )
+    if hasattr(made, "progress"):
+        made.remove_cb(made.progress)
+    made.logger = lambda *_: None  # a run reports its own epochs
+    return made

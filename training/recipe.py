@@ -1,0 +1,180 @@
+"""What a training run does, as data: every value named, typed and overridable.
+
+A recipe is a list of stages; a stage is one fit with one learning-rate schedule. The recipes that
+ship are the modules of ``training/recipes``, one file each.
+"""
+
+import dataclasses
+import importlib
+import json
+import pkgutil
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from service.errors import UsageError
+
+Schedule = Literal["one_cycle", "flat_cos", "fine_tune"]
+Optimizer = Literal["adam", "ranger", "sgd"]
+Mixer = Literal["none", "mixup", "cutmix", "resizemix"]
+Augment = Literal["crop", "presize"]
+Normalization = Literal["imagenet", "dataset", "none"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One fit: `epochs` epochs at `size_px`, under one schedule."""
+
+    epochs: int
+    size_px: int
+    schedule: Schedule = "one_cycle"
+    lr: float = 3e-3
+    grow_at: tuple[tuple[int, int], ...] = ()
+    """Progressive resizing inside the fit: (epoch, size_px) pairs; the schedule runs on."""
+    frozen_epochs: int = 1
+    """`fine_tune` only: epochs with the body frozen before the `epochs` with everything free."""
+
+    def size_at(self, epoch: int) -> int:
+        """The side in pixels of the crops of epoch `epoch` (counted from 0)."""
+        size_px = self.size_px
+        for start, grown_px in self.grow_at:
+            if epoch >= start:
+                size_px = grown_px
+        return size_px
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A member of fastai's xresnet family."""
+
+    name: str = "xresnet50"
+    act: Literal["relu", "mish"] = "relu"
+    self_attention: bool = False
+    widen: float = 1.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole training run."""
+
+    summary: str
+    stages: tuple[Stage, ...]
+    architecture: Architecture = field(default_factory=Architecture)
+    crop_px: int = 224
+    """The side of a crop when the model is served."""
+    resize_px: int = 256
+    """The shorter side an image is resized to before crops are cut."""
+    batch_images: int = 64
+    optimizer: Optimizer = "adam"
+    weight_decay: float = 1e-2
+    normalization: Normalization = "imagenet"
+    augment: Augment = "presize"
+    presize_px: int = 460
+    """`presize` only: the side of the item-level crop that batch transforms then work on."""
+    min_scale: float = 0.75
+    """The least share of the image's area that a random crop keeps."""
+    mixer: Mixer = "none"
+    mixer_alpha: float = 0.4
+    label_smoothing: float = 0.0
+    calibration_share: float = 0.05
+    """Share of the training images held out, stratified by class, and never trained on."""
+    subset_share: float = 1.0
+    """Train on a stratified subset of this share: to try an idea quickly."""
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        sizes = [self.crop_px, self.resize_px]
+        sizes += [s.size_at(e) for s in self.stages for e in range(s.epochs)]
+        for side_px in sizes:
+            if side_px % 32:
+                raise UsageError(
+                    f"sizes must be multiples of the network's stride, 32 px, but got {side_px}: "
+                    "other sides leave half-padded features at the border"
+                )
+        if self.resize_px < self.crop_px:
+            raise UsageError(
+                f"resize_px ({self.resize_px}) must be at least crop_px ({self.crop_px})"
+            )
+        if not self.stages or any(stage.epochs < 1 for stage in self.stages):
+            raise UsageError("a recipe needs at least one stage, of at least one epoch")
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Recipe":
+        return _build(cls, data, "recipe")
+
+
+def names() -> list[str]:
+    """The names of the recipes that ship."""
+    package = importlib.import_module("training.recipes")
+    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(package.__path__))
+
+
+def load(name: str, overrides: list[str] | None = None) -> Recipe:
+    """The recipe `name` with `overrides` such as ``stage.1.epochs=8`` or ``label_smoothing=0``.
+
+    Raises:
+        UsageError: no such recipe, no such key, or a value of the wrong type.
+    """
+    if name not in names():
+        raise UsageError(f"no recipe {name!r}; there are: {', '.join(names())}")
+    module = importlib.import_module(f"training.recipes.{name.replace('-', '_')}")
+    data = module.RECIPE.to_json()
+    for override in overrides or []:
+        _override(data, override)
+    return Recipe.from_json(data)
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    path, equals, raw = text.partition("=")
+    if not equals:
+        raise UsageError(f"an override is KEY=VALUE, but got {text!r}")
+    *parents, leaf = path.strip().split(".")
+    node: Any = data
+    for key in ["stages" if key == "stage" else key for key in parents]:
+        node = _child(node, key, path)
+    _child(node, leaf, path)
+    try:
+        value = json.loads(raw)
+    except json.JSONDecodeError:
+        value = raw
+    if isinstance(node, list | tuple):
+        raise UsageError(f"{path!r} names a whole stage; name one of its values")
+    node[leaf] = value
+
+
+def _child(node: Any, key: str, path: str) -> Any:
+    if isinstance(node, list | tuple):
+        if key.isdigit() and 1 <= int(key) <= len(node):
+            return node[int(key) - 1]
+        raise UsageError(f"{path!r}: stages are counted from 1 to {len(node)}, but got {key!r}")
+    if isinstance(node, dict) and key in node:
+        return node[key]
+    known = ", ".join(node) if isinstance(node, dict) else "none"
+    raise UsageError(f"{path!r}: no key {key!r} here; known keys: {known}")
+
+
+def _build(kind: Any, value: Any, path: str) -> Any:
+    """Check `value` against the annotation `kind` and turn plain JSON into dataclasses."""
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{k: _build(hints[k], v, f"{path}.{k}") for k, v in value.items()})
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        if args[-1] is Ellipsis:
+            return tuple(_build(args[0], item, path) for item in value)
+        return tuple(_build(a, item, path) for a, item in zip(args, value, strict=True))
+    if origin is Literal:
+        if value in args:
+            return value
+        raise UsageError(f"{path} must be one of {', '.join(map(str, args))}, but got {value!r}")
+    if origin is types.UnionType:
+        return None if value is None else _build(args[0], value, path)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise UsageError(f"{path} must be {kind.__name__}, but got {value!r}")
+    return value

@@ -1,0 +1,25 @@
+"""A good small model on a CPU in about an hour and a half: the default model's recipe.
+
+Most epochs run at small sizes, where an epoch costs a quarter; the crops grow while the learning
+rate is still flat, and the anneal runs at the size that is served. Optimizer and schedule are those
+of Imagenette's leaderboard (ranger, flat-cos), without mixup, which needs many more epochs to pay.
+"""
+
+from training.recipe import Architecture, Recipe, Stage
+
+RECIPE = Recipe(
+    summary="xresnet18 on a CPU: 30 epochs growing from 64 over 96 to 128 px",
+    architecture=Architecture(name="xresnet18"),
+    stages=(
+        Stage(
+            epochs=30, size_px=64, grow_at=((18, 96), (26, 128)), schedule="flat_cos", lr=8e-3
+        ),
+    ),
+    crop_px=128,
+    resize_px=160,
+    optimizer="ranger",
+    normalization="dataset",
+    augment="crop",
+    min_scale=0.35,
+    label_smoothing=0.1,
+)

@@ -1,0 +1,259 @@
+"""Run a recipe: fit after fit, a checkpoint after every epoch, resumable at any of them."""
+
+import csv
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import training.torchvision_compat  # noqa: F401  (before fastai)
+from fastai.callback.core import Callback
+from fastai.learner import Learner
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from service.errors import DataError, UsageError
+from training import checkpoint, precision
+from training.checkpoint import Checkpoint
+from training.data import Split, dataloaders, split
+from training.learner import learner
+from training.recipe import Recipe
+from training.schedule import Fit, fits, scheduler
+from training.stats import IDENTITY, IMAGENET, ChannelStats, from_files
+
+HISTORY_COLUMNS = (
+    "epoch", "size_px", "lr", "train_loss", "calibration_loss", "calibration_accuracy", "seconds",
+)  # fmt: skip
+
+
+def channel_stats(recipe: Recipe, data: Split) -> ChannelStats:
+    """The normalization that the recipe asks for; `dataset` reads every training image once."""
+    if recipe.normalization == "imagenet":
+        return IMAGENET
+    if recipe.normalization == "none":
+        return IDENTITY
+    return from_files(item.path for item in data.train)
+
+
+def train(
+    data_folder: Path,
+    recipe: Recipe,
+    run_folder: Path,
+    *,
+    resume: bool = False,
+    init: dict[str, torch.Tensor] | None = None,
+    workers: int = 0,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Train `recipe` on ``data_folder/train``, writing checkpoints to `run_folder`.
+
+    Random numbers are seeded by (seed, epoch), so a resumed run draws what an uninterrupted one
+    would. `init` holds weights to start from; a head of another shape is left untrained.
+
+    Raises:
+        DataError: the data cannot be trained on, or differs from the resumed run's.
+        UsageError: the folder holds a run and `resume` is false, or its recipe differs.
+    """
+    images = split(data_folder, recipe)
+    state: Checkpoint | None = None
+    if (run_folder / checkpoint.STATE).exists():
+        if not resume:
+            raise UsageError(f"{run_folder} holds a run: go on with --resume, or name another")
+        state = checkpoint.load(run_folder)
+        _check_same(state, recipe, images)
+    if state:
+        stats = ChannelStats(**_tuples(state.facts["normalization"]))
+    else:
+        stats = channel_stats(recipe, images)
+    run = Run(recipe, images, stats, run_folder, state, init, workers, say)
+    run.go()
+    return run_folder
+
+
+class Run:
+    """One training run: the state that its fits share."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        images: Split,
+        stats: ChannelStats,
+        folder: Path,
+        state: Checkpoint | None,
+        init: dict[str, torch.Tensor] | None,
+        workers: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self.recipe, self.images, self.stats = recipe, images, stats
+        self.folder, self.workers, self.say = folder, workers, say
+        self.history: list[dict[str, Any]] = state.facts["history"] if state else []
+        self.plan = fits(recipe.stages)
+        self.total_epochs = sum(fit.epochs for fit in self.plan)
+        _seed(recipe.seed, 0)
+        self.learn: Learner = learner(
+            recipe, self.loaders(self.plan[0].stage.size_at(0)), len(images.classes), init is not None
+        )
+        if init is not None and state is None:
+            _load_matching(self.learn.model, init)
+        self.learn.create_opt()
+        if state:
+            self.learn.model.load_state_dict(state.weights)
+            self.learn.opt.load_state_dict(state.optimizer)
+
+    def loaders(self, size_px: int) -> Any:
+        stats = None if self.stats.source == "none" else self.stats
+        return dataloaders(self.images, self.recipe, size_px, stats, self.workers)
+
+    def go(self) -> None:
+        done = len(self.history)
+        _, arithmetic = precision.callbacks()
+        self.say(
+            f"{len(self.images.train)} training and {len(self.images.calibration)} calibration "
+            f"images, {len(self.images.classes)} classes; {self.total_epochs} epochs in "
+            f"{arithmetic}" + (f", going on after epoch {done}" if done else "")
+        )
+        first = 0
+        with progress_bar() as bar:
+            for fit in self.plan:
+                if done < first + fit.epochs:
+                    self.fit(fit, first, max(0, done - first), bar)
+                first += fit.epochs
+
+    def fit(self, fit: Fit, first: int, start: int, bar: Progress) -> None:
+        self.learn.freeze() if fit.frozen else self.learn.unfreeze()
+        self.learn.fit(
+            fit.epochs,
+            lr=fit.lr,
+            cbs=[scheduler(self.learn, fit), EachEpoch(self, fit, first, start, bar)],
+            start_epoch=start,
+        )
+
+    def record(self, row: dict[str, Any]) -> None:
+        """Append an epoch to the history and write the checkpoint that ends with it."""
+        self.history.append(row)
+        facts = {
+            "format": 1,
+            "recipe": self.recipe.to_json(),
+            "classes": list(self.images.classes),
+            "normalization": asdict(self.stats),
+            "fingerprint": self.images.fingerprint(),
+            "finished": len(self.history) == self.total_epochs,
+            "precision": precision.callbacks()[1],
+            "history": self.history,
+        }
+        weights = self.learn.model.state_dict()
+        checkpoint.save(self.folder, Checkpoint(weights, self.learn.opt.state_dict(), facts))
+        with (self.folder / "history.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, HISTORY_COLUMNS)
+            writer.writeheader()
+            writer.writerows(self.history)
+        self.say(
+            f"epoch {row['epoch']}/{self.total_epochs} at {row['size_px']} px: "
+            f"loss {row['train_loss']:.4f}, calibration loss {row['calibration_loss']:.4f}, "
+            f"accuracy {row['calibration_accuracy']:.4f}, {row['seconds']:.0f} s"
+        )
+
+
+class EachEpoch(Callback):
+    """Seed, resize, show progress and record, once an epoch."""
+
+    order = 60  # after the Recorder has its values, before fastai's SkipToEpoch (70) can skip
+
+    def __init__(self, run: Run, fit: Fit, first: int, start: int, bar: Progress) -> None:
+        self.run_, self.fit_, self.first, self.start, self.bar = run, fit, first, start, bar
+        self.size_px = 0
+
+    def before_epoch(self) -> None:
+        if self.epoch < self.start:
+            return
+        number = self.first + self.epoch
+        _seed(self.run_.recipe.seed, number + 1)
+        size_px = self.fit_.stage.size_at(self.epoch)
+        if size_px != self.size_px:
+            self.size_px = size_px
+            self.learn.dls = self.run_.loaders(size_px)
+        for loader in self.learn.dls:
+            loader.rng = random.Random(f"{self.run_.recipe.seed}/{number}")
+        self.began = time.monotonic()
+        self.task = self.bar.add_task(
+            f"epoch {number + 1}/{self.run_.total_epochs}, {size_px} px",
+            total=len(self.learn.dls.train),
+            loss="",
+        )
+
+    def after_batch(self) -> None:
+        if self.training:
+            loss = f"loss {float(self.learn.smooth_loss):.4f}"
+            self.bar.update(self.task, advance=1, loss=loss)
+
+    def after_epoch(self) -> None:
+        if self.epoch < self.start:
+            return
+        self.bar.remove_task(self.task)
+        train_loss, calibration_loss, accuracy = (float(v) for v in self.learn.recorder.log[1:4])
+        self.run_.record(
+            {
+                "epoch": self.first + self.epoch + 1,
+                "size_px": self.size_px,
+                "lr": float(self.learn.opt.hypers[-1]["lr"]),
+                "train_loss": train_loss,
+                "calibration_loss": calibration_loss,
+                "calibration_accuracy": accuracy,
+                "seconds": round(time.monotonic() - self.began, 2),
+            }
+        )
+
+
+def progress_bar() -> Progress:
+    """A bar on a terminal; nothing elsewhere, where the line per epoch is enough."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def _seed(seed: int, epoch: int) -> None:
+    mixed = random.Random(f"{seed}/{epoch}").getrandbits(32)
+    random.seed(mixed)
+    np.random.seed(mixed)
+    torch.manual_seed(mixed)
+
+
+def _tuples(stats: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in stats.items()}
+
+
+def _check_same(state: Checkpoint, recipe: Recipe, images: Split) -> None:
+    saved = Recipe.from_json(state.facts["recipe"])
+    if saved != recipe:
+        changed = [k for k, v in asdict(recipe).items() if asdict(saved)[k] != v]
+        raise UsageError(f"--resume needs the run's own recipe; it differs in {', '.join(changed)}")
+    if state.facts["fingerprint"] != images.fingerprint():
+        raise DataError("--resume needs the run's own data: files were added, removed or changed")
+
+
+def _load_matching(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    own = model.state_dict()
+    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    if not fitting:
+        raise UsageError("--init: no weight of that package fits this recipe's architecture")
+    model.load_state_dict(fitting, strict=False)
