@@ -1,0 +1,160 @@
+"""`manifest.json`: everything that is true of a model, wherever it is deployed.
+
+The contract between ``training``, which writes it, and ``service``, which reads it. Settings of a
+deployment have no place in it.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+SCHEMA_VERSION = 1
+STRIDE_PX = 32
+
+Precision = Literal["fp32", "fp16", "int8"]
+Mode = Literal["none", "five_crop", "ten_crop", "dense", "adaptive", "custom"]
+Aggregation = Literal["mean", "max", "gmean", "logit_mean", "weighted"]
+GateKind = Literal["probability", "margin", "entropy", "normalized_logits"]
+
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class Part(BaseModel):
+    """A frozen part of the manifest; an unknown key is an error, not a typo passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Label(Part):
+    """One class: its index in the logits, its stable id (a folder name), its name for people."""
+
+    index: int
+    id: str
+    name: str
+
+
+class InputSize(Part):
+    """How an image becomes views: sides in pixels, multiples of the stride."""
+
+    crop_px: int = Field(gt=0, multiple_of=STRIDE_PX)
+    resize_px: int = Field(gt=0, multiple_of=STRIDE_PX)
+    interpolation: Literal["bilinear"] = "bilinear"
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> "InputSize":
+        if self.resize_px < self.crop_px:
+            raise ValueError(
+                f"resize_px must be at least crop_px, but got {self.resize_px} < {self.crop_px}"
+            )
+        return self
+
+
+class Normalization(Part):
+    """Per-channel statistics in units of 0..1; the graph applies them itself."""
+
+    mean: tuple[float, float, float]
+    std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    source: str
+
+
+class OnnxFile(Part):
+    """One graph of the package."""
+
+    file: str
+    precision: Precision
+    size_bytes: int
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @field_validator("file")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*\.onnx", value):
+            raise ValueError(f"an ONNX file is a plain name ending in .onnx, but got {value!r}")
+        return value
+
+
+class Metrics(Part):
+    """What `quincunx evaluate` measured for one precision and mode on the validation set."""
+
+    precision: Precision
+    mode: Mode
+    images: int
+    top1: float
+    top1_interval: tuple[float, float]
+    top5: float | None = None
+    nll: float
+    ece: float
+
+
+class Gate(Part):
+    """When the cheap pass of `adaptive` is trusted: where `kind`'s value is at least `threshold`."""
+
+    kind: GateKind
+    threshold: float
+    expected_cost: float
+    """Mean cost in single crops, as expected on the calibration split."""
+
+
+class ModeCalibration(Part):
+    """What was fitted for one precision and mode on the calibration split."""
+
+    precision: Precision
+    mode: Mode
+    temperature: float = Field(default=1.0, gt=0)
+    """Divides the log of the aggregated probabilities: refitted after aggregation."""
+    view_weights: tuple[float, ...] | None = None
+    """Weights of the views for `aggregate="weighted"`, summing to 1."""
+    conformal: dict[str, float] = Field(default_factory=dict)
+    """Coverage ("0.95") to the quantile of the split-conformal score."""
+    gate: Gate | None = None
+    gate_curve: tuple[Gate, ...] = ()
+    """`adaptive` only: thresholds along the cost, for `--gate-cost`."""
+
+
+class Adaptive(Part):
+    """Which passes `adaptive` runs."""
+
+    first_px: int = Field(gt=0, multiple_of=STRIDE_PX)
+    """Shorter side of the image of the first pass."""
+    first_crop_px: int | None = Field(default=None, multiple_of=STRIDE_PX)
+    """Cut the centre crop of this side out of it; None runs the whole image."""
+    second: Literal["dense", "five_crop"] = "dense"
+
+
+class Manifest(Part):
+    """A model package, described."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    version: str = Field(pattern=r"^[0-9]+(\.[0-9]+){0,2}$")
+    architecture: dict[str, Any]
+    labels: tuple[Label, ...] = Field(min_length=2)
+    input: InputSize
+    normalization: Normalization
+    files: tuple[OnnxFile, ...] = Field(min_length=1)
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    metrics: tuple[Metrics, ...] = ()
+    calibration: tuple[ModeCalibration, ...] = ()
+    adaptive: Adaptive | None = None
+    default_mode: Mode = "five_crop"
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, value: str) -> str:
+        if not NAME_PATTERN.fullmatch(value):
+            raise ValueError(f"a name is lower case letters, digits, '.', '_', '-', but got {value!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _indices_count_up(self) -> "Manifest":
+        if [label.index for label in self.labels] != list(range(len(self.labels))):
+            raise ValueError("label indices must count up from 0")
+        return self
+
+    def calibration_for(self, precision: Precision, mode: Mode) -> ModeCalibration:
+        """What was fitted for `precision` and `mode`; neutral where nothing was."""
+        for entry in self.calibration:
+            if (entry.precision, entry.mode) == (precision, mode):
+                return entry
+        return ModeCalibration(precision=precision, mode=mode)
