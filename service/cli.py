@@ -1,0 +1,112 @@
+"""`quincunx`: a table of commands, each in a module of its own that is imported when it is called.
+
+So ``quincunx --help`` reads this file and typer, and no command pays for another's libraries. It is
+also the one place where an error becomes a line on stderr and an exit code.
+"""
+
+import importlib
+import sys
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from service.errors import QuincunxError, UsageError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("training.commands.train", "Train a recipe on a folder of labelled images."),
+    "export": ("training.commands.export", "Turn a run's checkpoint into a model package."),
+    "evaluate": ("training.commands.evaluate", "Measure a package on labelled images, mode by mode."),
+    "frontier": ("training.commands.frontier", "Plot accuracy against cost over every TTA mode."),
+    "lr-find": ("training.commands.lr_find", "Suggest a learning rate for a recipe, with a plot."),
+    "show-batch": ("training.commands.show_batch", "Save a grid of a recipe's training images."),
+    "recipes": ("training.commands.recipes", "List the recipes that ship, or show one."),
+    "serve": ("service.commands.serve", "Serve a model package over HTTP."),
+    "classify": ("service.commands.classify", "Classify image files."),
+    "score": ("service.commands.score", "Classify a folder of images into a table."),
+    "bench": ("service.commands.bench", "Measure latency and load."),
+    "models": ("service.commands.models", "List, show and verify model packages."),
+}
+
+TRAINING_LIBRARIES = frozenset(
+    {"fastai", "matplotlib", "onnx", "onnxscript", "safetensors", "torch", "torchvision"}
+)
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are names and one-line helps until one of them is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, (_, summary) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=summary), name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Import the module of the command that `args` name."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name is not None else found, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an error that was raised on purpose ends as one line."""
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            _end(str(error), 2)
+        except QuincunxError as error:
+            _end(str(error), 1)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except ModuleNotFoundError as error:
+            library = (error.name or "").partition(".")[0]
+            if library not in TRAINING_LIBRARIES:
+                raise
+            _end(f"{library} is not installed: pip install 'quincunx[train]'", 1)
+
+
+def load(name: str) -> Any:
+    """Import the command `name`: a click command or group."""
+    module = importlib.import_module(COMMANDS[name][0])
+    command: Any = typer.main.get_command(module.app)
+    completion = {"install_completion", "show_completion"}  # the top level has them
+    command.params = [option for option in command.params if option.name not in completion]
+    return command
+
+
+def _end(message: str, code: int) -> NoReturn:
+    print(f"quincunx: error: {message}", file=sys.stderr)
+    raise typer.Exit(code) from None
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"quincunx {version('quincunx')}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: rich costs a third of the time that --help takes
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def quincunx(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Image classification with five-crop test-time augmentation at about the price of one crop."""
+
+
+def main() -> None:
+    """The entry point of the `quincunx` script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The commands of the training side, one module each; every module defines `app`."""
