@@ -1,0 +1,91 @@
+"""`quincunx classify`: the classes of a few files, on the terminal or as JSON."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from service.inference.manifest import Mode
+
+if TYPE_CHECKING:
+    from service.inference.predictor import Prediction
+
+app = typer.Typer()
+
+
+@app.command()
+def classify(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files.")],
+    model: Annotated[Path, typer.Option(metavar="FOLDER", help="The model package.")] = Path(
+        "models/imagenette-xresnet18"
+    ),
+    tta: Annotated[
+        Mode | None, typer.Option(help="Test-time augmentation; by default the package's own.")
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="How many classes to answer with.")] = 3,
+    precision: Annotated[
+        Literal["auto", "fp32", "fp16", "int8"],
+        typer.Option(help="Which of the package's graphs; auto: the fastest for this machine."),
+    ] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """Classify image files.
+
+    A file that cannot be read is reported on stderr; the others are still answered, and the exit
+    code is 1.
+    """
+    from service.errors import ClientError, UsageError
+    from service.inference.predictor import Predictor
+
+    predictor = Predictor.from_package(model, precision=precision)
+    mode = tta or predictor.manifest.default_mode
+    rows: list[dict[str, Any]] = []
+    for file in files:
+        try:
+            (prediction,) = predictor.classify([file.read_bytes()], mode, top_k=top_k)
+            rows.append(_row(file, prediction))
+        except UsageError:
+            raise  # an option is wrong, not this file
+        except (ClientError, OSError) as error:
+            reason = str(error.strerror if isinstance(error, OSError) else error)
+            print(f"quincunx: {file}: {reason}", file=sys.stderr)
+            rows.append({"file": str(file), "error": reason})
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        _print_table(rows)
+    if any("error" in row for row in rows):
+        raise typer.Exit(1)
+
+
+def _row(file: Path, prediction: "Prediction") -> dict[str, Any]:
+    return {
+        "file": str(file),
+        "tta": prediction.answer.tta,
+        "predictions": [
+            {"label": top.id, "name": top.name, "index": top.index, "probability": top.probability}
+            for top in prediction.top
+        ],
+    }
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("file", "class", "probability", "then")
+    for row in rows:
+        if "error" in row:
+            continue  # said on stderr
+        best, *others = row["predictions"]
+        table.add_row(
+            escape(row["file"]),
+            escape(best["name"]),
+            f"{best['probability']:.1%}",
+            escape(", ".join(f"{other['name']} {other['probability']:.1%}" for other in others)),
+        )
+    if table.row_count:
+        Console().print(table)

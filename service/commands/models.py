@@ -1,0 +1,152 @@
+"""`quincunx models`: list, show and verify model packages."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from service.inference.manifest import Manifest
+
+app = typer.Typer(help="List, show and verify model packages.", no_args_is_help=True)
+
+Root = Annotated[Path, typer.Argument(help="The folder that holds the packages.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PackageFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="The package's folder.")]
+
+
+@app.command("list")
+def list_packages(root: Root = Path("models"), as_json: Json = False) -> None:
+    """List the packages directly under a folder.
+
+    A package whose files are incomplete or altered is listed with what is wrong; the exit code
+    is then 1.
+    """
+    from service.errors import DataError, ModelPackageError
+    from service.inference.package import ModelPackage, find
+
+    if not root.is_dir():
+        raise DataError(f"no folder {root}")
+    rows: list[dict[str, Any]] = []
+    for folder in find(root):
+        try:
+            rows.append(_row(folder, ModelPackage.load(folder).manifest))
+        except ModelPackageError as error:
+            rows.append({"path": str(folder), "error": str(error)})
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        _print_table(rows)
+    if any("error" in row for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(folder: PackageFolder, as_json: Json = False) -> None:
+    """Show what a package is, and what was measured for it."""
+    from service.inference.package import ModelPackage
+
+    manifest = ModelPackage.load(folder).manifest
+    if as_json:
+        print(manifest.model_dump_json(indent=2))
+    else:
+        _print_package(folder, manifest)
+
+
+@app.command()
+def verify(
+    folders: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Package folders.")],
+    as_json: Json = False,
+) -> None:
+    """Check the manifest of each package, and every file against its sha256."""
+    from service.errors import ModelPackageError
+    from service.inference.package import ModelPackage
+
+    results: list[dict[str, Any]] = []
+    for folder in folders:
+        try:
+            package = ModelPackage.load(folder)
+            files = [file.file for file in package.manifest.files]
+            results.append({"path": str(folder), "ok": True, "files": files})
+        except ModelPackageError as error:
+            results.append({"path": str(folder), "ok": False, "error": str(error)})
+    if as_json:
+        print(json.dumps(results, indent=2))
+    else:
+        for result in results:
+            state = f"ok ({', '.join(result['files'])})" if result["ok"] else result["error"]
+            print(f"{result['path']}: {state}")
+    if not all(result["ok"] for result in results):
+        raise typer.Exit(1)
+
+
+def _row(folder: Path, manifest: "Manifest") -> dict[str, Any]:
+    return {
+        "path": str(folder),
+        "name": manifest.name,
+        "version": manifest.version,
+        "architecture": manifest.architecture.get("name"),
+        "classes": len(manifest.labels),
+        "crop_px": manifest.input.crop_px,
+        "resize_px": manifest.input.resize_px,
+        "precisions": [file.precision for file in manifest.files],
+        "size_bytes": sum(file.size_bytes for file in manifest.files),
+    }
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("path", "version", "architecture", "classes", "crop", "precisions", "MiB")
+    for row in rows:
+        if "error" in row:
+            table.add_row(escape(row["path"]), f"[red]{escape(row['error'])}[/red]")
+            continue
+        table.add_row(
+            row["path"],
+            row["version"],
+            row["architecture"],
+            str(row["classes"]),
+            f"{row['crop_px']} of {row['resize_px']} px",
+            ", ".join(row["precisions"]),
+            f"{row['size_bytes'] / 2**20:.1f}",
+        )
+    Console().print(table)
+
+
+def _print_package(folder: Path, manifest: "Manifest") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    size = manifest.input
+    facts = Table(show_header=False, box=None)
+    facts.add_row("package", f"{manifest.name} {manifest.version} ({folder})")
+    facts.add_row("architecture", ", ".join(f"{k}={v}" for k, v in manifest.architecture.items()))
+    facts.add_row("input", f"crops of {size.crop_px} px, shorter side {size.resize_px} px")
+    facts.add_row("normalization", manifest.normalization.source)
+    facts.add_row("classes", ", ".join(label.name for label in manifest.labels))
+    facts.add_row("default TTA", manifest.default_mode)
+    console.print(facts)
+    files = Table("file", "precision", "MiB", "sha256")
+    for file in manifest.files:
+        mib = f"{file.size_bytes / 2**20:.1f}"
+        files.add_row(file.file, file.precision, mib, f"{file.sha256[:16]}…")
+    console.print(files)
+    if manifest.metrics:
+        metrics = Table("precision", "TTA", "images", "top-1", "95% interval", "NLL", "ECE")
+        for row in manifest.metrics:
+            low, high = row.top1_interval
+            metrics.add_row(
+                row.precision,
+                row.mode,
+                str(row.images),
+                f"{row.top1:.2%}",
+                f"{low:.2%} to {high:.2%}",
+                f"{row.nll:.3f}",
+                f"{row.ece:.2%}",
+            )
+        console.print(metrics)

@@ -1,0 +1,40 @@
+"""`quincunx recipes`: list the recipes that ship, or show one as JSON."""
+
+import json
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback()
+def recipes(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the recipes that ship, each with what it is for."""
+    if context.invoked_subcommand:
+        return
+    from training import recipe
+
+    summaries = {name: recipe.load(name).summary for name in recipe.names()}
+    if as_json:
+        print(json.dumps(summaries, indent=2))
+    else:
+        width = max(map(len, summaries))
+        for name, summary in summaries.items():
+            print(f"{name:{width}}  {summary}")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A recipe's name.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value.")
+    ] = None,
+) -> None:
+    """Print a recipe as JSON, every value named; --set shows what an override makes of it."""
+    from training import recipe
+
+    print(json.dumps(recipe.load(name, overrides).to_json(), indent=2))

@@ -1,0 +1,63 @@
+"""`quincunx train`: a recipe, a folder of images, a run, a model package."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    data: Annotated[
+        Path, typer.Argument(help="A folder of train/<class>/* and val/<class>/* images.")
+    ],
+    recipe: Annotated[str, typer.Option(metavar="NAME", help="See `quincunx recipes`.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where the model package goes: models/NAME.")
+    ],
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Checkpoints and history; by default runs/NAME."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="As in --set stage.1.epochs=8."),
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Start from the weights of this package or run."),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that load images; 0 loads in this one.")
+    ] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads of the arithmetic; 0: one for each core.")
+    ] = 0,
+) -> None:
+    """Train a recipe and export what it learned as a model package.
+
+    A checkpoint is written after every epoch; --resume goes on from it with the same schedule,
+    and ends with the same weights as a run that was never stopped.
+    """
+    import torch
+
+    from training import recipe as recipes
+    from training.initial import weights_of
+    from training.train import train as run_recipe
+
+    if threads:
+        torch.set_num_threads(threads)
+    chosen = recipes.load(recipe, overrides)
+    folder = run or Path("runs") / out.name
+    say = partial(print, file=sys.stderr, flush=True)
+    weights = weights_of(init) if init else None
+    run_recipe(data, chosen, folder, resume=resume, init=weights, workers=workers, say=say)
+
+    from training.export import export_package
+
+    print(export_package(folder, out, data))

@@ -1,0 +1,12 @@
+"""The chapter's starting point: a network from scratch, five epochs, no normalization.
+
+Everything else in this folder changes one thing from here, or from the file that it names.
+"""
+
+from training.recipe import Recipe, Stage
+
+RECIPE = Recipe(
+    summary="xresnet50 from scratch, 5 epochs at 224 px, no normalization",
+    stages=(Stage(epochs=5, size_px=224, lr=3e-3),),
+    normalization="none",
+)

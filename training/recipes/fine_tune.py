@@ -1,0 +1,20 @@
+"""Start from another package's weights: `quincunx train DATA --recipe fine-tune --init models/NAME`.
+
+One epoch trains the new head alone, then all layers train, the early ones a hundred times more
+gently (fastai's `fine_tune`). The architecture and the sizes must be those of the package that it
+starts from; these are the shipped model's.
+"""
+
+from training.recipe import Architecture, Recipe, Stage
+
+RECIPE = Recipe(
+    summary="fine-tune another package (--init): a new head for 1 epoch, then everything for 5",
+    architecture=Architecture(name="xresnet18"),
+    stages=(Stage(epochs=5, size_px=128, schedule="fine_tune", lr=2e-3),),
+    crop_px=128,
+    resize_px=160,
+    normalization="imagenet",
+    augment="crop",
+    min_scale=0.35,
+    label_smoothing=0.1,
+)
