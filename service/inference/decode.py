@@ -37,7 +37,14 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
                 return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError:
         raise _unidentified(data) from None
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        MemoryError,
+        Image.DecompressionBombError,
+    ) as error:
         raise BadImage(f"the image cannot be decoded: {error}") from error
 
 

@@ -54,7 +54,9 @@ class Normalization(Part):
     """Per-channel statistics in units of 0..1; the graph applies them itself."""
 
     mean: tuple[float, float, float]
-    std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    std: tuple[
+        Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
+    ]
     source: str
 
 
@@ -88,7 +90,7 @@ class Metrics(Part):
 
 
 class Gate(Part):
-    """When the cheap pass of `adaptive` is trusted: where `kind`'s value is at least `threshold`."""
+    """The cheap pass of `adaptive` is trusted where `kind`'s value is at least `threshold`."""
 
     kind: GateKind
     threshold: float
@@ -143,7 +145,9 @@ class Manifest(Part):
     @classmethod
     def _safe_name(cls, value: str) -> str:
         if not NAME_PATTERN.fullmatch(value):
-            raise ValueError(f"a name is lower case letters, digits, '.', '_', '-', but got {value!r}")
+            raise ValueError(
+                f"a name is lower case letters, digits, '.', '_', '-', but got {value!r}"
+            )
         return value
 
     @model_validator(mode="after")

@@ -1,0 +1,53 @@
+"""Prediction sets with a stated coverage, by split-conformal prediction.
+
+The score of a class is 1 - p (Sadinle et al., "Least Ambiguous Set-Valued Classifiers",
+arXiv:1609.00451): of all scores it gives the smallest sets on average. The quantile comes from the
+calibration split, with the finite-sample correction, so coverage holds for images drawn like it.
+"""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import UsageError
+
+COVERAGES = (0.8, 0.9, 0.95, 0.98, 0.99)
+
+
+def key(coverage: float) -> str:
+    """How a coverage is written in the manifest: "0.95"."""
+    return f"{coverage:g}"
+
+
+def quantile(true_class_probabilities: NDArray[np.floating], coverage: float) -> float:
+    """The score that at least ceil((n + 1) coverage) of n calibration images stay under; 1 if none.
+
+    probabilities of the true classes, float[n] -> score in [0, 1].
+    """
+    scores = np.sort(1 - true_class_probabilities)
+    rank = math.ceil((len(scores) + 1) * coverage)
+    return float(scores[rank - 1]) if rank <= len(scores) else 1.0
+
+
+def prediction_set(
+    probabilities: NDArray[np.floating], coverage: float, quantiles: dict[str, float]
+) -> tuple[int, ...]:
+    """The classes whose score is within the quantile, likeliest first; never empty.
+
+    Raises:
+        UsageError: no quantile was fitted for this coverage.
+    """
+    if key(coverage) not in quantiles:
+        raise UsageError(
+            f"coverage must be one of {_listed(quantiles)} for this model and mode, "
+            f"but got {coverage:g}"
+        )
+    order = np.argsort(-probabilities, kind="stable")
+    kept = [int(k) for k in order if 1 - probabilities[k] <= quantiles[key(coverage)] + 1e-12]
+    return tuple(kept or [int(order[0])])
+
+
+def _listed(keys: Iterable[str]) -> str:
+    return ", ".join(sorted(keys)) or "(none: the package is not calibrated)"

@@ -1,0 +1,153 @@
+"""A model package, opened: images in, predictions out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from service.errors import UsageError
+from service.inference import decode as decoding
+from service.inference.batch import Job, run_all
+from service.inference.geometry import FractionBox
+from service.inference.manifest import Aggregation, Label, Manifest, Mode, Precision
+from service.inference.package import ModelPackage
+from service.inference.session import Provider, Session, choose_provider
+from service.inference.tta import Answer, Model, Options, answer, check_options
+from service.inference.views import Pixels
+
+CHUNK_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class TopClass:
+    """One of the likeliest classes."""
+
+    index: int
+    id: str
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image's answer, with labels."""
+
+    label: str
+    name: str
+    probability: float
+    top: tuple[TopClass, ...]
+    prediction_set: tuple[str, ...] | None
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A package and the session of one of its graphs."""
+
+    package: ModelPackage
+    precision: Precision
+    session: Session
+    max_pixels: int = decoding.MAX_PIXELS
+
+    @classmethod
+    def from_package(
+        cls,
+        folder: Path | str,
+        *,
+        precision: Precision | Literal["auto"] = "auto",
+        provider: Provider = "auto",
+        threads: int = 0,
+        max_pixels: int = decoding.MAX_PIXELS,
+    ) -> "Predictor":
+        """Verify a package and open the graph that suits the provider.
+
+        `precision="auto"` is int8 on a CPU and fp16 on a GPU where the package has them, else fp32.
+
+        Raises:
+            ModelPackageError: the package is incomplete or altered, or lacks the precision.
+            UsageError: the provider is not available.
+        """
+        package = ModelPackage.load(folder)
+        chosen = choose_provider(provider)
+        if precision == "auto":
+            best: Precision = "int8" if chosen == "cpu" else "fp16"
+            precision = best if best in package.precisions else "fp32"
+        session = Session.open(package.path(precision), provider=chosen, threads=threads)
+        return cls(package, precision, session, max_pixels)
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.package.manifest
+
+    @property
+    def model(self) -> Model:
+        return Model(self.manifest, self.precision)
+
+    def decode(self, data: bytes) -> Pixels:
+        """Bytes to uint8[H, W, 3]; see `service.inference.decode.decode`."""
+        return decoding.decode(data, self.max_pixels)
+
+    def start(self, image: Pixels, options: Options) -> Job:
+        """Begin one image: a generator that yields views; see `service.inference.tta.answer`.
+
+        Raises:
+            UsageError: options that make no sense for this model.
+        """
+        check_options(options, self.model)
+        return answer(image, options, self.model)
+
+    def warm_up(self) -> None:
+        """Run every shape that a square photo takes once, so that no request pays for it."""
+        image = np.zeros((self.manifest.input.resize_px,) * 2 + (3,), np.uint8)
+        modes: tuple[Mode, ...] = ("none", "five_crop", "dense")
+        for mode in modes:
+            run_all([answer(image, Options(tta=mode), self.model)], self.session)
+
+    def classify(
+        self,
+        images: Sequence[bytes | Pixels],
+        tta: Mode = "five_crop",
+        *,
+        aggregate: Aggregation = "mean",
+        top_k: int = 5,
+        coverage: float | None = None,
+        gate_cost: float | None = None,
+        boxes: tuple[FractionBox, ...] = (),
+    ) -> list[Prediction]:
+        """Classify files (bytes) or pixels (uint8[H, W, 3]); one prediction each, in order.
+
+        Raises:
+            ClientError: an image that cannot be read, or options that make no sense.
+            InferenceFailed: the runtime failed.
+        """
+        if top_k < 1:
+            raise UsageError(f"top_k must be at least 1, but got {top_k}")
+        options = Options(tta, aggregate, coverage, gate_cost, boxes)
+        predictions: list[Prediction] = []
+        for start in range(0, len(images), CHUNK_IMAGES):
+            chunk = images[start : start + CHUNK_IMAGES]
+            pixels = [self.decode(i) if isinstance(i, bytes) else i for i in chunk]
+            answers = run_all((self.start(p, options) for p in pixels), self.session)
+            predictions += [self.predict(item, top_k) for item in answers]
+        return predictions
+
+    def predict(self, item: Answer, top_k: int = 5) -> Prediction:
+        """Put labels to an answer."""
+        labels = self.manifest.labels
+        order = [int(k) for k in np.argsort(-item.probabilities, kind="stable")[:top_k]]
+        top = tuple(_top(labels[k], float(item.probabilities[k])) for k in order)
+        chosen = item.prediction_set
+        return Prediction(
+            label=top[0].id,
+            name=top[0].name,
+            probability=top[0].probability,
+            top=top,
+            prediction_set=None if chosen is None else tuple(labels[k].id for k in chosen),
+            answer=item,
+        )
+
+
+def _top(label: Label, probability: float) -> TopClass:
+    return TopClass(label.index, label.id, label.name, probability)

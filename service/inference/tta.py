@@ -1,0 +1,240 @@
+"""Test-time augmentation of one image, as a generator that does no inference itself.
+
+`answer` yields the views it wants run and is sent their results, so the same code runs under the
+HTTP batcher, in offline scoring, in evaluation and in benchmarks; only who runs the views differs.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import UsageError
+from service.inference.aggregate import Array, aggregate, softmax, temper
+from service.inference.conformal import prediction_set
+from service.inference.gate import gate_value
+from service.inference.geometry import FractionBox, Size
+from service.inference.manifest import (
+    Aggregation,
+    Gate,
+    Manifest,
+    Mode,
+    ModeCalibration,
+    Precision,
+)
+from service.inference.planner import Pass, Plan, Planner
+from service.inference.session import Output
+from service.inference.views import Pixels, check_image, cut, resize, resized_crop, size_of
+from service.inference.windows import window_logits
+
+Results = list[NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a request may choose."""
+
+    tta: Mode = "five_crop"
+    aggregate: Aggregation = "mean"
+    coverage: float | None = None
+    """Ask for a prediction set with this coverage."""
+    gate_cost: float | None = None
+    """`adaptive`: the mean cost in single crops to spend, instead of the package's choice."""
+    boxes: tuple[FractionBox, ...] = ()
+    """`custom`: the views, as fractions of the image."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One image for the network. Views of equal `key` may share a batch."""
+
+    pixels: Pixels
+    output: Output
+
+    @property
+    def key(self) -> tuple[tuple[int, ...], Output]:
+        return self.pixels.shape, self.output
+
+
+@dataclass(frozen=True)
+class ViewAnswer:
+    """What one view, or one window of a dense pass, says on its own (not tempered)."""
+
+    box: FractionBox
+    probabilities: Array
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One image's answer."""
+
+    tta: Mode
+    probabilities: Array
+    """float64[K], aggregated, tempered, summing to 1."""
+    raw: Array
+    """float64[K], aggregated and not tempered: what calibration fits on."""
+    views: tuple[ViewAnswer, ...]
+    class_map: NDArray[np.float32] | None
+    """float32[K, h, w] where a pass over the whole image ran."""
+    passes: int
+    cost: float
+    """Pixels that the network saw, in single crops."""
+    gate_open: bool | None = None
+    """`adaptive`: whether the second pass ran."""
+    prediction_set: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """What `answer` needs to know of a package: its manifest at one precision."""
+
+    manifest: Manifest
+    precision: Precision
+
+    @property
+    def planner(self) -> Planner:
+        return Planner(self.manifest.input, self.manifest.adaptive)
+
+    def calibration(self, mode: Mode) -> ModeCalibration:
+        return self.manifest.calibration_for(self.precision, mode)
+
+    def gate(self, gate_cost: float | None) -> Gate:
+        """The gate of `adaptive`: the package's, or the dearest one within `gate_cost`.
+
+        Raises:
+            UsageError: the package has no gate, or none so cheap.
+        """
+        calibration = self.calibration("adaptive")
+        if calibration.gate is None:
+            raise UsageError(
+                f"{self.manifest.name} has no gate for adaptive TTA at {self.precision}: "
+                "run quincunx calibrate, or use dense"
+            )
+        if gate_cost is None:
+            return calibration.gate
+        affordable = [g for g in calibration.gate_curve if g.expected_cost <= gate_cost]
+        if not affordable:
+            least = min((g.expected_cost for g in calibration.gate_curve), default=1.0)
+            raise UsageError(f"gate_cost {gate_cost:g} is below the cheapest gate, {least:.2f}")
+        return max(affordable, key=lambda gate: gate.expected_cost)
+
+
+def check_options(options: Options, model: Model) -> None:
+    """Refuse what cannot work before anything is decoded or queued.
+
+    Raises:
+        UsageError: an option that makes no sense for this model.
+    """
+    model.planner.plan(options.tta, Size(1000, 1000), options.boxes)
+    if options.tta == "adaptive":
+        model.gate(options.gate_cost)
+    elif options.gate_cost is not None:
+        raise UsageError(f"gate_cost is for tta=adaptive, but tta is {options.tta}")
+    if options.aggregate == "weighted" and model.calibration(options.tta).view_weights is None:
+        raise UsageError(
+            f"aggregate=weighted: no weights were fitted for tta={options.tta} at {model.precision}"
+        )
+    if options.coverage is not None:
+        quantiles = model.calibration(options.tta).conformal
+        prediction_set(np.array([1.0]), options.coverage, quantiles)
+
+
+def answer(image: Pixels, options: Options, model: Model) -> Generator[list[View], Results, Answer]:
+    """Classify uint8[H, W, 3]: yields lists of views, is sent one result per view, returns.
+
+    A result is logits float32[K] or class_map float32[K, h, w], as the view's `output` says.
+
+    Raises:
+        UsageError, ImageTooSmall: see `check_options` and the planner.
+    """
+    check_image(image)
+    plan = model.planner.plan(options.tta, size_of(image), options.boxes)
+    if options.tta == "adaptive":
+        return (yield from _adaptive(image, plan, options, model))
+    read = yield from _run(image, plan.first)
+    return _conclude(read, plan.first, options.tta, options, model)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The logits of every view and window of some passes: float32[V, K]."""
+
+    logits: NDArray[np.float32]
+    shown: tuple[FractionBox, ...]
+    class_map: NDArray[np.float32] | None
+
+
+def _adaptive(
+    image: Pixels, plan: Plan, options: Options, model: Model
+) -> Generator[list[View], Results, Answer]:
+    gate = model.gate(options.gate_cost)
+    first = yield from _run(image, plan.first)
+    trusted = bool(gate_value(first.logits[0], gate.kind) >= gate.threshold)
+    if trusted:
+        return _conclude(first, plan.first, "adaptive", options, model, gate_open=False)
+    second = yield from _run(image, plan.second)
+    passes = (*plan.first, *plan.second)
+    return _conclude(second, passes, plan.second_mode, options, model, gate_open=True)
+
+
+def _run(image: Pixels, passes: tuple[Pass, ...]) -> Generator[list[View], Results, _Read]:
+    """Make the views of `passes`, have them run, and read every window."""
+    results = yield _views(image, passes)
+    logits: list[NDArray[np.float32]] = []
+    class_map = None
+    for item, result in zip(passes, results, strict=True):
+        if item.windows:
+            class_map = result
+            logits.append(window_logits(result, item.windows, item.size))
+        else:
+            logits.append(result[None])
+    shown = tuple(box for item in passes for box in item.shown())
+    return _Read(np.concatenate(logits), shown, class_map)
+
+
+def _views(image: Pixels, passes: tuple[Pass, ...]) -> list[View]:
+    resized: dict[Size, Pixels] = {}
+    views: list[View] = []
+    for item in passes:
+        if item.source:
+            pixels = resized_crop(image, item.source, item.resized.height)
+        else:
+            if item.resized not in resized:
+                resized[item.resized] = resize(image, item.resized)
+            pixels = cut(resized[item.resized], item.box, flip=item.flip)
+        views.append(View(pixels, "class_map" if item.windows else "logits"))
+    return views
+
+
+def _conclude(
+    read: _Read,
+    passes: tuple[Pass, ...],
+    fitted_as: Mode,
+    options: Options,
+    model: Model,
+    gate_open: bool | None = None,
+) -> Answer:
+    """Aggregate, temper and wrap up; `fitted_as` names the mode whose calibration applies."""
+    calibration = model.calibration(fitted_as)
+    how = options.aggregate
+    if len(read.logits) == 1 and how == "weighted":
+        how = "mean"  # the first pass of adaptive: one view has nothing to weigh
+    raw = aggregate(read.logits, how, calibration.view_weights)
+    probabilities = temper(raw, calibration.temperature)
+    chosen = None
+    if options.coverage is not None:
+        quantiles = model.calibration(options.tta).conformal
+        chosen = prediction_set(probabilities, options.coverage, quantiles)
+    singles = softmax(read.logits)
+    return Answer(
+        tta=options.tta,
+        probabilities=probabilities,
+        raw=raw,
+        views=tuple(ViewAnswer(b, p) for b, p in zip(read.shown, singles, strict=True)),
+        class_map=read.class_map,
+        passes=len(passes),
+        cost=model.planner.cost(passes),
+        gate_open=gate_open,
+        prediction_set=chosen,
+    )

@@ -1,0 +1,73 @@
+"""Make views: resize and cut, in uint8, with Pillow's antialiased bilinear filter.
+
+torchvision's Resize calls the same filter on the same pixels, so a view equals torchvision's.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.errors import UsageError
+from service.inference.geometry import Box, FractionBox, Size
+
+Pixels = NDArray[np.uint8]
+
+
+def size_of(image: Pixels) -> Size:
+    """Height and width of uint8[H, W, 3]."""
+    return Size(image.shape[0], image.shape[1])
+
+
+def check_image(image: Pixels) -> None:
+    """Hold an array that a caller made to the contract.
+
+    Raises:
+        UsageError: not uint8[H, W, 3] with H, W >= 1.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise UsageError(
+            f"an image must be uint8 of shape (H, W, 3), but got {image.dtype} of {image.shape}"
+        )
+
+
+def resize(image: Pixels, size: Size) -> Pixels:
+    """uint8[H, W, 3] -> uint8[size.height, size.width, 3]."""
+    if size_of(image) == size:
+        return image
+    resized = Image.fromarray(image).resize((size.width, size.height), Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def cut(image: Pixels, box: Box, *, flip: bool = False) -> Pixels:
+    """The pixels of `box`, mirrored left to right where `flip`: uint8[h, w, 3]."""
+    pixels = image[box.top : box.top + box.height, box.left : box.left + box.width]
+    return pixels[:, ::-1] if flip else pixels
+
+
+def resized_crop(image: Pixels, box: FractionBox, side_px: int) -> Pixels:
+    """Cut a fraction of the image and resize it to a square: uint8[S, S, 3].
+
+    Raises:
+        UsageError: the box is empty, reaches outside the image, or covers under one pixel.
+    """
+    check_fractions(box)
+    height, width = image.shape[:2]
+    edges = (box.left * width, box.top * height, box.right * width, box.bottom * height)
+    if edges[2] - edges[0] < 1 or edges[3] - edges[1] < 1:
+        raise UsageError(f"box {_text(box)} covers less than one pixel of {width}×{height} px")
+    made = Image.fromarray(image).resize((side_px, side_px), Image.Resampling.BILINEAR, box=edges)
+    pixels = np.asarray(made)
+    return pixels[:, ::-1] if box.flip else pixels
+
+
+def check_fractions(box: FractionBox) -> None:
+    """Raises UsageError unless the box is not empty and lies inside the image."""
+    if not (0 <= box.left < box.right <= 1 and 0 <= box.top < box.bottom <= 1):
+        raise UsageError(
+            "a box must have 0 <= left < right <= 1 and 0 <= top < bottom <= 1, "
+            f"but got {_text(box)}"
+        )
+
+
+def _text(box: FractionBox) -> str:
+    return f"({box.left:g}, {box.top:g}, {box.right:g}, {box.bottom:g})"

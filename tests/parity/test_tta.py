@@ -1,0 +1,99 @@
+"""Every fast path equals a slow, plainly right one."""
+
+import numpy as np
+import pytest
+
+from service.inference.aggregate import aggregate, softmax
+from service.inference.geometry import FractionBox
+from service.inference.predictor import Predictor
+from service.inference.tta import Options
+from service.inference.views import resize, size_of
+from tests.support.images import drawn
+
+SIZES = [(96, 96), (97, 131), (240, 150), (64, 50)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_five_crop_equals_five_single_crops(predictor: Predictor, size: tuple[int, int]) -> None:
+    image = drawn(*size, seed=1)
+    answer = predictor.classify([image], "five_crop")[0].answer
+    passes = predictor.model.planner.passes("five_crop", size_of(image))
+    whole = resize(image, passes[0].resized)
+    for item, view in zip(passes, answer.views, strict=True):
+        box = item.box
+        crop = whole[box.top : box.top + box.height, box.left : box.left + box.width]
+        logits = predictor.session.run(crop[None], "logits")[0]
+        np.testing.assert_allclose(view.probabilities, softmax(logits), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_dense_equals_slicing_the_class_map_by_hand(
+    predictor: Predictor, size: tuple[int, int]
+) -> None:
+    image = drawn(*size, seed=2)
+    answer = predictor.classify([image], "dense")[0].answer
+    (item,) = predictor.model.planner.passes("dense", size_of(image))
+    class_map = predictor.session.run(resize(image, item.resized)[None], "class_map")[0]
+    side = predictor.manifest.input.crop_px // 32
+    high, wide = class_map.shape[1:]
+    corners = [(0, 0), (0, wide - side), (high - side, 0), (high - side, wide - side)]
+    by_hand = [class_map[:, r : r + side, c : c + side].mean((1, 2)) for r, c in corners]
+    # The centre: upsample so that half a cell becomes whole cells, then slice.
+    fine = class_map.repeat(2, 1).repeat(2, 2)
+    top, left = high - side, wide - side
+    by_hand.append(fine[:, top : top + 2 * side, left : left + 2 * side].mean((1, 2)))
+    for view, logits in zip(answer.views, by_hand, strict=True):
+        np.testing.assert_allclose(view.probabilities, softmax(logits), atol=1e-5)
+    np.testing.assert_allclose(answer.raw, aggregate(np.stack(by_hand), "mean"), atol=1e-5)
+
+
+def test_adaptive_equals_the_pass_that_its_gate_chose(predictor: Predictor) -> None:
+    opened = 0
+    for seed in range(12):
+        image = drawn(120, 110, seed)
+        got = predictor.classify([image], "adaptive")[0].answer
+        if got.gate_open:
+            opened += 1
+            expected = predictor.classify([image], "dense")[0].answer
+            np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-6)
+            assert got.passes == 2
+        else:
+            assert got.passes == 1
+    assert 0 < opened < 12  # else one side went untested
+
+
+def test_custom_boxes_of_the_whole_image_equal_resizing_it(predictor: Predictor) -> None:
+    image = drawn(100, 180, seed=5)
+    boxes = (FractionBox(0, 0, 1, 1), FractionBox(0, 0, 1, 1, flip=True))
+    answer = predictor.classify([image], "custom", boxes=boxes)[0].answer
+    side = predictor.manifest.input.crop_px
+    from service.inference.geometry import Size
+
+    whole = resize(image, Size(side, side))
+    expected = predictor.session.run(np.stack([whole, whole[:, ::-1]]), "logits")
+    for view, logits in zip(answer.views, expected, strict=True):
+        np.testing.assert_allclose(view.probabilities, softmax(logits), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["none", "five_crop", "ten_crop", "dense", "adaptive"])
+def test_a_batch_equals_one_by_one(predictor: Predictor, mode: str) -> None:
+    images = [drawn(90 + 13 * i, 200 - 11 * i, seed=i) for i in range(9)]
+    together = predictor.classify(images, mode)  # type: ignore[arg-type]
+    for image, got in zip(images, together, strict=True):
+        alone = predictor.classify([image], mode)[0]  # type: ignore[arg-type]
+        np.testing.assert_allclose(
+            got.answer.probabilities, alone.answer.probabilities, atol=1e-6
+        )
+
+
+def test_options_reach_the_answer(predictor: Predictor) -> None:
+    image = drawn(100, 100, seed=3)
+    plain = predictor.classify([image], "five_crop")[0].answer
+    logits = np.log(np.stack([view.probabilities for view in plain.views]))
+    for how in ("mean", "max", "gmean"):
+        got = predictor.classify([image], "five_crop", aggregate=how)[0].answer  # type: ignore
+        np.testing.assert_allclose(got.raw, aggregate(logits, how), atol=1e-9)  # type: ignore
+    job = predictor.start(image, Options(tta="none"))
+    (view,) = next(job)
+    assert view.output == "logits"
+    assert view.pixels.shape == (64, 64, 3)
