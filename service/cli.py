@@ -16,7 +16,10 @@ from service.errors import QuincunxError, UsageError
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("training.commands.train", "Train a recipe on a folder of labelled images."),
     "export": ("training.commands.export", "Turn a run's checkpoint into a model package."),
-    "evaluate": ("training.commands.evaluate", "Measure a package on labelled images, mode by mode."),
+    "evaluate": (
+        "training.commands.evaluate",
+        "Measure a package on labelled images, mode by mode.",
+    ),
     "frontier": ("training.commands.frontier", "Plot accuracy against cost over every TTA mode."),
     "lr-find": ("training.commands.lr_find", "Suggest a learning rate for a recipe, with a plot."),
     "show-batch": ("training.commands.show_batch", "Save a grid of a recipe's training images."),

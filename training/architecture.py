@@ -1,9 +1,11 @@
 """Build a member of fastai's xresnet family from its description."""
 
+import training.torchvision_compat  # noqa: F401  (before fastai)
+
+# isort: split
 from functools import partial
 from typing import Any
 
-import training.torchvision_compat  # noqa: F401  (before fastai)
 from fastai.vision.all import Mish
 from fastai.vision.models import xresnet as family
 from torch import nn

@@ -1,9 +1,11 @@
 """A fastai Learner for a recipe: network, loss, optimizer and the callbacks that fit needs."""
 
+import training.torchvision_compat  # noqa: F401  (before fastai)
+
+# isort: split
 from functools import partial
 from typing import Any
 
-import training.torchvision_compat  # noqa: F401  (before fastai)
 from fastai.data.all import DataLoaders
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat, LabelSmoothingCrossEntropyFlat

@@ -4,12 +4,15 @@ Every mixer goes through fastai's `MixHandler`, which mixes the *losses* of the 
 smoothing is part of that loss, so the two compose without a line here.
 """
 
+import training.torchvision_compat  # noqa: F401  (before fastai)
+
+# isort: split
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from fastai.callback.mixup import CutMix, MixHandler, MixUp
 from fastai.callback.core import Callback
+from fastai.callback.mixup import CutMix, MixHandler, MixUp
+from torch.nn import functional
 
 from training.recipe import Recipe
 
@@ -21,6 +24,8 @@ class ResizeMix(MixHandler):
     side is `scale` of the image's, drawn uniformly, so lambda is one minus the pasted area's share.
     """
 
+    learn: Any
+
     def __init__(self, scale: tuple[float, float] = (0.1, 0.8)) -> None:
         super().__init__(1.0)
         self.scale = scale
@@ -31,7 +36,7 @@ class ResizeMix(MixHandler):
         self.yb1 = (self.y[shuffle],)
         share = torch.empty(1).uniform_(*self.scale).item()
         h, w = max(1, round(height * share)), max(1, round(width * share))
-        small = F.interpolate(
+        small = functional.interpolate(
             self.x[shuffle], size=(h, w), mode="bilinear", antialias=True, align_corners=False
         )
         top = int(torch.randint(0, height - h + 1, (1,)))
@@ -45,7 +50,7 @@ class ResizeMix(MixHandler):
 def mixer(recipe: Recipe) -> list[Callback]:
     """The callbacks of the recipe's mixer: none or one."""
     made: dict[str, Any] = {
-        "none": lambda: [],
+        "none": list,
         "mixup": lambda: [MixUp(recipe.mixer_alpha)],
         "cutmix": lambda: [CutMix(recipe.mixer_alpha)],
         "resizemix": lambda: [ResizeMix()],

@@ -4,6 +4,11 @@ On a CPU without bf16 instructions, autocast to bf16 is emulated and about three
 than float32, so it is used only where the CPU says it has them.
 """
 
+import training.torchvision_compat  # noqa: F401  (before fastai)
+
+# isort: split
+from typing import Any
+
 import torch
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback
@@ -13,6 +18,7 @@ from fastai.callback.fp16 import AMPMode, MixedPrecision
 class CpuAutocast(Callback):
     """bf16 autocast around the forward pass and the loss."""
 
+    learn: Any
     order = MixedPrecision.order
 
     def before_batch(self) -> None:

@@ -19,7 +19,7 @@ Schedule = Literal["one_cycle", "flat_cos", "fine_tune"]
 Optimizer = Literal["adam", "ranger", "sgd"]
 Mixer = Literal["none", "mixup", "cutmix", "resizemix"]
 Augment = Literal["crop", "presize"]
-Normalization = Literal["imagenet", "dataset", "none"]
+Normalization = Literal["imagenet", "dataset", "init", "none"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class Recipe:
     optimizer: Optimizer = "adam"
     weight_decay: float = 1e-2
     normalization: Normalization = "imagenet"
+    """`dataset`: computed over every training image; `init`: of the weights started from."""
     augment: Augment = "presize"
     presize_px: int = 460
     """`presize` only: the side of the item-level crop that batch transforms then work on."""
@@ -92,6 +93,14 @@ class Recipe:
                     f"sizes must be multiples of the network's stride, 32 px, but got {side_px}: "
                     "other sides leave half-padded features at the border"
                 )
+        for name in ("calibration_share", "subset_share", "min_scale"):
+            share = getattr(self, name)
+            if not 0 <= share <= 1:
+                raise UsageError(f"{name} must lie in 0..1, but got {share}")
+        if not 0 <= self.label_smoothing < 1:
+            raise UsageError(f"label_smoothing must lie in 0..1, but got {self.label_smoothing}")
+        if self.batch_images < 2:
+            raise UsageError(f"batch_images must be at least 2, but got {self.batch_images}")
         if self.resize_px < self.crop_px:
             raise UsageError(
                 f"resize_px ({self.resize_px}) must be at least crop_px ({self.crop_px})"
@@ -160,10 +169,20 @@ def _child(node: Any, key: str, path: str) -> Any:
 def _build(kind: Any, value: Any, path: str) -> Any:
     """Check `value` against the annotation `kind` and turn plain JSON into dataclasses."""
     if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise UsageError(f"{path} is a group of values; name one of them, as in {path}.KEY")
         hints = typing.get_type_hints(kind)
-        return kind(**{k: _build(hints[k], v, f"{path}.{k}") for k, v in value.items()})
+        for key in value:
+            if key not in hints:
+                raise UsageError(f"{path} has no key {key!r}; known keys: {', '.join(hints)}")
+        made: Any = kind
+        return made(**{k: _build(hints[k], v, f"{path}.{k}") for k, v in value.items()})
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple:
+        fixed = len(args) if args[-1] is not Ellipsis else None
+        if not isinstance(value, list | tuple) or fixed not in (None, len(value)):
+            count = "items" if fixed is None else f"{fixed} items"
+            raise UsageError(f"{path} must be a list of {count}, but got {value!r}")
         if args[-1] is Ellipsis:
             return tuple(_build(args[0], item, path) for item in value)
         return tuple(_build(a, item, path) for a, item in zip(args, value, strict=True))

@@ -1,9 +1,12 @@
 """Stages to fits: which learning-rate schedule runs for how many epochs on which parameters."""
 
+import training.torchvision_compat  # noqa: F401  (before fastai)
+
+# isort: split
 from dataclasses import dataclass
 from typing import Any
 
-import training.torchvision_compat  # noqa: F401  (before fastai)
+import numpy as np
 from fastai.callback.schedule import ParamScheduler, combined_cos
 from fastai.learner import Learner
 
@@ -45,10 +48,9 @@ def fits(stages: tuple[Stage, ...]) -> list[Fit]:
 def scheduler(learn: Learner, fit: Fit) -> ParamScheduler:
     """The callback that moves learning rate and momentum; it depends on the fit's position alone,
     so a resumed fit goes on with the same schedule."""
-    import numpy as np
-
-    learn.opt.set_hyper("lr", fit.lr)
-    peak = np.array([hyper["lr"] for hyper in learn.opt.hypers])
+    optimizer: Any = learn.opt
+    optimizer.set_hyper("lr", fit.lr)
+    peak = np.array([hyper["lr"] for hyper in optimizer.hypers])
     if fit.flat:
         curves: dict[str, Any] = {"lr": combined_cos(fit.pct_start, peak, peak, peak / 1e5)}
     else:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,10 @@ class ChannelStats:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     source: str
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "ChannelStats":
+        return cls(tuple(data["mean"]), tuple(data["std"]), data["source"])
 
 
 IMAGENET = ChannelStats((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "imagenet")

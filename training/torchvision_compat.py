@@ -20,7 +20,7 @@ def _extension_loads() -> bool:
     folder = spec.submodule_search_locations[0]
     finder = importlib.machinery.FileFinder(
         folder,
-        (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES + [".so"]),
+        (importlib.machinery.ExtensionFileLoader, [*importlib.machinery.EXTENSION_SUFFIXES, ".so"]),
     )
     extension = finder.find_spec("_C")
     if extension is None or extension.origin is None:

@@ -1,34 +1,29 @@
 """Run a recipe: fit after fit, a checkpoint after every epoch, resumable at any of them."""
 
+import training.torchvision_compat  # noqa: F401  (before fastai)
+
+# isort: split
 import csv
-import random
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-import training.torchvision_compat  # noqa: F401  (before fastai)
 from fastai.callback.core import Callback
-from fastai.learner import Learner
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 
 from service.errors import DataError, UsageError
 from training import checkpoint, precision
 from training.checkpoint import Checkpoint
-from training.data import Split, dataloaders, split
+from training.data import dataloaders
+from training.dataset import Split, readable, split
+from training.initial import Start, load_matching
 from training.learner import learner
+from training.progress import progress_bar
 from training.recipe import Recipe
 from training.schedule import Fit, fits, scheduler
+from training.seeding import seed_all, seed_loaders
 from training.stats import IDENTITY, IMAGENET, ChannelStats, from_files
 
 HISTORY_COLUMNS = (
@@ -36,8 +31,19 @@ HISTORY_COLUMNS = (
 )  # fmt: skip
 
 
-def channel_stats(recipe: Recipe, data: Split) -> ChannelStats:
-    """The normalization that the recipe asks for; `dataset` reads every training image once."""
+def channel_stats(recipe: Recipe, data: Split, start: Start | None = None) -> ChannelStats:
+    """The normalization that the recipe asks for; `dataset` reads every training image once.
+
+    Raises:
+        UsageError: the recipe takes it from weights to start from, and there are none.
+    """
+    if recipe.normalization == "init":
+        if start is None:
+            raise UsageError(
+                "normalization=init comes with weights: name them with --init, "
+                "or --set normalization=dataset"
+            )
+        return start.stats
     if recipe.normalization == "imagenet":
         return IMAGENET
     if recipe.normalization == "none":
@@ -51,20 +57,21 @@ def train(
     run_folder: Path,
     *,
     resume: bool = False,
-    init: dict[str, torch.Tensor] | None = None,
+    start: Start | None = None,
     workers: int = 0,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Train `recipe` on ``data_folder/train``, writing checkpoints to `run_folder`.
 
     Random numbers are seeded by (seed, epoch), so a resumed run draws what an uninterrupted one
-    would. `init` holds weights to start from; a head of another shape is left untrained.
+    would. `start` holds weights to start from; a head of another shape is left untrained. Files
+    that cannot be decoded are named and left out.
 
     Raises:
         DataError: the data cannot be trained on, or differs from the resumed run's.
         UsageError: the folder holds a run and `resume` is false, or its recipe differs.
     """
-    images = split(data_folder, recipe)
+    images = readable(split(data_folder, recipe), say)
     state: Checkpoint | None = None
     if (run_folder / checkpoint.STATE).exists():
         if not resume:
@@ -72,11 +79,10 @@ def train(
         state = checkpoint.load(run_folder)
         _check_same(state, recipe, images)
     if state:
-        stats = ChannelStats(**_tuples(state.facts["normalization"]))
+        stats = ChannelStats.from_json(state.facts["normalization"])
     else:
-        stats = channel_stats(recipe, images)
-    run = Run(recipe, images, stats, run_folder, state, init, workers, say)
-    run.go()
+        stats = channel_stats(recipe, images, start)
+    Run(recipe, images, stats, run_folder, state, start, workers, say).go()
     return run_folder
 
 
@@ -90,7 +96,7 @@ class Run:
         stats: ChannelStats,
         folder: Path,
         state: Checkpoint | None,
-        init: dict[str, torch.Tensor] | None,
+        start: Start | None,
         workers: int,
         say: Callable[[str], None],
     ) -> None:
@@ -99,12 +105,13 @@ class Run:
         self.history: list[dict[str, Any]] = state.facts["history"] if state else []
         self.plan = fits(recipe.stages)
         self.total_epochs = sum(fit.epochs for fit in self.plan)
-        _seed(recipe.seed, 0)
-        self.learn: Learner = learner(
-            recipe, self.loaders(self.plan[0].stage.size_at(0)), len(images.classes), init is not None
-        )
-        if init is not None and state is None:
-            _load_matching(self.learn.model, init)
+        self.pretrained = state.facts.get("pretrained", False) if state else start is not None
+        seed_all(recipe.seed, 0)
+        loaders = self.loaders(self.plan[0].stage.size_at(0))
+        self.learn: Any = learner(recipe, loaders, len(images.classes), self.pretrained)
+        if start is not None and state is None:
+            untrained = load_matching(self.learn.model, start.weights)
+            say(f"started from other weights; left untrained: {', '.join(untrained) or 'none'}")
         self.learn.create_opt()
         if state:
             self.learn.model.load_state_dict(state.weights)
@@ -147,6 +154,7 @@ class Run:
             "classes": list(self.images.classes),
             "normalization": asdict(self.stats),
             "fingerprint": self.images.fingerprint(),
+            "pretrained": self.pretrained,
             "finished": len(self.history) == self.total_epochs,
             "precision": precision.callbacks()[1],
             "history": self.history,
@@ -154,7 +162,7 @@ class Run:
         weights = self.learn.model.state_dict()
         checkpoint.save(self.folder, Checkpoint(weights, self.learn.opt.state_dict(), facts))
         with (self.folder / "history.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, HISTORY_COLUMNS)
+            writer: Any = csv.DictWriter(file, HISTORY_COLUMNS)
             writer.writeheader()
             writer.writerows(self.history)
         self.say(
@@ -167,6 +175,7 @@ class Run:
 class EachEpoch(Callback):
     """Seed, resize, show progress and record, once an epoch."""
 
+    learn: Any
     order = 60  # after the Recorder has its values, before fastai's SkipToEpoch (70) can skip
 
     def __init__(self, run: Run, fit: Fit, first: int, start: int, bar: Progress) -> None:
@@ -177,13 +186,12 @@ class EachEpoch(Callback):
         if self.epoch < self.start:
             return
         number = self.first + self.epoch
-        _seed(self.run_.recipe.seed, number + 1)
+        seed_all(self.run_.recipe.seed, number + 1)
         size_px = self.fit_.stage.size_at(self.epoch)
         if size_px != self.size_px:
             self.size_px = size_px
             self.learn.dls = self.run_.loaders(size_px)
-        for loader in self.learn.dls:
-            loader.rng = random.Random(f"{self.run_.recipe.seed}/{number}")
+        seed_loaders(self.learn.dls, self.run_.recipe.seed, number)
         self.began = time.monotonic()
         self.task = self.bar.add_task(
             f"epoch {number + 1}/{self.run_.total_epochs}, {size_px} px",
@@ -214,34 +222,6 @@ class EachEpoch(Callback):
         )
 
 
-def progress_bar() -> Progress:
-    """A bar on a terminal; nothing elsewhere, where the line per epoch is enough."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-
-
-def _seed(seed: int, epoch: int) -> None:
-    mixed = random.Random(f"{seed}/{epoch}").getrandbits(32)
-    random.seed(mixed)
-    np.random.seed(mixed)
-    torch.manual_seed(mixed)
-
-
-def _tuples(stats: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in stats.items()}
-
-
 def _check_same(state: Checkpoint, recipe: Recipe, images: Split) -> None:
     saved = Recipe.from_json(state.facts["recipe"])
     if saved != recipe:
@@ -249,11 +229,3 @@ def _check_same(state: Checkpoint, recipe: Recipe, images: Split) -> None:
         raise UsageError(f"--resume needs the run's own recipe; it differs in {', '.join(changed)}")
     if state.facts["fingerprint"] != images.fingerprint():
         raise DataError("--resume needs the run's own data: files were added, removed or changed")
-
-
-def _load_matching(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    own = model.state_dict()
-    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
-    if not fitting:
-        raise UsageError("--init: no weight of that package fits this recipe's architecture")
-    model.load_state_dict(fitting, strict=False)

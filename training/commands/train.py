@@ -47,7 +47,8 @@ def train(
     import torch
 
     from training import recipe as recipes
-    from training.initial import weights_of
+    from training.export import export_package
+    from training.initial import start_from
     from training.train import train as run_recipe
 
     if threads:
@@ -55,9 +56,10 @@ def train(
     chosen = recipes.load(recipe, overrides)
     folder = run or Path("runs") / out.name
     say = partial(print, file=sys.stderr, flush=True)
-    weights = weights_of(init) if init else None
-    run_recipe(data, chosen, folder, resume=resume, init=weights, workers=workers, say=say)
-
-    from training.export import export_package
-
+    start = start_from(init) if init else None
+    try:
+        run_recipe(data, chosen, folder, resume=resume, start=start, workers=workers, say=say)
+    except KeyboardInterrupt:
+        say(f"stopped; the same command with --resume goes on after the last epoch in {folder}")
+        raise
     print(export_package(folder, out, data))

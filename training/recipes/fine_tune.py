@@ -1,8 +1,8 @@
-"""Start from another package's weights: `quincunx train DATA --recipe fine-tune --init models/NAME`.
+"""Start from the weights of another package, named with `--init models/NAME`.
 
 One epoch trains the new head alone, then all layers train, the early ones a hundred times more
-gently (fastai's `fine_tune`). The architecture and the sizes must be those of the package that it
-starts from; these are the shipped model's.
+gently (fastai's `fine_tune`). The architecture must be that of the package that it starts from;
+this is the shipped model's, and so are the sizes. The normalization is taken from the package.
 """
 
 from training.recipe import Architecture, Recipe, Stage
@@ -13,7 +13,7 @@ RECIPE = Recipe(
     stages=(Stage(epochs=5, size_px=128, schedule="fine_tune", lr=2e-3),),
     crop_px=128,
     resize_px=160,
-    normalization="imagenet",
+    normalization="init",
     augment="crop",
     min_scale=0.35,
     label_smoothing=0.1,

@@ -1,0 +1,79 @@
+"""`quincunx lr-find`: Smith's range test on a recipe's network (arXiv:1506.01186)."""
+
+import json
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from training.range_test import RangeTest
+
+app = typer.Typer()
+
+
+@app.command()
+def lr_find(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder of train/<class>/* images.")
+    ],
+    recipe: Annotated[str, typer.Option(metavar="NAME", help="See `quincunx recipes`.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The plot.")] = Path("lr-find.png"),
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="As in --set batch_images=32."),
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Start from the weights of this package or run."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=20, help="Batches, each at a higher rate.")] = 100,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that load images.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Suggest a learning rate: raise it batch by batch and watch where the loss falls.
+
+    Of the suggestions, `valley` is the one to start with.
+    """
+    from training import recipe as recipes
+    from training.initial import start_from
+    from training.range_test import range_test
+
+    say = partial(print, file=sys.stderr, flush=True)
+    start = start_from(init) if init else None
+    with tempfile.TemporaryDirectory() as scratch:
+        test = range_test(
+            data,
+            recipes.load(recipe, overrides),
+            Path(scratch),
+            start=start,
+            steps=steps,
+            workers=workers,
+            say=say,
+        )
+    _plot(test, out)
+    if as_json:
+        print(json.dumps({"suggestions": test.suggestions, "plot": str(out)}, indent=2))
+    else:
+        for name, lr in test.suggestions.items():
+            print(f"{name:8} {lr:.2e}")
+        say(f"plot: {out}")
+
+
+def _plot(test: "RangeTest", out: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(test.rates, test.losses, color="#333333")
+    for colour, (name, lr) in zip(
+        ("#c0392b", "#2471a3", "#239b56"), test.suggestions.items(), strict=True
+    ):
+        axes.axvline(lr, color=colour, linestyle="--", label=f"{name} {lr:.1e}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss, smoothed")
+    axes.legend()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=120)

@@ -1,0 +1,66 @@
+"""`quincunx show-batch`: the grid a person checks before training."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from training.sample_batch import Sample
+
+app = typer.Typer()
+COLUMNS = 4
+
+
+@app.command()
+def show_batch(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder of train/<class>/* images.")
+    ],
+    recipe: Annotated[str, typer.Option(metavar="NAME", help="See `quincunx recipes`.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture.")] = Path("batch.png"),
+    images: Annotated[int, typer.Option(min=1, help="How many images of the batch.")] = 16,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="As in --set mixer=resizemix."),
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="For recipes that take its normalization."),
+    ] = None,
+) -> None:
+    """Save a grid of training images as the network gets them: augmented and mixed.
+
+    Normalization is undone, so that a person can look at them; what it makes of a batch is said.
+    """
+    from training import recipe as recipes
+    from training.initial import start_from
+    from training.sample_batch import sample_batch
+
+    say = partial(print, file=sys.stderr, flush=True)
+    start = start_from(init) if init else None
+    batch = sample_batch(data, recipes.load(recipe, overrides), start=start, say=say)
+    _draw(batch.samples[:images], out)
+    say(
+        f"the network gets values of mean {batch.mean:.2f} and standard deviation {batch.std:.2f} "
+        f"({batch.normalization})"
+    )
+    print(out)
+
+
+def _draw(samples: "list[Sample]", out: Path) -> None:
+    from matplotlib.figure import Figure
+
+    columns = min(COLUMNS, len(samples))
+    rows = -(-len(samples) // columns)
+    figure = Figure(figsize=(2.6 * columns, 2.8 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.axis("off")
+    for axes, sample in zip(grid, samples, strict=False):
+        axes.imshow(sample.pixels)
+        axes.set_title(sample.label, fontsize=8)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=120)
