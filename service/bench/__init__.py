@@ -1,0 +1,1 @@
+"""Measurements of latency and load that a performance engineer accepts."""

@@ -1,0 +1,110 @@
+"""What a measurement was made on; without it a number means nothing."""
+
+import hashlib
+import os
+import platform
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from service.inference.package import ModelPackage
+
+LIBRARIES = ("quincunx", "onnxruntime-gpu", "onnxruntime", "numpy", "pillow", "aiohttp", "bentoml")
+
+
+class Environment(BaseModel):
+    """The machine, its libraries and its load just before the measurement."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    taken_at: str
+    """UTC, ISO 8601."""
+    system: str
+    cpu: str
+    cores: int
+    """Cores that this process may use: affinity, and the container's quota where there is one."""
+    governor: str | None
+    memory_bytes: int | None
+    load_average: tuple[float, float, float] | None
+    """Runnable processes over 1, 5 and 15 minutes: above 0 something else was running."""
+    python: str
+    libraries: dict[str, str]
+
+
+class PackageIdentity(BaseModel):
+    """Which model was measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: str
+    sha256: dict[str, str]
+    """The manifest's digest of each ONNX file, and of the manifest itself."""
+
+
+def environment() -> Environment:
+    """Describe this machine now."""
+    return Environment(
+        taken_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        cpu=_cpu(),
+        cores=_cores(),
+        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        memory_bytes=_memory_bytes(),
+        load_average=os.getloadavg() if hasattr(os, "getloadavg") else None,
+        python=platform.python_version(),
+        libraries=_libraries(),
+    )
+
+
+def identity(package: ModelPackage) -> PackageIdentity:
+    """Name the package by what is in it."""
+    manifest = (package.folder / "manifest.json").read_bytes()
+    digests = {file.file: file.sha256 for file in package.manifest.files}
+    return PackageIdentity(
+        name=package.manifest.name,
+        version=package.manifest.version,
+        sha256={**digests, "manifest.json": hashlib.sha256(manifest).hexdigest()},
+    )
+
+
+def _cpu() -> str:
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "").partition(" ")
+    if quota.isdigit() and period.isdigit():
+        return max(1, min(cores, int(quota) // int(period)))
+    return cores
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _libraries() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return None

@@ -1,0 +1,76 @@
+"""Text from the command line to what it names, or an error that lists what there is."""
+
+from pathlib import Path
+from typing import TypeVar, get_args
+
+from service.errors import UsageError
+from service.inference.manifest import Mode, Precision
+from service.inference.package import ModelPackage
+from service.inference.session import Provider, choose_provider
+
+Word = TypeVar("Word", bound=str)
+
+
+def modes(text: str) -> tuple[Mode, ...]:
+    """Comma-separated TTA modes. Raises UsageError for another word."""
+    return tuple(_word(part, get_args(Mode), "mode") for part in _parts(text))
+
+
+def precisions(text: str, folder: Path, provider: Provider) -> tuple[Precision, ...]:
+    """Comma-separated precisions; `auto` is fp32 and whichever other one the provider is fast in.
+
+    Raises:
+        UsageError: another word.
+        ModelPackageError: no package in `folder`.
+    """
+    if text != "auto":
+        return tuple(_word(part, get_args(Precision), "precision") for part in _parts(text))
+    fast: Precision = "int8" if choose_provider(provider) == "cpu" else "fp16"
+    return tuple(p for p in ModelPackage.load(folder).precisions if p in ("fp32", fast))
+
+
+def batches(text: str) -> tuple[int, ...]:
+    """Comma-separated batch sizes in images. Raises UsageError unless whole and positive."""
+    parts = _parts(text)
+    if not all(part.isdigit() and int(part) for part in parts):
+        raise UsageError(f"batch sizes are whole numbers such as 1,8, but got {text!r}")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def provider(text: str) -> Provider:
+    """An execution provider. Raises UsageError for another word."""
+    return _word(text, get_args(Provider), "provider")
+
+
+def mix(text: str) -> dict[Mode, float]:
+    """`none=0.8,five_crop=0.2` to shares that sum to 1; a lone mode has all of it.
+
+    Raises:
+        UsageError: a share that is no positive number, or another mode.
+    """
+    shares: dict[Mode, float] = {}
+    for part in _parts(text):
+        name, _, share = part.partition("=")
+        try:
+            value = float(share or 1)
+        except ValueError:
+            value = 0.0
+        if not value > 0:
+            raise UsageError(f"a mix is such as none=0.8,five_crop=0.2, but got {part!r}")
+        shares[_word(name, get_args(Mode), "mode")] = value
+    total = sum(shares.values())
+    return {mode: share / total for mode, share in shares.items()}
+
+
+def _parts(text: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise UsageError(f"expected words separated by commas, but got {text!r}")
+    return list(dict.fromkeys(parts))
+
+
+def _word(text: str, known: tuple[Word, ...], what: str) -> Word:
+    for word in known:
+        if text == word:
+            return word
+    raise UsageError(f"{text!r} is no {what}; there are: {', '.join(known)}")

@@ -1,0 +1,114 @@
+"""Percentiles, and intervals by the bootstrap: nothing here assumes that times are normal.
+
+Neighbouring samples of one run are alike (a busy machine stays busy for a while), so samples are
+drawn in blocks of neighbours: the moving-block bootstrap of Künsch (1989). Drawn one by one they
+would give intervals that are too narrow.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and the interval that holds it at a stated confidence."""
+
+    value: float
+    low: float
+    high: float
+
+    def excludes(self, value: float) -> bool:
+        return not self.low <= value <= self.high
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval, as a share of the value."""
+        return (self.high - self.low) / 2 / abs(self.value) if self.value else math.inf
+
+
+def percentile(samples: ArrayLike, percent: float) -> float:
+    """The smallest sample that at least `percent` of all samples do not exceed.
+
+    No interpolation: a percentile is a time that really was measured, and with fewer samples than
+    it needs it is the largest one. Infinite samples (unanswered requests) are allowed.
+    """
+    values = np.asarray(samples, dtype=np.float64)
+    if not values.size:
+        return math.nan
+    return float(np.percentile(values, percent, method="inverted_cdf"))
+
+
+def block_length(count: int) -> int:
+    """Neighbours that are drawn together: the cube root of n, as theory has it for a mean."""
+    return max(1, round(count ** (1 / 3)))
+
+
+def resampled_rows(count: int, generator: np.random.Generator, resamples: int) -> NDArray[np.intp]:
+    """Indices of `resamples` block-bootstrap draws: int[R, n]; blocks wrap round the end."""
+    block = block_length(count)
+    blocks = math.ceil(count / block)
+    starts = generator.integers(0, count, size=(resamples, blocks, 1))
+    return ((starts + np.arange(block)) % count).reshape(resamples, -1)[:, :count]
+
+
+def mean_interval(samples: ArrayLike, *, confidence: float = CONFIDENCE, seed: int = 0) -> Interval:
+    """The mean and its bootstrap interval."""
+    values = np.asarray(samples, dtype=np.float64)
+    rows = resampled_rows(len(values), np.random.default_rng(seed), RESAMPLES)
+    return _interval(float(values.mean()), values[rows].mean(axis=1), confidence)
+
+
+def paired_ratio(
+    samples: ArrayLike, base: ArrayLike, *, confidence: float = CONFIDENCE, seed: int = 0
+) -> Interval:
+    """What `samples` cost relative to `base`, measured in the same rounds: a ratio of mean costs.
+
+    The median of means: the ratio of the means within each of a few groups of neighbouring rounds,
+    and the median over the groups. What slows a stretch of rounds cancels, a hiccup spoils one
+    group only, and a mode whose work varies (`adaptive`) still counts with its mean, which a plain
+    median would hide.
+    """
+    pairs = np.stack([np.asarray(samples, dtype=np.float64), np.asarray(base, dtype=np.float64)])
+    rows = resampled_rows(pairs.shape[1], np.random.default_rng(seed), RESAMPLES)
+    means = _group_means(pairs)
+    drawn = _group_means(pairs[:, rows])
+    value = float(np.median(means[0] / means[1]))
+    medians: Array = np.asarray(np.median(drawn[0] / drawn[1], axis=1))
+    return _interval(value, medians, confidence)
+
+
+def _group_means(samples: Array) -> Array:
+    """[..., n] -> [..., g]: n samples in about the square root of n groups of equal size."""
+    count = samples.shape[-1]
+    groups = max(1, round(math.sqrt(count)))
+    size = count // groups
+    return samples[..., : groups * size].reshape(*samples.shape[:-1], groups, size).mean(axis=-1)
+
+
+def ratio_across_runs(
+    samples: ArrayLike, base: ArrayLike, *, confidence: float = CONFIDENCE, seed: int = 0
+) -> Interval:
+    """The ratio of the mean costs of two runs, which no round pairs: a median of means each."""
+    generator = np.random.default_rng(seed)
+    value = 1.0
+    drawn: Array = np.ones(RESAMPLES)
+    for values, power in ((samples, 1), (base, -1)):
+        taken = np.asarray(values, dtype=np.float64)
+        rows = resampled_rows(len(taken), generator, RESAMPLES)
+        value *= float(np.median(_group_means(taken))) ** power
+        medians: Array = np.asarray(np.median(_group_means(taken[rows]), axis=1))
+        drawn = drawn * medians**power
+    return _interval(value, drawn, confidence)
+
+
+def _interval(value: float, drawn: Array, confidence: float) -> Interval:
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(value, float(low), float(high))

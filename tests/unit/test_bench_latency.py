@@ -1,0 +1,152 @@
+"""The latency bench on a machine whose clock the test holds: order, pairing, phases, noise."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from service.bench.latency import Plan, Rounds, bench_latency, measure, summarize
+from service.bench.noise import notes
+from service.bench.phases import Timed, run_batch
+from service.bench.photos import drawn, photos
+from service.bench.results import PHASES, Case, LatencyReport, Phase
+from service.commands.bench import app
+from service.errors import UsageError
+from service.inference.manifest import Mode
+from service.inference.predictor import Predictor
+from service.inference.tta import Options
+from tests.support.images import coloured, encoded
+
+COST_MS = {"none": 10.0, "five_crop": 40.0, "dense": 13.0}
+PLAN = Plan(("none", "five_crop", "dense"), ("fp32",), (1, 4), seconds=1.0, min_rounds=40)
+
+
+class Machine:
+    """Runs cases in no time at all, on a clock of its own, as slow as `noise` makes it."""
+
+    def __init__(self, noise_ms: float = 0.0) -> None:
+        self.time = 0.0
+        self.calls: list[tuple[Case, tuple[bytes, ...]]] = []
+        self.noise_ms = noise_ms
+        self.random = np.random.default_rng(0)
+
+    def now(self) -> float:
+        return self.time
+
+    def run(self, case: Case, files: Sequence[bytes]) -> Timed:
+        self.calls.append((case, tuple(files)))
+        ms = COST_MS[case.mode] * case.batch_images + abs(self.random.normal(0, self.noise_ms))
+        self.time += ms / 1e3
+        phases: dict[Phase, float] = dict.fromkeys(PHASES, 0.0)
+        return Timed({**phases, "decode": 2.0, "inference": ms - 2.0}, case.batch_images)
+
+
+def run(machine: Machine, plan: Plan = PLAN, files: Sequence[bytes] = (b"a", b"b", b"c")) -> Rounds:
+    return measure(plan, files, machine.run, lambda _rounds, _seconds: None, machine.now)
+
+
+def test_every_round_runs_every_case_once_in_an_order_of_its_own() -> None:
+    rounds = run(Machine())
+    assert len(PLAN.cases) == 8  # 3 modes and the control, at 2 batch sizes
+    assert all(sorted(map(str, turn)) == sorted(map(str, PLAN.cases)) for turn in rounds.order)
+    assert len(set(rounds.order)) > 0.9 * len(rounds.order)
+    assert {len(samples) for samples in rounds.samples.values()} == {len(rounds.order)}
+
+
+def test_the_cases_of_a_round_see_the_same_images() -> None:
+    machine = Machine()
+    run(machine)
+    measured = machine.calls[PLAN.warm_up_rounds * 8 :]
+    for start in range(0, len(measured), 8):
+        ones = {files for case, files in measured[start : start + 8] if case.batch_images == 1}
+        assert len(ones) == 1
+    assert {files for case, files in measured if case.batch_images == 1} == {
+        (b"a",),
+        (b"b",),
+        (b"c",),
+    }
+
+
+def test_it_stops_when_the_time_is_up_and_not_before_the_least_rounds() -> None:
+    per_round = sum(COST_MS[c.mode] * c.batch_images for c in PLAN.cases) / 1e3
+    assert len(run(Machine()).order) == max(40, -(-1.0 // per_round))
+    long = Plan(("none",), ("fp32",), (1,), seconds=1.0, min_rounds=2, max_rounds=30)
+    assert len(run(Machine(), long).order) == 30
+
+
+def test_ratios_are_to_the_single_crop_of_the_same_batch_size() -> None:
+    results = {str(r.case): r for r in summarize(PLAN, run(Machine()))}
+    assert results["none fp32 batch 4"].ratio is None
+    five = results["five_crop fp32 batch 4"]
+    assert five.ratio is not None
+    assert five.ratio.value == pytest.approx(4.0)
+    assert five.ratio_without_decode is not None
+    assert five.ratio_without_decode.value == pytest.approx(158 / 38)
+    assert five.images_per_second == pytest.approx(25.0)
+    assert five.total.p50_ms == pytest.approx(160.0)
+    assert five.phases_ms["decode"] == 2.0
+
+
+def test_a_quiet_machine_has_nothing_to_confess_but_the_few_samples() -> None:
+    assert [note[:5] for note in notes(summarize(PLAN, run(Machine())))] == ["p99.9"]
+
+
+def test_a_noisy_machine_says_which_modes_it_cannot_tell_apart() -> None:
+    found = notes(summarize(PLAN, run(Machine(noise_ms=60))))
+    assert any("too noisy" in note for note in found)
+    assert any("none and dense cannot be told apart" in note for note in found)
+
+
+@pytest.mark.parametrize("tta", ["none", "five_crop", "dense", "adaptive"])
+def test_phases_add_up_and_none_is_negative(tta: Mode, predictor: Predictor) -> None:
+    files = [encoded(coloured("red"), "JPEG"), encoded(coloured("blue", 200, 300), "JPEG")]
+    timed = run_batch(files, Options(tta=tta), predictor)
+    assert set(timed.phases_ms) == set(PHASES)
+    assert all(ms > 0 for ms in timed.phases_ms.values())
+    assert timed.passes == {"none": 2, "five_crop": 10, "dense": 2}.get(tta, timed.passes)
+
+
+def test_the_real_thing_leaves_a_report_that_reads_back(package: Path) -> None:
+    plan = Plan(("five_crop",), ("fp32", "int8"), (2,), seconds=0.01, min_rounds=3)
+    report = bench_latency(package, plan, drawn(160, 120, seed=0, count=3), provider="cpu")
+    assert [str(r.case) for r in report.cases] == [
+        "none fp32 batch 2",
+        "five_crop fp32 batch 2",
+        "none fp32 batch 2 (control)",
+        "none int8 batch 2",
+        "five_crop int8 batch 2",
+        "none int8 batch 2 (control)",
+    ]
+    assert report.cases[1].passes_per_image == 5
+    assert report.package.sha256.keys() == {"model.onnx", "model.int8.onnx", "manifest.json"}
+    assert LatencyReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_the_command_prints_json_that_a_machine_reads(package: Path) -> None:
+    arguments = ["latency", str(package), "--seconds", "0.01", "--min-rounds", "2", "--batch", "1"]
+    result = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
+    assert json.loads(result.stdout)["kind"] == "latency"
+    table = CliRunner().invoke(app, arguments, catch_exceptions=False).stdout
+    assert re.search(r"five_crop +fp32 +1 +\d+ ", table)
+
+
+def test_drawn_jpegs_are_of_the_size_asked_for_and_repeatable() -> None:
+    images = photos(None, "80x60", seed=3)
+    assert images == photos(None, "80x60", seed=3)
+    assert images != photos(None, "80x60", seed=4)
+    assert "80×60" in images.description
+
+
+@pytest.mark.parametrize("size", ["80", "80x", "0x60", "wide"])
+def test_a_size_that_is_none_is_refused(size: str) -> None:
+    with pytest.raises(UsageError, match="WIDTHxHEIGHT"):
+        photos(None, size, seed=0)
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no images"):
+        photos(tmp_path, "500x375", seed=0)
