@@ -1,0 +1,67 @@
+"""`quincunx export`: a run's checkpoint becomes a model package."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.errors import UsageError
+
+app = typer.Typer()
+
+
+@app.command()
+def export(
+    run: Annotated[
+        Path | None, typer.Argument(help="The run's folder: checkpoint and history.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The package to write: models/NAME.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The images that the run was trained on."),
+    ] = None,
+    int8: Annotated[bool, typer.Option(help="Also build the int8 graph, for CPUs.")] = True,
+    fp16: Annotated[bool, typer.Option(help="Also build the fp16 graph, for GPUs.")] = False,
+    version: Annotated[str, typer.Option(help="The package's version.")] = "1",
+    allow_unfinished: Annotated[
+        bool, typer.Option("--allow-unfinished", help="Export a run that has epochs left.")
+    ] = False,
+    add_fp16: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PACKAGE", help="Derive the fp16 graph of an existing package, and stop."
+        ),
+    ] = None,
+) -> None:
+    """Turn a run's checkpoint into a model package, or add the fp16 graph to one.
+
+    The graph is held to the checkpoint on real images at three shapes and refused where it differs.
+    """
+    say = partial(print, file=sys.stderr, flush=True)
+    if add_fp16 is not None:
+        if run or out or data:
+            raise UsageError("--add-fp16 PACKAGE takes no run, --out or --data")
+        from training.fp16 import add_fp16 as add
+
+        print(add(add_fp16, say=say))
+        return
+    if run is None or out is None or data is None:
+        raise UsageError("an export needs RUN, --out FOLDER and --data FOLDER")
+    from training.export import export_package
+
+    print(
+        export_package(
+            run,
+            out,
+            data,
+            int8=int8,
+            fp16=fp16,
+            version=version,
+            allow_unfinished=allow_unfinished,
+            say=say,
+        )
+    )

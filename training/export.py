@@ -1,0 +1,215 @@
+"""A checkpoint becomes a model package: graphs, parity, int8, manifest, card."""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+from service.errors import DataError, ExportError
+from service.inference.manifest import InputSize, Label, Manifest, Normalization, OnnxFile
+from training import architecture, checkpoint
+from training.checkpoint import Checkpoint
+from training.dataset import Split, split
+from training.fp16 import add_fp16
+from training.graph import ServingGraph, to_onnx
+from training.labels import labels
+from training.model_card import write_model_card
+from training.package import (
+    FILES,
+    add_metadata,
+    check_replaceable,
+    copy_metadata,
+    describe,
+    replacing,
+    write_manifest,
+)
+from training.parity import check_parity, compare
+from training.quantize import Quantization, agreement, quantize
+from training.recipe import Recipe
+from training.samples import sample
+from training.schedule import fits
+from training.weights import round_to_fp16, store_fp16
+
+LIBRARIES = ("torch", "fastai", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime", "pillow")
+AGREEMENT_IMAGES = 200
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an export starts from: a run's checkpoint and the images it was trained on."""
+
+    state: Checkpoint
+    recipe: Recipe
+    images: Split
+
+    @property
+    def sizes(self) -> InputSize:
+        return InputSize(crop_px=self.recipe.crop_px, resize_px=self.recipe.resize_px)
+
+    @property
+    def normalization(self) -> Normalization:
+        return Normalization.model_validate(self.state.facts["normalization"])
+
+    def graph(self, weights: dict[str, torch.Tensor]) -> ServingGraph:
+        """The network with `weights`, wrapped for serving."""
+        network = architecture.build(self.recipe.architecture, len(self.state.facts["classes"]))
+        network.load_state_dict(weights)
+        return ServingGraph(network, self.normalization.mean, self.normalization.std)
+
+
+def export_package(
+    run_folder: Path,
+    out_folder: Path,
+    data_folder: Path,
+    *,
+    int8: bool = True,
+    fp16: bool = False,
+    version: str = "1",
+    allow_unfinished: bool = False,
+    quantization: Quantization | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Export the run's checkpoint to `out_folder`, which is replaced whole or left as it was.
+
+    The images under `data_folder` are those of the run: some of them check parity, training images
+    calibrate int8, and the calibration split tells how far int8 agrees.
+
+    Raises:
+        DataError: no checkpoint, or images that are not the run's.
+        ExportError: an unfinished run, or a graph that does not agree with the checkpoint.
+        UsageError: `out_folder` exists and is no model package.
+    """
+    check_replaceable(out_folder)
+    source = load_source(run_folder, data_folder, allow_unfinished=allow_unfinished)
+    with replacing(out_folder) as folder:
+        provenance = _provenance(source)
+        names = labels(source.state.facts["classes"], data_folder)
+        files = [_write_fp32(source, names, folder, provenance, say)]
+        if int8:
+            files.append(_write_int8(source, folder, quantization, provenance, say))
+        manifest = Manifest(
+            name=out_folder.name,
+            version=version,
+            architecture=_architecture(source),
+            labels=names,
+            input=source.sizes,
+            normalization=source.normalization,
+            files=tuple(files),
+            provenance=provenance,
+        )
+        write_manifest(folder, manifest)
+        if fp16:
+            add_fp16(folder, say=say)
+        write_model_card(folder)
+    return out_folder
+
+
+def load_source(run_folder: Path, data_folder: Path, *, allow_unfinished: bool) -> Source:
+    """Read the checkpoint and find its images.
+
+    Raises:
+        DataError: no checkpoint, or images that are not the run's.
+        ExportError: an unfinished run that was not allowed.
+    """
+    state = checkpoint.load(run_folder)
+    recipe = Recipe.from_json(state.facts["recipe"])
+    if not state.facts["finished"] and not allow_unfinished:
+        epochs = sum(fit.epochs for fit in fits(recipe.stages))
+        raise ExportError(
+            f"{run_folder} has done {len(state.facts['history'])} of {epochs} epochs: "
+            "go on with quincunx train --resume, or export it as it is with --allow-unfinished"
+        )
+    images = split(data_folder, recipe)
+    if images.fingerprint() != state.facts["fingerprint"]:
+        raise DataError(
+            f"{data_folder} is not what {run_folder} was trained on: files were added, removed or "
+            "changed, so the calibration split would not be the one held out"
+        )
+    return Source(state, recipe, images)
+
+
+def _write_fp32(
+    source: Source,
+    names: tuple[Label, ...],
+    folder: Path,
+    provenance: dict[str, Any],
+    say: Callable[[str], None],
+) -> OnnxFile:
+    """Export, store the weights as float16, hold the file to torch with the same weights."""
+    exact = source.graph(source.state.weights)
+    rounded = source.graph(round_to_fp16(source.state.weights))
+    model = store_fp16(to_onnx(rounded))
+    add_metadata(model, names, source.sizes, source.normalization)
+    path = folder / FILES["fp32"]
+    onnx.save(model, path)
+    some = sample(source.images.train, 3, source.recipe.seed)
+    provenance["parity"] = check_parity(rounded, path, some, source.sizes)
+    provenance["weights_stored"] = {
+        "as": "float16",
+        "largest_relative_difference": compare(exact, path, some, source.sizes),
+    }
+    worst = max(provenance["parity"]["largest_relative_difference"].values())
+    say(f"{path.name}: {_mib(path)}; agrees with the checkpoint to {worst:.0e}")
+    return describe(folder, "fp32")
+
+
+def _write_int8(
+    source: Source,
+    folder: Path,
+    how: Quantization | None,
+    provenance: dict[str, Any],
+    say: Callable[[str], None],
+) -> OnnxFile:
+    how = how or Quantization()
+    fp32, path = folder / FILES["fp32"], folder / FILES["int8"]
+    seed, images = source.recipe.seed, source.images
+    quantize(fp32, path, sample(images.train, how.images, seed), source.sizes, how)
+    copy_metadata(fp32, path)
+    held_out = sample(images.calibration or images.train, AGREEMENT_IMAGES, seed)
+    measured = agreement(fp32, path, held_out, source.sizes)
+    provenance["int8"] = {**how.to_json(), "against_fp32": measured}
+    say(f"{path.name}: {_mib(path)}; top-1 as fp32 on {measured['top1_agreement']:.1%} of views")
+    return describe(folder, "int8")
+
+
+def _architecture(source: Source) -> dict[str, Any]:
+    recipe = source.recipe.to_json()["architecture"]
+    parameters = sum(p.numel() for p in source.graph(source.state.weights).parameters())
+    return {**recipe, "parameters": parameters, "stride_px": architecture.STRIDE_PX}
+
+
+def _provenance(source: Source) -> dict[str, Any]:
+    facts = source.state.facts
+    history: list[dict[str, Any]] = facts["history"]
+    return {
+        "recipe": facts["recipe"],
+        "seed": source.recipe.seed,
+        "dataset": {
+            "fingerprint": facts["fingerprint"],
+            "training_images": len(source.images.train),
+            "calibration_images": len(source.images.calibration),
+        },
+        "finished": facts["finished"],
+        "training_precision": facts["precision"],
+        "epochs": len(history),
+        "training_seconds": round(sum(row["seconds"] for row in history)),
+        "last_epoch": history[-1],
+        "libraries": {name: found for name in LIBRARIES if (found := _installed(name))},
+        "python": platform.python_version(),
+    }
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return installed(name)
+    except ModuleNotFoundError:  # importlib.metadata's PackageNotFoundError is one
+        return None
+
+
+def _mib(path: Path) -> str:
+    return f"{path.stat().st_size / 2**20:.1f} MiB"

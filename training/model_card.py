@@ -1,0 +1,180 @@
+"""``MODEL_CARD.md``: the manifest, told to people."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from service.inference.manifest import Manifest
+from service.inference.package import ModelPackage
+
+CARD = "MODEL_CARD.md"
+
+
+def write_model_card(package_folder: Path) -> Path:
+    """Render the card from the package's manifest; metrics and calibration where it has them.
+
+    Raises:
+        ModelPackageError: no valid package.
+    """
+    path = package_folder / CARD
+    path.write_text(render(ModelPackage.load(package_folder).manifest))
+    return path
+
+
+def render(manifest: Manifest) -> str:
+    """The card as Markdown."""
+    parts = [
+        _head(manifest),
+        _labels(manifest),
+        _files(manifest),
+        _training(manifest.provenance),
+        _checks(manifest.provenance),
+        _metrics(manifest),
+        _calibration(manifest),
+        _limits(manifest),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _head(manifest: Manifest) -> str:
+    name = manifest.architecture.get("name", "network")
+    parameters = manifest.architecture.get("parameters")
+    size = f" with {parameters / 1e6:.1f} million parameters" if parameters else ""
+    sizes = manifest.input
+    return (
+        f"# {manifest.name}, version {manifest.version}\n\n"
+        f"An image classifier of {len(manifest.labels)} classes: {name}{size}, trained and "
+        "exported by Quincunx.\n\n"
+        f"Images are resized so that the shorter side is {sizes.resize_px} px "
+        f"({sizes.interpolation}); crops are {sizes.crop_px}×{sizes.crop_px} px. The graph takes "
+        "uint8 RGB pixels and normalizes them itself "
+        f"(mean {_numbers(manifest.normalization.mean)}, std "
+        f"{_numbers(manifest.normalization.std)}, from: {manifest.normalization.source})."
+    )
+
+
+def _labels(manifest: Manifest) -> str:
+    shown = manifest.labels if len(manifest.labels) <= 50 else manifest.labels[:20]
+    rows = [(label.index, f"`{label.id}`", label.name) for label in shown]
+    more = len(manifest.labels) - len(shown)
+    rest = f"\n\nand {more} more: see `manifest.json`." if more else ""
+    return f"## Classes\n\n{table(('index', 'id', 'name'), rows)}{rest}"
+
+
+def _files(manifest: Manifest) -> str:
+    rows = [(f"`{f.file}`", f.precision, f"{f.size_bytes / 2**20:.1f} MiB") for f in manifest.files]
+    return f"## Files\n\n{table(('file', 'precision', 'size'), rows)}"
+
+
+def _training(provenance: dict[str, Any]) -> str:
+    recipe, data = provenance.get("recipe"), provenance.get("dataset")
+    if not recipe or not data:
+        return ""
+    last = provenance.get("last_epoch", {})
+    unfinished = "" if provenance.get("finished", True) else " **The run was not finished.**"
+    return (
+        f"## Training\n\n{recipe['summary']}.{unfinished}\n\n"
+        f"{provenance['epochs']} epochs in {provenance['training_seconds'] / 60:.0f} minutes "
+        f"({provenance['training_precision']}), seed {provenance['seed']}, on "
+        f"{data['training_images']} images; {data['calibration_images']} more, held out of "
+        "training, watched it: accuracy there ended at "
+        f"{last.get('calibration_accuracy', float('nan')):.4f}. The whole recipe is in "
+        "`manifest.json`."
+    )
+
+
+def _checks(provenance: dict[str, Any]) -> str:
+    lines: list[str] = []
+    if parity := provenance.get("parity"):
+        worst = max(parity["largest_relative_difference"].values())
+        shapes = ", ".join(parity["largest_relative_difference"])
+        lines.append(
+            f"- PyTorch and ONNX Runtime agree to {worst:.0e} of the largest logit, on real images "
+            f"of {shapes} px (limit {parity['tolerance']:.0e})."
+        )
+    if stored := provenance.get("weights_stored"):
+        worst = max(stored["largest_relative_difference"].values())
+        lines.append(
+            f"- Weights of `model.onnx` are stored as {stored['as']} and computed with in float32; "
+            f"that changes outputs by up to {worst:.0e} of the largest logit."
+        )
+    if int8 := provenance.get("int8"):
+        seen = int8["against_fp32"]
+        lines.append(
+            f"- int8 names the class that fp32 names on {seen['top1_agreement']:.1%} of "
+            f"{seen['views']} views of the calibration split ({int8['method']} over "
+            f"{int8['images']} training images)."
+        )
+    if fp16 := provenance.get("fp16"):
+        lines.append(
+            f"- fp16 differs from fp32 by up to {fp16['largest_relative_difference']:.0e} of the "
+            "largest logit."
+        )
+    return "## Checked at export\n\n" + "\n".join(lines) if lines else ""
+
+
+def _metrics(manifest: Manifest) -> str:
+    if not manifest.metrics:
+        return ""
+    rows = [
+        (
+            m.precision,
+            m.mode,
+            f"{m.top1:.2%} ({m.top1_interval[0]:.2%} to {m.top1_interval[1]:.2%})",
+            "" if m.top5 is None else f"{m.top5:.2%}",
+            f"{m.nll:.4f}",
+            f"{m.ece:.4f}",
+            m.images,
+        )
+        for m in manifest.metrics
+    ]
+    columns = ("precision", "TTA", "top-1 (95% interval)", "top-5", "NLL", "ECE", "images")
+    return f"## Measured on the validation set\n\n{table(columns, rows)}"
+
+
+def _calibration(manifest: Manifest) -> str:
+    if not manifest.calibration:
+        return ""
+    rows = [
+        (
+            c.precision,
+            c.mode,
+            f"{c.temperature:.3f}",
+            f"{c.gate.kind} ≥ {c.gate.threshold:.3f}, cost {c.gate.expected_cost:.2f}"
+            if c.gate
+            else "",
+            ", ".join(sorted(c.conformal)),
+        )
+        for c in manifest.calibration
+    ]
+    columns = ("precision", "TTA", "temperature", "gate", "prediction sets of coverage")
+    return f"## Calibration\n\nFitted on images held out of training.\n\n{table(columns, rows)}"
+
+
+def _limits(manifest: Manifest) -> str:
+    imagenet = any(
+        label.id.startswith("n0") and label.id[1:].isdigit() for label in manifest.labels
+    )
+    origin = (
+        "The weights were trained on photos of ImageNet, whose terms allow non-commercial research "
+        "and education; no photo is part of this package."
+        if imagenet
+        else "The weights carry whatever terms come with the images they were trained on; no image "
+        "is part of this package."
+    )
+    return (
+        "## Licence and limits\n\n"
+        f"{origin} The code that made it is under Apache-2.0.\n\n"
+        f"It knows {len(manifest.labels)} classes and puts every image into one of them, also "
+        "images of something else."
+    )
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.3f}" for value in values)

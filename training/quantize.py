@@ -1,0 +1,129 @@
+"""An int8 graph out of the fp32 one: static, QDQ, per channel, calibrated on training images."""
+
+import contextlib
+import dataclasses
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from service.inference.manifest import InputSize
+from service.inference.session import Session
+from training.dataset import Item
+from training.samples import Pixels, views
+
+METHODS = {
+    "minmax": CalibrationMethod.MinMax,
+    "entropy": CalibrationMethod.Entropy,
+    "percentile": CalibrationMethod.Percentile,
+}
+ACTIVATIONS = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How to quantize; the defaults are what was measured best."""
+
+    method: str = "minmax"
+    activations: str = "uint8"
+    images: int = 128
+    float_head: bool = True
+    """Leave the head in float: it costs nothing and its rounding goes straight to the logits."""
+    float_stem: bool = False
+    """Leave the first convolution in float."""
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+class _Views(CalibrationDataReader):
+    """Feeds the calibrator: each image whole, and its centre crop, one view at a time."""
+
+    def __init__(self, items: Sequence[Item], sizes: InputSize) -> None:
+        self.feeds = self._views(items, sizes)
+
+    @staticmethod
+    def _views(items: Sequence[Item], sizes: InputSize) -> Iterator[dict[str, Pixels]]:
+        for item in items:
+            for pixels in views(item, sizes, ("dense", "none")):
+                yield {"images": pixels[None]}
+
+    def get_next(self) -> dict[str, Pixels] | None:  # type: ignore[override]
+        return next(self.feeds, None)
+
+
+def quantize(
+    fp32: Path, int8: Path, items: Sequence[Item], sizes: InputSize, how: Quantization
+) -> None:
+    """Write the int8 graph of `fp32` to `int8`, calibrated on the first `how.images` of `items`.
+
+    Normalization, pooling and (as `how` says) the head stay in float; inputs, outputs and their
+    dynamic axes stay as they are.
+    """
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        folded = Path(folder) / "folded.onnx"
+        # Folds the casts of the weights, and batch normalization into the convolutions.
+        quant_pre_process(fp32, folded, skip_symbolic_shape=True)
+        convolutions = [n for n in onnx.load(folded).graph.node if n.op_type == "Conv"]
+        left_out = [convolutions[-1].name] if how.float_head else []
+        left_out += [convolutions[0].name] if how.float_stem else []
+        quantize_static(
+            folded,
+            int8,
+            _Views(items[: how.images], sizes),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv", "Add", "MaxPool", "AveragePool", "Relu"],
+            per_channel=True,
+            activation_type=ACTIVATIONS[how.activations],
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=[*left_out, *_normalization(folded)],
+            calibrate_method=METHODS[how.method],
+        )
+
+
+def agreement(fp32: Path, int8: Path, items: Sequence[Item], sizes: InputSize) -> dict[str, float]:
+    """How often both graphs name the same class on `items`, and how far their logits lie apart."""
+    first, second = (Session.open(path, provider="cpu") for path in (fp32, int8))
+    same, apart, count = 0, 0.0, 0
+    for item in items:
+        for pixels in views(item, sizes, ("dense", "none")):
+            a, b = (session.run(pixels[None], "logits")[0] for session in (first, second))
+            same += int(a.argmax() == b.argmax())
+            apart += float(np.abs(a - b).mean())
+            count += 1
+    return {"views": count, "top1_agreement": same / count, "mean_logit_difference": apart / count}
+
+
+def _normalization(path: Path) -> list[str]:
+    """The nodes between the input and the first convolution."""
+    names: list[str] = []
+    for node in onnx.load(path).graph.node:
+        if node.op_type == "Conv":
+            return names
+        names.append(node.name)
+    return names
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantizer logs advice to the root logger that does not apply here."""
+    root: Any = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
