@@ -3,7 +3,7 @@
     QuincunxError
     ├── ClientError              the sender can mend it; the message is shown
     │   ├── UsageError           400  an option or argument that makes no sense
-    │   ├── BadImage             400  bytes that are no readable image
+    │   ├── BadImage             422  bytes that are no readable image
     │   ├── Unauthorized         401  no key, or a wrong one
     │   ├── UnknownModel         404  no such model or version is loaded
     │   ├── TooLarge             413  over a limit on bytes, pixels or images
@@ -40,6 +40,8 @@ class UsageError(ClientError):
 
 class BadImage(ClientError):
     """Bytes that are no readable image."""
+
+    status = 422
 
 
 class Unauthorized(ClientError):

@@ -1,0 +1,1 @@
+"""HTTP: the BentoML service, its routes, and the page."""

@@ -1,0 +1,110 @@
+# pyright: reportMissingTypeStubs=false
+"""The BentoML service: lifecycle, packaging, health and documentation around the routes.
+
+BentoML's own request parser is never reached for our routes: it fetches a URL that it finds in a
+file field, and answers errors in shapes of its own. `Front` hands them to the Starlette application
+first; the methods below declare them to BentoML's schema and clients.
+"""
+
+import gc
+import logging
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import bentoml
+from _bentoml_sdk import Service
+from bentoml._internal.server.http.traffic import TimeoutMiddleware
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.api.models import Models
+from service.api.routes import Api, create_app
+from service.batching import Nobody
+from service.inference.manifest import Aggregation, Mode
+from service.settings import Settings
+
+logger = logging.getLogger("quincunx.service")
+
+BENTOML_PATHS = ("/livez", "/readyz", "/healthz", "/schema.json", "/static_content")
+
+
+class UntimedService(Service[Any]):
+    """A BentoML service without its timeout middleware.
+
+    That one keeps every finished request alive until a timer of its own fires, which grows memory
+    and stalls the loop; deadlines are kept by the batcher.
+    """
+
+    def to_asgi(self, is_main: bool = True) -> Any:
+        """The ASGI application that BentoML's worker serves."""
+        app = cast(Starlette, super().to_asgi(is_main))
+        app.user_middleware = [m for m in app.user_middleware if m.cls is not TimeoutMiddleware]
+        return app
+
+
+class Front:
+    """ASGI middleware: BentoML's own paths go on to BentoML, everything else to our application."""
+
+    http: Starlette | None = None
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        http = Front.http
+        if scope["type"] != "http" or http is None or scope["path"].startswith(BENTOML_PATHS):
+            await self.app(scope, receive, send)
+        else:
+            await http(scope, receive, send)
+
+
+@bentoml.service(
+    name="quincunx",
+    service_class=UntimedService,
+    metrics={"enabled": False},  # /metrics is ours: BentoML's labels grow with every path asked for
+    logging={"access": {"enabled": False}},  # so is the request log
+)
+class Quincunx:
+    """Image classification with five-crop test-time augmentation."""
+
+    def __init__(self) -> None:
+        self.settings = Settings.from_environment()
+        self.models = Models(self.settings, lambda _: Nobody())
+        self.api = Api(self.settings, self.models)
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Load and warm up the models; only then does `/readyz` say so."""
+        Front.http = create_app(self.api)
+        await self.models.load()
+        gc.collect()
+        gc.freeze()  # what lives now lives for ever: keep it out of every later collection
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Finish what was admitted."""
+        await self.models.drain()
+
+    async def __is_ready__(self) -> bool:
+        return self.models.ready
+
+    @bentoml.api(route="/classify")
+    async def classify(
+        self,
+        image: Path,
+        tta: Mode | None = None,
+        aggregate: Aggregation | None = None,
+        top_k: int | None = None,
+        coverage: float | None = None,
+        gate_cost: float | None = None,
+        boxes: str | None = None,
+        include: str | None = None,
+        heatmap: Literal["png", "numbers"] | None = None,
+        model: str | None = None,
+    ) -> dict[str, Any]:
+        """Classify one image."""
+        options = {name: value for name, value in locals().items() if name not in ("self", "image")}
+        return await self.api.classify_bytes(image.read_bytes(), options)
+
+
+Quincunx.add_asgi_middleware(cast(Any, Front))

@@ -1,0 +1,135 @@
+"""One image from bytes to the JSON of its answer."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from service.api.heatmap import heatmap_json, with_class_map
+from service.api.models import Served
+from service.api.options import Asked
+from service.batching import Times
+from service.errors import UsageError
+from service.inference.batch import Job
+from service.inference.manifest import Mode
+from service.inference.predictor import Prediction
+from service.inference.tta import Answer, Options, ViewAnswer, check_options
+
+
+@dataclass
+class Work:
+    """What one image asks of the pool: decode, and begin its generator."""
+
+    data: bytes
+    served: Served
+    options: Options
+    want_class_map: bool
+    decode_s: float = 0.0
+    width_px: int = 0
+    height_px: int = 0
+
+    def begin(self) -> Job:
+        started = time.perf_counter()
+        image = self.served.predictor.decode(self.data)
+        self.decode_s = time.perf_counter() - started
+        self.height_px, self.width_px = image.shape[:2]
+        job = self.served.predictor.start(image, self.options)
+        if self.want_class_map:
+            return with_class_map(job, image, self.served.predictor.manifest.input)
+        return job
+
+
+def resolve(asked: Asked, served: Served) -> Mode:
+    """The mode that was asked for, with every option checked against the model.
+
+    Raises:
+        UsageError: options that make no sense together or for this model.
+    """
+    mode: Mode = asked.tta or served.predictor.manifest.default_mode
+    if asked.gate_cost is not None and mode != "adaptive":
+        raise UsageError(f"gate_cost is for tta=adaptive, but tta is {mode}")
+    check_options(asked.options(mode), served.predictor.model)
+    return mode
+
+
+async def classify(
+    data: bytes, asked: Asked, served: Served, applied: Mode, timeout_s: float
+) -> dict[str, Any]:
+    """Answer one image, in mode `applied`.
+
+    Raises:
+        QuincunxError: what is wrong with this image, or with serving it in time.
+    """
+    started = time.perf_counter()
+    heatmap = "heatmap" in asked.include
+    work = Work(data, served, asked.options(applied), heatmap)
+    views = served.views(applied, asked.boxes) + heatmap
+    answer, times = await served.batcher.answer(work.begin, views=views, timeout_s=timeout_s)
+    prediction = served.predictor.predict(answer, asked.top_k)
+    content = _answer_json(prediction, asked, served, applied)
+    if "views" in asked.include:
+        content["image"] = {"width_px": work.width_px, "height_px": work.height_px}
+        content["views"] = [_view_json(view, served) for view in answer.views]
+    if heatmap and answer.class_map is not None:
+        content["heatmap"] = heatmap_json(answer.class_map, prediction.top[0].index, asked.heatmap)
+    content["timing_ms"] = _timing_json(work, times, time.perf_counter() - started, asked)
+    return content
+
+
+def _answer_json(
+    prediction: Prediction, asked: Asked, served: Served, applied: Mode
+) -> dict[str, Any]:
+    answer: Answer = prediction.answer
+    content: dict[str, Any] = {
+        "model": served.tag,
+        "precision": served.predictor.precision,
+        "label": prediction.label,
+        "name": prediction.name,
+        "probability": prediction.probability,
+        "predictions": [
+            {"label": top.id, "name": top.name, "index": top.index, "probability": top.probability}
+            for top in prediction.top
+        ],
+        "tta": applied,
+        "tta_requested": asked.tta or served.predictor.manifest.default_mode,
+        "tta_applied": applied,
+        "aggregate": asked.aggregate,
+        "passes": answer.passes,
+        "cost": round(answer.cost, 4),
+    }
+    if answer.gate_open is not None:
+        content["gate_open"] = answer.gate_open
+    if prediction.prediction_set is not None:
+        content["prediction_set"] = prediction.prediction_set
+    return content
+
+
+def _view_json(view: ViewAnswer, served: Served) -> dict[str, Any]:
+    best = int(view.probabilities.argmax())
+    label = served.predictor.manifest.labels[best]
+    box = view.box
+    return {
+        "box": [round(edge, 6) for edge in (box.left, box.top, box.right, box.bottom)],
+        "flip": box.flip,
+        "label": label.id,
+        "name": label.name,
+        "index": best,
+        "probability": float(view.probabilities[best]),
+    }
+
+
+def _timing_json(work: Work, times: Times, total_s: float, asked: Asked) -> dict[str, Any]:
+    timing: dict[str, Any] = {
+        "decode": _ms(work.decode_s),
+        "queue": _ms(times.queue),
+        "inference": _ms(times.inference),
+        "total": _ms(total_s),
+    }
+    if "timing" in asked.include:
+        timing["prepare"] = _ms(times.begin - work.decode_s)
+        timing["finish"] = _ms(times.finish)
+        timing["batch_views"] = times.batches
+    return timing
+
+
+def _ms(seconds: float) -> float:
+    return round(max(0.0, seconds) * 1000, 3)

@@ -1,0 +1,59 @@
+"""Where in the image the class was seen: the class map as numbers, or as a PNG to lay over it."""
+
+import base64
+import io
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.inference.aggregate import softmax
+from service.inference.batch import Job
+from service.inference.geometry import shorter_side_on_stride
+from service.inference.manifest import InputSize
+from service.inference.tta import Answer, Results, View
+from service.inference.views import Pixels, resize, size_of
+
+OVERLAY_PX_PER_CELL = 32
+STRONGEST_ALPHA = 200
+# From cold to hot, as RGB: readable by the colour-blind, and on dark and light photos.
+RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], float)
+
+
+def with_class_map(
+    job: Job, image: Pixels, size: InputSize
+) -> Generator[list[View], Results, Answer]:
+    """The answer of `job`, with a pass more for the class map where none of its own gave one."""
+    answer = yield from job
+    if answer.class_map is not None:
+        return answer
+    whole = resize(image, shorter_side_on_stride(size_of(image), size.resize_px))
+    (class_map,) = yield [View(whole, "class_map")]
+    return replace(answer, class_map=class_map)
+
+
+def heatmap_json(class_map: NDArray[np.float32], index: int, form: str) -> dict[str, Any]:
+    """class_map [K, h, w] -> the probability of class `index` at every feature position.
+
+    `numbers`: rows of it. `png`: an RGBA overlay of the whole image, as base64.
+    """
+    heat = softmax(class_map.transpose(1, 2, 0))[..., index]  # (h, w)
+    if form == "numbers":
+        return {"index": index, "values": np.round(heat, 5).tolist()}
+    return {"index": index, "png_base64": base64.b64encode(_overlay(heat)).decode()}
+
+
+def _overlay(heat: NDArray[np.float64]) -> bytes:
+    height, width = heat.shape
+    cells = Image.fromarray((heat * 255).astype(np.uint8))
+    target = (width * OVERLAY_PX_PER_CELL, height * OVERLAY_PX_PER_CELL)
+    smooth = np.asarray(cells.resize(target, Image.Resampling.BICUBIC), float) / 255
+    stops = np.linspace(0, 1, len(RAMP))
+    channels = [np.interp(smooth, stops, RAMP[:, channel]) for channel in range(3)]
+    pixels = np.stack([*channels, smooth * STRONGEST_ALPHA], axis=-1).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels, "RGBA").save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,0 +1,159 @@
+"""The served models: loaded, warm, found by name, replaced without a failed request."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.batching import Batcher, Observer
+from service.errors import ModelPackageError, UnknownModel, UsageError
+from service.inference.geometry import FractionBox, Size
+from service.inference.manifest import Mode
+from service.inference.package import find
+from service.inference.predictor import Predictor
+from service.settings import Settings
+
+logger = logging.getLogger("quincunx.models")
+
+CPU_BATCH_VIEWS = 10
+GPU_BATCH_VIEWS = 64
+SQUARE = Size(1000, 1000)
+
+
+@dataclass(frozen=True)
+class Served:
+    """One model, warm, with its own queue."""
+
+    predictor: Predictor
+    batcher: Batcher
+
+    @property
+    def name(self) -> str:
+        return self.predictor.manifest.name
+
+    @property
+    def version(self) -> str:
+        return self.predictor.manifest.version
+
+    @property
+    def tag(self) -> str:
+        """`NAME@VERSION`."""
+        return f"{self.name}@{self.version}"
+
+    def views(self, mode: Mode, boxes: tuple[FractionBox, ...] = ()) -> int:
+        """The most views that an image takes in `mode`, for the queue's bound.
+
+        Raises:
+            UsageError: `custom` without boxes, or boxes for another mode.
+        """
+        plan = self.predictor.model.planner.plan(mode, SQUARE, boxes)
+        return len(plan.first) + len(plan.second)
+
+
+class Models:
+    """Every served model; the first is the default. `load` swaps the whole set at once."""
+
+    def __init__(self, settings: Settings, observer: Callable[[str], Observer]) -> None:
+        self._settings = settings
+        self._observer = observer
+        threads = settings.decode_threads or max(2, os.cpu_count() or 1)
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._served: tuple[Served, ...] = ()
+        self._reloading = asyncio.Lock()
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(self._served)
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._served)
+
+    def get(self, wanted: str | None = None) -> Served:
+        """The model `NAME` or `NAME@VERSION`; the default for None.
+
+        Raises:
+            UnknownModel: none such is served.
+        """
+        for served in self._served:
+            if wanted is None or wanted in (served.name, served.tag):
+                return served
+        tags = ", ".join(served.tag for served in self._served)
+        raise UnknownModel(f"no model {str(wanted)[:80]!r}; served: {tags}")
+
+    async def load(self) -> tuple[Served, ...]:
+        """Verify, open and warm up every package, then serve them instead of what was served.
+
+        Requests on the old models are answered by the old models.
+
+        Raises:
+            ModelPackageError: a package is incomplete or altered; what was served goes on.
+        """
+        async with self._reloading:
+            folders = package_folders(self._settings)
+            fresh = await asyncio.to_thread(_open_all, folders, self._settings)
+            old = self._served
+            self._served = tuple(Served(p, self._batcher(p)) for p in fresh)
+            for served in self._served:
+                logger.info("serving %s (%s)", served.tag, served.predictor.precision)
+        for served in old:
+            task = asyncio.create_task(served.batcher.drain())
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+        return self._served
+
+    async def drain(self) -> None:
+        """Finish what was admitted; refuse the rest."""
+        await asyncio.gather(*(served.batcher.drain() for served in self._served))
+        self.pool.shutdown(wait=False)
+
+    def _batcher(self, predictor: Predictor) -> Batcher:
+        on_gpu = predictor.session.provider != "cpu"
+        return Batcher(
+            predictor.session,
+            self.pool,
+            max_batch_views=self._settings.max_batch_views
+            or (GPU_BATCH_VIEWS if on_gpu else CPU_BATCH_VIEWS),
+            max_queue_views=self._settings.max_queue_views,
+            observer=self._observer(predictor.manifest.name),
+        )
+
+
+def package_folders(settings: Settings) -> tuple[Path, ...]:
+    """The packages to serve: those named, else every one under `models/`.
+
+    Raises:
+        ModelPackageError: there is none.
+    """
+    if settings.packages:
+        return settings.packages
+    roots = (Path("models"), Path(__file__).parents[2] / "models")
+    for root in roots:
+        if found := find(root):
+            return tuple(found)
+    raise ModelPackageError(
+        f"no model package in {roots[0].resolve()}; name one: quincunx serve FOLDER "
+        "(QUINCUNX_PACKAGES)"
+    )
+
+
+def _open_all(folders: tuple[Path, ...], settings: Settings) -> list[Predictor]:
+    predictors: list[Predictor] = []
+    for folder in folders:
+        predictor = Predictor.from_package(
+            folder,
+            precision=settings.precision,
+            provider=settings.provider,
+            threads=settings.session_threads,
+            max_pixels=settings.max_pixels,
+        )
+        predictor.warm_up()
+        predictors.append(predictor)
+    tags = [f"{p.manifest.name}@{p.manifest.version}" for p in predictors]
+    for tag in tags:
+        if tags.count(tag) > 1:
+            raise UsageError(f"{tag} is served from two packages; versions must differ")
+    return predictors

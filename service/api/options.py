@@ -1,0 +1,158 @@
+"""What a request may choose, from its query and its form fields."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, get_args
+
+from service.errors import UsageError
+from service.inference.geometry import FractionBox
+from service.inference.manifest import Aggregation, Mode
+from service.inference.tta import Options
+
+INCLUDES = ("views", "heatmap", "timing")
+MAX_TOP_K = 1000
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of one request, as they were asked for."""
+
+    tta: Mode | None = None
+    """None: the model's own default."""
+    aggregate: Aggregation = "mean"
+    top_k: int = 5
+    coverage: float | None = None
+    gate_cost: float | None = None
+    boxes: tuple[FractionBox, ...] = ()
+    include: frozenset[str] = frozenset()
+    heatmap: str = "png"
+    model: str | None = None
+
+    def options(self, tta: Mode) -> Options:
+        """What the inference library is told, in mode `tta`."""
+        gate_cost = self.gate_cost if tta == "adaptive" else None
+        return Options(tta, self.aggregate, self.coverage, gate_cost, self.boxes)
+
+
+def read_options(query: list[tuple[str, str]], form: Mapping[str, str]) -> Asked:
+    """Read options; a name that is none, or is given twice, is an error that says so.
+
+    Raises:
+        UsageError: an unknown name, or a value that does not fit.
+    """
+    given: dict[str, str] = {}
+    for name, value in [*query, *form.items()]:
+        if name not in READERS:
+            raise UsageError(f"no option {name[:80]!r}{_nearest(name)}")
+        if name in given:
+            raise UsageError(f"the option {name!r} is given twice")
+        given[name] = value
+    values: dict[str, Any] = {}
+    for name, text in given.items():
+        plain = _plain(text)
+        if plain:
+            values[name] = READERS[name](name, plain)
+    return Asked(**values)
+
+
+def _plain(text: str) -> str:
+    """Undo JSON: BentoML's client sends `"five_crop"` quoted, a list in brackets, None as null."""
+    text = text.strip()
+    if text == "null":
+        return ""
+    if text[:1] in ('"', "["):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+        if isinstance(value, str):
+            return value
+        if all(isinstance(item, str) for item in value):
+            return ",".join(value)
+    return text
+
+
+def _choice(choices: tuple[str, ...]) -> Any:
+    def read(name: str, text: str) -> str:
+        if text not in choices:
+            raise UsageError(f"{name} must be one of {', '.join(choices)}, but got {text[:80]!r}")
+        return text
+
+    return read
+
+
+def _number(low: float, high: float) -> Any:
+    def read(name: str, text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise UsageError(f"{name} must be a number, but got {text[:80]!r}") from None
+        if not low <= value <= high:
+            raise UsageError(f"{name} must be from {low:g} to {high:g}, but got {text[:80]}")
+        return value
+
+    return read
+
+
+def _whole(low: int, high: int) -> Any:
+    def read(name: str, text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not low <= int(text[:9]) <= high:
+            raise UsageError(
+                f"{name} must be a whole number from {low} to {high}, but got {text[:80]!r}"
+            )
+        return int(text)
+
+    return read
+
+
+def _includes(name: str, text: str) -> frozenset[str]:
+    asked = [part.strip() for part in text.split(",") if part.strip()]
+    for part in asked:
+        if part not in INCLUDES:
+            raise UsageError(f"{name} takes {', '.join(INCLUDES)}, but got {part[:80]!r}")
+    return frozenset(asked)
+
+
+def _boxes(name: str, text: str) -> tuple[FractionBox, ...]:
+    """`left,top,right,bottom[,flip]` as fractions of the image, separated by semicolons."""
+    boxes: list[FractionBox] = []
+    for item in filter(None, text.split(";")):
+        edges, flip = item.strip(), False
+        if edges.endswith(",flip"):
+            edges, flip = edges.removesuffix(",flip"), True
+        try:
+            left, top, right, bottom = map(float, edges.split(","))
+        except ValueError:
+            raise UsageError(
+                f"{name} must be left,top,right,bottom[,flip] separated by ';', "
+                f"but got {item[:80]!r}"
+            ) from None
+        boxes.append(FractionBox(left, top, right, bottom, flip))
+    return tuple(boxes)
+
+
+def _text(_: str, text: str) -> str:
+    return text
+
+
+READERS: dict[str, Any] = {
+    "tta": _choice(get_args(Mode)),
+    "aggregate": _choice(get_args(Aggregation)),
+    "top_k": _whole(1, MAX_TOP_K),
+    "coverage": _number(0.0, 1.0),
+    "gate_cost": _number(0.0, 100.0),
+    "boxes": _boxes,
+    "include": _includes,
+    "heatmap": _choice(("png", "numbers")),
+    "model": _text,
+}
+
+if set(READERS) != {item.name for item in fields(Asked)}:
+    raise RuntimeError("every option needs a reader")
+
+
+def _nearest(name: str) -> str:
+    close = difflib.get_close_matches(name, READERS, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(READERS)}"

@@ -1,0 +1,312 @@
+"""The micro-batcher: views of many requests share batches, and nobody waits without need.
+
+It counts views, not requests. When the session falls free, the next batch is formed from whatever
+waits: one view at low load, full batches at high load, no timer in between. It drives the
+generators of `service.inference.tta`: what they yield is queued, what comes back is sent.
+
+    admit (views, deadline) -> begin, in the pool: decode and cut -> queue -> batch -> next step, in
+    the pool -> queue again, or the answer
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import DeadlineExceeded, InferenceFailed, Overloaded, ShuttingDown
+from service.inference.batch import Job, Runs
+from service.inference.session import Output
+from service.inference.tta import Answer, Results, View
+
+Key = tuple[tuple[int, ...], Output]
+
+SMOOTHING = 0.2
+
+
+class Observer(Protocol):
+    """Who wants to know what happens inside."""
+
+    def batch(self, views: int, seconds: float) -> None: ...
+    def waited(self, seconds: float) -> None: ...
+    def refused(self, reason: str) -> None: ...
+
+
+class Nobody:
+    """The observer that looks away."""
+
+    def batch(self, views: int, seconds: float) -> None: ...
+    def waited(self, seconds: float) -> None: ...
+    def refused(self, reason: str) -> None: ...
+
+
+@dataclass
+class Times:
+    """Where the time of one image went, in seconds."""
+
+    begin: float = 0.0
+    """Decoding, and making the first views."""
+    queue: float = 0.0
+    inference: float = 0.0
+    finish: float = 0.0
+    """Reading the results: windows, aggregation, and the views of a second pass."""
+    batches: list[int] = field(default_factory=list[int])
+    """Views in each batch that this image had a part in."""
+
+
+@dataclass(eq=False)
+class _Step:
+    """The views that one image waits for."""
+
+    views: Sequence[View]
+    results: list[NDArray[np.float32] | None]
+    missing: int
+    done: "asyncio.Future[None]"
+    queued_at: float
+    started_at: float = 0.0
+    batches: list[int] = field(default_factory=list[int])
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """One view in the queue."""
+
+    step: _Step
+    index: int
+    number: int
+    """Counts up: the lowest has waited longest."""
+
+
+class Batcher:
+    """One session, and the views that wait for it. Use from one event loop."""
+
+    def __init__(
+        self,
+        session: Runs,
+        pool: Executor,
+        *,
+        max_batch_views: int,
+        max_queue_views: int,
+        observer: Observer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._session = session
+        self._pool = pool
+        self._runner = ThreadPoolExecutor(1, thread_name_prefix="session")
+        self._max_batch_views = max_batch_views
+        self._max_queue_views = max_queue_views
+        self._observer: Observer = observer or Nobody()
+        self._clock = clock
+        self._queues: dict[Key, deque[_Slot]] = {}
+        self._number = 0
+        self._running = False
+        self._admitted_views = 0
+        self._seconds_per_view = 0.0
+        self._last_progress = 0.0
+        self._draining = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def admitted_views(self) -> int:
+        """Views admitted and not yet answered."""
+        return self._admitted_views
+
+    def wait_s(self, views: int) -> float:
+        """How long `views` more views would take from now, by the rate of late; 0 when idle."""
+        if not self._admitted_views:
+            return 0.0
+        return (self._admitted_views + views) * self._seconds_per_view
+
+    def check(self, views: int, timeout_s: float) -> None:
+        """Refuse now what could not be answered in time.
+
+        Raises:
+            Overloaded: the queue is full, or too long for the deadline.
+            ShuttingDown: draining.
+        """
+        if self._draining:
+            self._observer.refused("draining")
+            raise ShuttingDown("the server is shutting down")
+        waiting, wait_s = self._admitted_views, self.wait_s(views)
+        if waiting and waiting + views > self._max_queue_views:
+            self._observer.refused("queue_full")
+            raise Overloaded(
+                f"{waiting} views are waiting and the limit is {self._max_queue_views} "
+                "(QUINCUNX_MAX_QUEUE_VIEWS)",
+                retry_after_s=wait_s,
+            )
+        if wait_s > timeout_s:
+            self._observer.refused("deadline")
+            raise Overloaded(
+                f"an answer would take about {wait_s * 1000:.0f} ms and the deadline is "
+                f"{timeout_s * 1000:.0f} ms (X-Request-Timeout-Ms)",
+                retry_after_s=wait_s - timeout_s,
+            )
+
+    async def answer(
+        self, begin: Callable[[], Job], *, views: int, timeout_s: float
+    ) -> tuple[Answer, Times]:
+        """Drive one image to its answer. `begin` decodes and starts its generator, in the pool.
+
+        Raises:
+            Overloaded, ShuttingDown: refused at once, see `check`.
+            DeadlineExceeded: admitted, but not answered within `timeout_s`.
+            QuincunxError: whatever `begin` or a step of the generator raised for this image.
+        """
+        self.check(views, timeout_s)
+        self._reserve(views)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._drive(begin)
+        except TimeoutError:
+            raise DeadlineExceeded(f"no answer within {timeout_s * 1000:.0f} ms") from None
+        finally:
+            self._reserve(-views)
+
+    async def drain(self) -> None:
+        """Refuse what comes, finish what was admitted, and let the session go."""
+        self._draining = True
+        await self._empty.wait()
+        self._runner.shutdown(wait=False)
+
+    def _reserve(self, views: int) -> None:
+        if not self._admitted_views:
+            self._last_progress = self._clock()
+        self._admitted_views += views
+        if self._admitted_views:
+            self._empty.clear()
+        else:
+            self._empty.set()
+
+    async def _drive(self, begin: Callable[[], Job]) -> tuple[Answer, Times]:
+        loop = asyncio.get_running_loop()
+        times = Times()
+        started = self._clock()
+        job, state = await loop.run_in_executor(self._pool, _begin, begin)
+        times.begin = self._clock() - started
+        while not isinstance(state, Answer):
+            results = await self._run(state, times)
+            started = self._clock()
+            state = await loop.run_in_executor(self._pool, _advance, job, results)
+            times.finish += self._clock() - started
+        return state, times
+
+    async def _run(self, views: Sequence[View], times: Times) -> Results:
+        """Queue the views of one step, wait until all have run, and give their results."""
+        loop = asyncio.get_running_loop()
+        step = _Step(views, [None] * len(views), len(views), loop.create_future(), self._clock())
+        for index, view in enumerate(views):
+            self._number += 1
+            slot = _Slot(step, index, self._number)
+            self._queues.setdefault(view.key, deque()).append(slot)
+        self._start_batch()
+        try:
+            await step.done
+        finally:
+            step.views = ()  # a cancelled request keeps neither its place nor its pixels
+        times.queue += step.started_at - step.queued_at
+        times.inference += self._clock() - step.started_at
+        times.batches += step.batches
+        self._observer.waited(step.started_at - step.queued_at)
+        return [result for result in step.results if result is not None]
+
+    def _start_batch(self) -> None:
+        """Form the next batch from what waits, unless one is running."""
+        if self._running:
+            return
+        slots = self._take()
+        if not slots:
+            return
+        self._running = True
+        now = self._clock()
+        for slot in slots:
+            slot.step.started_at = slot.step.started_at or now
+        views = [slot.step.views[slot.index] for slot in slots]
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._runner, self._run_batch, slots, views)
+        future.add_done_callback(lambda done: self._finish_batch(slots, done.result(), now))
+
+    def _take(self) -> list[_Slot]:
+        """Take up to a batch of views of one key: the key whose first view has waited longest."""
+        while self._queues:
+            key = min(self._queues, key=lambda key: self._queues[key][0].number)
+            queue = self._queues[key]
+            slots: list[_Slot] = []
+            while queue and len(slots) < self._max_batch_views:
+                slot = queue.popleft()
+                if not slot.step.done.done():
+                    slots.append(slot)
+            if not queue:
+                del self._queues[key]
+            if slots:
+                return slots
+        return []
+
+    def _run_batch(
+        self, slots: list[_Slot], views: list[View]
+    ) -> list[NDArray[np.float32] | Exception]:
+        """Run in the session's thread. Where a batch fails, each image is tried alone."""
+        try:
+            return list(self._session.run(np.stack([v.pixels for v in views]), views[0].output))
+        except Exception as error:
+            if len({slot.step for slot in slots}) == 1:
+                return [error] * len(slots)
+        results: list[NDArray[np.float32] | Exception] = []
+        for step in dict.fromkeys(slot.step for slot in slots):
+            own = [(s, v) for s, v in zip(slots, views, strict=True) if s.step is step]
+            results += self._run_batch([s for s, _ in own], [v for _, v in own])
+        return results
+
+    def _finish_batch(
+        self,
+        slots: list[_Slot],
+        results: list[NDArray[np.float32] | Exception],
+        started: float,
+    ) -> None:
+        now = self._clock()
+        self._learn(len(slots), now)
+        self._observer.batch(len(slots), now - started)
+        self._running = False
+        self._start_batch()  # first, so that the session rests as little as possible
+        for step in dict.fromkeys(slot.step for slot in slots):
+            step.batches.append(len(slots))
+        for slot, result in zip(slots, results, strict=True):
+            step = slot.step
+            if step.done.done():
+                continue
+            if isinstance(result, Exception):
+                step.done.set_exception(_as_failure(result))
+                continue
+            step.results[slot.index] = result
+            step.missing -= 1
+            if not step.missing:
+                step.done.set_result(None)
+
+    def _learn(self, views: int, now: float) -> None:
+        """Follow the seconds per view while there is work: decoding that starves us counts too."""
+        seconds = (now - self._last_progress) / views
+        self._last_progress = now
+        old = self._seconds_per_view
+        self._seconds_per_view = old + SMOOTHING * (seconds - old) if old else seconds
+
+
+def _begin(begin: Callable[[], Job]) -> tuple[Job, list[View]]:
+    job = begin()
+    return job, next(job)
+
+
+def _advance(job: Job, results: Results) -> "list[View] | Answer":
+    try:
+        return job.send(results)
+    except StopIteration as stop:
+        return stop.value
+
+
+def _as_failure(error: Exception) -> InferenceFailed:
+    return error if isinstance(error, InferenceFailed) else InferenceFailed(str(error))

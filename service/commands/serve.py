@@ -1,0 +1,42 @@
+"""`quincunx serve`: the service on a port of this machine."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from service.inference.session import Provider
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    packages: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PACKAGE...]", help="Model packages; by default all in models/."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own session.")] = 1,
+    provider: Annotated[
+        Provider | None, typer.Option(help="Execution provider.", show_default="auto")
+    ] = None,
+    precision: Annotated[
+        Literal["auto", "fp32", "fp16", "int8"] | None,
+        typer.Option(help="Which of the package's graphs.", show_default="auto"),
+    ] = None,
+) -> None:
+    """Serve model packages over HTTP.
+
+    Everything else is set by QUINCUNX_* variables; a wrong one is named before anything starts.
+    """
+    from service.api.launch import launch
+
+    overrides = {
+        "packages": os.pathsep.join(str(folder.resolve()) for folder in packages or []),
+        "provider": provider or "",
+        "precision": precision or "",
+    }
+    launch({k: v for k, v in overrides.items() if v}, host=host, port=port, workers=workers)

@@ -1,0 +1,127 @@
+"""Settings of a deployment, read once from `QUINCUNX_*` variables.
+
+Facts about a model are in its package. Nothing else in the service reads the environment.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from service.errors import UsageError
+from service.inference.manifest import Precision
+from service.inference.session import Provider
+
+PREFIX = "QUINCUNX_"
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """Every knob of the service, with its default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    packages: tuple[Path, ...] = ()
+    """Model packages to serve, separated as in PATH; the first is the default model. None: every
+    package under `models/`."""
+    provider: Provider = "auto"
+    precision: Precision | Literal["auto"] = "auto"
+    session_threads: int = Field(default=0, ge=0)
+    """Threads inside one inference session; 0: one per core."""
+    decode_threads: int = Field(default=0, ge=0)
+    """Threads that decode and cut images; 0: one per core, at least two."""
+    max_batch_views: int = Field(default=0, ge=0)
+    """Views in one batch; 0: 10 on a CPU, 64 on a GPU."""
+    max_queue_views: Positive = 512
+    """Views admitted and not yet answered; more are refused with 429."""
+    request_timeout_ms: Positive = 10_000
+    """Deadline of a request without `X-Request-Timeout-Ms`, and the longest that one may name."""
+    degrade: Literal["off", "dense", "adaptive", "none"] = "off"
+    """Answer `five_crop` and `ten_crop` in this cheaper mode while the queue is under pressure."""
+    drain_ms: int = Field(default=0, ge=0)
+    """After SIGTERM: answer new requests with 503 for this long before the port is closed."""
+
+    max_request_bytes: Positive = 20 * 1024 * 1024
+    max_pixels: Positive = 50_000_000
+    max_images: Positive = 64
+    """Images in one request."""
+    api_keys: tuple[str, ...] = ()
+    """Keys that may classify, separated by commas; none: open to all."""
+    api_keys_file: Path | None = None
+    """More such keys, one a line."""
+    admin_keys: tuple[str, ...] = ()
+    """Keys that may reload models; none: nobody may."""
+    metrics_need_key: bool = False
+    page: bool = True
+    """Serve the page at `/`."""
+    log_format: Literal["json", "text"] = "json"
+    log_requests: bool = True
+
+    @field_validator("packages", mode="before")
+    @classmethod
+    def _split_paths(cls, value: Any) -> Any:
+        return _split(value, os.pathsep)
+
+    @field_validator("api_keys", "admin_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: Any) -> Any:
+        return _split(value, ",")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Read the settings from `QUINCUNX_*`.
+
+        Raises:
+            UsageError: an unknown variable, or a value that does not fit; the message names it.
+        """
+        environment = os.environ if environment is None else environment
+        values: dict[str, str] = {}
+        for variable, value in environment.items():
+            if variable.startswith(PREFIX):
+                name = variable.removeprefix(PREFIX).lower()
+                if name not in cls.model_fields or variable != variable.upper():
+                    raise UsageError(f"{variable} is no setting{_nearest(variable)}")
+                values[name] = value
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            raise UsageError(f"{variable_of(name)}={values[name]!r}: {first['msg']}") from error
+
+    def keys(self) -> tuple[str, ...]:
+        """The keys that may classify, from the setting and the file.
+
+        Raises:
+            UsageError: the file cannot be read, or holds no key.
+        """
+        if self.api_keys_file is None:
+            return self.api_keys
+        try:
+            lines = self.api_keys_file.read_text().split()
+        except OSError as error:
+            raise UsageError(f"{variable_of('api_keys_file')}: {error}") from error
+        if not lines:
+            raise UsageError(f"{variable_of('api_keys_file')}: {self.api_keys_file} holds no key")
+        return (*self.api_keys, *lines)
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def _split(value: Any, separator: str) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(separator) if part.strip())
+    return value
+
+
+def _nearest(variable: str) -> str:
+    known = [variable_of(name) for name in Settings.model_fields]
+    close = difflib.get_close_matches(variable.upper(), known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"

@@ -1,0 +1,260 @@
+"""Whatever the interleaving, every image gets the answer that it gets alone."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from service.batching import Batcher
+from service.errors import (
+    BadImage,
+    DeadlineExceeded,
+    InferenceFailed,
+    Overloaded,
+    ShuttingDown,
+)
+from service.inference.batch import Job, run_all
+from service.inference.predictor import Predictor
+from service.inference.session import Output
+from service.inference.tta import Answer, Options
+from tests.support.images import drawn
+
+LONG_S = 60.0
+MODES = ["none", "five_crop", "ten_crop", "dense", "adaptive"]
+
+Pixels = NDArray[np.uint8]
+
+
+class Recorder:
+    """A session that notes every batch, and can be held or made to fail on some views."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.session = predictor.session
+        self.batches: list[int] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.poison = 256
+        """A view with a first pixel of this value fails its batch."""
+
+    def run(self, views: Pixels, output: Output) -> NDArray[np.float32]:
+        self.batches.append(len(views))
+        assert self.gate.wait(LONG_S)
+        if (views[:, 0, 0, 0] == self.poison).any():
+            raise InferenceFailed("poison")
+        return self.session.run(views, output)
+
+
+def run(
+    predictor: Predictor,
+    body: Callable[[Batcher, Recorder], Coroutine[Any, Any, None]],
+    max_batch_views: int = 8,
+    max_queue_views: int = 10_000,
+) -> None:
+    """Run `body` with a batcher of its own."""
+
+    async def main() -> None:
+        recorder = Recorder(predictor)
+        with ThreadPoolExecutor(2) as pool:
+            batcher = Batcher(
+                recorder, pool, max_batch_views=max_batch_views, max_queue_views=max_queue_views
+            )
+            await body(batcher, recorder)
+            recorder.gate.set()
+            await batcher.drain()
+            assert batcher.admitted_views == 0
+
+    asyncio.run(main())
+
+
+def alone(predictor: Predictor, image: Pixels, mode: str) -> Answer:
+    (answer,) = run_all([predictor.start(image, Options(tta=mode))], predictor.session)  # type: ignore[arg-type]
+    return answer
+
+
+def begin(predictor: Predictor, image: Pixels, mode: str) -> Callable[[], Job]:
+    return lambda: predictor.start(image, Options(tta=mode))  # type: ignore[arg-type]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LONG_S):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def assert_same(got: Answer, expected: Answer) -> None:
+    np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-6)
+    assert got.passes == expected.passes
+    assert got.gate_open == expected.gate_open
+    assert [v.box for v in got.views] == [v.box for v in expected.views]
+
+
+IMAGES = [drawn(h, w, seed=i) for i, (h, w) in enumerate([(96, 96), (100, 131), (160, 97)])]
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    jobs=st.lists(
+        st.tuples(st.integers(0, len(IMAGES) - 1), st.sampled_from(MODES), st.integers(0, 3)),
+        min_size=1,
+        max_size=12,
+    ),
+    max_batch_views=st.integers(1, 12),
+)
+def test_every_answer_equals_the_one_by_one_answer(
+    predictor: Predictor, jobs: list[tuple[int, str, int]], max_batch_views: int
+) -> None:
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        async def one(image: int, mode: str, yields: int) -> Answer:
+            for _ in range(yields):
+                await asyncio.sleep(0)
+            work = begin(predictor, IMAGES[image], mode)
+            answer, _ = await batcher.answer(work, views=1, timeout_s=LONG_S)
+            return answer
+
+        answers = await asyncio.gather(*(one(*job) for job in jobs))
+        for (image, mode, _), answer in zip(jobs, answers, strict=True):
+            assert_same(answer, alone(predictor, IMAGES[image], mode))
+        assert max(recorder.batches) <= max_batch_views
+
+    run(predictor, body, max_batch_views=max_batch_views)
+
+
+def test_views_of_different_requests_share_a_batch(predictor: Predictor) -> None:
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        recorder.gate.clear()
+        work = begin(predictor, IMAGES[0], "five_crop")
+        tasks = [
+            asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S)) for _ in range(5)
+        ]
+        await until(lambda: queued(batcher) == 20)  # one image runs, four wait
+        recorder.gate.set()
+        done = await asyncio.gather(*tasks)
+        assert recorder.batches == [5, 20]
+        assert done[0][1].batches == [5]
+        assert done[4][1].batches == [20]
+
+    run(predictor, body, max_batch_views=32)
+
+
+def queued(batcher: Batcher) -> int:
+    return sum(len(queue) for queue in batcher._queues.values())
+
+
+def test_a_failing_image_fails_alone(predictor: Predictor) -> None:
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        recorder.poison = 7
+        bad = np.full((64, 64, 3), 7, np.uint8)
+        good = np.full((64, 64, 3), 200, np.uint8)
+        images = [good, bad, good, good, bad, good]
+        recorder.gate.clear()
+        tasks = [
+            asyncio.create_task(
+                batcher.answer(begin(predictor, image, "none"), views=1, timeout_s=LONG_S)
+            )
+            for image in images
+        ]
+        await until(lambda: queued(batcher) == 5)
+        recorder.gate.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        failed = [isinstance(result, InferenceFailed) for result in results]
+        assert failed == [False, True, False, False, True, False]
+
+    run(predictor, body)
+
+
+def test_an_image_that_cannot_be_decoded_fails_alone(predictor: Predictor) -> None:
+    def broken() -> Job:
+        raise BadImage("broken")
+
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        good = begin(predictor, IMAGES[1], "dense")
+        results = await asyncio.gather(
+            *(batcher.answer(w, views=1, timeout_s=LONG_S) for w in (good, broken, good)),
+            return_exceptions=True,
+        )
+        assert [isinstance(result, BadImage) for result in results] == [False, True, False]
+
+    run(predictor, body)
+
+
+def test_a_cancelled_request_frees_its_place(predictor: Predictor) -> None:
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        recorder.gate.clear()
+        work = begin(predictor, IMAGES[0], "five_crop")
+        first = asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+        await until(lambda: len(recorder.batches) == 1)
+        second = asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+        await until(lambda: queued(batcher) == 5)
+        with pytest.raises(Overloaded, match="QUINCUNX_MAX_QUEUE_VIEWS"):
+            await batcher.answer(work, views=5, timeout_s=LONG_S)
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        third = asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+        await until(lambda: queued(batcher) == 10)
+        recorder.gate.set()
+        await asyncio.gather(first, third)
+        assert recorder.batches == [5, 5]  # the cancelled views never ran
+
+    run(predictor, body, max_queue_views=10)
+
+
+def test_what_cannot_make_its_deadline_is_refused_at_once(predictor: Predictor) -> None:
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        work = begin(predictor, IMAGES[0], "five_crop")
+        await batcher.answer(work, views=5, timeout_s=LONG_S)  # learns a rate
+        recorder.gate.clear()
+        first = asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+        await until(lambda: len(recorder.batches) == 2)
+        with pytest.raises(Overloaded, match="X-Request-Timeout-Ms") as refused:
+            await batcher.answer(work, views=5, timeout_s=1e-9)
+        assert refused.value.retry_after_s > 0
+        recorder.gate.set()
+        await first
+
+    run(predictor, body)
+
+
+def test_an_idle_batcher_admits_whatever_the_estimate(predictor: Predictor) -> None:
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        batcher._seconds_per_view = 1e6  # one slow batch must not lock everybody out for ever
+        work = begin(predictor, IMAGES[0], "none")
+        await batcher.answer(work, views=1, timeout_s=LONG_S)
+
+    run(predictor, body)
+
+
+def test_a_deadline_that_passes_while_waiting_ends_the_wait(predictor: Predictor) -> None:
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        recorder.gate.clear()
+        work = begin(predictor, IMAGES[0], "none")
+        with pytest.raises(DeadlineExceeded):
+            await batcher.answer(work, views=1, timeout_s=0.05)
+        assert batcher.admitted_views == 0
+
+    run(predictor, body)
+
+
+def test_draining_finishes_what_was_admitted_and_refuses_the_rest(predictor: Predictor) -> None:
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        recorder.gate.clear()
+        work = begin(predictor, IMAGES[0], "five_crop")
+        admitted = asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+        await until(lambda: len(recorder.batches) == 1)
+        draining = asyncio.create_task(batcher.drain())
+        await asyncio.sleep(0)
+        with pytest.raises(ShuttingDown):
+            await batcher.answer(work, views=5, timeout_s=LONG_S)
+        assert not draining.done()
+        recorder.gate.set()
+        answer, _ = await admitted
+        assert_same(answer, alone(predictor, IMAGES[0], "five_crop"))
+        await draining
+
+    run(predictor, body)
