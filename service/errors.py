@@ -16,7 +16,8 @@
     │   └── DeadlineExceeded     504  admitted, but not answered in time
     ├── ModelPackageError        a package that is incomplete, altered or of another schema
     ├── ExportError              an exported graph that does not agree with its checkpoint
-    └── DataError                a data set that cannot be trained or evaluated on
+    ├── DataError                a data set that cannot be trained or evaluated on
+    └── OutputError              a result that cannot be written, or is being written already
 
 `status` is the HTTP status; the command line turns each into exit code 2 (usage) or 1.
 """
@@ -114,3 +115,7 @@ class ExportError(QuincunxError):
 
 class DataError(QuincunxError):
     """A data set that cannot be trained or evaluated on."""
+
+
+class OutputError(QuincunxError):
+    """A result that cannot be written, or is being written already."""

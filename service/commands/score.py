@@ -1,0 +1,234 @@
+"""`quincunx score`: a million images into one table, and nothing lost on the way."""
+
+import json
+import signal
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from service.inference.manifest import Aggregation, Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from service.inference.geometry import FractionBox
+
+app = typer.Typer()
+
+
+@app.command()
+def score(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Folders, globs, image files; lists of paths (.txt, .csv, .parquet; - for standard "
+            "input); tables of image bytes (.parquet, .arrow); archives (.tar, .zip); URLs of any.",
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help=".parquet, .csv, .jsonl or .arrow; - streams JSON Lines to standard output.",
+        ),
+    ],
+    model: Annotated[Path, typer.Option(metavar="FOLDER", help="The model package.")] = Path(
+        "models/imagenette-xresnet18"
+    ),
+    tta: Annotated[
+        Mode | None, typer.Option(help="Test-time augmentation; by default the package's own.")
+    ] = None,
+    aggregate: Annotated[Aggregation, typer.Option(help="How views become one answer.")] = "mean",
+    gate_cost: Annotated[
+        float | None, typer.Option(help="adaptive: the mean cost to spend, in single crops.")
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="L,T,R,B[,flip]", help="custom: a view, as fractions of the image; repeat it."
+        ),
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="How many classes to answer with.")] = 5,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="A column with every class's probability.")
+    ] = False,
+    coverage: Annotated[
+        float | None, typer.Option(help="A column of prediction sets with this coverage.")
+    ] = None,
+    single: Annotated[
+        bool, typer.Option("--single", help="The single crop's answer beside the one with TTA.")
+    ] = False,
+    sha256: Annotated[
+        bool, typer.Option("--sha256", help="A column of the files' digests.")
+    ] = False,
+    timing: Annotated[
+        bool,
+        typer.Option(
+            help="Columns of decode and inference time; the only ones that differ from run to run."
+        ),
+    ] = True,
+    path_column: Annotated[str | None, typer.Option(help="The column of paths.")] = None,
+    image_column: Annotated[str | None, typer.Option(help="The column of image bytes.")] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="The column of true labels; else folders' names count.")
+    ] = None,
+    root: Annotated[
+        str | None,
+        typer.Option(help="What paths in lists are relative to; by default the list's folder."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write counts and accuracy here: .json or .md."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Forget what an unfinished run has finished.")
+    ] = False,
+    work: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where OUT.partial lies; by default beside OUT."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if any image failed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    precision: Annotated[
+        Literal["auto", "fp32", "fp16", "int8"],
+        typer.Option(help="Which of the package's graphs; auto: the fastest for this machine."),
+    ] = "auto",
+    provider: Annotated[
+        Literal["auto", "cpu", "cuda", "tensorrt"], typer.Option(help="Where inference runs.")
+    ] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="Of inference; 0: one per core.")] = 0,
+    decode_threads: Annotated[int, typer.Option(min=0, help="0: one per core.")] = 0,
+    batch_views: Annotated[
+        int, typer.Option(min=0, help="Most views in a batch; 0: 32 on a CPU, 256 on a GPU.")
+    ] = 0,
+    chunk_images: Annotated[
+        int,
+        typer.Option(min=0, help="Images batched together; 0: 64 on a CPU, 256 on a GPU."),
+    ] = 0,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="ray: a Ray Data job (quincunx[ray]).")
+    ] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="ray: the cluster; by default RAY_ADDRESS, or a local one.")
+    ] = None,
+    actors: Annotated[
+        int, typer.Option(min=0, help="ray: models loaded at once; 0: as many as fit.")
+    ] = 0,
+) -> None:
+    """Classify images of any number into a table.
+
+    An image that cannot be read becomes a row with its error. OUT appears when it is complete.
+    Killed or out of disk space? The same command again goes on where it stopped, and the result
+    is the same. The exit code is 0 if at least one image was answered; see --strict.
+    """
+    from service.errors import UsageError
+    from service.inference.predictor import Predictor
+    from service.inference.tta import Options
+    from service.scoring.options import ScoreOptions, Speed
+    from service.scoring.output import write_output
+    from service.scoring.progress import progress
+    from service.scoring.run import Run
+    from service.scoring.sinks import sink_for
+    from service.scoring.sources import Columns, expand
+    from service.scoring.stream import stream_rows
+
+    if output == "-" and (as_json or overwrite or restart):
+        raise UsageError("-o - streams rows to standard output: no --json, --overwrite, --restart")
+    if output != "-":
+        sink_for(output)
+    if report is not None and report.suffix not in (".json", ".md"):
+        raise UsageError(f"--report must end in .json or .md, but got {report}")
+    columns = Columns(path_column, image_column, label_column, root)
+    leaves = expand(sources, columns)
+    predictor = Predictor.from_package(
+        model, precision=precision, provider=provider, threads=threads
+    )
+    mode = tta or predictor.manifest.default_mode
+    options = ScoreOptions(
+        Options(mode, aggregate, coverage, gate_cost, tuple(_box(text) for text in box or ())),
+        min(top_k, len(predictor.manifest.labels)),
+        single,
+        probabilities,
+        sha256,
+        timing,
+    )
+    run = Run(leaves, predictor, options, Speed(batch_views, chunk_images, decode_threads), columns)
+    run.scorer()  # options that make no sense are refused before anything is written
+    rows = run.rows
+    if engine == "ray":
+        from service.scoring.ray_engine import Cluster, ray_rows
+
+        rows = ray_rows(run, Cluster(ray_address, actors, threads))
+    with _terminable(), progress(leaves) as observer:
+        if output == "-":
+            summary = stream_rows(run, sys.stdout.buffer, rows, observer)
+        else:
+            summary = write_output(
+                run,
+                output,
+                rows=rows,
+                restart=restart,
+                overwrite=overwrite,
+                work=work,
+                observer=observer,
+            )
+    _tell(summary, report, as_json)
+    if summary["failed"] and (strict or not summary["ok"]):
+        raise typer.Exit(1)
+
+
+def _box(text: str) -> "FractionBox":
+    from service.errors import UsageError
+    from service.inference.geometry import FractionBox
+
+    edges, flip = (text[: -len(",flip")], True) if text.endswith(",flip") else (text, False)
+    try:
+        left, top, right, bottom = (float(edge) for edge in edges.split(","))
+    except ValueError:
+        raise UsageError(f"--box must be L,T,R,B or L,T,R,B,flip, but got {text}") from None
+    return FractionBox(left, top, right, bottom, flip)
+
+
+@contextmanager
+def _terminable() -> "Iterator[None]":
+    """A polite SIGTERM ends as Ctrl-C does: what is finished is kept."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("quincunx: stopped; the same command goes on from here", file=sys.stderr)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _tell(summary: "dict[str, Any]", report: Path | None, as_json: bool) -> None:
+    """The summary: to stdout for machines, to stderr for people, to a file."""
+    from service.scoring import report as reports
+    from service.scoring.terminal import print_summary
+
+    if report is not None:
+        as_text = reports.as_json if report.suffix == ".json" else reports.as_markdown
+        try:
+            report.write_text(as_text(summary), encoding="utf-8")
+        except OSError as error:
+            from service.errors import OutputError
+
+            raise OutputError(f"{report} cannot be written: {error.strerror}") from error
+    if as_json:
+        print(json.dumps(summary, ensure_ascii=False))
+    else:
+        print_summary(summary)

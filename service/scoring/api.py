@@ -1,0 +1,56 @@
+"""Scoring from Python: a generator of rows."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from service.inference.geometry import FractionBox
+from service.inference.manifest import Aggregation, Mode
+from service.inference.predictor import Predictor
+from service.inference.tta import Options
+from service.scoring.options import ScoreOptions, Speed
+from service.scoring.rows import Row
+from service.scoring.run import Run
+from service.scoring.sources import Columns, expand
+
+Source = str | Path
+
+
+def score(
+    source: Source | Sequence[Source],
+    package: Source | Predictor,
+    *,
+    tta: Mode | None = None,
+    aggregate: Aggregation = "mean",
+    coverage: float | None = None,
+    gate_cost: float | None = None,
+    boxes: tuple[FractionBox, ...] = (),
+    top_k: int = 5,
+    single: bool = False,
+    all_probabilities: bool = False,
+    sha256: bool = False,
+    columns: Columns | None = None,
+    speed: Speed | None = None,
+) -> Iterator[Row]:
+    """Score images one after the other, in the order of the sources, while others are prepared.
+
+    `source` is one or more of what `quincunx score` takes; `tta` None is the package's own mode.
+    An image that cannot be read is a row with its `error`.
+
+    Raises:
+        UsageError: a source that is not there, or options that make no sense for this model.
+        ModelPackageError: the package is incomplete or altered.
+    """
+    predictor = package if isinstance(package, Predictor) else Predictor.from_package(package)
+    sources = [source] if isinstance(source, (str, Path)) else source
+    mode = tta or predictor.manifest.default_mode
+    options = ScoreOptions(
+        Options(mode, aggregate, coverage, gate_cost, boxes),
+        top_k=min(top_k, len(predictor.manifest.labels)),
+        single=single,
+        all_probabilities=all_probabilities,
+        sha256=sha256,
+    )
+    leaves = expand((str(one) for one in sources), columns)
+    run = Run(leaves, predictor, options, speed or Speed(), columns or Columns())
+    run.scorer()  # an option that makes no sense is refused here, not at the first row
+    return (row for chunk in run.rows() for row in chunk)

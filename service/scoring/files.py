@@ -1,0 +1,140 @@
+"""Files by path or URL: the local ones through the operating system, the others through fsspec."""
+
+import heapq
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple
+
+from service.errors import TooLarge
+
+MAX_IMAGE_BYTES = 256 * 1024 * 1024
+SPILL_NAMES = 100_000
+"""A folder with more names than this is sorted on disk, not in memory."""
+
+
+class Entry(NamedTuple):
+    """One name in a folder."""
+
+    name: str
+    is_folder: bool
+
+
+def is_url(path: str) -> bool:
+    """Whether `path` is for fsspec: it has a scheme, such as `s3://`."""
+    return "://" in path
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """The fsspec filesystem of a URL, and the path within it."""
+    import fsspec  # type: ignore[import-untyped]  # half a second that a local run need not pay
+
+    return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
+
+
+def open_binary(path: str) -> IO[bytes]:
+    """Open for reading.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    if not is_url(path):
+        return open(path, "rb")
+    fs, inner = filesystem(path)
+    return fs.open(inner, "rb")
+
+
+def read_bytes(path: str, limit_bytes: int = MAX_IMAGE_BYTES) -> bytes:
+    """The whole file.
+
+    Raises:
+        OSError: the file cannot be read.
+        TooLarge: it is longer than `limit_bytes`.
+    """
+    with open_binary(path) as stream:
+        data = stream.read(limit_bytes + 1)
+    check_length(len(data), limit_bytes)
+    return data
+
+
+def check_length(length_bytes: int, limit_bytes: int = MAX_IMAGE_BYTES) -> None:
+    """Raises TooLarge where an image file is over the limit."""
+    if length_bytes > limit_bytes:
+        raise TooLarge(f"the image file is over the limit of {limit_bytes / 2**20:.0f} MiB")
+
+
+def is_file(path: str) -> bool:
+    """Whether a file is there."""
+    if not is_url(path):
+        return os.path.isfile(path)
+    fs, inner = filesystem(path)
+    return fs.isfile(inner)
+
+
+def is_folder(path: str) -> bool:
+    """Whether a folder is there."""
+    if not is_url(path):
+        return os.path.isdir(path)
+    fs, inner = filesystem(path)
+    return fs.isdir(inner)
+
+
+def join(folder: str, name: str) -> str:
+    """`name` under `folder`; an absolute path or a URL stays as it is."""
+    if is_url(name) or os.path.isabs(name) or folder in ("", "."):
+        return name
+    return f"{folder.rstrip('/')}/{name}" if folder != "/" else f"/{name}"
+
+
+def parent(path: str) -> str:
+    """The folder that `path` lies in; "" for a bare name."""
+    head, slash, _ = path.rpartition("/")
+    return head or slash
+
+
+def entries(folder: str) -> Iterator[Entry]:
+    """The names in a folder, sorted; a million of them take no more memory than `SPILL_NAMES`.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    if is_url(folder):
+        fs, inner = filesystem(folder)
+        listed = fs.ls(inner, detail=True)
+        names = {
+            Entry(e["name"].rstrip("/").rpartition("/")[2], e["type"] == "directory")
+            for e in listed
+            if e["name"].rstrip("/") != inner.rstrip("/")
+        }
+        yield from sorted(names)
+        return
+    held: list[Entry] = []
+    spilled: list[IO[str]] = []
+    try:
+        with os.scandir(folder or ".") as scan:
+            for entry in scan:
+                held.append(Entry(entry.name, entry.is_dir()))
+                if len(held) >= SPILL_NAMES:
+                    spilled.append(_spill(held))
+                    held = []
+        yield from heapq.merge(sorted(held), *(_unspill(file) for file in spilled))
+    finally:
+        for file in spilled:
+            file.close()
+
+
+def _spill(held: list[Entry]) -> IO[str]:
+    file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape", newline="")
+    file.writelines(f"{e.name}\0{int(e.is_folder)}\0" for e in sorted(held))
+    file.seek(0)
+    return file
+
+
+def _unspill(file: IO[str]) -> Iterator[Entry]:
+    rest = ""
+    while block := file.read(1 << 16):
+        *fields, rest = (rest + block).split("\0")
+        if len(fields) % 2:  # a name whose flag is in the next block
+            rest = f"{fields.pop()}\0{rest}"
+        for name, flag in zip(fields[::2], fields[1::2], strict=True):
+            yield Entry(name, flag == "1")

@@ -1,0 +1,53 @@
+"""What a run of offline scoring may choose."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from service.errors import UsageError
+from service.inference.tta import Options
+
+CPU_BATCH_VIEWS, GPU_BATCH_VIEWS = 32, 256
+CPU_CHUNK_IMAGES, GPU_CHUNK_IMAGES = 64, 256
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """Which answers, and which columns of them."""
+
+    inference: Options = Options()
+    top_k: int = 5
+    single: bool = False
+    """The single crop's answer beside the one with TTA."""
+    all_probabilities: bool = False
+    sha256: bool = False
+    timing: bool = True
+
+    def check(self, classes: int) -> None:
+        """Raises UsageError for a top_k that the model does not have."""
+        if not 1 <= self.top_k <= classes:
+            raise UsageError(
+                f"top_k must be from 1 to {classes} (the classes), but got {self.top_k}"
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How the work is cut up; 0 chooses by the provider. Rows do not depend on it beyond noise."""
+
+    batch_views: int = 0
+    """The most views that run at once."""
+    chunk_images: int = 0
+    """Images whose views are sorted into batches together."""
+    decode_threads: int = 0
+
+    def resolved(self, provider: str, cores: int) -> "Speed":
+        """Fill in the zeros."""
+        on_cpu = provider == "cpu"
+        return Speed(
+            self.batch_views or (CPU_BATCH_VIEWS if on_cpu else GPU_BATCH_VIEWS),
+            self.chunk_images or (CPU_CHUNK_IMAGES if on_cpu else GPU_CHUNK_IMAGES),
+            self.decode_threads or max(2, cores),
+        )

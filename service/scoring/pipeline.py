@@ -1,0 +1,135 @@
+"""Overlapping stages with bounded memory: read and decode in threads, infer in another.
+
+    items ──> feeder ──> decode threads ──> chunk ──> inference thread ──> rows
+              one thread  look ahead by       in the   while the next       in the order
+                          LOOKAHEAD images    caller   chunk is decoded      of the items
+
+A chunk is closed by its number of images or bytes, both counted in the order of the items, so
+the same items from the same start make the same chunks, the same batches and the same rows to
+the last bit, whatever the threads did.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from queue import SimpleQueue
+
+from service.scoring.item import Item, Position
+from service.scoring.options import Speed
+from service.scoring.rows import Row
+from service.scoring.scorer import Prepared, Scorer
+
+CHUNK_BYTES = 256 * 1024 * 1024
+LOOKAHEAD_BYTES = 256 * 1024 * 1024
+GPU_INFERENCE_THREADS = 2
+"""On a GPU the next chunk's batches go in while the answers of the last are read."""
+
+Located = tuple[Position, Item]
+Upcoming = Future[Prepared] | BaseException | None
+
+
+class Feeder:
+    """Draws items and hands them to the decode threads, never more than a few ahead."""
+
+    def __init__(
+        self, items: Iterable[Located], scorer: Scorer, pool: ThreadPoolExecutor, ahead: int
+    ) -> None:
+        self._items = items
+        self._scorer = scorer
+        self._pool = pool
+        self._room = threading.Semaphore(ahead)
+        self._bytes = threading.Condition()
+        self._held_bytes = 0
+        self._queued = 0
+        self._stopped = False
+        self._queue: SimpleQueue[Upcoming] = SimpleQueue()
+        self._thread = threading.Thread(target=self._feed, name="score-feeder", daemon=True)
+
+    def __enter__(self) -> "Feeder":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._bytes:
+            self._stopped = True
+            self._bytes.notify_all()
+        self._room.release()
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[Prepared]:
+        """Prepared images in the order of the items; an error of the source comes out here."""
+        while (upcoming := self._queue.get()) is not None:
+            if isinstance(upcoming, BaseException):
+                raise upcoming
+            prepared = upcoming.result()
+            with self._bytes:
+                self._held_bytes -= prepared.held_bytes
+                self._queued -= 1
+                self._bytes.notify_all()
+            self._room.release()
+            yield prepared
+
+    def _feed(self) -> None:
+        try:
+            for position, item in self._items:
+                self._room.acquire()
+                with self._bytes:
+                    # Large images: wait for the head of the queue to leave, which it always can.
+                    self._bytes.wait_for(
+                        lambda: (
+                            self._stopped or self._queued == 0 or self._held_bytes < LOOKAHEAD_BYTES
+                        )
+                    )
+                    if self._stopped:
+                        return
+                    self._queued += 1
+                self._queue.put(self._pool.submit(self._prepare, item, position))
+            self._queue.put(None)
+        except BaseException as error:  # whatever it is, the caller must hear of it
+            self._queue.put(error)
+
+    def _prepare(self, item: Item, position: Position) -> Prepared:
+        prepared = self._scorer.prepare(item, position)
+        with self._bytes:
+            self._held_bytes += prepared.held_bytes
+        return prepared
+
+
+def score_items(
+    items: Iterable[Located], scorer: Scorer, speed: Speed
+) -> Generator[list[Row], None, None]:
+    """Rows in the order of `items`, a chunk at a time.
+
+    Raises:
+        InferenceFailed: the runtime failed.
+    """
+    workers = 1 if scorer.predictor.session.provider == "cpu" else GPU_INFERENCE_THREADS
+    running: deque[Future[list[Row]]] = deque()
+    with ExitStack() as stack:
+        infer = ThreadPoolExecutor(workers, "score-infer")
+        stack.callback(infer.shutdown, cancel_futures=True)
+        decode = ThreadPoolExecutor(speed.decode_threads, "score-decode")
+        stack.callback(decode.shutdown, cancel_futures=True)
+        ahead = max(speed.chunk_images, 2 * speed.decode_threads)
+        feeder = stack.enter_context(Feeder(items, scorer, decode, ahead))
+        for chunk in _chunks(feeder, speed.chunk_images):
+            running.append(infer.submit(scorer.finish, chunk))
+            if len(running) > workers:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+
+
+def _chunks(prepared: Iterable[Prepared], images: int) -> Iterator[list[Prepared]]:
+    chunk: list[Prepared] = []
+    held_bytes = 0
+    for one in prepared:
+        chunk.append(one)
+        held_bytes += one.held_bytes
+        if len(chunk) >= images or held_bytes >= CHUNK_BYTES:
+            yield chunk
+            chunk, held_bytes = [], 0
+    if chunk:
+        yield chunk

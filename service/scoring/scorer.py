@@ -1,0 +1,144 @@
+"""One image through its stages: read, decode and cut; then, a chunk at a time, infer and answer."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from service.errors import ClientError
+from service.inference.batch import Job, run_views
+from service.inference.predictor import Predictor, TopClass
+from service.inference.tta import Answer, Options, View, check_options
+from service.scoring.files import parent
+from service.scoring.item import Item, Position
+from service.scoring.options import ScoreOptions
+from service.scoring.rows import Row
+
+
+@dataclass
+class _Asked:
+    """A generator that waits for the results of `views`."""
+
+    job: Job
+    views: list[View]
+    answer: Answer | None = None
+
+
+@dataclass
+class Prepared:
+    """An image that is ready for the network, or whose row already says what failed."""
+
+    row: Row
+    asked: list[_Asked] = field(default_factory=list)
+    held_bytes: int = 0
+
+
+class Scorer:
+    """Turns items into rows with one predictor; its methods may be called from several threads."""
+
+    def __init__(self, predictor: Predictor, options: ScoreOptions, batch_views: int) -> None:
+        """Check the options once, before any image is read.
+
+        Raises:
+            UsageError: options that make no sense for this model.
+        """
+        options.check(len(predictor.manifest.labels))
+        check_options(options.inference, predictor.model)
+        self.predictor = predictor
+        self.options = options
+        self.batch_views = batch_views
+        self._modes = [options.inference]
+        if options.single and options.inference.tta != "none":
+            self._modes.append(Options(tta="none"))
+        labels = predictor.manifest.labels
+        # An id wins over a name, a name over an index, where they collide.
+        self._ids = {str(label.index): label.id for label in labels}
+        self._ids |= {label.name: label.id for label in labels}
+        self._ids |= {label.id: label.id for label in labels}
+        self._folders = {label.name: label.id for label in labels}
+        self._folders |= {label.id: label.id for label in labels}
+
+    def prepare(self, item: Item, position: Position) -> Prepared:
+        """Read, decode, resize and cut one image; one that fails becomes a row that says so."""
+        row = Row(item.path, position, label=self._label(item))
+        if item.error is not None:
+            return Prepared(replace(row, error=item.error))
+        start = time.perf_counter()
+        try:
+            data = item.read()
+            if self.options.sha256:
+                row = replace(row, sha256=hashlib.sha256(data).hexdigest())
+            image = self.predictor.decode(data)
+            asked = [self._begin(image, mode) for mode in self._modes]
+        except (ClientError, OSError) as error:
+            return Prepared(replace(row, error=_told(error)))
+        held = image.nbytes + sum(view.pixels.nbytes for ask in asked for view in ask.views)
+        return Prepared(replace(row, decode_ms=_ms(start)), asked, held)
+
+    def finish(self, chunk: Sequence[Prepared]) -> list[Row]:
+        """Run the views of a chunk of images and read the answers: rows in the same order.
+
+        Raises:
+            InferenceFailed: the runtime failed, which is no fault of an image.
+        """
+        start = time.perf_counter()
+        pixels = [0] * len(chunk)
+        waiting = [(n, ask) for n, prepared in enumerate(chunk) for ask in prepared.asked]
+        while waiting:
+            views = [view for _, ask in waiting for view in ask.views]
+            results = iter(run_views(views, self.predictor.session, self.batch_views))
+            for n, ask in waiting:
+                pixels[n] += sum(view.pixels.size for view in ask.views)
+                try:
+                    ask.views = ask.job.send([next(results) for _ in ask.views])
+                except StopIteration as stop:
+                    ask.answer = stop.value
+            waiting = [(n, ask) for n, ask in waiting if ask.answer is None]
+        pixel_ms = _ms(start) / max(sum(pixels), 1)
+        return [self._row(p, n * pixel_ms) for p, n in zip(chunk, pixels, strict=True)]
+
+    def _begin(self, image: np.ndarray, mode: Options) -> _Asked:
+        job = self.predictor.start(image, mode)
+        return _Asked(job, next(job))
+
+    def _row(self, prepared: Prepared, infer_ms: float) -> Row:
+        if not prepared.asked:
+            return prepared.row
+        answer, single = (_answered(prepared.asked[at]) for at in (0, -1))
+        prediction = self.predictor.predict(answer, self.options.top_k)
+        every = self.options.all_probabilities
+        return replace(
+            prepared.row,
+            top=prediction.top,
+            probabilities=tuple(answer.probabilities.tolist()) if every else None,
+            prediction_set=prediction.prediction_set,
+            single=self._best(single) if self.options.single else None,
+            passes=answer.passes,
+            cost=answer.cost,
+            infer_ms=infer_ms,
+        )
+
+    def _best(self, answer: Answer) -> TopClass:
+        return self.predictor.predict(answer, 1).top[0]
+
+    def _label(self, item: Item) -> str | None:
+        if item.label is not None:
+            return self._ids.get(item.label)
+        return self._folders.get(parent(item.path).rpartition("/")[2])
+
+
+def _answered(asked: _Asked) -> Answer:
+    if asked.answer is None:
+        raise RuntimeError("an image was read before its answer was there")
+    return asked.answer
+
+
+def _told(error: Exception) -> str:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{type(error).__name__}: {reason}"
+
+
+def _ms(start: float) -> float:
+    return (time.perf_counter() - start) * 1000

@@ -1,0 +1,119 @@
+"""Results in their final format: Parquet, Arrow, CSV, JSON Lines."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from typing import IO, Any, Protocol
+
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
+
+from service.errors import UsageError
+
+DIGITS = 7
+"""What float32 holds."""
+
+
+class Sink(Protocol):
+    """Takes the rows in order; the file is whole after `close`."""
+
+    def write(self, rows: pa.Table) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class ParquetSink:
+    """zstd, typed; what was run is in the schema's metadata."""
+
+    def __init__(self, stream: IO[bytes], columns: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(stream, columns, compression="zstd")
+
+    def write(self, rows: pa.Table) -> None:
+        self._writer.write_table(rows)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class ArrowSink:
+    """Arrow's file format (Feather), uncompressed so that it can be mapped into memory."""
+
+    def __init__(self, stream: IO[bytes], columns: pa.Schema) -> None:
+        self._writer = ipc.new_file(stream, columns)
+
+    def write(self, rows: pa.Table) -> None:
+        self._writer.write_table(rows)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class JsonLinesSink:
+    """One JSON object in every line."""
+
+    def __init__(self, stream: IO[bytes], columns: pa.Schema) -> None:
+        self._stream = stream
+
+    def write(self, rows: pa.Table) -> None:
+        for record in rows.to_pylist():
+            line = json.dumps(_rounded(record), ensure_ascii=False, separators=(",", ":"))
+            self._stream.write(line.encode() + b"\n")
+
+    def close(self) -> None:
+        self._stream.flush()
+
+
+class CsvSink:
+    """RFC 4180 with a header; a list is JSON in its cell."""
+
+    def __init__(self, stream: IO[bytes], columns: pa.Schema) -> None:
+        self._stream = stream
+        self._line(columns.names)
+
+    def write(self, rows: pa.Table) -> None:
+        for record in rows.to_pylist():
+            values = (_rounded(value) for value in record.values())
+            self._line([json.dumps(v) if isinstance(v, list) else v for v in values])
+
+    def close(self) -> None:
+        self._stream.flush()
+
+    def _line(self, cells: list[Any]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerow(cells)
+        self._stream.write(text.getvalue().encode())
+
+
+def _rounded(value: Any) -> Any:
+    """float32 as text: without the digits that it does not hold."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    return value
+
+
+SINKS: dict[str, Callable[[IO[bytes], pa.Schema], Sink]] = {
+    ".parquet": ParquetSink,
+    ".csv": CsvSink,
+    ".jsonl": JsonLinesSink,
+    ".ndjson": JsonLinesSink,
+    ".arrow": ArrowSink,
+    ".feather": ArrowSink,
+}
+
+
+def sink_for(output: str) -> Callable[[IO[bytes], pa.Schema], Sink]:
+    """The sink that a name's suffix asks for.
+
+    Raises:
+        UsageError: no sink has this suffix.
+    """
+    for suffix, sink in SINKS.items():
+        if output.lower().endswith(suffix):
+            return sink
+    raise UsageError(f"cannot write {output}: the suffix must be one of {', '.join(SINKS)}, or -")

@@ -1,0 +1,100 @@
+"""Sources: from what a user names to ordered streams of items."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from service.errors import UsageError
+from service.scoring.files import is_folder, is_url
+from service.scoring.sources.archives import Tar, Zip
+from service.scoring.sources.folder import File, Folder, Glob
+from service.scoring.sources.leaf import Columns, Leaf
+from service.scoring.sources.lists import CsvList, TextList
+from service.scoring.sources.tables import Table
+from service.scoring.sources.walk import MAGIC, glob
+
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz")
+TABLE_SUFFIXES = (".parquet", ".arrow", ".feather", ".ipc")
+TEXT_SUFFIXES = (".txt", ".lst", ".list")
+CSV_SUFFIXES = (".csv", ".tsv")
+CONTAINERS = (*TAR_SUFFIXES, ".zip", *TABLE_SUFFIXES, *TEXT_SUFFIXES, *CSV_SUFFIXES)
+
+BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+MAX_SHARDS = 1_000_000
+
+
+def expand(sources: Iterable[str], columns: Columns | None = None) -> list[Leaf]:
+    """Turn what the user named into leaves, in order, and check each.
+
+    A glob or `{000..123}` of archives, tables or lists becomes a leaf for each file; a glob of
+    images stays one leaf.
+
+    Raises:
+        UsageError: nothing is there, or it is of no kind that can be read.
+    """
+    columns = columns or Columns()
+    leaves = [leaf for source in sources for leaf in _leaves(source, columns)]
+    if sum(leaf.name == "-" for leaf in leaves) > 1:
+        raise UsageError("standard input (-) can be read once only")
+    for leaf in leaves:
+        try:
+            leaf.check()
+        except (OSError, ImportError, ValueError) as error:
+            raise UsageError(f"{leaf.name} cannot be read: {error}") from error
+    return leaves
+
+
+def _leaves(source: str, columns: Columns) -> Iterator[Leaf]:
+    if source == "-":
+        yield TextList(source, columns)
+    elif BRACES.search(source):
+        for name in _braces(source):
+            yield from _leaves(name, columns)
+    elif MAGIC.search(source) and not _exists(source):
+        if not source.lower().endswith(CONTAINERS):
+            yield Glob(source)
+            return
+        names = list(glob(source))
+        if not names:
+            raise UsageError(f"{source} matches nothing")
+        for name in names:
+            yield _container(name, columns)
+    elif source.lower().endswith(CONTAINERS) and not is_folder(source):
+        yield _container(source, columns)
+    elif source.lower().rstrip("/").endswith(".parquet") and is_folder(source):
+        yield from _leaves(f"{source.rstrip('/')}/**/*.parquet", columns)  # as Spark writes them
+    elif is_folder(source):
+        yield Folder(source.rstrip("/") or "/")
+    else:
+        yield File(source)
+
+
+def _exists(source: str) -> bool:
+    import os
+
+    return not is_url(source) and os.path.exists(source)
+
+
+def _container(name: str, columns: Columns) -> Leaf:
+    lowered = name.lower()
+    if lowered.endswith(TAR_SUFFIXES):
+        return Tar(name)
+    if lowered.endswith(".zip"):
+        return Zip(name)
+    if lowered.endswith(TABLE_SUFFIXES):
+        return Table(name, columns)
+    return (TextList if lowered.endswith(TEXT_SUFFIXES) else CsvList)(name, columns)
+
+
+def _braces(source: str) -> Iterator[str]:
+    """`shard-{000..012}.tar` names thirteen files, as WebDataset writes it."""
+    match = BRACES.search(source)
+    if match is None:
+        yield source
+        return
+    first, last = match.groups()
+    if not 0 <= int(last) - int(first) < MAX_SHARDS:
+        raise UsageError(f"{match.group()} must count up, over at most {MAX_SHARDS} names")
+    for number in range(int(first), int(last) + 1):
+        yield from _braces(
+            f"{source[: match.start()]}{number:0{len(first)}d}{source[match.end() :]}"
+        )

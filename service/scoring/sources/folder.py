@@ -1,0 +1,68 @@
+"""Leaves of image files: a folder, a glob, one file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from service.errors import UsageError
+from service.scoring.files import is_file, is_folder
+from service.scoring.item import Item
+from service.scoring.sources.walk import Broken, glob, split_glob, walk
+
+
+def _item(path: str) -> Item:
+    if isinstance(path, Broken):
+        return Item(str(path), error=f"OSError: the folder cannot be listed: {path.reason}")
+    return Item(path)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Every image under a folder, however deep."""
+
+    name: str
+
+    def check(self) -> None:
+        if not is_folder(self.name):
+            raise UsageError(f"no folder {self.name}")
+
+    def items(self, skip: int = 0) -> Iterator[Item]:
+        return map(_item, islice(walk(self.name), skip, None))
+
+    def count(self) -> int | None:
+        return sum(1 for _ in walk(self.name))
+
+
+@dataclass(frozen=True)
+class Glob:
+    """The files that a pattern names."""
+
+    name: str
+
+    def check(self) -> None:
+        root = split_glob(self.name)[0] or "."
+        if not is_folder(root):
+            raise UsageError(f"no folder {root}, where {self.name} begins")
+
+    def items(self, skip: int = 0) -> Iterator[Item]:
+        return map(_item, islice(glob(self.name), skip, None))
+
+    def count(self) -> int | None:
+        return sum(1 for _ in glob(self.name))
+
+
+@dataclass(frozen=True)
+class File:
+    """One image file."""
+
+    name: str
+
+    def check(self) -> None:
+        if not is_file(self.name):
+            raise UsageError(f"no file {self.name}")
+
+    def items(self, skip: int = 0) -> Iterator[Item]:
+        return islice(iter((Item(self.name),)), skip, None)
+
+    def count(self) -> int | None:
+        return 1

@@ -1,0 +1,39 @@
+"""What every source comes down to: leaves, each an ordered, repeatable stream of items."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.scoring.item import Item
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a list or table mean what; None looks for the usual names."""
+
+    path: str | None = None
+    image: str | None = None
+    label: str | None = None
+    root: str | None = None
+    """What relative paths in a list are relative to; None: the folder of the list."""
+
+
+class Leaf(Protocol):
+    """One folder, list, table or archive. Picklable, so that a cluster can send it along."""
+
+    @property
+    def name(self) -> str:
+        """What the user called it."""
+        ...
+
+    def check(self) -> None:
+        """Raise UsageError now for what would fail later: a file or column that is not there."""
+        ...
+
+    def items(self, skip: int = 0) -> Iterator[Item]:
+        """The items after the first `skip`, in an order that is the same every time."""
+        ...
+
+    def count(self) -> int | None:
+        """How many items there are, where that is cheap to know."""
+        ...

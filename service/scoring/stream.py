@@ -1,0 +1,40 @@
+"""Rows as JSON Lines, as they come: for a pipe, with nothing kept on disk."""
+
+import time
+from contextlib import closing
+from typing import IO, Any
+
+from service.errors import DataError
+from service.scoring import rows as columns
+from service.scoring.output import Observer, Rows, summarize
+from service.scoring.report import Tally
+from service.scoring.run import BEGINNING, Run
+from service.scoring.sinks import JsonLinesSink
+
+
+def stream_rows(run: Run, stream: IO[bytes], rows: Rows, observer: Observer) -> dict[str, Any]:
+    """Write a line per image, in the order of the sources; returns the summary.
+
+    Raises:
+        DataError: there is no image.
+    """
+    start, tally, sink = time.perf_counter(), _tally(run), JsonLinesSink(stream, run.schema)
+    with closing(rows(BEGINNING, None)) as chunks:
+        for chunk in chunks:
+            table = columns.table(chunk, run.schema)
+            sink.write(table)
+            stream.flush()
+            tally.add(table)
+            observer.moved(len(chunk), sum(not row.ok for row in chunk))
+    seconds = time.perf_counter() - start
+    summary = summarize(run, "-", tally)
+    if summary["images"] == 0:
+        raise DataError("there is no image in the sources")
+    return summary | {
+        "seconds": round(seconds, 3),
+        "images_per_s": round(summary["images"] / seconds, 2),
+    }
+
+
+def _tally(run: Run) -> Tally:
+    return Tally(tuple(label.id for label in run.predictor.manifest.labels))

@@ -1,0 +1,50 @@
+"""The summary of a run for people, on stderr."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from service.scoring.report import percent, sentence, shares
+
+MOST_CLASSES = 12
+"""A larger confusion matrix does not fit a terminal: the commonest mistakes are listed instead."""
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """Counts, rate, errors, accuracy and confusions."""
+    console = Console(stderr=True, highlight=False)
+    output = escape(summary["output"])
+    if summary.get("complete_already"):
+        console.print(f"{output} is complete already: {summary['images']} images. Nothing to do.")
+        return
+    text = f"{summary['images']} images"
+    if summary.get("resumed_from"):
+        text += f" ({summary['resumed_from']} of them by an earlier run)"
+    text += f", {summary['images_per_s']:g}/s, {summary['failed']} failed"
+    console.print(text + ("" if output == "-" else f": {output}"))
+    for kind, count in summary["errors"].items():
+        console.print(f"  {escape(kind)}: {count}")
+    if (accuracy := summary["accuracy"]) is not None:
+        _print_accuracy(console, accuracy)
+
+
+def _print_accuracy(console: Console, accuracy: dict[str, Any]) -> None:
+    table = Table(f"{accuracy['images']} labelled images", "accuracy", "95% interval")
+    for row in shares(accuracy):
+        table.add_row(*row)
+    console.print(table)
+    if single := accuracy.get("single"):
+        console.print(sentence(single))
+    labels, counts = accuracy["confusion"]["labels"], accuracy["confusion"]["counts"]
+    if len(labels) <= MOST_CLASSES:
+        matrix = Table("true \\ answered", *map(escape, labels), "recall")
+        for entry, label, row in zip(accuracy["classes"], labels, counts, strict=True):
+            matrix.add_row(escape(label), *map(str, row), percent(entry["recall"]))
+        console.print(matrix)
+        return
+    mistakes = Table("true", "answered", "images")
+    for true, answered, count in accuracy["confused"]:
+        mistakes.add_row(escape(true), escape(answered), str(count))
+    console.print(mistakes)
