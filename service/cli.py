@@ -16,6 +16,10 @@ from service.errors import QuincunxError, UsageError
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("training.commands.train", "Train a recipe on a folder of labelled images."),
     "export": ("training.commands.export", "Turn a run's checkpoint into a model package."),
+    "calibrate": (
+        "training.commands.calibrate",
+        "Fit confidence, the gate and prediction sets on the held-out split.",
+    ),
     "evaluate": (
         "training.commands.evaluate",
         "Measure a package on labelled images, mode by mode.",
@@ -93,7 +97,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help: rich costs a third of the time that --help takes
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 

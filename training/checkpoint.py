@@ -62,11 +62,20 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     new = folder / f"{TENSORS}.new"
     save_file(tensors, new)
     state = {"sha256": _sha256(new), "optimizer": optimizer, "facts": checkpoint.facts}
-    if (folder / TENSORS).exists():
+    if _named_by_state(folder):
         os.replace(folder / TENSORS, folder / f"{TENSORS}{PREVIOUS}")
     os.replace(new, folder / TENSORS)
     (folder / f"{STATE}.new").write_text(json.dumps(state))
     os.replace(folder / f"{STATE}.new", folder / STATE)
+
+
+def _named_by_state(folder: Path) -> bool:
+    """Whether the newest tensors are those of the JSON: after a kill they may be newer, and then
+    the previous ones are the ones to keep."""
+    if not (folder / TENSORS).exists() or not (folder / STATE).exists():
+        return False
+    named = json.loads((folder / STATE).read_text())["sha256"]
+    return _sha256(folder / TENSORS) == named
 
 
 def load(folder: Path) -> Checkpoint:

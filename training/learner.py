@@ -35,18 +35,20 @@ def one_group(model: nn.Sequential) -> list[nn.Parameter]:
     return params(model)
 
 
+def loss_of(recipe: Recipe) -> Any:
+    """Cross-entropy, against smoothed labels where the recipe smooths them."""
+    if recipe.label_smoothing:
+        return LabelSmoothingCrossEntropyFlat(eps=recipe.label_smoothing)
+    return CrossEntropyLossFlat()
+
+
 def learner(recipe: Recipe, dls: DataLoaders, classes: int, pretrained: bool) -> Learner:
     """The Learner of a recipe; `pretrained` splits body and head for fine-tuning."""
-    loss = (
-        LabelSmoothingCrossEntropyFlat(eps=recipe.label_smoothing)
-        if recipe.label_smoothing
-        else CrossEntropyLossFlat()
-    )
     speed, _ = precision.callbacks()
     made = Learner(
         dls,
         architecture.build(recipe.architecture, classes),
-        loss_func=loss,
+        loss_func=loss_of(recipe),
         opt_func=OPTIMIZERS[recipe.optimizer],
         splitter=body_and_head if pretrained else one_group,
         metrics=accuracy,

@@ -1,0 +1,166 @@
+"""The command line's frame: quick help, lazy commands, errors as one line and an exit code."""
+
+import json
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from service import cli
+from service.errors import DataError, ImageTooSmall, UsageError
+from tests.support.images import coloured, encoded
+
+HEAVY = ("onnxruntime", "numpy", "bentoml", "torch", "fastai", "pydantic", "PIL", "training")
+
+run = CliRunner().invoke
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception | type[BaseException]], None]:
+    """Put a command `fails` into the table that raises what it is given."""
+
+    def install(error: Exception | type[BaseException]) -> None:
+        module = types.ModuleType("fails")
+        app = typer.Typer()
+
+        @app.command()
+        def fails() -> None:
+            raise error
+
+        module.__dict__["app"] = app
+        monkeypatch.setitem(sys.modules, "fails", module)
+        monkeypatch.setitem(cli.COMMANDS, "fails", ("fails", "Fails."))
+
+    return install
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from service.cli import main\n"
+        "sys.argv = ['quincunx', '--help']\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    pass\n"
+        f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    wide = {**os.environ, "COLUMNS": "100"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=wide
+    )
+    assert "HEAVY []" in done.stdout
+    for name, (_, summary) in cli.COMMANDS.items():
+        assert name in done.stdout
+        assert summary in done.stdout
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    result = run(cli.app, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "install-completion" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UsageError("no such mode"), 2, "quincunx: error: no such mode\n"),
+        (DataError("no images"), 1, "quincunx: error: no images\n"),
+        (ImageTooSmall("too small"), 1, "quincunx: error: too small\n"),
+        (
+            ModuleNotFoundError("No module named 'torch'", name="torch"),
+            1,
+            "quincunx: error: torch is not installed: pip install 'quincunx[train]'\n",
+        ),
+        (
+            ModuleNotFoundError("No module named 'fastai.x'", name="fastai.x"),
+            1,
+            "quincunx: error: fastai is not installed: pip install 'quincunx[train]'\n",
+        ),
+        (KeyboardInterrupt, 130, ""),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(
+    command: Callable[[object], None], error: object, code: int, line: str
+) -> None:
+    command(error)
+    result = run(cli.app, ["fails"])
+    assert (result.exit_code, result.stderr, result.stdout) == (code, line, "")
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a bug"), ModuleNotFoundError("typo", name="service.typo")]
+)
+def test_a_bug_keeps_its_traceback(command: Callable[[object], None], error: Exception) -> None:
+    command(error)
+    assert run(cli.app, ["fails"]).exception is error
+
+
+def test_a_typo_is_answered_with_the_command_meant() -> None:
+    result = run(cli.app, ["clasify"])
+    assert result.exit_code == 2
+    assert "classify" in result.stderr
+
+
+def test_version() -> None:
+    result = run(cli.app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, "quincunx 0.1.0\n")
+
+
+def test_classify_answers_the_readable_files_and_reports_the_other(
+    package: Path, tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "red.png", tmp_path / "bad.png"
+    good.write_bytes(encoded(coloured("red")))
+    bad.write_bytes(b"no image")
+    files = [str(bad), str(good), str(tmp_path / "gone.png")]
+    result = run(cli.app, ["classify", *files, "--model", str(package), "--json", "--top-k", "2"])
+    assert result.exit_code == 1
+    first, second, third = json.loads(result.stdout)
+    assert "error" in first
+    assert third == {"file": files[2], "error": "No such file or directory"}
+    assert second["tta"] == "five_crop"
+    assert [top["label"] for top in second["predictions"]][0] == "red"
+    assert len(second["predictions"]) == 2
+    assert f"quincunx: {bad}: " in result.stderr
+
+    table = run(cli.app, ["classify", str(good), "--model", str(package), "--tta", "dense"])
+    assert table.exit_code == 0
+    assert "Red" in table.stdout
+
+
+def test_models_list_show_verify(package: Path) -> None:
+    rows = json.loads(run(cli.app, ["models", "list", str(package.parent), "--json"]).stdout)
+    assert [row["path"] for row in rows] == [str(package)]
+    assert rows[0]["precisions"] == ["fp32", "int8"]
+    shown = json.loads(run(cli.app, ["models", "show", str(package), "--json"]).stdout)
+    assert [label["id"] for label in shown["labels"]] == ["red", "green", "blue"]
+    assert "five_crop" in run(cli.app, ["models", "show", str(package)]).stdout
+    verified = run(cli.app, ["models", "verify", str(package)])
+    assert verified.exit_code == 0
+    assert ": ok (" in verified.stdout
+
+
+def test_models_verify_names_the_altered_file(tmp_path: Path) -> None:
+    from tests.support.tiny import tiny_package
+
+    folder = tiny_package(tmp_path / "tiny")
+    (graph,) = folder.glob("model.onnx")
+    graph.write_bytes(graph.read_bytes() + b"\0")
+    verified = run(cli.app, ["models", "verify", str(folder)])
+    assert verified.exit_code == 1
+    assert f"{graph} was altered" in verified.stdout
+    listed = run(cli.app, ["models", "list", str(tmp_path), "--json"])
+    assert listed.exit_code == 1
+    assert "was altered" in json.loads(listed.stdout)[0]["error"]
+
+
+def test_no_package_is_an_error_not_a_traceback(tmp_path: Path) -> None:
+    result = run(cli.app, ["models", "show", str(tmp_path)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"quincunx: error: no model package in {tmp_path}")
