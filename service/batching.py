@@ -14,35 +14,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import DeadlineExceeded, InferenceFailed, Overloaded, ShuttingDown
+from service.admission import Admission, Nobody, Observer
+from service.errors import DeadlineExceeded, InferenceFailed
 from service.inference.batch import Job, Runs
 from service.inference.session import Output
 from service.inference.tta import Answer, Results, View
 
 Key = tuple[tuple[int, ...], Output]
-
-SMOOTHING = 0.2
-
-
-class Observer(Protocol):
-    """Who wants to know what happens inside."""
-
-    def batch(self, views: int, seconds: float) -> None: ...
-    def waited(self, seconds: float) -> None: ...
-    def refused(self, reason: str) -> None: ...
-
-
-class Nobody:
-    """The observer that looks away."""
-
-    def batch(self, views: int, seconds: float) -> None: ...
-    def waited(self, seconds: float) -> None: ...
-    def refused(self, reason: str) -> None: ...
 
 
 @dataclass
@@ -99,90 +81,37 @@ class Batcher:
         self._pool = pool
         self._runner = ThreadPoolExecutor(1, thread_name_prefix="session")
         self._max_batch_views = max_batch_views
-        self._max_queue_views = max_queue_views
         self._observer: Observer = observer or Nobody()
         self._clock = clock
+        self.admission = Admission(max_queue_views, self._observer, clock)
         self._queues: dict[Key, deque[_Slot]] = {}
         self._number = 0
         self._running = False
-        self._admitted_views = 0
-        self._seconds_per_view = 0.0
-        self._last_progress = 0.0
-        self._draining = False
-        self._empty = asyncio.Event()
-        self._empty.set()
-
-    @property
-    def admitted_views(self) -> int:
-        """Views admitted and not yet answered."""
-        return self._admitted_views
-
-    def wait_s(self, views: int) -> float:
-        """How long `views` more views would take from now, by the rate of late; 0 when idle."""
-        if not self._admitted_views:
-            return 0.0
-        return (self._admitted_views + views) * self._seconds_per_view
-
-    def check(self, views: int, timeout_s: float) -> None:
-        """Refuse now what could not be answered in time.
-
-        Raises:
-            Overloaded: the queue is full, or too long for the deadline.
-            ShuttingDown: draining.
-        """
-        if self._draining:
-            self._observer.refused("draining")
-            raise ShuttingDown("the server is shutting down")
-        waiting, wait_s = self._admitted_views, self.wait_s(views)
-        if waiting and waiting + views > self._max_queue_views:
-            self._observer.refused("queue_full")
-            raise Overloaded(
-                f"{waiting} views are waiting and the limit is {self._max_queue_views} "
-                "(QUINCUNX_MAX_QUEUE_VIEWS)",
-                retry_after_s=wait_s,
-            )
-        if wait_s > timeout_s:
-            self._observer.refused("deadline")
-            raise Overloaded(
-                f"an answer would take about {wait_s * 1000:.0f} ms and the deadline is "
-                f"{timeout_s * 1000:.0f} ms (X-Request-Timeout-Ms)",
-                retry_after_s=wait_s - timeout_s,
-            )
 
     async def answer(
         self, begin: Callable[[], Job], *, views: int, timeout_s: float
     ) -> tuple[Answer, Times]:
-        """Drive one image to its answer. `begin` decodes and starts its generator, in the pool.
+        """Admit one image and drive it to its answer; see `Admission.admit` and `drive`."""
+        with self.admission.admit(views, timeout_s):
+            return await self.drive(begin, timeout_s)
+
+    async def drive(self, begin: Callable[[], Job], timeout_s: float) -> tuple[Answer, Times]:
+        """Drive an image that was admitted to its answer. `begin` decodes and starts its generator.
 
         Raises:
-            Overloaded, ShuttingDown: refused at once, see `check`.
-            DeadlineExceeded: admitted, but not answered within `timeout_s`.
+            DeadlineExceeded: not answered within `timeout_s`.
             QuincunxError: whatever `begin` or a step of the generator raised for this image.
         """
-        self.check(views, timeout_s)
-        self._reserve(views)
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._drive(begin)
         except TimeoutError:
             raise DeadlineExceeded(f"no answer within {timeout_s * 1000:.0f} ms") from None
-        finally:
-            self._reserve(-views)
 
     async def drain(self) -> None:
         """Refuse what comes, finish what was admitted, and let the session go."""
-        self._draining = True
-        await self._empty.wait()
+        await self.admission.drain()
         self._runner.shutdown(wait=False)
-
-    def _reserve(self, views: int) -> None:
-        if not self._admitted_views:
-            self._last_progress = self._clock()
-        self._admitted_views += views
-        if self._admitted_views:
-            self._empty.clear()
-        else:
-            self._empty.set()
 
     async def _drive(self, begin: Callable[[], Job]) -> tuple[Answer, Times]:
         loop = asyncio.get_running_loop()
@@ -270,7 +199,7 @@ class Batcher:
         started: float,
     ) -> None:
         now = self._clock()
-        self._learn(len(slots), now)
+        self.admission.progress(len(slots))
         self._observer.batch(len(slots), now - started)
         self._running = False
         self._start_batch()  # first, so that the session rests as little as possible
@@ -287,13 +216,6 @@ class Batcher:
             step.missing -= 1
             if not step.missing:
                 step.done.set_result(None)
-
-    def _learn(self, views: int, now: float) -> None:
-        """Follow the seconds per view while there is work: decoding that starves us counts too."""
-        seconds = (now - self._last_progress) / views
-        self._last_progress = now
-        old = self._seconds_per_view
-        self._seconds_per_view = old + SMOOTHING * (seconds - old) if old else seconds
 
 
 def _begin(begin: Callable[[], Job]) -> tuple[Job, list[View]]:

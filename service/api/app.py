@@ -17,9 +17,9 @@ from bentoml._internal.server.http.traffic import TimeoutMiddleware
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.admission import Nobody
 from service.api.models import Models
 from service.api.routes import Api, create_app
-from service.batching import Nobody
 from service.inference.manifest import Aggregation, Mode
 from service.settings import Settings
 

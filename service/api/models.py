@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.batching import Batcher, Observer
+from service.admission import Observer
+from service.batching import Batcher
 from service.errors import ModelPackageError, UnknownModel, UsageError
 from service.inference.geometry import FractionBox, Size
 from service.inference.manifest import Mode

@@ -68,7 +68,7 @@ def run(
             await body(batcher, recorder)
             recorder.gate.set()
             await batcher.drain()
-            assert batcher.admitted_views == 0
+            assert batcher.admission.views == 0
 
     asyncio.run(main())
 
@@ -223,7 +223,7 @@ def test_what_cannot_make_its_deadline_is_refused_at_once(predictor: Predictor) 
 
 def test_an_idle_batcher_admits_whatever_the_estimate(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
-        batcher._seconds_per_view = 1e6  # one slow batch must not lock everybody out for ever
+        batcher.admission.seconds_per_view = 1e6  # one slow batch must not lock everybody out for ever
         work = begin(predictor, IMAGES[0], "none")
         await batcher.answer(work, views=1, timeout_s=LONG_S)
 
@@ -236,7 +236,7 @@ def test_a_deadline_that_passes_while_waiting_ends_the_wait(predictor: Predictor
         work = begin(predictor, IMAGES[0], "none")
         with pytest.raises(DeadlineExceeded):
             await batcher.answer(work, views=1, timeout_s=0.05)
-        assert batcher.admitted_views == 0
+        assert batcher.admission.views == 0
 
     run(predictor, body)
 

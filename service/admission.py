@@ -1,0 +1,118 @@
+"""Who is let in: views admitted and not yet answered, and how long one more would take.
+
+A request that cannot make its deadline is refused before any work is spent on it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from service.errors import Overloaded, ShuttingDown
+
+SMOOTHING = 0.2
+
+
+class Observer(Protocol):
+    """Who wants to know what happens inside."""
+
+    def batch(self, views: int, seconds: float) -> None: ...
+    def waited(self, seconds: float) -> None: ...
+    def refused(self, reason: str) -> None: ...
+    def admitted(self, views: int) -> None: ...
+
+
+class Nobody:
+    """The observer that looks away."""
+
+    def batch(self, views: int, seconds: float) -> None: ...
+    def waited(self, seconds: float) -> None: ...
+    def refused(self, reason: str) -> None: ...
+    def admitted(self, views: int) -> None: ...
+
+
+class Admission:
+    """The bound on waiting views, and an estimate of the wait from the rate of late."""
+
+    def __init__(
+        self, max_queue_views: int, observer: Observer, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.views = 0
+        """Views admitted and not yet answered."""
+        self.seconds_per_view = 0.0
+        self._max_queue_views = max_queue_views
+        self._observer = observer
+        self._clock = clock
+        self._last_progress = 0.0
+        self._draining = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def wait_s(self, views: int) -> float:
+        """How long `views` more views would take from now; 0 when nothing is waiting."""
+        return (self.views + views) * self.seconds_per_view if self.views else 0.0
+
+    def pressure(self, views: int, timeout_s: float) -> float:
+        """How near `views` more would come to a refusal: from 0, idle, to 1, refused."""
+        full = (self.views + views) / self._max_queue_views if self.views else 0.0
+        return max(full, self.wait_s(views) / timeout_s)
+
+    def check(self, views: int, timeout_s: float) -> None:
+        """Refuse now what could not be answered in time. An idle server tries whatever it gets.
+
+        Raises:
+            Overloaded: the queue is full, or too long for the deadline.
+            ShuttingDown: draining.
+        """
+        if self._draining:
+            self._observer.refused("draining")
+            raise ShuttingDown("the server is shutting down")
+        wait_s = self.wait_s(views)
+        if self.views and self.views + views > self._max_queue_views:
+            self._observer.refused("queue_full")
+            raise Overloaded(
+                f"{self.views} views are waiting and the limit is {self._max_queue_views} "
+                "(QUINCUNX_MAX_QUEUE_VIEWS)",
+                retry_after_s=wait_s,
+            )
+        if wait_s > timeout_s:
+            self._observer.refused("deadline")
+            raise Overloaded(
+                f"an answer would take about {wait_s * 1000:.0f} ms and the deadline is "
+                f"{timeout_s * 1000:.0f} ms (X-Request-Timeout-Ms)",
+                retry_after_s=wait_s - timeout_s,
+            )
+
+    @contextmanager
+    def admit(self, views: int, timeout_s: float) -> Iterator[None]:
+        """Hold a place for `views` views; see `check` for what it raises."""
+        self.check(views, timeout_s)
+        if not self.views:
+            self._last_progress = self._clock()
+        self._change(views)
+        try:
+            yield
+        finally:
+            self._change(-views)
+
+    def progress(self, views: int) -> None:
+        """Learn that `views` views were run: decoding that starves the session counts too."""
+        now = self._clock()
+        seconds = (now - self._last_progress) / views
+        self._last_progress = now
+        old = self.seconds_per_view
+        self.seconds_per_view = old + SMOOTHING * (seconds - old) if old else seconds
+
+    async def drain(self) -> None:
+        """Refuse what comes from now on, and wait until what was admitted is answered."""
+        self._draining = True
+        await self._empty.wait()
+
+    def _change(self, views: int) -> None:
+        self.views += views
+        self._observer.admitted(views)
+        if self.views:
+            self._empty.clear()
+        else:
+            self._empty.set()
