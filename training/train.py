@@ -113,9 +113,9 @@ class Run:
             untrained = load_matching(self.learn.model, start.weights)
             say(f"started from other weights; left untrained: {', '.join(untrained) or 'none'}")
         self.learn.create_opt()
+        self.state = state
         if state:
             self.learn.model.load_state_dict(state.weights)
-            self.learn.opt.load_state_dict(state.optimizer)
 
     def loaders(self, size_px: int) -> Any:
         stats = None if self.stats.source == "none" else self.stats
@@ -137,7 +137,13 @@ class Run:
                 first += fit.epochs
 
     def fit(self, fit: Fit, first: int, start: int, bar: Progress) -> None:
+        resumed, self.state = self.state, None
+        if resumed and start == 0:
+            self.learn.opt.load_state_dict(resumed.optimizer)
+        # Freezing clears the optimizer's state, as a new fit should and a resumed one must not.
         self.learn.freeze() if fit.frozen else self.learn.unfreeze()
+        if resumed and start > 0:
+            self.learn.opt.load_state_dict(resumed.optimizer)
         self.learn.fit(
             fit.epochs,
             lr=fit.lr,
@@ -186,12 +192,14 @@ class EachEpoch(Callback):
         if self.epoch < self.start:
             return
         number = self.first + self.epoch
-        seed_all(self.run_.recipe.seed, number + 1)
         size_px = self.fit_.stage.size_at(self.epoch)
         if size_px != self.size_px:
             self.size_px = size_px
             self.learn.dls = self.run_.loaders(size_px)
+        # After the loaders are made, which draws random numbers: a resumed run makes them again.
+        seed_all(self.run_.recipe.seed, number + 1)
         seed_loaders(self.learn.dls, self.run_.recipe.seed, number)
+        self.learn.recorder.smooth_loss.reset()  # an epoch's own: a resumed run has no other
         self.began = time.monotonic()
         self.task = self.bar.add_task(
             f"epoch {number + 1}/{self.run_.total_epochs}, {size_px} px",
