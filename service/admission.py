@@ -5,7 +5,7 @@ A request that cannot make its deadline is refused before any work is spent on i
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -85,7 +85,7 @@ class Admission:
             )
 
     @contextmanager
-    def admit(self, views: int, timeout_s: float) -> Iterator[None]:
+    def admit(self, views: int, timeout_s: float) -> Generator[None]:
         """Hold a place for `views` views; see `check` for what it raises."""
         self.check(views, timeout_s)
         if not self.views:

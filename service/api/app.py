@@ -1,31 +1,31 @@
 # pyright: reportMissingTypeStubs=false
-"""The BentoML service: lifecycle, packaging, health and documentation around the routes.
+"""The BentoML service: lifecycle, packaging, health and clients around the routes.
 
 BentoML's own request parser is never reached for our routes: it fetches a URL that it finds in a
 file field, and answers errors in shapes of its own. `Front` hands them to the Starlette application
-first; the methods below declare them to BentoML's schema and clients.
+first; the methods below declare them to BentoML's schema and clients, and serve calls in process.
 """
 
 import gc
-import logging
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import bentoml
 from _bentoml_sdk import Service
+from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.admission import Nobody
+from service.api.context import Context
+from service.api.logs import start_logging
+from service.api.metrics import Metrics
 from service.api.models import Models
 from service.api.routes import Api, create_app
 from service.inference.manifest import Aggregation, Mode
 from service.settings import Settings
 
-logger = logging.getLogger("quincunx.service")
-
-BENTOML_PATHS = ("/livez", "/readyz", "/healthz", "/schema.json", "/static_content")
+BENTOML_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/schema.json"})
 
 
 class UntimedService(Service[Any]):
@@ -43,7 +43,7 @@ class UntimedService(Service[Any]):
 
 
 class Front:
-    """ASGI middleware: BentoML's own paths go on to BentoML, everything else to our application."""
+    """ASGI middleware: BentoML's own paths go on to BentoML, all others to our application."""
 
     http: Starlette | None = None
 
@@ -52,7 +52,7 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         http = Front.http
-        if scope["type"] != "http" or http is None or scope["path"].startswith(BENTOML_PATHS):
+        if scope["type"] != "http" or http is None or scope["path"] in BENTOML_PATHS:
             await self.app(scope, receive, send)
         else:
             await http(scope, receive, send)
@@ -61,16 +61,19 @@ class Front:
 @bentoml.service(
     name="quincunx",
     service_class=UntimedService,
-    metrics={"enabled": False},  # /metrics is ours: BentoML's labels grow with every path asked for
-    logging={"access": {"enabled": False}},  # so is the request log
+    metrics={"enabled": False},  # /metrics is ours
+    logging={"access": {"enabled": False}},  # and so is the request log
 )
 class Quincunx:
     """Image classification with five-crop test-time augmentation."""
 
     def __init__(self) -> None:
-        self.settings = Settings.from_environment()
-        self.models = Models(self.settings, lambda _: Nobody())
-        self.api = Api(self.settings, self.models)
+        settings = Settings.from_environment()
+        shared = BentoMLContainer.metrics_client.get()  # one exposition over all processes
+        metrics = Metrics(shared.registry, shared.generate_latest)
+        self.models = Models(settings, metrics.observer)
+        self.api = Api(Context(settings, self.models, metrics))
+        self.log = start_logging(settings.log_format)
 
     @bentoml.on_startup
     async def start(self) -> None:
@@ -84,6 +87,7 @@ class Quincunx:
     async def stop(self) -> None:
         """Finish what was admitted."""
         await self.models.drain()
+        self.log.stop()
 
     async def __is_ready__(self) -> bool:
         return self.models.ready
@@ -105,6 +109,24 @@ class Quincunx:
         """Classify one image."""
         options = {name: value for name, value in locals().items() if name not in ("self", "image")}
         return await self.api.classify_bytes(image.read_bytes(), options)
+
+    @bentoml.api(route="/classify_batch")
+    async def classify_batch(
+        self,
+        images: list[Path],
+        tta: Mode | None = None,
+        aggregate: Aggregation | None = None,
+        top_k: int | None = None,
+        coverage: float | None = None,
+        gate_cost: float | None = None,
+        boxes: str | None = None,
+        include: str | None = None,
+        heatmap: Literal["png", "numbers"] | None = None,
+        model: str | None = None,
+    ) -> dict[str, Any]:
+        """Classify many images: one result or error each, in order."""
+        options = {n: value for n, value in locals().items() if n not in ("self", "images")}
+        return await self.api.classify_many_bytes([i.read_bytes() for i in images], options)
 
 
 Quincunx.add_asgi_middleware(cast(Any, Front))

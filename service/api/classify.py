@@ -1,14 +1,18 @@
 """One image from bytes to the JSON of its answer."""
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any
 
+from service.api.context import Context
+from service.api.degrade import applied_mode
 from service.api.heatmap import heatmap_json, with_class_map
 from service.api.models import Served
 from service.api.options import Asked
+from service.api.problems import describe, note_failure
 from service.batching import Times
-from service.errors import UsageError
+from service.errors import QuincunxError, UsageError
 from service.inference.batch import Job
 from service.inference.manifest import Mode
 from service.inference.predictor import Prediction
@@ -51,19 +55,54 @@ def resolve(asked: Asked, served: Served) -> Mode:
     return mode
 
 
-async def classify(
-    data: bytes, asked: Asked, served: Served, applied: Mode, timeout_s: float
+async def classify_one(
+    context: Context, data: bytes, asked: Asked, timeout_s: float
 ) -> dict[str, Any]:
-    """Answer one image, in mode `applied`.
+    """Answer one image.
 
     Raises:
         QuincunxError: what is wrong with this image, or with serving it in time.
     """
+    served = context.models.get(asked.model)
+    applied = applied_mode(asked, resolve(asked, served), served, context.settings, timeout_s)
+    with served.batcher.admission.admit(_views(asked, served, applied), timeout_s):
+        return await _drive(context, data, asked, served, applied, timeout_s)
+
+
+async def classify_all(
+    context: Context, images: list[bytes], asked: Asked, timeout_s: float, request_id: str
+) -> list[dict[str, Any]]:
+    """Answer many images, admitted together: one answer or `{"error": ...}` each, in order.
+
+    Raises:
+        QuincunxError: what is wrong with the options, or with serving all of them in time.
+    """
+    served = context.models.get(asked.model)
+    applied = applied_mode(asked, resolve(asked, served), served, context.settings, timeout_s)
+
+    async def one(data: bytes) -> dict[str, Any]:
+        try:
+            return await _drive(context, data, asked, served, applied, timeout_s)
+        except QuincunxError as error:
+            note_failure(error, request_id)
+            return {"error": describe(error, request_id)}
+
+    views = _views(asked, served, applied) * len(images)
+    with served.batcher.admission.admit(views, timeout_s):
+        return await asyncio.gather(*map(one, images))
+
+
+def _views(asked: Asked, served: Served, applied: Mode) -> int:
+    return served.views(applied, asked.boxes) + ("heatmap" in asked.include)
+
+
+async def _drive(
+    context: Context, data: bytes, asked: Asked, served: Served, applied: Mode, timeout_s: float
+) -> dict[str, Any]:
     started = time.perf_counter()
     heatmap = "heatmap" in asked.include
     work = Work(data, served, asked.options(applied), heatmap)
-    views = served.views(applied, asked.boxes) + heatmap
-    answer, times = await served.batcher.answer(work.begin, views=views, timeout_s=timeout_s)
+    answer, times = await served.batcher.drive(work.begin, timeout_s)
     prediction = served.predictor.predict(answer, asked.top_k)
     content = _answer_json(prediction, asked, served, applied)
     if "views" in asked.include:
@@ -72,6 +111,7 @@ async def classify(
     if heatmap and answer.class_map is not None:
         content["heatmap"] = heatmap_json(answer.class_map, prediction.top[0].index, asked.heatmap)
     content["timing_ms"] = _timing_json(work, times, time.perf_counter() - started, asked)
+    context.metrics.image(served.name, content, work.decode_s)
     return content
 
 

@@ -5,10 +5,11 @@ import math
 import re
 
 from pydantic_core import to_json
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.errors import ClientError, Overloaded, QuincunxError, ServerError, Unauthorized
+from service.errors import Overloaded, QuincunxError, Unauthorized
 
 logger = logging.getLogger("quincunx.api")
 
@@ -17,6 +18,8 @@ GENERIC = "the server failed; the operator finds the reason in the log under thi
 
 def code_of(error: Exception) -> str:
     """`BadImage` -> `bad_image`: the name of the error, for programs."""
+    if isinstance(error, HTTPException):
+        return "method_not_allowed" if error.status_code == 405 else "not_found"
     if not isinstance(error, QuincunxError):
         return "internal_error"
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
@@ -24,18 +27,25 @@ def code_of(error: Exception) -> str:
 
 def describe(error: Exception, request_id: str) -> dict[str, str]:
     """The body of an error: the message of a client's error, a generic one for the server's."""
-    known = isinstance(error, ClientError) or (
-        isinstance(error, ServerError) and error.status in (503, 504)
-    )
+    status = status_of(error)
     return {
-        "type": "client_error" if isinstance(error, ClientError) else "server_error",
+        "type": "client_error" if status < 500 else "server_error",
         "code": code_of(error),
-        "message": str(error) if known else GENERIC,
+        "message": message_of(error),
         "request_id": request_id,
     }
 
 
+def message_of(error: Exception) -> str:
+    """What the client is told; of a failure of the server, only that it failed."""
+    if isinstance(error, HTTPException):
+        return error.detail
+    return str(error) if status_of(error) != 500 else GENERIC
+
+
 def status_of(error: Exception) -> int:
+    if isinstance(error, HTTPException):
+        return error.status_code
     return error.status if isinstance(error, QuincunxError) else 500
 
 
@@ -43,14 +53,26 @@ def problem(request: Request, error: Exception) -> Response:
     """Answer with `error`; what is the server's fault is logged with its traceback."""
     request_id: str = request.state.request_id
     status = status_of(error)
-    if status == 500:
-        logger.error("request failed", exc_info=error, extra={"request_id": request_id})
+    note_failure(error, request_id)
+    headers = headers_of(error)
+    return json_response({"error": describe(error, request_id)}, status, headers)
+
+
+def note_failure(error: Exception, request_id: str) -> None:
+    """Log what is the server's fault, with its traceback."""
+    if status_of(error) == 500:
+        extra = {"fields": {"request_id": request_id}}
+        logger.error("request failed", exc_info=error, extra=extra)
+
+
+def headers_of(error: Exception) -> dict[str, str]:
+    """The headers that tell a client what to do about `error`."""
     headers: dict[str, str] = {}
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    return json_response({"error": describe(error, request_id)}, status, headers)
+    return headers
 
 
 def json_response(

@@ -1,8 +1,8 @@
 """The HTTP routes, as one Starlette application that knows nothing of BentoML."""
 
+import asyncio
 import time
-import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -12,51 +12,125 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.api.bodies import Form, parse_form, read_body
-from service.api.classify import classify, resolve
-from service.api.models import Models
-from service.api.options import Asked, read_options
-from service.api.problems import json_response, problem
-from service.errors import ShuttingDown, UsageError
+from service.api.classify import classify_all, classify_one
+from service.api.context import Context
+from service.api.describe import describe_model
+from service.api.edge import Edge
+from service.api.keys import Keys
+from service.api.openapi import openapi
+from service.api.options import read_options
+from service.api.problems import json_response
+from service.errors import ShuttingDown, TooLarge, UsageError
 from service.settings import Settings
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
-    """What the handlers share."""
+    """What the handlers share, and the handlers."""
 
-    def __init__(self, settings: Settings, models: Models) -> None:
-        self.settings = settings
-        self.models = models
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.settings = context.settings
+        self.models = context.models
 
     async def classify(self, request: Request) -> Response:
         """`POST /classify`: one image."""
         started = time.perf_counter()
         timeout_s = timeout_of(request, self.settings)
-        form = await self._read(request, "image")
+        form = await self.read(request, "image", timeout_s)
         asked = read_options(request.query_params.multi_items(), form.fields)
         if len(form.images) != 1:
             raise UsageError(f"send one file in the field 'image', but got {len(form.images)}")
         left_s = timeout_s - (time.perf_counter() - started)
-        content = await self._answer(form.images[0], asked, left_s)
+        content = await classify_one(self.context, form.images[0], asked, left_s)
+        return self.answer(request, content)
+
+    async def classify_batch(self, request: Request) -> Response:
+        """`POST /classify_batch`: many images, one result or error each, in order."""
+        started = time.perf_counter()
+        timeout_s = timeout_of(request, self.settings)
+        form = await self.read(request, "images", timeout_s)
+        asked = read_options(request.query_params.multi_items(), form.fields)
+        if not form.images:
+            raise UsageError("send at least one file in the field 'images'")
+        left_s = timeout_s - (time.perf_counter() - started)
+        results = await classify_all(
+            self.context, form.images, asked, left_s, request.state.request_id
+        )
+        model = self.models.get(asked.model).tag
+        return self.answer(request, {"model": model, "results": results})
+
+    async def list_models(self, _: Request) -> Response:
+        """`GET /models`."""
+        served = [describe_model(model, default=i == 0) for i, model in enumerate(self.models)]
+        return json_response({"models": served})
+
+    async def show_model(self, request: Request) -> Response:
+        """`GET /models/{name}`, where the name is `NAME` or `NAME@VERSION`."""
+        model = self.models.get(request.path_params["name"])
+        return json_response(describe_model(model, default=model is self.models.get(), full=True))
+
+    async def reload(self, request: Request) -> Response:
+        """`POST /models/reload`: verify the packages on the disk again, then serve them."""
+        served = await self.models.load()
+        request.state.log["models"] = [model.tag for model in served]
+        return json_response({"models": [model.tag for model in served]})
+
+    async def expose_metrics(self, _: Request) -> Response:
+        """`GET /metrics`."""
+        text = await asyncio.to_thread(self.context.metrics.expose)
+        return Response(text, media_type=self.context.metrics.content_type)
+
+    async def documentation(self, _: Request) -> Response:
+        """`GET /docs.json`: OpenAPI."""
+        return json_response(openapi())
+
+    async def read(self, request: Request, file_field: str, timeout_s: float) -> Form:
+        """Read and take apart a body of images, within the limits."""
+        if not self.models.ready:
+            raise ShuttingDown("the models are still loading")
+        try:
+            async with asyncio.timeout(timeout_s):
+                body = await read_body(request, self.settings.max_request_bytes)
+        except TimeoutError:
+            raise UsageError(f"the body did not arrive within {timeout_s * 1000:.0f} ms") from None
+        form = parse_form(body, request.headers.get("content-type", ""), file_field)
+        if len(form.images) > self.settings.max_images:
+            raise TooLarge(
+                f"the request has {len(form.images)} images; the limit is "
+                f"{self.settings.max_images} (QUINCUNX_MAX_IMAGES)"
+            )
+        return form
+
+    def answer(self, request: Request, content: dict[str, Any]) -> Response:
+        """Send `content` under the request's id."""
+        log = request.state.log
+        log["model"] = content["model"]
+        if "results" in content:
+            log["images"] = len(content["results"])
+        else:
+            log["tta"] = content["tta_applied"]
         content["request_id"] = request.state.request_id
         return json_response(content)
 
-    async def _read(self, request: Request, file_field: str) -> Form:
-        if not self.models.ready:
-            raise ShuttingDown("the models are still loading")
-        body = await read_body(request, self.settings.max_request_bytes)
-        return parse_form(body, request.headers.get("content-type", ""), file_field)
-
     async def classify_bytes(self, data: bytes, options: Mapping[str, object]) -> dict[str, Any]:
         """One image, called in this process; options as in the query, None where not given."""
-        given = {name: str(value) for name, value in options.items() if value is not None}
-        asked = read_options([], given)
-        return await self._answer(data, asked, self.settings.request_timeout_ms / 1000)
+        asked = read_options([], _given(options))
+        return await classify_one(
+            self.context, data, asked, self.settings.request_timeout_ms / 1000
+        )
 
-    async def _answer(self, data: bytes, asked: Asked, timeout_s: float) -> dict[str, Any]:
-        served = self.models.get(asked.model)
-        return await classify(data, asked, served, resolve(asked, served), timeout_s)
+    async def classify_many_bytes(
+        self, images: list[bytes], options: Mapping[str, object]
+    ) -> dict[str, Any]:
+        """Many images, called in this process."""
+        asked = read_options([], _given(options))
+        timeout_s = self.settings.request_timeout_ms / 1000
+        results = await classify_all(self.context, images, asked, timeout_s, "")
+        return {"model": self.models.get(asked.model).tag, "results": results}
+
+
+def _given(options: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in options.items() if value is not None}
 
 
 def timeout_of(request: Request, settings: Settings) -> float:
@@ -79,33 +153,21 @@ def timeout_of(request: Request, settings: Settings) -> float:
 
 def create_app(api: Api) -> Starlette:
     """The application over `api`."""
-    routes = [Route("/classify", _guarded(api.classify), methods=["POST"])]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _http_exception})
+    settings = api.settings
+    users, admins = Keys(settings.keys()), Keys(settings.admin_keys)
+    edge = Edge(api.context.metrics, users, admins, log=settings.log_requests)
+    guard_metrics = edge.keyed if settings.metrics_need_key else edge.open
 
+    def route(method: str, path: str, handler: Any, guard: Any = edge.keyed) -> Route:
+        return Route(path, guard(path, handler), methods=[method])
 
-def _guarded(handler: Handler) -> Handler:
-    """Name every request, and turn every error into its JSON."""
-
-    async def endpoint(request: Request) -> Response:
-        request.state.request_id = uuid.uuid4().hex
-        try:
-            response = await handler(request)
-        except Exception as error:  # the edge: whatever went wrong becomes an answer
-            response = problem(request, error)
-        response.headers["X-Request-Id"] = request.state.request_id
-        return response
-
-    return endpoint
-
-
-async def _http_exception(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    message = error.detail if isinstance(error, HTTPException) else "internal error"
-    body: dict[str, Any] = {
-        "type": "client_error",
-        "code": "method_not_allowed" if status == 405 else "not_found",
-        "message": f"{request.method} {request.url.path[:200]}: {message}",
-        "request_id": uuid.uuid4().hex,
-    }
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    return json_response({"error": body}, status, headers)
+    routes = [
+        route("POST", "/classify", api.classify),
+        route("POST", "/classify_batch", api.classify_batch),
+        route("GET", "/models", api.list_models),
+        route("POST", "/models/reload", api.reload, edge.admin),
+        route("GET", "/models/{name}", api.show_model),
+        route("GET", "/metrics", api.expose_metrics, guard_metrics),
+        route("GET", "/docs.json", api.documentation, edge.open),
+    ]
+    return Starlette(routes=routes, exception_handlers={HTTPException: edge.unknown})

@@ -37,14 +37,11 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
                 return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError:
         raise _unidentified(data) from None
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        MemoryError,
-        Image.DecompressionBombError,
-    ) as error:
+    except Image.DecompressionBombError as error:  # Pillow's own limit, from the header as well
+        raise TooLarge(
+            f"{error}; the limit is {max_pixels / 1e6:.0f} MP (QUINCUNX_MAX_PIXELS)"
+        ) from None
+    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
         raise BadImage(f"the image cannot be decoded: {error}") from error
 
 

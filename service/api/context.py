@@ -1,0 +1,16 @@
+"""What every handler of one server shares."""
+
+from dataclasses import dataclass
+
+from service.api.metrics import Metrics
+from service.api.models import Models
+from service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Context:
+    """The settings, the models and the metrics of one server process."""
+
+    settings: Settings
+    models: Models
+    metrics: Metrics

@@ -1,0 +1,30 @@
+"""Under pressure, a cheaper mode: five crops become one dense pass, and the answer says so."""
+
+from dataclasses import replace
+
+from service.api.models import Served
+from service.api.options import Asked
+from service.errors import UsageError
+from service.inference.manifest import Mode
+from service.inference.tta import check_options
+from service.settings import Settings
+
+DEAR: tuple[Mode, ...] = ("five_crop", "ten_crop")
+PRESSURE = 0.25
+"""Where it begins, as a share of the pressure at which requests are refused."""
+
+
+def applied_mode(
+    asked: Asked, mode: Mode, served: Served, settings: Settings, timeout_s: float
+) -> Mode:
+    """The mode to answer in: `mode`, or the cheaper one that the settings name, under pressure."""
+    cheaper = settings.degrade
+    if cheaper == "off" or mode not in DEAR:
+        return mode
+    if served.batcher.admission.pressure(served.views(mode), timeout_s) < PRESSURE:
+        return mode
+    try:
+        check_options(replace(asked.options(cheaper), gate_cost=None), served.predictor.model)
+    except UsageError:
+        return mode  # what was asked for makes no sense there, or the model was not fitted for it
+    return cheaper

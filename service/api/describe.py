@@ -1,0 +1,31 @@
+"""A served model, described for clients."""
+
+from typing import Any
+
+from service.api.models import Served
+
+
+def describe_model(served: Served, *, default: bool, full: bool = False) -> dict[str, Any]:
+    """What a client may want to know before it asks; `full` adds the labels and measurements."""
+    predictor = served.predictor
+    manifest = predictor.manifest
+    content: dict[str, Any] = {
+        "model": served.tag,
+        "name": served.name,
+        "version": served.version,
+        "default": default,
+        "precision": predictor.precision,
+        "provider": predictor.session.provider,
+        "classes": len(manifest.labels),
+        "crop_px": manifest.input.crop_px,
+        "resize_px": manifest.input.resize_px,
+        "default_tta": manifest.default_mode,
+    }
+    if full:
+        content["labels"] = [label.model_dump() for label in manifest.labels]
+        content["metrics"] = [
+            metrics.model_dump(mode="json")
+            for metrics in manifest.metrics
+            if metrics.precision == predictor.precision
+        ]
+    return content
