@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ import typer
 from service.inference.manifest import Aggregation, Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from service.inference.geometry import FractionBox
 
@@ -25,8 +26,9 @@ def score(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Folders, globs, image files; lists of paths (.txt, .csv, .parquet; - for standard "
-            "input); tables of image bytes (.parquet, .arrow); archives (.tar, .zip); URLs of any.",
+            help="Folders, globs, image files; lists of paths (.txt, .csv, .parquet; - for "
+            "standard input); tables of image bytes (.parquet, .arrow); archives (.tar, .zip); "
+            "URLs of any.",
         ),
     ],
     output: Annotated[
@@ -149,9 +151,16 @@ def score(
         raise UsageError(f"--report must end in .json or .md, but got {report}")
     columns = Columns(path_column, image_column, label_column, root)
     leaves = expand(sources, columns)
-    predictor = Predictor.from_package(
-        model, precision=precision, provider=provider, threads=threads
-    )
+    connection = None
+    if engine == "ray":
+        from service.scoring.ray_engine import Cluster, connect, open_here
+
+        connection = connect(Cluster(ray_address, actors, threads), provider)
+        predictor = open_here(model, precision, connection.provider)
+    else:
+        predictor = Predictor.from_package(
+            model, precision=precision, provider=provider, threads=threads
+        )
     mode = tta or predictor.manifest.default_mode
     options = ScoreOptions(
         Options(mode, aggregate, coverage, gate_cost, tuple(_box(text) for text in box or ())),
@@ -161,13 +170,11 @@ def score(
         sha256,
         timing,
     )
-    run = Run(leaves, predictor, options, Speed(batch_views, chunk_images, decode_threads), columns)
+    speed = Speed(batch_views, chunk_images, decode_threads)
+    elsewhere = connection.provider if connection else None
+    run = Run(leaves, predictor, options, speed, columns, elsewhere)
     run.scorer()  # options that make no sense are refused before anything is written
-    rows = run.rows
-    if engine == "ray":
-        from service.scoring.ray_engine import Cluster, ray_rows
-
-        rows = ray_rows(run, Cluster(ray_address, actors, threads))
+    rows = partial(connection.rows, run) if connection else run.rows
     with _terminable(), progress(leaves) as observer:
         if output == "-":
             summary = stream_rows(run, sys.stdout.buffer, rows, observer)
@@ -199,7 +206,7 @@ def _box(text: str) -> "FractionBox":
 
 
 @contextmanager
-def _terminable() -> "Iterator[None]":
+def _terminable() -> "Generator[None]":
     """A polite SIGTERM ends as Ctrl-C does: what is finished is kept."""
 
     def interrupt(*_: object) -> None:

@@ -124,7 +124,7 @@ def entries(folder: str) -> Iterator[Entry]:
 
 
 def _spill(held: list[Entry]) -> IO[str]:
-    file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape", newline="")
+    file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115
     file.writelines(f"{e.name}\0{int(e.is_folder)}\0" for e in sorted(held))
     file.seek(0)
     return file

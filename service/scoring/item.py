@@ -10,7 +10,7 @@ class Position(NamedTuple):
     """A place in the order of a run: the source, counted after expansion, and the image in it."""
 
     source: int
-    index: int
+    image: int
 
 
 @dataclass(frozen=True, slots=True)

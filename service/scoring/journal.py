@@ -12,16 +12,16 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from service.errors import OutputError
+from service.scoring.arrow import pq
 from service.scoring.item import Position
 
 PART_KEY = b"quincunx.part"
@@ -103,7 +103,7 @@ class Journal:
             yield pa.concat_tables(held).combine_chunks()
 
     @contextmanager
-    def writing_result(self) -> Iterator[IO[bytes]]:
+    def writing_result(self) -> Generator[IO[bytes]]:
         """The result's file, aside: whole once the block has ended.
 
         Raises:
@@ -123,7 +123,7 @@ class Journal:
         return json.loads(path.read_bytes()) if path.exists() else None
 
     def remove(self) -> None:
-        """Delete the folder: `done.json` last, so that a kill in between is still a finished run."""
+        """Delete the folder, `done.json` last: a kill in between is still a finished run."""
         last = self.folder / "done.json"
         with readable_errors(self.folder):
             for path in self.folder.iterdir():
@@ -153,15 +153,16 @@ class Journal:
         for stray in self.folder.glob("*.tmp"):
             stray.unlink()
         for path in sorted(self.folder.glob("part-*.parquet")):
-            about = (pq.read_schema(path).metadata or {}).get(PART_KEY)
-            first, rows, source, index, last = json.loads(about) if about else (None,) * 5
+            metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+            about = metadata.get(PART_KEY)
+            first, rows, source, image, last = json.loads(about) if about else (-1, 0, 0, 0, None)
             if first != self.done.rows:
                 raise OutputError(
                     f"{path} does not follow the rows before it, of which there are "
                     f"{self.done.rows}; start anew (--restart)"
                 )
             self._parts.append(path)
-            self.done = Done(rows, Position(source, index), last)
+            self.done = Done(rows, Position(source, image), last)
 
 
 def _lock(folder: Path) -> IO[bytes]:
@@ -183,7 +184,7 @@ def _lock(folder: Path) -> IO[bytes]:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
+def _replacing(path: Path) -> Generator[IO[bytes]]:
     """Write aside, sync, rename: `path` is there whole or not at all, also after a power cut."""
     aside = path.with_name(f"{path.name}.tmp")
     try:
@@ -215,7 +216,7 @@ def _differences(was: dict[str, Any], now: dict[str, Any], prefix: str = "") -> 
 
 
 @contextmanager
-def readable_errors(path: Path) -> Iterator[None]:
+def readable_errors(path: Path) -> Generator[None]:
     """Say what could not be written, and what to do, where the operating system refuses."""
     try:
         yield

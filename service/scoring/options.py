@@ -1,6 +1,6 @@
 """What a run of offline scoring may choose."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from service.errors import UsageError
@@ -14,7 +14,7 @@ CPU_CHUNK_IMAGES, GPU_CHUNK_IMAGES = 64, 256
 class ScoreOptions:
     """Which answers, and which columns of them."""
 
-    inference: Options = Options()
+    inference: Options = field(default_factory=Options)
     top_k: int = 5
     single: bool = False
     """The single crop's answer beside the one with TTA."""

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.ipc as ipc
-import pyarrow.parquet as pq
 
 from service.errors import DataError, OutputError
 from service.scoring import rows as columns
+from service.scoring.arrow import ipc, pq
 from service.scoring.files import filesystem, is_file, is_url, open_binary
 from service.scoring.item import Position
 from service.scoring.journal import Journal, readable_errors
@@ -107,7 +106,7 @@ def _score(schema: pa.Schema, rows: Rows, journal: Journal, observer: Observer) 
 
     def flush() -> None:
         last = pending[-1]
-        after = Position(last.position.source, last.position.index + 1)
+        after = Position(last.position.source, last.position.image + 1)
         journal.append(columns.table(pending, schema), after, last.path)
         pending.clear()
 
@@ -139,7 +138,7 @@ def _score(schema: pa.Schema, rows: Rows, journal: Journal, observer: Observer) 
 def _merge(run: Run, journal: Journal, output: str, settings: dict[str, Any]) -> Tally:
     labels = [label.id for label in run.predictor.manifest.labels]
     about = json.dumps({**settings, "labels": labels}).encode()
-    schema = run.schema.with_metadata({METADATA_KEY: about})
+    schema = pa.schema(run.schema, {METADATA_KEY: about})
     tally = Tally(tuple(labels))
     with journal.writing_result() as stream:
         sink = sink_for(output)(stream, schema)
@@ -161,7 +160,7 @@ def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
         "errors": dict(tally.failed.most_common()),
         "package": f"{predictor.manifest.name} {predictor.manifest.version}",
         "precision": predictor.precision,
-        "provider": predictor.session.provider,
+        "provider": run.provider,
         "tta": run.options.inference.tta,
         "accuracy": tally.accuracy(),
     }
@@ -214,15 +213,16 @@ def _metadata(output: str) -> tuple[int, dict[str, Any]] | None:
         with open_binary(output) as stream:
             if output.lower().endswith(".parquet"):
                 file = pq.ParquetFile(stream)
-                rows, metadata = file.metadata.num_rows, file.schema_arrow.metadata
+                rows: int = file.metadata.num_rows
+                metadata: dict[bytes, bytes] = file.schema_arrow.metadata or {}
             elif output.lower().endswith((".arrow", ".feather")):
                 reader = ipc.open_file(stream)
-                metadata = reader.schema.metadata
+                metadata = reader.schema.metadata or {}
                 batches = range(reader.num_record_batches)
                 rows = sum(len(reader.get_batch(number)) for number in batches)
             else:
                 return None
-        about = (metadata or {}).get(METADATA_KEY)
+        about = metadata.get(METADATA_KEY)
         return None if about is None else (rows, json.loads(about))
     except (pa.ArrowException, OSError, ValueError):
         return None

@@ -34,6 +34,12 @@ class Run:
     options: ScoreOptions = field(default_factory=ScoreOptions)
     speed: Speed = field(default_factory=Speed)
     columns: Columns = field(default_factory=Columns)
+    elsewhere: str | None = None
+    """The provider, where inference does not run in this process."""
+
+    @property
+    def provider(self) -> str:
+        return self.elsewhere or self.predictor.session.provider
 
     @property
     def schema(self) -> pa.Schema:
@@ -41,7 +47,7 @@ class Run:
 
     @property
     def resolved_speed(self) -> Speed:
-        return self.speed.resolved(self.predictor.session.provider, os.cpu_count() or 1)
+        return self.speed.resolved(self.provider, os.cpu_count() or 1)
 
     def settings(self) -> dict[str, Any]:
         """What a run that goes on must have in common with the one that began."""
@@ -56,7 +62,7 @@ class Run:
             "package": f"{predictor.manifest.name} {predictor.manifest.version}",
             "manifest_sha256": hashlib.sha256(manifest).hexdigest(),
             "precision": predictor.precision,
-            "provider": predictor.session.provider,
+            "provider": self.provider,
             "max_pixels": predictor.max_pixels,
             "sources": _shortened(sources),
             "columns": asdict(self.columns),
@@ -90,7 +96,7 @@ def located(leaves: Sequence[Leaf], start: Position, last: str | None) -> Iterat
     for source, leaf in enumerate(leaves):
         if source < start.source:
             continue
-        index = start.index if source == start.source else 0
+        index = start.image if source == start.source else 0
         if index and last is not None:
             items = leaf.items(index - 1)
             before = next(items, None)

@@ -31,7 +31,7 @@ class Prepared:
     """An image that is ready for the network, or whose row already says what failed."""
 
     row: Row
-    asked: list[_Asked] = field(default_factory=list)
+    asked: list[_Asked] = field(default_factory=lambda: list[_Asked]())
     held_bytes: int = 0
 
 

@@ -4,13 +4,12 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 import pyarrow as pa
-import pyarrow.ipc as ipc
-import pyarrow.parquet as pq
 
 from service.errors import UsageError
+from service.scoring.arrow import ipc, pq
 
 DIGITS = 7
 """What float32 holds."""
@@ -58,7 +57,11 @@ class JsonLinesSink:
 
     def write(self, rows: pa.Table) -> None:
         for record in rows.to_pylist():
-            line = json.dumps(_rounded(record), ensure_ascii=False, separators=(",", ":"))
+            line = json.dumps(
+                {name: _rounded(value) for name, value in record.items()},
+                ensure_ascii=False,
+                separators=(",", ":"),
+            )
             self._stream.write(line.encode() + b"\n")
 
     def close(self) -> None:
@@ -91,9 +94,7 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
     if isinstance(value, list):
-        return [_rounded(one) for one in value]
-    if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
+        return [_rounded(one) for one in cast("list[Any]", value)]
     return value
 
 

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from service.errors import TooLarge, UsageError
 from service.scoring.files import check_length, is_file, open_binary
@@ -118,7 +118,7 @@ class Tar:
         sample, last = _Sample("", []), None
         try:
             with open_binary(self.name) as raw, _unpacked(raw, self.name) as stream:
-                archive = tarfile.open(fileobj=stream, mode="r|", tarinfo=_Info)
+                archive = tarfile.open(fileobj=stream, mode="r|", tarinfo=_Info)  # noqa: SIM115
                 for member in archive:
                     if not member.isfile():
                         continue
@@ -184,5 +184,6 @@ def _label(suffix: str, data: bytes) -> str | None:
         return None
     if not isinstance(content, dict):
         return None
-    value = next((content[k] for k in ("label", "cls", "class") if k in content), None)
+    fields = cast("dict[str, Any]", content)
+    value = next((fields[k] for k in ("label", "cls", "class") if k in fields), None)
     return str(value) if isinstance(value, (str, int)) else None

@@ -3,7 +3,7 @@
 import csv
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +18,7 @@ PATH_COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", 
 
 
 @contextmanager
-def _text(path: str) -> Iterator[IO[str]]:
+def _text(path: str) -> Generator[IO[str]]:
     """File names need not be UTF-8: `surrogateescape` keeps their bytes."""
     with (
         open_binary(path) as raw,
@@ -68,12 +68,12 @@ class CsvList:
         if not is_file(self.name):
             raise UsageError(f"no file {self.name}")
         with _text(self.name) as text:
-            self._places(next(self._rows(text), []))
+            self._places(next(self._rows(text), list[str]()))
 
     def items(self, skip: int = 0) -> Iterator[Item]:
         with _text(self.name) as text:
             rows = self._rows(text)
-            path_at, label_at = self._places(next(rows, []))
+            path_at, label_at = self._places(next(rows, list[str]()))
             root = self.columns.root or parent(self.name)
             for row in islice(filter(None, rows), skip, None):
                 if path_at >= len(row):

@@ -1,15 +1,14 @@
 """Leaves of Parquet and Arrow tables: a column of image bytes, or one of paths."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
-import pyarrow.ipc as ipc
-import pyarrow.parquet as pq
 
 from service.errors import TooLarge, UsageError
+from service.scoring.arrow import ipc, pq
 from service.scoring.files import check_length, is_file, join, open_binary, parent
 from service.scoring.item import Item
 from service.scoring.sources.leaf import Columns
@@ -64,10 +63,11 @@ class Table:
             return reader.rows
 
     def _item(self, record: dict[str, Any], roles: _Roles, row: int) -> Item:
-        value = record[roles.image] if roles.image else None
-        path = record[roles.path] if roles.path else None
+        value: Any = record[roles.image] if roles.image else None
+        path: str | None = record[roles.path] if roles.path else None
         if isinstance(value, dict):  # as Hugging Face's `datasets` stores an image
-            path, value = path or value.get("path"), value["bytes"]
+            image = cast("dict[str, Any]", value)
+            path, value = path or image.get("path"), image["bytes"]
         label = None
         if roles.label:
             label = "" if record[roles.label] is None else str(record[roles.label])
@@ -83,8 +83,9 @@ class Table:
         return Item(name, data=value, label=label)
 
     def _roles(self, schema: pa.Schema) -> _Roles:
-        binary = [field.name for field in schema if _holds_bytes(field.type)]
-        text = [field.name for field in schema if _is_text(field.type)]
+        kinds: dict[str, Any] = dict(zip(schema.names, schema.types, strict=True))
+        binary = [name for name, kind in kinds.items() if _holds_bytes(kind)]
+        text = [name for name, kind in kinds.items() if _is_text(kind)]
         image = pick(self.name, binary, self.columns.image, IMAGE_COLUMNS, "--image-column")
         if image is None and self.columns.path is None and len(binary) == 1:
             image = binary[0]
@@ -100,14 +101,14 @@ class Table:
         return _Roles(image, path, label)
 
 
-def _holds_bytes(kind: pa.DataType) -> bool:
+def _holds_bytes(kind: Any) -> bool:
     if pa.types.is_struct(kind):
-        at = kind.get_field_index("bytes")
-        return at >= 0 and _holds_bytes(kind.field(at).type)
+        fields: dict[str, Any] = {field.name: field.type for field in kind.fields}
+        return "bytes" in fields and _holds_bytes(fields["bytes"])
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def _is_text(kind: Any) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
@@ -162,7 +163,7 @@ def _after(batches: Iterator[pa.RecordBatch], skip: int) -> Iterator[pa.RecordBa
 
 
 @contextmanager
-def _reader(path: str) -> Iterator[_Parquet | _Arrow]:
+def _reader(path: str) -> Generator[_Parquet | _Arrow]:
     with open_binary(path) as stream:
         try:
             reader = _Parquet(stream) if path.lower().endswith(".parquet") else _Arrow(stream)
