@@ -1,7 +1,7 @@
 """Drive many answers at once, synchronously: views of equal shape share a batch."""
 
 from collections.abc import Generator, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from service.inference.session import Output
 from service.inference.tta import Answer, Results, View
 
+T = TypeVar("T")
 Job = Generator[list[View], Results, Answer]
 
 MAX_BATCH_VIEWS = 32
@@ -37,19 +38,21 @@ def run_views(
 
 
 def run_all(
-    jobs: Iterable[Job], session: Runs, max_batch_views: int = MAX_BATCH_VIEWS
-) -> list[Answer]:
+    jobs: Iterable[Generator[list[View], Results, T]],
+    session: Runs,
+    max_batch_views: int = MAX_BATCH_VIEWS,
+) -> list[T]:
     """Run every job to its answer, in order. All are held at once: pass chunks of a data set.
 
     The first error of a job is raised as it is; drive untrusted images one by one.
     """
     waiting = list(enumerate(jobs))
-    answers: dict[int, Answer] = {}
-    wanted: list[tuple[int, Job, list[View]]] = [(i, job, next(job)) for i, job in waiting]
+    answers: dict[int, T] = {}
+    wanted = [(index, job, next(job)) for index, job in waiting]
     while wanted:
         views = [view for _, _, job_views in wanted for view in job_views]
         results = iter(run_views(views, session, max_batch_views))
-        still: list[tuple[int, Job, list[View]]] = []
+        still: list[tuple[int, Generator[list[View], Results, T], list[View]]] = []
         for index, job, job_views in wanted:
             try:
                 still.append((index, job, job.send([next(results) for _ in job_views])))

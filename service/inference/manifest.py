@@ -104,7 +104,10 @@ class ModeCalibration(Part):
     precision: Precision
     mode: Mode
     temperature: float = Field(default=1.0, gt=0)
-    """Divides the log of the aggregated probabilities: refitted after aggregation."""
+    """Divides the log of the aggregated probabilities: refitted after aggregation.
+
+    Of `adaptive`: what its first pass is divided by; its second pass uses that mode's own.
+    """
     view_weights: tuple[float, ...] | None = None
     """Weights of the views for `aggregate="weighted"`, summing to 1."""
     conformal: dict[str, float] = Field(default_factory=dict)

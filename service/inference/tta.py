@@ -152,12 +152,12 @@ def answer(image: Pixels, options: Options, model: Model) -> Generator[list[View
     plan = model.planner.plan(options.tta, size_of(image), options.boxes)
     if options.tta == "adaptive":
         return (yield from _adaptive(image, plan, options, model))
-    read = yield from _run(image, plan.first)
-    return _conclude(read, plan.first, options.tta, options, model)
+    first = yield from read_passes(image, plan.first)
+    return _conclude(first, plan.first, options.tta, options, model)
 
 
 @dataclass(frozen=True)
-class _Read:
+class Read:
     """The logits of every view and window of some passes: float32[V, K]."""
 
     logits: NDArray[np.float32]
@@ -169,18 +169,21 @@ def _adaptive(
     image: Pixels, plan: Plan, options: Options, model: Model
 ) -> Generator[list[View], Results, Answer]:
     gate = model.gate(options.gate_cost)
-    first = yield from _run(image, plan.first)
+    first = yield from read_passes(image, plan.first)
     trusted = bool(gate_value(first.logits[0], gate.kind) >= gate.threshold)
     if trusted:
         return _conclude(first, plan.first, "adaptive", options, model, gate_open=False)
-    second = yield from _run(image, plan.second)
+    second = yield from read_passes(image, plan.second)
     passes = (*plan.first, *plan.second)
     return _conclude(second, passes, plan.second_mode, options, model, gate_open=True)
 
 
-def _run(image: Pixels, passes: tuple[Pass, ...]) -> Generator[list[View], Results, _Read]:
-    """Make the views of `passes`, have them run, and read every window."""
-    results = yield _views(image, passes)
+def read_passes(image: Pixels, passes: tuple[Pass, ...]) -> Generator[list[View], Results, Read]:
+    """Make the views of `passes`, have them run, and read every window.
+
+    Below modes and aggregation: what calibration and studies of other plans are built on.
+    """
+    results = yield make_views(image, passes)
     logits: list[NDArray[np.float32]] = []
     class_map = None
     for item, result in zip(passes, results, strict=True):
@@ -190,10 +193,11 @@ def _run(image: Pixels, passes: tuple[Pass, ...]) -> Generator[list[View], Resul
         else:
             logits.append(result[None])
     shown = tuple(box for item in passes for box in item.shown())
-    return _Read(np.concatenate(logits), shown, class_map)
+    return Read(np.concatenate(logits), shown, class_map)
 
 
-def _views(image: Pixels, passes: tuple[Pass, ...]) -> list[View]:
+def make_views(image: Pixels, passes: tuple[Pass, ...]) -> list[View]:
+    """The view of every pass, each size resized once."""
     resized: dict[Size, Pixels] = {}
     views: list[View] = []
     for item in passes:
@@ -208,7 +212,7 @@ def _views(image: Pixels, passes: tuple[Pass, ...]) -> list[View]:
 
 
 def _conclude(
-    read: _Read,
+    read: Read,
     passes: tuple[Pass, ...],
     fitted_as: Mode,
     options: Options,

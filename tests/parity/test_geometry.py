@@ -10,7 +10,7 @@ from torchvision.transforms import functional as reference
 from service.inference.geometry import Size, shorter_side
 from service.inference.manifest import InputSize
 from service.inference.planner import Planner
-from service.inference.tta import _views
+from service.inference.tta import make_views
 from service.inference.views import resize, size_of
 from tests.support.images import drawn
 
@@ -23,7 +23,7 @@ def theirs(image: NDArray[np.uint8], resize_px: int) -> Image.Image:
 
 def ours(image: NDArray[np.uint8], mode: str, planner: Planner) -> list[NDArray[np.uint8]]:
     passes = planner.passes(mode, size_of(image))  # type: ignore[arg-type]
-    return [view.pixels for view in _views(image, passes)]
+    return [view.pixels for view in make_views(image, passes)]
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -1,0 +1,87 @@
+"""calibrate and evaluate on drawn images, through the code that serves."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from service.errors import DataError
+from service.inference.package import ModelPackage
+from service.inference.predictor import Predictor
+from tests.support.images import COLOURS, coloured, encoded
+from tests.support.tiny import tiny_package
+from training import calibrate, evaluate
+from training.dataset import Item, scan
+
+MODES = ("none", "five_crop", "ten_crop", "dense", "adaptive")
+
+
+@pytest.fixture(scope="module", name="data")
+def _data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labelled images, one in seven mislabelled so that nothing is perfect."""
+    folder = tmp_path_factory.mktemp("data")
+    names = list(COLOURS)
+    for index in range(63):
+        name = names[index % 3]
+        shown = names[(index + 1) % 3] if index % 7 == 0 else name
+        path = folder / "val" / name / f"{index:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(coloured(shown, 80 + index, 120, seed=index)))
+    return folder
+
+
+@pytest.fixture(name="fitted")
+def _fitted(data: Path, tmp_path: Path) -> Path:
+    folder = tiny_package(tmp_path / "tiny")
+    calibrate.calibrate(folder, scan(data / "val"), say=lambda _: None)
+    return folder
+
+
+def test_calibration_fits_every_precision_and_mode(fitted: Path) -> None:
+    manifest = ModelPackage.load(fitted).manifest
+    got = {(entry.precision, entry.mode) for entry in manifest.calibration}
+    assert got == {(p, m) for p in ("fp32", "int8") for m in MODES}
+    adaptive = manifest.calibration_for("int8", "adaptive")
+    assert adaptive.gate is not None
+    assert manifest.adaptive is not None
+    # One image in seven is mislabelled, so full confidence would be wrong: it must be cooled.
+    assert manifest.calibration_for("fp32", "none").temperature > 1.5
+
+
+def test_evaluation_equals_classifying_one_by_one(fitted: Path, data: Path) -> None:
+    items = evaluate.labelled(data)
+    measured = evaluate.evaluate(fitted, items, MODES, ["int8"])
+    predictor = Predictor.from_package(fitted, precision="int8")
+    for row in measured.rows:
+        right = sum(
+            predictor.classify([item.path.read_bytes()], row.mode)[0].label == item.label
+            for item in items
+        )
+        assert row.scores.top1 == right / len(items)
+        assert row.scores.images == 63
+        assert row.scores.ece < 0.1  # tempered on these very images
+
+
+def test_an_unreadable_file_is_named_and_nothing_else_is_lost(fitted: Path, data: Path) -> None:
+    broken = data.parent / "broken.png"
+    broken.write_bytes(b"no image")
+    items = [Item(broken, "red"), *evaluate.labelled(data)]
+    measured = evaluate.evaluate(fitted, items, ["none"], ["int8"])
+    assert list(measured.unreadable) == [broken]
+    assert measured.rows[0].scores.images == 63
+
+
+def test_a_strange_class_is_refused(fitted: Path, data: Path) -> None:
+    items = [Item(next((data / "val" / "red").iterdir()), "purple")]
+    with pytest.raises(DataError, match="no class 'purple'"):
+        evaluate.evaluate(fitted, items, ["none"])
+
+
+def test_rows_as_json(fitted: Path, data: Path) -> None:
+    measured = evaluate.evaluate(
+        fitted, evaluate.labelled(data), ["none", "dense"], ["fp32"], coverage=0.9
+    )
+    rows = json.loads(json.dumps(evaluate.as_json(measured)))
+    assert [row["mode"] for row in rows] == ["none", "dense"]
+    assert rows[1]["turned_wrong"] is not None
+    assert rows[1]["coverage"] >= 0.9

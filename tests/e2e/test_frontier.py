@@ -1,0 +1,81 @@
+"""`quincunx frontier` on drawn images: every point is measured, and the report says what."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.inference.predictor import Predictor
+from tests.support.images import COLOURS, coloured, drawn, encoded
+from training.candidates import FASTAI_TTA, candidates
+from training.commands import frontier as command
+
+MODES = ["none", "five_crop", "dense", "adaptive"]
+
+
+@pytest.fixture(scope="module", name="out")
+def _out(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("frontier")
+    for index in range(24):
+        name = list(COLOURS)[index % 3]
+        shown = drawn(90, 120, index) if index % 4 == 0 else coloured(name, 100, 110, index)
+        path = folder / "data" / name / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(shown))
+    command.frontier(
+        package,
+        folder / "data",
+        tta=",".join(MODES),
+        precision="",
+        gate_cost="1.2",
+        images=0,
+        timed_images=20,
+        threads=1,
+        out=folder / "report",
+        as_json=False,
+    )
+    return folder / "report"
+
+
+def test_every_candidate_is_measured_at_every_precision(out: Path) -> None:
+    points = json.loads((out / "frontier.json").read_text())["points"]
+    names = {point["name"] for point in points}
+    assert {"single crop", "five_crop", "dense", "adaptive", "adaptive, 1.2 crops"} <= names
+    assert {"one larger pass, full pooling", FASTAI_TTA} <= names
+    assert {point["precision"] for point in points} == {"fp32", "int8"}
+    assert len(points) == 2 * len(names)
+    for point in points:
+        assert point["scores"]["images"] == 24
+        assert 0 < point["p50_ms"] <= point["p99_ms"]
+        assert point["peak_mib"] > 10
+        if point["name"] == "single crop":
+            assert point["ratio"]["value"] == 1
+            assert (point["turned_wrong"], point["turned_right"]) == (0, 0)
+
+
+def test_the_report_is_complete_and_has_a_picture(out: Path) -> None:
+    text = (out / "frontier.md").read_text()
+    assert text.count("| int8 |") == 7
+    assert (out / "frontier.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_random_baseline_is_the_weighted_mean_of_its_views(predictor: Predictor) -> None:
+    image = drawn(100, 130, seed=4)
+    (baseline,) = (c for c in candidates(predictor, ["none"], []) if c.name == FASTAI_TTA)
+
+    def run() -> np.ndarray:
+        job = baseline.start(predictor, image)
+        views = next(job)
+        assert len(views) == 5
+        # Every view says class 2 but the plain one, which says class 0.
+        results = [np.array([9, 0, 0], np.float32)] + [np.array([0, 0, 9], np.float32)] * 4
+        with pytest.raises(StopIteration) as stop:
+            job.send(results)
+        return stop.value.value.probabilities
+
+    first = run()
+    np.testing.assert_array_equal(first, run())  # seeded by the image
+    temperature = predictor.model.calibration("five_crop").temperature
+    # 0.25 of one view and 0.75 of four, before the temperature.
+    assert first[2] / first[0] == pytest.approx(3 ** (1 / temperature), rel=0.01)

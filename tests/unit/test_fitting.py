@@ -1,0 +1,38 @@
+"""What is fitted is what generated the data."""
+
+import numpy as np
+import pytest
+
+from service.inference.aggregate import softmax, temper
+from training import fitting
+from training.metrics import nll
+
+
+def drawn_labels(probabilities: np.ndarray, seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return np.array([random.choice(len(p), p=p) for p in probabilities])
+
+
+@pytest.mark.parametrize("true", [0.5, 1.0, 2.5])
+def test_temperature_finds_the_one_that_drew_the_labels(true: float) -> None:
+    logits = np.random.default_rng(0).normal(0, 2, (4000, 5))
+    labels = drawn_labels(softmax(logits / true), 1)
+    assert fitting.temperature(softmax(logits), labels) == pytest.approx(true, rel=0.08)
+
+
+def test_temperature_never_raises_the_nll() -> None:
+    for seed in range(5):
+        probabilities = np.random.default_rng(seed).dirichlet(np.ones(4), 60)
+        labels = np.random.default_rng(seed + 9).integers(0, 4, 60)
+        fitted = temper(probabilities, fitting.temperature(probabilities, labels))
+        assert nll(fitted, labels) <= nll(probabilities, labels) + 1e-9
+
+
+def test_view_weights_find_the_mixture_that_drew_the_labels() -> None:
+    random = np.random.default_rng(3)
+    views = random.dirichlet(np.full(4, 0.4), (6000, 3))  # (N, V, K)
+    true = np.array([0.6, 0.1, 0.3])
+    labels = drawn_labels(np.einsum("nvk,v->nk", views, true), 4)
+    got = fitting.view_weights(views, labels)
+    assert sum(got) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(got, true, atol=0.06)

@@ -1,0 +1,72 @@
+"""The gate that is chosen is the cheapest that keeps the answers."""
+
+import numpy as np
+import pytest
+
+from service.inference.aggregate import softmax
+from service.inference.gate import gate_value
+from training import gates
+from training.metrics import nll
+
+
+@pytest.fixture(name="passes")
+def _passes() -> tuple[gates.Passes, np.ndarray]:
+    """A first pass that is wrong on exactly the images it is least sure of."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 4, 200)
+    hard = np.arange(200) < 30
+    first = np.eye(4)[labels] * 6.0
+    first[hard] = np.eye(4)[(labels[hard] + 1) % 4] * 0.5
+    second = np.eye(4)[labels] * 6.0
+    made = gates.Passes(
+        first_logits=first + random.normal(0, 0.05, first.shape),
+        first=softmax(first),
+        second=softmax(second),
+        first_cost=1.0,
+        second_cost=1.5,
+    )
+    return made, labels
+
+
+def test_the_hard_images_are_sent_on_and_no_others(
+    passes: tuple[gates.Passes, np.ndarray],
+) -> None:
+    made, labels = passes
+    choice = gates.choose(made, labels, gates.Tolerance(top1=0, nll=1e-6))
+    sent_on = gate_value(made.first_logits, choice.gate.kind) < choice.gate.threshold
+    np.testing.assert_array_equal(sent_on, np.arange(200) < 30)
+    assert choice.gate.expected_cost == pytest.approx(1 + 0.15 * 1.5)
+
+
+def test_a_looser_tolerance_is_never_dearer(passes: tuple[gates.Passes, np.ndarray]) -> None:
+    made, labels = passes
+    costs = [
+        gates.choose(made, labels, gates.Tolerance(top1=t, nll=10)).gate.expected_cost
+        for t in (0.0, 0.05, 0.15)
+    ]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] == 1.0
+
+
+def test_a_useless_first_pass_sends_everything_on(
+    passes: tuple[gates.Passes, np.ndarray],
+) -> None:
+    made, labels = passes
+    random = np.random.default_rng(5)
+    noise = random.normal(0, 1, (200, 4))
+    useless = gates.Passes(noise, softmax(noise), made.second, 1.0, 1.5)
+    gate = gates.choose(useless, labels, gates.Tolerance(top1=0, nll=0)).gate
+    mixed = np.where(
+        (gate_value(noise, gate.kind) >= gate.threshold)[:, None], useless.first, useless.second
+    )
+    assert nll(mixed, labels) <= nll(made.second, labels) + 1e-9
+    assert gate.expected_cost > 2.2
+
+
+def test_the_curve_rises_from_the_first_pass_to_both(
+    passes: tuple[gates.Passes, np.ndarray],
+) -> None:
+    costs = [gate.expected_cost for gate in gates.curve(passes[0], "margin")]
+    assert costs == sorted(costs)
+    assert costs[0] == 1.0
+    assert costs[-1] == 2.5

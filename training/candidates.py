@@ -1,0 +1,122 @@
+"""The ways of answering an image that a frontier compares: every TTA mode, and honest baselines."""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.inference.aggregate import softmax, temper
+from service.inference.geometry import FractionBox, Size, shorter_side_on_stride, whole
+from service.inference.manifest import Mode
+from service.inference.planner import Pass
+from service.inference.predictor import Predictor
+from service.inference.tta import Options, Results, View, read_passes
+from service.inference.views import Pixels, size_of
+
+RANDOM_VIEWS = 4
+PLAIN_SHARE = 0.25
+MIN_SCALE = 0.35
+FASTAI_TTA = "random TTA (fastai)"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a candidate says of one image, and what that took in single crops."""
+
+    probabilities: np.ndarray
+    cost: float
+
+
+Job = Generator[list[View], Results, Result]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A named way to answer an image; `start` begins one."""
+
+    name: str
+    start: Callable[[Predictor, Pixels], Job]
+    baseline: bool = False
+
+
+def candidates(
+    predictor: Predictor, modes: Sequence[Mode], gate_costs: Sequence[float]
+) -> list[Candidate]:
+    """The modes, `adaptive` at every affordable gate cost, and the baselines."""
+    made = [
+        mode_candidate(mode.replace("none", "single crop"), Options(tta=mode)) for mode in modes
+    ]
+    gates = predictor.model.calibration("adaptive").gate_curve
+    if "adaptive" in modes and gates:
+        cheapest = min(gate.expected_cost for gate in gates)
+        made += [
+            mode_candidate(f"adaptive, {cost:g} crops", Options(tta="adaptive", gate_cost=cost))
+            for cost in gate_costs
+            if cost >= cheapest
+        ]
+    return [
+        *made,
+        Candidate("one larger pass, full pooling", _larger_pass, baseline=True),
+        Candidate(FASTAI_TTA, _random_tta, baseline=True),
+    ]
+
+
+def mode_candidate(name: str, options: Options) -> Candidate:
+    """A mode as it is served."""
+
+    def start(predictor: Predictor, image: Pixels) -> Job:
+        answer = yield from predictor.start(image, options)
+        return Result(answer.probabilities, answer.cost)
+
+    return Candidate(name, start)
+
+
+def _larger_pass(predictor: Predictor, image: Pixels) -> Job:
+    """The whole image at the size of `dense`, pooled as the network would: no windows."""
+    planner = predictor.model.planner
+    resized = shorter_side_on_stride(size_of(image), predictor.manifest.input.resize_px)
+    passes = (Pass(resized, whole(resized)),)
+    read = yield from read_passes(image, passes)
+    temperature = predictor.model.calibration("dense").temperature
+    return Result(temper(softmax(read.logits[0]), temperature), planner.cost(passes))
+
+
+def _random_tta(predictor: Predictor, image: Pixels) -> Job:
+    """fastai's `learn.tta`: four random training views averaged after softmax, and the plain one.
+
+    0.75 of the mean of the random views and 0.25 of the centre crop, as `beta=0.25` has it; the
+    views are random resized crops and flips, as the recipe trains with, seeded by the image.
+    """
+    planner = predictor.model.planner
+    size = size_of(image)
+    random = np.random.default_rng(int(image[:: max(1, size.height // 8), ::8].sum()))
+    side_px = predictor.manifest.input.crop_px
+    side = Size(side_px, side_px)
+    boxes = [_random_box(size, random) for _ in range(RANDOM_VIEWS)]
+    views = tuple(Pass(side, whole(side), box.flip, source=box) for box in boxes)
+    passes = (*planner.passes("none", size), *views)
+    read = yield from read_passes(image, passes)
+    probabilities = softmax(read.logits)
+    mixed = PLAIN_SHARE * probabilities[0] + (1 - PLAIN_SHARE) * probabilities[1:].mean(0)
+    temperature = predictor.model.calibration("five_crop").temperature
+    return Result(temper(mixed, temperature), planner.cost(passes))
+
+
+def _random_box(size: Size, random: np.random.Generator) -> FractionBox:
+    """A random resized crop as torchvision and fastai draw it: area, aspect, then place."""
+    for _ in range(10):
+        area = random.uniform(MIN_SCALE, 1) * size.pixels
+        ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))
+        width, height = np.sqrt(area * ratio), np.sqrt(area / ratio)
+        if width <= size.width and height <= size.height:
+            break
+    else:
+        width = height = min(size.height, size.width)
+    left, top = random.uniform(0, size.width - width), random.uniform(0, size.height - height)
+    return FractionBox(
+        left=left / size.width,
+        top=top / size.height,
+        right=min(1.0, (left + width) / size.width),
+        bottom=min(1.0, (top + height) / size.height),
+        flip=bool(random.integers(2)),
+    )

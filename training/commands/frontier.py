@@ -1,0 +1,78 @@
+"""`quincunx frontier`: accuracy against cost, every mode and precision, in one run."""
+
+import json
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from service.inference.manifest import Mode, Precision
+from training.commands.evaluate import chosen
+
+app = typer.Typer()
+
+
+@app.command()
+def frontier(
+    package: Annotated[Path, typer.Argument(help="A calibrated model package.")],
+    data: Annotated[Path, typer.Argument(help="Labelled images: DATA/<class>/*, or DATA/val.")],
+    tta: Annotated[
+        str, typer.Option(help="TTA modes, comma separated.")
+    ] = "none,five_crop,ten_crop,dense,adaptive",
+    precision: Annotated[
+        str, typer.Option(help="Precisions, comma separated; all of the package's by default.")
+    ] = "",
+    gate_cost: Annotated[
+        str, typer.Option(help="Also run adaptive at these mean costs, in single crops.")
+    ] = "0.75,1,1.25",
+    images: Annotated[
+        int, typer.Option(min=0, help="Measure accuracy on this many images; 0 means all.")
+    ] = 0,
+    timed_images: Annotated[int, typer.Option(min=20, help="Images to time.")] = 300,
+    threads: Annotated[int, typer.Option(min=0, help="Threads; 0 means one per core.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Write frontier.md, .json and .png into this folder.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure accuracy and time of every TTA mode, precision and baseline in one run."""
+    import random
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from training import frontier as measuring
+    from training import frontier_report as report
+    from training.evaluate import labelled
+
+    modes = list(dict.fromkeys(["none", *chosen(tta, get_args(Mode), "tta")]))
+    precisions = chosen(precision, get_args(Precision), "precision") if precision else []
+    items = list(labelled(data))
+    if images and images < len(items):
+        items = random.Random(0).sample(items, images)
+    costs = [float(cost) for cost in gate_cost.split(",") if cost.strip()]
+    measured = measuring.measure(
+        package,
+        items,
+        modes,
+        precisions,
+        gate_costs=costs,
+        timed_images=timed_images,
+        threads=threads,
+    )
+    if as_json:
+        print(json.dumps(report.as_json(measured), indent=1))
+    else:
+        table = Table(title=f"{measured.package}, {measured.images} images")
+        for column in report.COLUMNS:
+            table.add_column(column)
+        for cells in report.rows(measured):
+            table.add_row(*cells)
+        Console().print(table)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        command = f"quincunx frontier {package} DATA --tta {','.join(modes)}"
+        (out / "frontier.md").write_text(report.markdown(measured, command))
+        (out / "frontier.json").write_text(json.dumps(report.as_json(measured), indent=1) + "\n")
+        report.plot(measured, out / "frontier.png")
+        typer.echo(f"wrote {out}/frontier.md, .json and .png", err=True)

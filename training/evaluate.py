@@ -1,0 +1,130 @@
+"""How good a package is: every mode and precision on labelled images, by the code that serves."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from service.inference.manifest import Metrics, Mode, Precision
+from service.inference.predictor import Predictor
+from service.inference.session import Provider
+from training.dataset import scan
+from training.metrics import Scores, confusion, flips, scores
+from training.outcomes import LabelledFile, Outcomes, outcomes
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One precision and mode, measured."""
+
+    precision: Precision
+    mode: Mode
+    scores: Scores
+    cost: float
+    gate_open: float | None
+    turned_wrong: int | None
+    """Answers that were right as a single crop and are wrong with TTA."""
+    turned_right: int | None
+    coverage: float | None = None
+    mean_set_size: float | None = None
+
+    def metrics(self) -> Metrics:
+        """The row as the manifest keeps it."""
+        s = self.scores
+        return Metrics(
+            precision=self.precision,
+            mode=self.mode,
+            images=s.images,
+            top1=round(s.top1, 6),
+            top1_interval=(round(s.top1_interval[0], 6), round(s.top1_interval[1], 6)),
+            top5=None if s.top5 is None else round(s.top5, 6),
+            nll=round(s.nll, 6),
+            ece=round(s.ece, 6),
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything measured on one data set."""
+
+    rows: tuple[Evaluated, ...]
+    outcomes: dict[Precision, Outcomes]
+    unreadable: dict[Path, str]
+
+    def per_class(self, precision: Precision, mode: Mode, classes: int) -> list[float]:
+        """Accuracy of each class, nan where it has no image."""
+        got = self.outcomes[precision]
+        table = confusion(got.by_mode[mode].probabilities, got.labels)
+        totals = table.sum(1)
+        return [float(table[k, k] / totals[k]) if totals[k] else np.nan for k in range(classes)]
+
+
+def evaluate(
+    package: Path,
+    items: Sequence[LabelledFile],
+    modes: Sequence[Mode],
+    precisions: Iterable[Precision] | None = None,
+    *,
+    coverage: float | None = None,
+    provider: Provider = "cpu",
+) -> Evaluation:
+    """Measure `modes` at every precision of the package.
+
+    Raises:
+        DataError: a class that the model does not have, or no readable image.
+        ModelPackageError, UsageError: see `Predictor.from_package`.
+    """
+    rows: list[Evaluated] = []
+    by_precision: dict[Precision, Outcomes] = {}
+    unreadable: dict[Path, str] = {}
+    chosen = precisions or Predictor.from_package(package, provider=provider).package.precisions
+    for precision in chosen:
+        predictor = Predictor.from_package(package, precision=precision, provider=provider)
+        got = outcomes(predictor, items, modes, coverage=coverage)
+        by_precision[precision] = got
+        unreadable |= got.unreadable
+        rows += [_row(precision, got, mode) for mode in modes]
+    return Evaluation(tuple(rows), by_precision, unreadable)
+
+
+def _row(precision: Precision, got: Outcomes, mode: Mode) -> Evaluated:
+    outcome = got.by_mode[mode]
+    turned: tuple[int | None, int | None] = (None, None)
+    if mode != "none" and "none" in got.by_mode:
+        single = got.by_mode["none"].probabilities
+        turned = flips(single, outcome.probabilities, got.labels)
+    return Evaluated(
+        precision=precision,
+        mode=mode,
+        scores=scores(outcome.probabilities, got.labels),
+        cost=outcome.cost,
+        gate_open=outcome.gate_open,
+        turned_wrong=turned[0],
+        turned_right=turned[1],
+        coverage=None if outcome.covered is None else float(outcome.covered.mean()),
+        mean_set_size=None if outcome.set_sizes is None else float(outcome.set_sizes.mean()),
+    )
+
+
+def labelled(folder: Path) -> Sequence[LabelledFile]:
+    """The images of ``folder/<class>/*``; a data set's root stands for its ``val``."""
+    return scan(folder / "val" if (folder / "val").is_dir() else folder)
+
+
+def as_json(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One object per precision and mode."""
+    return [
+        {
+            **row.metrics().model_dump(),
+            "nll_interval": row.scores.nll_interval,
+            "cost": row.cost,
+            "gate_open": row.gate_open,
+            "turned_wrong": row.turned_wrong,
+            "turned_right": row.turned_right,
+            "coverage": row.coverage,
+            "mean_set_size": row.mean_set_size,
+        }
+        for row in evaluation.rows
+    ]

@@ -1,0 +1,100 @@
+"""Choose when `adaptive` may stop after its first pass."""
+
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.inference.gate import gate_value
+from service.inference.manifest import Gate, GateKind
+from training.metrics import Labels, Probabilities, nll
+
+CURVE_SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8, 1.0)
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How much worse than running the second pass on everything an answer may be."""
+
+    top1: float = 0.002
+    nll: float = 0.01
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Both passes over the calibration split: logits of the first, tempered answers of both."""
+
+    first_logits: NDArray[np.float64]
+    first: Probabilities
+    second: Probabilities
+    first_cost: float
+    second_cost: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The gate that was picked, and the curve of gates of its kind."""
+
+    gate: Gate
+    curve: tuple[Gate, ...]
+
+
+def choose(passes: Passes, labels: Labels, tolerance: Tolerance) -> Choice:
+    """The gate of the least mean cost whose answers stay within `tolerance` of the second pass's.
+
+    Every kind is tried at every share of images sent on, in steps of one image; the threshold of a
+    share is the midpoint between two neighbouring values.
+    """
+    values = gate_value(passes.first_logits, "probability")
+    everything = _gate(passes, "probability", values, len(values))
+    best: tuple[float, float, Gate] = (everything.expected_cost, float("inf"), everything)
+    for kind in get_args(GateKind):
+        for gate, mixed in _candidates(passes, kind):
+            if not _good_enough(mixed, passes.second, labels, tolerance):
+                continue
+            rank = (gate.expected_cost, nll(mixed, labels))
+            if rank < best[:2]:
+                best = (*rank, gate)
+            break  # candidates come by rising cost
+    gate = best[2]
+    return Choice(gate, tuple(curve(passes, gate.kind)))
+
+
+def curve(passes: Passes, kind: GateKind) -> list[Gate]:
+    """Gates of one kind by rising cost, for users who would spend more or less."""
+    values = gate_value(passes.first_logits, kind)
+    return [_gate(passes, kind, values, round(share * len(values))) for share in CURVE_SHARES]
+
+
+def _candidates(passes: Passes, kind: GateKind) -> list[tuple[Gate, Probabilities]]:
+    values = gate_value(passes.first_logits, kind)
+    order = np.argsort(values, kind="stable")
+    made: list[tuple[Gate, Probabilities]] = []
+    for sent_on in range(len(values) + 1):
+        mixed = passes.first.copy()
+        mixed[order[:sent_on]] = passes.second[order[:sent_on]]
+        made.append((_gate(passes, kind, values, sent_on), mixed))
+    return made
+
+
+def _gate(passes: Passes, kind: GateKind, values: NDArray[np.float64], sent_on: int) -> Gate:
+    ordered = np.sort(values)
+    if sent_on == 0:
+        threshold = float(ordered[0]) - 1.0
+    elif sent_on == len(ordered):
+        threshold = float(ordered[-1]) + 1.0
+    else:
+        threshold = float(ordered[sent_on - 1] + ordered[sent_on]) / 2
+    share = float((values < threshold).mean())
+    cost = passes.first_cost + share * passes.second_cost
+    return Gate(kind=kind, threshold=round(threshold, 8), expected_cost=round(cost, 4))
+
+
+def _good_enough(
+    mixed: Probabilities, second: Probabilities, labels: Labels, tolerance: Tolerance
+) -> bool:
+    lost = (second.argmax(1) == labels).mean() - (mixed.argmax(1) == labels).mean()
+    return bool(
+        lost <= tolerance.top1 + 1e-12 and nll(mixed, labels) <= nll(second, labels) + tolerance.nll
+    )

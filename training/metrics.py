@@ -1,0 +1,98 @@
+"""What an answer is worth: accuracy, likelihood, calibration, each with its uncertainty."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ECE_BINS = 15
+RESAMPLES = 2000
+TINY = 1e-12
+
+Probabilities = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Metrics of N images; accuracies and errors in 0..1, intervals of 95%."""
+
+    images: int
+    top1: float
+    top1_interval: tuple[float, float]
+    top5: float | None
+    nll: float
+    nll_interval: tuple[float, float]
+    ece: float
+
+
+def scores(probabilities: Probabilities, labels: Labels, seed: int = 0) -> Scores:
+    """float64[N, K] and int64[N] -> Scores; intervals by bootstrap over images."""
+    right = probabilities.argmax(1) == labels
+    losses = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], TINY))
+    return Scores(
+        images=len(labels),
+        top1=float(right.mean()),
+        top1_interval=bootstrap_mean(right.astype(np.float64), seed),
+        top5=top_k(probabilities, labels, 5) if probabilities.shape[1] > 5 else None,
+        nll=float(losses.mean()),
+        nll_interval=bootstrap_mean(losses, seed),
+        ece=ece(probabilities, labels),
+    )
+
+
+def top_k(probabilities: Probabilities, labels: Labels, k: int) -> float:
+    """Share of images whose class is among the k likeliest."""
+    best = np.argpartition(-probabilities, k - 1, axis=1)[:, :k]
+    return float((best == labels[:, None]).any(1).mean())
+
+
+def nll(probabilities: Probabilities, labels: Labels) -> float:
+    """Mean negative log-likelihood in nats."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], TINY)).mean())
+
+
+def reliability(
+    probabilities: Probabilities, labels: Labels, bins: int = ECE_BINS
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Images, mean confidence and accuracy of each of `bins` equal bins of the top probability."""
+    top = probabilities.max(1)
+    right = (probabilities.argmax(1) == labels).astype(np.float64)
+    index = np.minimum((top * bins).astype(np.int64), bins - 1)
+    counts = np.bincount(index, minlength=bins)
+    safe = np.maximum(counts, 1)
+    confidence = np.bincount(index, weights=top, minlength=bins) / safe
+    accuracy = np.bincount(index, weights=right, minlength=bins) / safe
+    return counts, confidence, accuracy
+
+
+def ece(probabilities: Probabilities, labels: Labels, bins: int = ECE_BINS) -> float:
+    """Expected calibration error over equal bins (Guo et al., arXiv:1706.04599)."""
+    counts, confidence, accuracy = reliability(probabilities, labels, bins)
+    return float((counts * np.abs(confidence - accuracy)).sum() / counts.sum())
+
+
+def bootstrap_mean(
+    values: NDArray[np.float64], seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """The percentile-bootstrap interval of a mean."""
+    random = np.random.default_rng(seed)
+    means = np.empty(RESAMPLES)
+    for index in range(RESAMPLES):
+        means[index] = values[random.integers(0, len(values), len(values))].mean()
+    tail = (1 - level) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def confusion(probabilities: Probabilities, labels: Labels) -> NDArray[np.int64]:
+    """int64[K, K]: rows are true classes, columns answers."""
+    classes = probabilities.shape[1]
+    flat = np.bincount(labels * classes + probabilities.argmax(1), minlength=classes**2)
+    return flat.reshape(classes, classes)
+
+
+def flips(single: Probabilities, tta: Probabilities, labels: Labels) -> tuple[int, int]:
+    """Answers that TTA turned (right to wrong, wrong to right)."""
+    before, after = single.argmax(1) == labels, tta.argmax(1) == labels
+    return int((before & ~after).sum()), int((~before & after).sum())
