@@ -43,10 +43,10 @@ def dataloaders(
     if stats is not None:
         batch_transforms.append(Normalize.from_stats(stats.mean, stats.std, cuda=False))
     block = DataBlock(
-        blocks=(
-            TransformBlock(type_tfms=load_image, batch_tfms=IntToFloatTensor),
+        blocks=[
+            TransformBlock(type_tfms=[load_image], batch_tfms=[IntToFloatTensor]),
             CategoryBlock(vocab=list(split.classes)),
-        ),
+        ],
         get_x=lambda item: item.path,
         get_y=lambda item: item.label,
         splitter=IndexSplitter(range(len(split.train), len(items))),

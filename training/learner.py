@@ -27,7 +27,8 @@ OPTIMIZERS: dict[str, Any] = {
 
 def body_and_head(model: nn.Sequential) -> list[list[nn.Parameter]]:
     """Two parameter groups, so that the body can be frozen: all but the last layer, and it."""
-    return [params(model[:-1]), params(model[-1])]
+    *body, head = model.children()  # a slice of an xresnet cannot be built
+    return [params(nn.Sequential(*body)), params(head)]
 
 
 def one_group(model: nn.Sequential) -> list[nn.Parameter]:
@@ -45,7 +46,7 @@ def loss_of(recipe: Recipe) -> Any:
 def learner(recipe: Recipe, dls: DataLoaders, classes: int, pretrained: bool) -> Learner:
     """The Learner of a recipe; `pretrained` splits body and head for fine-tuning."""
     speed, _ = precision.callbacks()
-    made = Learner(
+    made: Any = Learner(
         dls,
         architecture.build(recipe.architecture, classes),
         loss_func=loss_of(recipe),

@@ -22,8 +22,10 @@ def equal(one: object, other: object) -> bool:
     if isinstance(one, torch.Tensor):
         return isinstance(other, torch.Tensor) and torch.equal(one, other)
     if isinstance(one, dict):
-        return isinstance(other, dict) and set(one) == set(other) and all(
-            equal(one[key], other[key]) for key in one
+        return (
+            isinstance(other, dict)
+            and set(one) == set(other)
+            and all(equal(one[key], other[key]) for key in one)
         )
     if isinstance(one, list):
         return isinstance(other, list) and len(one) == len(other) and all(map(equal, one, other))

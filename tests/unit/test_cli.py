@@ -125,7 +125,7 @@ def test_classify_answers_the_readable_files_and_reports_the_other(
     assert "error" in first
     assert third == {"file": files[2], "error": "No such file or directory"}
     assert second["tta"] == "five_crop"
-    assert [top["label"] for top in second["predictions"]][0] == "red"
+    assert second["predictions"][0]["label"] == "red"
     assert len(second["predictions"]) == 2
     assert f"quincunx: {bad}: " in result.stderr
 

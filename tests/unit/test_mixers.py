@@ -45,7 +45,7 @@ def mixed(made: Recipe, seed: int) -> tuple[Any, Tensor, Any]:
     Image i is filled with the value i, so that a pixel says where it came from.
     """
     torch.manual_seed(seed)
-    (mixer,) = mixers.mixer(made)
+    mixer: Any = mixers.mixer(made)[0]
     images = torch.arange(N).float().view(N, 1, 1, 1).expand(N, 3, SIDE, SIDE).contiguous()
     learn = SimpleNamespace(
         xb=(images,), yb=(LABELS,), x=images, y=LABELS, training=True, loss_func=loss_of(made)
@@ -86,7 +86,9 @@ def test_mixup_blends_pixels_as_it_blends_labels(seed: int) -> None:
         assert images[i].unique().numel() == 1
         value = float(images[i, 0, 0, 0])
         partners = [
-            j for j in range(N) if abs(mixer.lam[i] * own[i] + (1 - mixer.lam[i]) * j - value) < 1e-5
+            j
+            for j in range(N)
+            if abs(mixer.lam[i] * own[i] + (1 - mixer.lam[i]) * j - value) < 1e-5
         ]
         assert any(LABELS[j] == mixer.yb1[0][i] for j in partners)
 

@@ -9,7 +9,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FORBIDDEN = frozenset({"torch", "torchvision", "fastai", "training", "tests", "benchmarks"})
-# Ray is an extra of its own: only the module that offers it may fail without it.
 FILES = sorted((ROOT / "service").rglob("*.py"))
 
 
