@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from service.errors import UsageError
 from service.inference.manifest import Precision
-from service.inference.session import Provider
+from service.inference.providers import Provider
 
 PREFIX = "QUINCUNX_"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from service.inference.manifest import Metrics, Mode, Precision
 from service.inference.predictor import Predictor
-from service.inference.session import Provider
+from service.inference.providers import Provider
 from training.dataset import scan
 from training.metrics import Scores, confusion, flips, scores
 from training.outcomes import LabelledFile, Outcomes, outcomes

@@ -34,7 +34,7 @@ from service.errors import UsageError
 from service.inference.manifest import Mode, Precision
 from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
-from service.inference.session import Provider
+from service.inference.providers import Provider
 from service.inference.tta import Options
 
 

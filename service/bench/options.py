@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import TypeVar, get_args
 
+from service.bench.arrivals import Arrivals
 from service.errors import UsageError
+from service.inference import providers
 from service.inference.manifest import Mode, Precision
 from service.inference.package import ModelPackage
-from service.inference.session import Provider, choose_provider
+from service.inference.providers import Provider
 
 Word = TypeVar("Word", bound=str)
 
@@ -25,7 +27,7 @@ def precisions(text: str, folder: Path, provider: Provider) -> tuple[Precision, 
     """
     if text != "auto":
         return tuple(_word(part, get_args(Precision), "precision") for part in _parts(text))
-    fast: Precision = "int8" if choose_provider(provider) == "cpu" else "fp16"
+    fast: Precision = "int8" if providers.choose(provider) == "cpu" else "fp16"
     return tuple(p for p in ModelPackage.load(folder).precisions if p in ("fp32", fast))
 
 
@@ -40,6 +42,31 @@ def batches(text: str) -> tuple[int, ...]:
 def provider(text: str) -> Provider:
     """An execution provider. Raises UsageError for another word."""
     return _word(text, get_args(Provider), "provider")
+
+
+def arrivals(text: str) -> Arrivals:
+    """How requests arrive. Raises UsageError for another word."""
+    return _word(text, get_args(Arrivals), "kind of arrivals")
+
+
+def rates(text: str) -> tuple[float, ...]:
+    """Comma-separated requests per second. Raises UsageError unless positive numbers."""
+    try:
+        found = tuple(float(part) for part in _parts(text))
+    except ValueError:
+        found = (0.0,)
+    if not all(0 < rate < float("inf") for rate in found):
+        raise UsageError(f"rates are positive numbers such as 10,20.5, but got {text!r}")
+    return found
+
+
+def headers(lines: list[str]) -> dict[str, str]:
+    """`Name: value` lines. Raises UsageError where there is no colon."""
+    split = [line.partition(":") for line in lines]
+    for name, colon, _ in split:
+        if not (colon and name.strip()):
+            raise UsageError("a header is NAME:VALUE, but got one without a name or a colon")
+    return {name.strip(): value.strip() for name, _, value in split}
 
 
 def mix(text: str) -> dict[Mode, float]:

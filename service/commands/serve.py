@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from service.inference.session import Provider
+from service.inference.providers import Provider
 
 app = typer.Typer()
 

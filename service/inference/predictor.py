@@ -9,11 +9,13 @@ import numpy as np
 
 from service.errors import UsageError
 from service.inference import decode as decoding
+from service.inference import providers
 from service.inference.batch import Job, run_all
 from service.inference.geometry import FractionBox
 from service.inference.manifest import Aggregation, Label, Manifest, Mode, Precision
 from service.inference.package import ModelPackage
-from service.inference.session import Provider, Session, choose_provider
+from service.inference.providers import Provider
+from service.inference.session import Session
 from service.inference.tta import Answer, Model, Options, answer, check_options
 from service.inference.views import Pixels
 
@@ -70,7 +72,7 @@ class Predictor:
             UsageError: the provider is not available.
         """
         package = ModelPackage.load(folder)
-        chosen = choose_provider(provider)
+        chosen = providers.choose(provider)
         if precision == "auto":
             best: Precision = "int8" if chosen == "cpu" else "fp16"
             precision = best if best in package.precisions else "fp32"

@@ -11,73 +11,66 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from service.errors import InferenceFailed, ModelPackageError, UsageError
+from service.inference import providers
+from service.inference.bound import BoundRunner
+from service.inference.providers import Chosen, Provider
 
-Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
 Output = Literal["logits", "class_map"]
-
-PROVIDERS: dict[str, str] = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
-ERRORS_ONLY = 3
-
-
-def choose_provider(wanted: Provider) -> Literal["cpu", "cuda", "tensorrt"]:
-    """`auto` is CUDA where ONNX Runtime can use one, else the CPU.
-
-    Raises:
-        UsageError: a provider was named that is not available here.
-    """
-    available = ort.get_available_providers()
-    if wanted == "auto":
-        return "cuda" if _has_gpu() and PROVIDERS["cuda"] in available else "cpu"
-    if PROVIDERS[wanted] not in available:
-        raise UsageError(
-            f"provider {wanted} is not available; this onnxruntime has: {', '.join(available)}"
-        )
-    return wanted
-
-
-def _has_gpu() -> bool:
-    """Look for the driver: onnxruntime-gpu names CUDA as available on any machine."""
-    return Path("/dev/nvidia0").exists() or Path("/proc/driver/nvidia/gpus").exists()
 
 
 class Session:
     """One ONNX graph on one provider; `run` may be called from several threads."""
 
-    def __init__(self, session: ort.InferenceSession, provider: str, path: Path) -> None:
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        provider: Chosen,
+        path: Path,
+        bound: BoundRunner | None = None,
+    ) -> None:
         self._session = session
-        self.provider = provider
+        self.provider: Chosen = provider
         self.path = path
+        self._bound = bound
         self._run_options = ort.RunOptions()
         # The graph has two outputs and a caller wants one: skip the other's nodes.
         self._run_options.only_execute_path_to_fetches = True
 
     @classmethod
-    def open(cls, path: Path, *, provider: Provider = "auto", threads: int = 0) -> "Session":
+    def open(
+        cls,
+        path: Path,
+        *,
+        provider: Provider = "auto",
+        threads: int = 0,
+        bound: bool | None = None,
+        engine_cache: Path | None = None,
+    ) -> "Session":
         """Load the graph at `path`; `threads` 0 means one per core.
+
+        `bound` runs batches through fixed buffers, padded to buckets: the default on a GPU.
+        TensorRT keeps its engines in `engine_cache`.
 
         Raises:
             UsageError: the provider is not available.
             ModelPackageError: ONNX Runtime cannot load the graph, or it has another signature.
         """
-        chosen = choose_provider(provider)
-        options = ort.SessionOptions()
-        options.log_severity_level = ERRORS_ONLY
-        options.intra_op_num_threads = threads
-        # A pool that spins between requests takes the cores that decode the next image.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        chosen = providers.choose(provider)
+        options = providers.session_options(chosen, threads)
+        wanted = providers.settings(chosen, engine_cache)
         try:
-            session = ort.InferenceSession(path, options, providers=[PROVIDERS[chosen]])
+            session = ort.InferenceSession(path, options, providers=wanted)
         except Exception as error:  # the runtime's own exceptions have no common base
             raise ModelPackageError(f"{path} cannot be loaded: {error}") from error
-        if session.get_providers()[0] != PROVIDERS[chosen]:
+        if session.get_providers()[0] != wanted[0][0]:
             got = session.get_providers()[0]
             raise UsageError(f"{chosen} was asked for, but ONNX Runtime fell back to {got}")
-        _check_signature(session, path)
-        return cls(session, chosen, path)
+        classes = _check_signature(session, path)
+        runner = None
+        if bound if bound is not None else chosen != "cpu":
+            device = "cpu" if chosen == "cpu" else "cuda"
+            runner = BoundRunner(session, classes, device, graphs=chosen == "cuda")
+        return cls(session, chosen, path, runner)
 
     def run(self, views: NDArray[np.uint8], output: Output) -> NDArray[np.float32]:
         """uint8[N, H, W, 3] -> logits float32[N, K], or class_map float32[N, K, h, w].
@@ -85,19 +78,25 @@ class Session:
         Raises:
             InferenceFailed: the runtime failed.
         """
-        feeds: dict[str, Any] = {"images": np.ascontiguousarray(views)}
         try:
-            result = self._session.run([output], feeds, self._run_options)
+            if self._bound is not None:
+                return self._bound.run(views, output)
+            feeds: dict[str, Any] = {"images": np.ascontiguousarray(views)}
+            return np.asarray(self._session.run([output], feeds, self._run_options)[0])
         except Exception as error:  # the runtime's own exceptions have no common base
             raise InferenceFailed(f"{self.path.name} failed on {views.shape}: {error}") from error
-        return np.asarray(result[0])
 
 
-def _check_signature(session: ort.InferenceSession, path: Path) -> None:
+def _check_signature(session: ort.InferenceSession, path: Path) -> int:
+    """Hold the graph to the contract; returns its number of classes."""
     inputs = {i.name: i.type for i in session.get_inputs()}
-    outputs = {o.name for o in session.get_outputs()}
-    if inputs != {"images": "tensor(uint8)"} or not {"logits", "class_map"} <= outputs:
+    outputs = {o.name: o.shape for o in session.get_outputs()}
+    if inputs != {"images": "tensor(uint8)"} or not {"logits", "class_map"} <= set(outputs):
         raise ModelPackageError(
             f"{path} must take images: uint8[N, H, W, 3] and give logits and class_map, "
             f"but takes {inputs} and gives {sorted(outputs)}"
         )
+    classes = outputs["logits"][1]
+    if not isinstance(classes, int):
+        raise ModelPackageError(f"{path} must have a fixed number of classes, but has {classes!r}")
+    return classes

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-import training.torchvision_compat  # noqa: F401  (before torchvision)
 from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms import functional as reference
 
+import training.torchvision_compat  # noqa: F401  (before torchvision)
 from service.inference.geometry import Size, shorter_side
 from service.inference.manifest import InputSize
 from service.inference.planner import Planner

@@ -81,9 +81,7 @@ def test_a_batch_equals_one_by_one(predictor: Predictor, mode: str) -> None:
     together = predictor.classify(images, mode)  # type: ignore[arg-type]
     for image, got in zip(images, together, strict=True):
         alone = predictor.classify([image], mode)[0]  # type: ignore[arg-type]
-        np.testing.assert_allclose(
-            got.answer.probabilities, alone.answer.probabilities, atol=1e-6
-        )
+        np.testing.assert_allclose(got.answer.probabilities, alone.answer.probabilities, atol=1e-6)
 
 
 def test_options_reach_the_answer(predictor: Predictor) -> None:
