@@ -103,8 +103,8 @@ class Table:
 
 def _holds_bytes(kind: Any) -> bool:
     if pa.types.is_struct(kind):
-        fields: dict[str, Any] = {field.name: field.type for field in kind.fields}
-        return "bytes" in fields and _holds_bytes(fields["bytes"])
+        members = cast("list[Any]", kind.fields)
+        return any(field.name == "bytes" and _holds_bytes(field.type) for field in members)
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 

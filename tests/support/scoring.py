@@ -1,0 +1,61 @@
+"""What the tests of offline scoring share: folders of drawn images, and runs of the command."""
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from typer.testing import CliRunner
+
+from service.cli import app
+from tests.support.images import COLOURS, coloured, encoded
+
+
+def image_folder(folder: Path, each: int = 4, side_px: int = 100) -> Path:
+    """Folders `red`, `green` and `blue`, `each` images in each, of several shapes."""
+    for name in COLOURS:
+        (folder / name).mkdir(parents=True)
+        for number in range(each):
+            image = coloured(name, side_px, side_px + 30 * (number % 3), seed=number)
+            (folder / name / f"{number:04}.png").write_bytes(encoded(image))
+    return folder
+
+
+def images_of(folder: Path) -> list[Path]:
+    """Every image under a folder, in the order of scoring."""
+    return sorted(folder.rglob("*.png"))
+
+
+def write_tar(path: Path, members: Iterable[tuple[str, bytes]], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def write_zip(path: Path, members: Iterable[tuple[str, bytes]]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return path
+
+
+def write_parquet(path: Path, columns: dict[str, Sequence[Any]], **options: Any) -> Path:
+    pq.write_table(pa.table(columns), path, **options)
+    return path
+
+
+def run_score(*arguments: object) -> Any:
+    """Run `quincunx score` in this process: exit_code, stdout, stderr."""
+    return CliRunner().invoke(app, ["score", *map(str, arguments)])
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a Parquet result."""
+    return pq.read_table(path).to_pylist()

@@ -1,0 +1,212 @@
+"""The pipeline: rows in order, bounded, equal to one image at a time, ended by any error."""
+
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.errors import InferenceFailed, UsageError
+from service.inference.batch import run_all
+from service.inference.predictor import Predictor
+from service.inference.tta import Options
+from service.scoring import score
+from service.scoring.item import Item, Position
+from service.scoring.options import ScoreOptions, Speed
+from service.scoring.pipeline import score_items
+from service.scoring.rows import Row
+from service.scoring.scorer import Prepared, Scorer
+from tests.support.images import coloured, drawn, encoded
+from tests.support.scoring import image_folder
+
+SPEED = Speed(batch_views=8, chunk_images=4, decode_threads=3)
+
+
+def located(items: list[Item]) -> Iterator[tuple[Position, Item]]:
+    return ((Position(0, number), item) for number, item in enumerate(items))
+
+
+def drawn_items(count: int) -> list[Item]:
+    shapes = [(70, 90), (100, 64), (200, 131), (64, 64), (300, 99)]
+    return [
+        Item(f"{n}.png", encoded(drawn(*shapes[n % len(shapes)], seed=n))) for n in range(count)
+    ]
+
+
+def rows_of(scorer: Scorer, items: list[Item], speed: Speed = SPEED) -> list[Row]:
+    return [row for chunk in score_items(located(items), scorer, speed) for row in chunk]
+
+
+@pytest.mark.parametrize("tta", ["none", "five_crop", "dense", "adaptive"])
+def test_a_row_is_what_the_library_answers(predictor: Predictor, tta: str) -> None:
+    options = Options(tta=tta)  # type: ignore[arg-type]
+    scorer = Scorer(predictor, ScoreOptions(options, top_k=3, all_probabilities=True), 8)
+    items = drawn_items(11)
+    for row, item in zip(rows_of(scorer, items), items, strict=True):
+        (answer,) = run_all(
+            [predictor.start(predictor.decode(item.read()), options)], predictor.session
+        )
+        assert row.path == item.path
+        assert row.probabilities is not None
+        np.testing.assert_allclose(row.probabilities, answer.probabilities, atol=1e-6)
+        assert (row.passes, row.cost) == (answer.passes, answer.cost)
+
+
+def test_threads_change_nothing_to_the_last_bit(predictor: Predictor) -> None:
+    options = ScoreOptions(Options(tta="five_crop"), top_k=3, all_probabilities=True)
+    items = drawn_items(30)
+    speeds = [Speed(8, 4, threads) for threads in (1, 2, 7)]
+    results = [rows_of(Scorer(predictor, options, 8), items, speed) for speed in speeds]
+    assert [[row.probabilities for row in rows] for rows in results[1:]] == [
+        [row.probabilities for row in results[0]]
+    ] * 2
+
+
+def test_a_run_from_the_middle_is_the_rest_of_the_run(predictor: Predictor) -> None:
+    scorer = Scorer(predictor, ScoreOptions(top_k=3, all_probabilities=True), 8)
+    items = drawn_items(21)
+    whole = rows_of(scorer, items)
+    for start in range(0, 21, SPEED.chunk_images):
+        rest = rows_of(scorer, items[start:])
+        assert [r.probabilities for r in rest] == [r.probabilities for r in whole[start:]]
+
+
+def test_bad_images_fail_alone(predictor: Predictor) -> None:
+    items = drawn_items(12)
+    items[0] = Item("text.png", b"no image")
+    items[5] = Item("missing.png")
+    items[6] = Item("shard.tar", error="DataError: the archive breaks off")
+    items[11] = Item("empty.png", b"")
+    rows = rows_of(Scorer(predictor, ScoreOptions(top_k=1), 8), items)
+    assert {n: row.error.split(":")[0] for n, row in enumerate(rows) if row.error} == {
+        0: "BadImage",
+        5: "FileNotFoundError",
+        6: "DataError",
+        11: "BadImage",
+    }
+    assert [row.position.image for row in rows] == list(range(12))
+
+
+def test_no_more_is_read_than_the_queues_hold(predictor: Predictor) -> None:
+    scorer = Scorer(predictor, ScoreOptions(top_k=1), 8)
+    data = encoded(coloured("red", 64, 64))
+    read, taken, most = 0, 0, 0
+
+    def items() -> Iterator[tuple[Position, Item]]:
+        nonlocal read
+        for number in range(200):
+            read += 1
+            yield Position(0, number), Item(f"{number}", data)
+
+    for chunk in score_items(items(), scorer, SPEED):
+        taken += len(chunk)
+        most = max(most, read - taken)
+    assert taken == 200
+    # Looked ahead, in the chunk that is formed, in the one that runs, and one being handed on.
+    assert most <= max(4, 2 * 3) + 3 * 4 + 1
+
+
+def test_large_images_wait_for_room(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.scoring.pipeline.LOOKAHEAD_BYTES", 1)
+    monkeypatch.setattr("service.scoring.pipeline.CHUNK_BYTES", 1)
+    rows = rows_of(Scorer(predictor, ScoreOptions(top_k=1), 8), drawn_items(20))
+    assert [row.path for row in rows] == [f"{n}.png" for n in range(20)]
+
+
+def test_an_error_of_the_source_ends_the_run(predictor: Predictor) -> None:
+    def items() -> Iterator[tuple[Position, Item]]:
+        yield from located(drawn_items(9))
+        raise UsageError("the list is gone")
+
+    before = threading.active_count()
+    seen = 0
+    with pytest.raises(UsageError, match="the list is gone"):
+        for chunk in score_items(items(), Scorer(predictor, ScoreOptions(top_k=1), 8), SPEED):
+            seen += len(chunk)
+    assert seen <= 8
+    assert threading.active_count() == before
+
+
+def test_a_failing_runtime_ends_the_run_and_blames_no_image(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise InferenceFailed("out of memory")
+
+    monkeypatch.setattr(type(predictor.session), "run", fail)
+    with pytest.raises(InferenceFailed, match="out of memory"):
+        rows_of(Scorer(predictor, ScoreOptions(top_k=1), 8), drawn_items(9))
+
+
+def test_a_consumer_that_leaves_stops_the_threads(predictor: Predictor) -> None:
+    before = threading.active_count()
+    chunks = score_items(
+        located(drawn_items(50)), Scorer(predictor, ScoreOptions(top_k=1), 8), SPEED
+    )
+    assert len(next(chunks)) == 4
+    chunks.close()
+    assert threading.active_count() == before
+
+
+def test_labels_come_from_folders_and_columns(predictor: Predictor) -> None:
+    scorer = Scorer(predictor, ScoreOptions(top_k=1), 8)
+    data = encoded(coloured("red", 64, 64))
+    labels = {
+        ("x/red/a.png", None): "red",
+        ("x/Green/a.png", None): "green",
+        ("x/2/a.png", None): None,  # an index is a label in a column, not as a folder's name
+        ("red/x/a.png", None): None,
+        ("red/a.png", ""): None,
+        ("red/a.png", "blue"): "blue",
+        ("a.png", "1"): "green",
+        ("a.png", "Red"): "red",
+        ("a.png", "pink"): None,
+        ("s.tar/red/a.png", None): "red",
+    }
+    items = [Item(path, data, label) for path, label in labels]
+    assert [row.label for row in rows_of(scorer, items)] == list(labels.values())
+
+
+def test_the_python_api(tmp_path: Path, package: Path) -> None:
+    folder = image_folder(tmp_path / "photos", each=2)
+    (folder / "red" / "bad.png").write_bytes(b"bad")
+    rows = list(score(folder, package, tta="dense", single=True, sha256=True))
+    assert [row.label for row in rows] == ["blue"] * 2 + ["green"] * 2 + ["red"] * 3
+    for row in rows[:-1]:
+        assert row.ok
+        assert row.top[0].id == row.label
+        assert row.single is not None
+        assert row.single.id == row.label
+        assert len(row.sha256 or "") == 64
+    assert rows[-1].error is not None
+    with pytest.raises(UsageError, match="coverage"):
+        score(folder, package, coverage=2.0)
+    with pytest.raises(UsageError, match="nowhere"):
+        score(tmp_path / "nowhere", package)
+
+
+def test_random_order_of_decoding_is_not_seen(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that finish in any order: a barrier of events makes the later ones come first."""
+    release = [threading.Event() for _ in range(6)]
+    items = drawn_items(6)
+    scorer = Scorer(predictor, ScoreOptions(top_k=1), 8)
+    original = scorer.prepare
+    order = [5, 4, 3, 2, 1, 0]
+    random.Random(3).shuffle(order)
+    following = dict(zip(order, order[1:], strict=False))
+    release[order[0]].set()
+
+    def prepare(item: Item, position: Position) -> Prepared:
+        release[position.image].wait(20)
+        prepared = original(item, position)
+        if position.image in following:
+            release[following[position.image]].set()
+        return prepared
+
+    monkeypatch.setattr(scorer, "prepare", prepare)
+    rows = rows_of(scorer, items, Speed(8, 6, 6))
+    assert [row.path for row in rows] == [item.path for item in items]
