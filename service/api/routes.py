@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,6 +20,7 @@ from service.api.edge import Edge
 from service.api.keys import Keys
 from service.api.openapi import openapi
 from service.api.options import read_options
+from service.api.page import FILES, page_file
 from service.api.problems import json_response
 from service.errors import ShuttingDown, TooLarge, UsageError
 from service.settings import Settings
@@ -170,4 +172,10 @@ def create_app(api: Api) -> Starlette:
         route("GET", "/metrics", api.expose_metrics, guard_metrics),
         route("GET", "/docs.json", api.documentation, edge.open),
     ]
+    if settings.page:
+        routes.append(route("GET", "/", partial(page_file, "index.html"), edge.open))
+        routes += [
+            Route(f"/page/{name}", edge.open("/page", partial(page_file, name)), methods=["GET"])
+            for name in FILES
+        ]
     return Starlette(routes=routes, exception_handlers={HTTPException: edge.unknown})

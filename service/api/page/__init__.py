@@ -1,0 +1,28 @@
+"""The page at `/`: plain HTML, CSS and JavaScript, nothing loaded from elsewhere."""
+
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+FOLDER = Path(__file__).parent
+TYPES = {
+    "index.html": "text/html; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+}
+FILES = {name: (FOLDER / name).read_bytes() for name in TYPES}
+
+
+async def page_file(name: str, _: Request) -> Response:
+    """`GET /` and `GET /page/...`: one of the files above."""
+    return Response(FILES[name], headers=HEADERS, media_type=TYPES[name])

@@ -1,0 +1,202 @@
+// The page: one photo, asked for twice (single crop and the chosen mode), drawn side by side.
+
+const $ = (id) => document.getElementById(id);
+const CORNERS = ["tl", "tr", "bl", "br", "centre"];
+const NAMES = ["top left", "top right", "bottom left", "bottom right", "centre"];
+const MODES = Object.fromEntries(
+  [...document.querySelectorAll("#modes input")].map((input) => [
+    input.value,
+    input.nextElementSibling.textContent,
+  ]),
+);
+
+let photo = null;
+let running = null;
+let url = null;
+
+function say(text, bad = false) {
+  $("status").textContent = text;
+  $("status").classList.toggle("bad", bad);
+}
+
+function element(kind, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(kind), properties);
+  node.append(...children);
+  return node;
+}
+
+const percent = (value) => `${(100 * value).toFixed(1)}%`;
+const chosenMode = () => document.querySelector("#modes input:checked").value;
+
+function headers() {
+  const key = $("key").value;
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
+
+async function ask(tta, include, signal) {
+  const query = new URLSearchParams({ tta, include });
+  if ($("model").value) query.set("model", $("model").value);
+  const body = new FormData();
+  body.append("image", photo, "photo");
+  const response = await fetch(`classify?${query}`, { method: "POST", body, signal, headers: headers() });
+  const answer = await response.json();
+  if (response.status === 401) $("key-field").hidden = false;
+  if (!response.ok) throw new Error(answer.error.message);
+  return answer;
+}
+
+async function classify() {
+  if (!photo) return;
+  running?.abort();
+  const mine = (running = new AbortController());
+  say("Looking…");
+  document.body.setAttribute("aria-busy", "true");
+  try {
+    const mode = chosenMode();
+    const single = await ask("none", "views,timing", mine.signal);
+    const tta = await ask(mode, "views,heatmap,timing", mine.signal);
+    if (mine.signal.aborted) return;
+    show(single, tta);
+    say(`${tta.name}, ${percent(tta.probability)}`);
+  } catch (error) {
+    if (error.name !== "AbortError") say(error.message, true);
+  } finally {
+    if (running === mine) document.body.removeAttribute("aria-busy");
+  }
+}
+
+function show(single, tta) {
+  $("answer").hidden = false;
+  $("stage").classList.add("answered");
+  $("name").textContent = tta.name;
+  $("probability").textContent = percent(tta.probability);
+  const degraded = tta.tta_applied === tta.tta_requested ? "" : " (busy: asked for " + MODES[tta.tta_requested] + ")";
+  $("model-used").textContent = `${tta.model}, ${tta.precision}`;
+  $("mode-used").textContent = MODES[tta.tta_applied] + degraded;
+  showBars(single, tta);
+  showTimes(single, tta);
+  showViews(tta.views);
+  $("heat").src = tta.heatmap ? `data:image/png;base64,${tta.heatmap.png_base64}` : "";
+  showHeat();
+}
+
+function showBars(single, tta) {
+  const before = new Map(single.predictions.map((p) => [p.label, p.probability]));
+  const rows = tta.predictions.map((p) =>
+    element("tr", {}, element("th", { scope: "row", textContent: p.name }),
+      bar(before.get(p.label), "single"), bar(p.probability, "tta")),
+  );
+  $("bars").tBodies[0].replaceChildren(...rows);
+}
+
+function bar(value, kind) {
+  const cell = element("td");
+  if (value === undefined) {
+    cell.append(element("span", { className: "percent", textContent: "not in the top 5" }));
+    return cell;
+  }
+  const rod = element("span", { className: `bar ${kind}` });
+  rod.style.width = `${Math.max(0.5, 100 * value)}%`;
+  cell.append(rod, element("span", { className: "percent", textContent: percent(value) }));
+  return cell;
+}
+
+function showTimes(single, tta) {
+  const row = (name, answer) => {
+    const t = answer.timing_ms;
+    const numbers = [t.decode, t.queue, t.inference, t.total].map((ms) => ms.toFixed(1));
+    return element("tr", {}, element("th", { scope: "row", textContent: name }),
+      ...[...numbers, answer.passes].map((text) => element("td", { textContent: text })));
+  };
+  const rows = [row("single crop", single), row(MODES[tta.tta_applied], tta)];
+  $("times").tBodies[0].replaceChildren(...rows);
+}
+
+function showViews(views) {
+  const five = views.length === 5 || views.length === 10;
+  const boxes = [];
+  const items = views.map((view, index) => {
+    const [left, top, right, bottom] = view.box;
+    const place = five ? index % 5 : 4;
+    const box = element("div", { className: "crop" });
+    box.style.setProperty("--colour", `var(--crop-${place})`);
+    box.style.left = percent(left);
+    box.style.top = percent(top);
+    box.style.width = percent(right - left);
+    box.style.height = percent(bottom - top);
+    if (index < 5) box.append(element("span", { className: CORNERS[place], textContent: view.name }));
+    boxes.push(box);
+    const where = (five ? NAMES[place] : "whole") + (view.flip ? ", mirrored" : "");
+    const button = element("button", { type: "button" },
+      element("i"), `${where}: ${view.name}`,
+      element("span", { className: "percent", textContent: percent(view.probability) }));
+    button.style.setProperty("--colour", `var(--crop-${place})`);
+    button.setAttribute("aria-pressed", "false");
+    const pick = (on) => {
+      $("frame").classList.toggle("picking", on);
+      box.classList.toggle("picked", on);
+      button.setAttribute("aria-pressed", String(on));
+    };
+    for (const start of ["mouseenter", "focus"]) button.addEventListener(start, () => pick(true));
+    for (const end of ["mouseleave", "blur"]) button.addEventListener(end, () => pick(false));
+    return element("li", {}, button);
+  });
+  $("crops").replaceChildren(...boxes);
+  $("frame").classList.remove("picking");
+  $("views").replaceChildren(...items);
+}
+
+function showHeat() {
+  $("heat").hidden = !($("show-heat").checked && $("heat").getAttribute("src"));
+  $("frame").classList.toggle("no-crops", !$("show-crops").checked);
+}
+
+function take(file) {
+  if (!file) return;
+  if (!file.type.startsWith("image/")) {
+    say(`${file.name || "That"} is no image.`, true);
+    return;
+  }
+  photo = file;
+  if (url) URL.revokeObjectURL(url);
+  url = URL.createObjectURL(file);
+  $("picture").src = url;
+  $("heat").hidden = true;
+  $("crops").replaceChildren();
+  $("answer").hidden = true;
+  for (const id of ["frame", "under"]) $(id).hidden = false;
+  $("drop").hidden = true;
+  document.querySelector("#photo").append($("file"));  // hidden, but still within reach of Tab
+  classify();
+}
+
+async function start() {
+  const response = await fetch("models", { headers: headers() });
+  if (response.status === 401) {
+    $("key-field").hidden = false;
+    say("This server asks for a key.");
+    return;
+  }
+  const { models } = await response.json();
+  $("model").replaceChildren(...models.map((m) => element("option", { value: m.model, textContent: m.model })));
+  $("model-field").hidden = models.length < 2;
+  const best = models.find((m) => m.default);
+  const radio = document.querySelector(`#modes input[value="${best.default_tta}"]`);
+  if (radio) radio.checked = true;
+}
+
+$("file").addEventListener("change", (event) => take(event.target.files[0]));
+$("modes").addEventListener("change", classify);
+$("model").addEventListener("change", classify);
+$("key").addEventListener("change", () => start().then(classify));
+$("controls").addEventListener("submit", (event) => event.preventDefault());
+for (const id of ["show-crops", "show-heat"]) $(id).addEventListener("change", showHeat);
+document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
+for (const kind of ["dragover", "drop", "dragleave"]) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    document.body.classList.toggle("dragging", kind === "dragover");
+    if (kind === "drop") take(event.dataTransfer.files[0]);
+  });
+}
+start().catch((error) => say(error.message, true));
