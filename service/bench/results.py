@@ -145,6 +145,8 @@ class LoadStep(Part):
 
     offered_per_second: float | None
     """None in a closed loop, where the server sets the rate."""
+    users: int | None = None
+    """Of a closed loop."""
     sent: int
     answered: int
     refused: int

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.bench.results import CaseResult, LatencyReport, Ratio
+from service.bench.results import CaseResult, LatencyReport, LoadReport, Ratio, Summary
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,65 @@ def _phases(cases: Sequence[CaseResult]) -> Table:
             for result in shown
         ),
     )
+
+
+def load_tables(report: LoadReport) -> tuple[Table, ...]:
+    """Every step; and every mode of it where there are several."""
+    slo = "" if report.settings.arrivals == "closed" else f"; SLO {report.slo_ms:g} ms"
+    steps = Table(
+        f"Load, {report.settings.arrivals} arrivals{slo}",
+        (
+            *("offered/s", "users", "sent", "answered", "429", "failed", "answered/s"),
+            *("mean", "p50", "p90", "p99", "p99.9", f"p{report.slo_percentile:g} of all"),
+            *("client late p99", "client CPU"),
+        ),
+        tuple(
+            (
+                _or_dash(step.offered_per_second, "{:.1f}"),
+                _or_dash(step.users, "{}"),
+                *(str(n) for n in (step.sent, step.answered, step.refused, step.failed)),
+                f"{step.answered_per_second:.1f}",
+                *_times(step.latency),
+                "∞" if step.worst_percentile_ms is None else ms(step.worst_percentile_ms),
+                ms(step.lateness_p99_ms),
+                f"{step.client_cpu:.0%}",
+            )
+            for step in report.steps
+        ),
+    )
+    if len(report.settings.mix) == 1:
+        return (steps,)
+    modes = Table(
+        "By mode, ms",
+        ("offered/s", "users", "mode", "n", "mean", "p50", "p90", "p99", "p99.9"),
+        tuple(
+            (
+                _or_dash(step.offered_per_second, "{:.1f}"),
+                _or_dash(step.users, "{}"),
+                mode,
+                str(summary.n),
+                *_times(summary),
+            )
+            for step in report.steps
+            for mode, summary in step.by_mode.items()
+        ),
+    )
+    return steps, modes
+
+
+def _times(summary: Summary | None) -> tuple[str, ...]:
+    if summary is None:
+        return ("–",) * 5
+    return tuple(
+        ms(value)
+        for value in (
+            *(summary.mean_ms, summary.p50_ms, summary.p90_ms, summary.p99_ms, summary.p999_ms),
+        )
+    )
+
+
+def _or_dash(value: float | None, shape: str) -> str:
+    return "–" if value is None else shape.format(value)
 
 
 def _name(result: CaseResult) -> str:

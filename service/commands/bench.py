@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from service.bench.results import LatencyReport, LoadReport
+    from service.bench.results import LatencyReport, LoadReport, LoadStep
     from service.bench.tables import Table
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -71,6 +71,77 @@ def latency(
         progress=_progress(seconds),
     )
     _show(report, latency_tables(report), as_json)
+
+
+@app.command()
+def load(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Such as http://127.0.0.1:3000.")],
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,…",
+            help="Requests per second, one step each. Without it the highest rate that keeps the "
+            "SLO is searched for.",
+        ),
+    ] = None,
+    arrivals: Annotated[
+        str,
+        typer.Option(help="poisson or constant: an open loop; closed: users wait for answers."),
+    ] = "poisson",
+    users: Annotated[str, typer.Option(help="closed: users, comma-separated steps.")] = "1",
+    mix: Annotated[
+        str, typer.Option(help="TTA modes and their shares, such as none=0.8,five_crop=0.2.")
+    ] = "none",
+    slo_ms: Annotated[float, typer.Option(help="The latency to keep.")] = 100.0,
+    slo_percentile: Annotated[float, typer.Option(help="Of all requests, the refused too.")] = 99.0,
+    seconds: Annotated[float, typer.Option(help="Length of a step.")] = 20.0,
+    warm_up: Annotated[float, typer.Option(help="Seconds at its start that do not count.")] = 2.0,
+    processes: Annotated[int, typer.Option(help="Client processes.")] = 2,
+    connections: Annotated[int, typer.Option(help="Most requests in flight.")] = 256,
+    timeout: Annotated[float, typer.Option(help="Seconds until a request has failed.")] = 30.0,
+    header: Annotated[
+        list[str] | None, typer.Option(metavar="NAME:VALUE", help="Sent with every request.")
+    ] = None,
+    images: Images = None,
+    image_size: ImageSize = "500x375",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Put load on a server; latency counts from the instant a request was due."""
+    from service.bench import options
+    from service.bench.load import Plan, bench_load
+    from service.bench.photos import photos
+    from service.bench.tables import load_tables
+
+    plan = Plan(
+        arrivals=options.arrivals(arrivals),
+        rates=options.rates(rate) if rate else (),
+        users=options.batches(users),
+        mix=options.mix(mix),
+        slo_ms=slo_ms,
+        percent=slo_percentile,
+        seconds=seconds,
+        warm_up_s=warm_up,
+        processes=processes,
+        connections=connections,
+        timeout_s=timeout,
+        seed=seed,
+        headers=options.headers(header or []),
+    )
+    report = bench_load(url, plan, photos(images, image_size, seed), _show_step)
+    _show(report, load_tables(report), as_json)
+    if not as_json and report.best_per_second is not None:
+        print(
+            f"p{slo_percentile:g} ≤ {slo_ms:g} ms is kept up to {report.best_per_second:.1f} "
+            "requests per second"
+        )
+
+
+def _show_step(step: "LoadStep") -> None:
+    offered = step.offered_per_second
+    what = f"{step.users} users" if offered is None else f"{offered:.1f}/s"
+    p99 = f"p99 {step.latency.p99_ms:.1f} ms" if step.latency else "no answers"
+    print(f"{what}: {step.answered}/{step.sent} answered, {p99}", file=sys.stderr)
 
 
 def _progress(seconds: float) -> Callable[[int, float], None]:
