@@ -39,14 +39,17 @@ def train(
         int, typer.Option(min=0, help="Threads of the arithmetic; 0: one for each core.")
     ] = 0,
 ) -> None:
-    """Train a recipe and export what it learned as a model package.
+    """Train a recipe, export what it learned as a model package, and calibrate that.
 
     A checkpoint is written after every epoch; --resume goes on from it with the same schedule,
     and ends with the same weights as a run that was never stopped.
     """
     import torch
 
+    from service.errors import DataError
+    from service.inference.package import ModelPackage
     from training import recipe as recipes
+    from training.calibrate import calibrate, held_out
     from training.export import export_package
     from training.initial import start_from
     from training.train import train as run_recipe
@@ -62,4 +65,11 @@ def train(
     except KeyboardInterrupt:
         say(f"stopped; the same command with --resume goes on after the last epoch in {folder}")
         raise
-    print(export_package(folder, out, data))
+    package = export_package(folder, out, data)
+    try:
+        items = held_out(ModelPackage.load(package), data)
+    except DataError as error:
+        say(f"not calibrated: {error}")
+    else:
+        calibrate(package, items, say=say)
+    print(package)
