@@ -1,0 +1,1 @@
+"""What ONNX Runtime's session options are worth on this machine."""

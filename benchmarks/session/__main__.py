@@ -1,0 +1,144 @@
+"""``python -m benchmarks.session PACKAGE [--out docs/results/session]``: session options, measured.
+
+Every variant changes one thing against the options that `service.inference.providers` sets, and all
+variants run the same batch in turn, in an order drawn anew each round. Idle time between runs is
+part of it: a thread pool that spins looks good only where nothing else needs the core.
+"""
+
+import argparse
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from service.bench.environment import environment
+from service.bench.statistics import mean_interval, paired_ratio
+from service.inference.package import ModelPackage
+from service.inference.providers import session_options
+
+BASE = "as served"
+Change = Callable[[ort.SessionOptions], None]
+
+
+def _spin(options: ort.SessionOptions) -> None:
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+
+
+def _one_thread(options: ort.SessionOptions) -> None:
+    options.intra_op_num_threads = 1
+
+
+def _no_arena(options: ort.SessionOptions) -> None:
+    options.enable_cpu_mem_arena = False
+
+
+def _no_pattern(options: ort.SessionOptions) -> None:
+    options.enable_mem_pattern = False
+
+
+VARIANTS: dict[str, Change] = {
+    BASE: lambda options: None,
+    "threads spin": _spin,
+    "one thread": _one_thread,
+    "no arena": _no_arena,
+    "no memory pattern": _no_pattern,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("package", type=Path)
+    parser.add_argument("--rounds", type=int, default=150)
+    parser.add_argument("--out", type=Path, default=Path("docs/results/session"))
+    given = parser.parse_args()
+    package = ModelPackage.load(given.package)
+    rows = [
+        row
+        for file in package.manifest.files
+        for views in (1, 8)
+        for row in compare(package, given.package / file.file, file.precision, views, given.rounds)
+    ]
+    results = {
+        "command": f"python -m benchmarks.session {given.package}",
+        "environment": environment().model_dump(),
+        "rows": rows,
+    }
+    given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / "session.json").write_text(json.dumps(results, indent=1) + "\n")
+    text = markdown(results)
+    (given.out / "session.md").write_text(text)
+    print(text)
+
+
+def compare(
+    package: ModelPackage, path: Path, precision: str, views: int, rounds: int
+) -> list[dict[str, Any]]:
+    """Time every variant on `views` crops, and what both outputs cost against the one asked for."""
+    side_px = package.manifest.input.crop_px
+    batch = np.random.default_rng(0).integers(0, 256, (views, side_px, side_px, 3), np.uint8)
+    lean = ort.RunOptions()
+    lean.only_execute_path_to_fetches = True
+    runs: dict[str, Callable[[], Any]] = {}
+    for name, change in VARIANTS.items():
+        options = session_options("cpu", 0)
+        change(options)
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        runs[name] = lambda session=session: session.run(["logits"], {"images": batch}, lean)
+        if name == BASE:
+            runs["both outputs"] = lambda session=session: session.run(None, {"images": batch})
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    work: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds + 3):
+        for name in random.Random(number).sample(list(runs), len(runs)):
+            began, used = perf_counter(), process_time()
+            runs[name]()
+            taken, spent = perf_counter() - began, process_time() - used
+            if number >= 3:
+                times[name].append(taken * 1e3)
+                work[name].append(spent * 1e3)
+    rows: list[dict[str, Any]] = []
+    for name, own in times.items():
+        ratio = paired_ratio(own, times[BASE])
+        rows.append(
+            {
+                "precision": precision,
+                "views": views,
+                "variant": name,
+                "mean_ms": mean_interval(own).value,
+                "cpu_ms": float(np.mean(work[name])),
+                "ratio": (ratio.value, ratio.low, ratio.high),
+            }
+        )
+    return rows
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The results as a table under the command that makes them."""
+    machine = results["environment"]
+    lines = [
+        "# Session options",
+        "",
+        f"`{results['command']}`",
+        "",
+        f"{machine['taken_at']}, {machine['cpu']}, {machine['cores']} cores. CPU time counts all "
+        "threads, spinning ones too.",
+        "",
+        "| precision | views | variant | mean ms | CPU ms | × as served (95%) |",
+        "|---|--:|---|--:|--:|--:|",
+        *(
+            f"| {r['precision']} | {r['views']} | {r['variant']} | {r['mean_ms']:.2f} "
+            f"| {r['cpu_ms']:.2f} "
+            f"| {r['ratio'][0]:.2f} ({r['ratio'][1]:.2f} to {r['ratio'][2]:.2f}) |"
+            for r in results["rows"]
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
