@@ -14,7 +14,7 @@ MOST_CLASSES = 12
 
 def print_summary(summary: dict[str, Any]) -> None:
     """Counts, rate, errors, accuracy and confusions."""
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     output = escape(summary["output"])
     if summary.get("complete_already"):
         console.print(f"{output} is complete already: {summary['images']} images. Nothing to do.")

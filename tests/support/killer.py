@@ -1,0 +1,78 @@
+"""Kill `quincunx score` at random moments until it has had enough chances to lose something.
+
+    python -m tests.support.killer KILLS SEED FOLDER PACKAGE OUT
+
+A process that has imported everything forks a child for each run, so that a run is killed in its
+work and not in its imports; each is the real command, ended by a real SIGKILL. Prints one JSON
+object: for every kill, how many rows were finished and whether OUT was there.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from service.cli import app
+from service.commands import score as _score  # noqa: F401  # imported before the fork
+from service.inference import predictor as _predictor  # noqa: F401
+from service.scoring import output, ray_engine, stream, terminal  # noqa: F401
+
+CHUNK_IMAGES = 8
+FULL_RUN_SECONDS = 60.0
+
+
+def start(arguments: list[str]) -> int:
+    """Fork a child that runs the command; returns its process id."""
+    child = os.fork()
+    if child:
+        return child
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    try:
+        app(["score", *arguments], standalone_mode=True)
+    except SystemExit as stop:
+        os._exit(int(stop.code or 0))
+    finally:
+        os._exit(70)
+
+
+def finish(child: int) -> int:
+    """Wait for a child: its exit code, negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def main(kills: int, seed: int, folder: str, package: str, out: str) -> None:
+    output.PART_ROWS = CHUNK_IMAGES  # a part after every chunk: many moments to die in
+    chance = random.Random(seed)
+    parts = Path(f"{out}.partial")
+    common = ["--model", package, "--no-timing", "--chunk-images", str(CHUNK_IMAGES)]
+    began = time.monotonic()
+    assert finish(start([folder, "-o", f"{out}.whole.parquet", *common])) == 0
+    whole_seconds = time.monotonic() - began
+    seen = []
+    while len(seen) < kills:
+        child = start([folder, "-o", out, *common])
+        time.sleep(chance.uniform(0, 0.6 * whole_seconds))  # the moment of the kill
+        os.kill(child, signal.SIGKILL)
+        code = finish(child)
+        there = Path(out).exists()
+        rows = sum(pq.read_metadata(part).num_rows for part in parts.glob("part-*.parquet"))
+        seen.append({"code": code, "there": there, "rows": rows})
+        if there:
+            assert Path(out).read_bytes() == Path(f"{out}.whole.parquet").read_bytes()
+            # As after any kill: the same command must be content.
+            assert finish(start([folder, "-o", out, *common])) == 0
+            assert not parts.exists()
+            Path(out).unlink()
+    code = finish(start([folder, "-o", out, *common]))
+    print(json.dumps({"kills": seen, "code": code, "partial_left": parts.exists()}))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
