@@ -186,9 +186,9 @@ def notes(steps: Sequence[LoadStep], address: str) -> list[str]:
         )
     for step in steps:
         if step.client_limited:
-            found.append(f"{name(step)}: the client was the limit: {step.client_limited}.")
+            found.append(f"{step.name}: the client was the limit: {step.client_limited}.")
         if step.failed:
-            found.append(f"{name(step)}: {step.failed} of {step.sent} requests failed.")
+            found.append(f"{step.name}: {step.failed} of {step.sent} requests failed.")
     fewest = min((step.sent for step in steps), default=0)
     if fewest < FEW:
         found.append(
@@ -196,13 +196,6 @@ def notes(steps: Sequence[LoadStep], address: str) -> list[str]:
             "largest latency."
         )
     return found
-
-
-def name(step: LoadStep) -> str:
-    """A step in two words."""
-    if step.offered_per_second is None:
-        return f"{step.users} users"
-    return f"{step.offered_per_second:.1f}/s"
 
 
 def endpoint(url: str) -> str:

@@ -169,6 +169,13 @@ class LoadStep(Part):
     latencies_ms: dict[Mode, list[float]]
     """Every answered request in order of being due."""
 
+    @property
+    def name(self) -> str:
+        """The step in a word or two."""
+        if self.offered_per_second is None:
+            return f"{self.users} users"
+        return f"{self.offered_per_second:.1f}/s"
+
 
 class LoadReport(Part):
     """`quincunx bench load`."""

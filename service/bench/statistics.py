@@ -15,6 +15,7 @@ Array = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
+MOST_DRAWN = 5_000_000
 MOST_RESAMPLED = 500
 """Beyond so many samples, means of neighbours are drawn: the same mean for far less memory."""
 
@@ -79,12 +80,54 @@ def paired_ratio(
     group only, and a mode whose work varies (`adaptive`) still counts with its mean, which a plain
     median would hide.
     """
+    value, drawn = _paired(samples, base, np.random.default_rng(seed))
+    return _interval(value, drawn, confidence)
+
+
+def ratio_of_ratios(
+    samples: ArrayLike,
+    base: ArrayLike,
+    samples_before: ArrayLike,
+    base_before: ArrayLike,
+    *,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> Interval:
+    """How a paired ratio changed from one run to another: a slower machine cancels out of it."""
+    generator = np.random.default_rng(seed)
+    value, drawn = _paired(samples, base, generator)
+    value_before, drawn_before = _paired(samples_before, base_before, generator)
+    return _interval(value / value_before, drawn / drawn_before, confidence)
+
+
+def percentile_ratio(
+    samples: ArrayLike,
+    base: ArrayLike,
+    percent: float,
+    *,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> Interval:
+    """The ratio of a percentile of two runs."""
+    generator = np.random.default_rng(seed)
+    value, drawn = 1.0, np.ones(1)
+    for values, power in ((samples, 1), (base, -1)):
+        taken = np.asarray(values, dtype=np.float64)
+        resamples = int(np.clip(MOST_DRAWN // len(taken), 100, RESAMPLES))
+        rows = resampled_rows(len(taken), generator, resamples)
+        percentiles = np.percentile(taken[rows], percent, axis=1, method="inverted_cdf")
+        value *= percentile(taken, percent) ** power
+        drawn = np.resize(drawn, resamples) * np.asarray(percentiles, np.float64) ** power
+    return _interval(value, drawn, confidence)
+
+
+def _paired(
+    samples: ArrayLike, base: ArrayLike, generator: np.random.Generator
+) -> tuple[float, Array]:
     pairs = _thinned(np.stack([np.asarray(samples, np.float64), np.asarray(base, np.float64)]))
-    rows = resampled_rows(pairs.shape[1], np.random.default_rng(seed), RESAMPLES)
     means = _group_means(pairs)
-    drawn = _group_means(pairs[:, rows])
-    value = float(_medians(means[0] / means[1]))
-    return _interval(value, _medians(drawn[0] / drawn[1]), confidence)
+    drawn = _group_means(pairs[:, resampled_rows(pairs.shape[1], generator, RESAMPLES)])
+    return float(_medians(means[0] / means[1])), _medians(drawn[0] / drawn[1])
 
 
 def _thinned(samples: Array) -> Array:

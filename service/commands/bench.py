@@ -1,5 +1,6 @@
 """`quincunx bench`: what TTA costs, measured in a way that can be checked."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,11 @@ ImageSize = Annotated[
     str, typer.Option(metavar="WIDTHxHEIGHT", help="Size in pixels of the drawn JPEGs.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Write results.json, report.md, report.html and plots."),
+]
+NoPlots = Annotated[bool, typer.Option("--no-plots", help="--out without plots.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 
@@ -46,14 +52,16 @@ def latency(
     provider: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads; 0: all cores.")] = 0,
     seed: Seed = 0,
+    out: Out = None,
+    no_plots: NoPlots = False,
     as_json: AsJson = False,
 ) -> None:
     """Time every mode × precision × batch size in process, interleaved, phases apart."""
     from service.bench import options
     from service.bench.latency import Plan, bench_latency
     from service.bench.photos import photos
-    from service.bench.tables import latency_tables
 
+    _check_plots(out, no_plots)
     plan = Plan(
         modes=options.modes(tta),
         precisions=options.precisions(precision, package, options.provider(provider)),
@@ -70,7 +78,7 @@ def latency(
         threads=threads,
         progress=_progress(seconds),
     )
-    _show(report, latency_tables(report), as_json)
+    _show(report, out, no_plots, as_json)
 
 
 @app.command()
@@ -105,14 +113,16 @@ def load(
     images: Images = None,
     image_size: ImageSize = "500x375",
     seed: Seed = 0,
+    out: Out = None,
+    no_plots: NoPlots = False,
     as_json: AsJson = False,
 ) -> None:
     """Put load on a server; latency counts from the instant a request was due."""
     from service.bench import options
     from service.bench.load import Plan, bench_load
     from service.bench.photos import photos
-    from service.bench.tables import load_tables
 
+    _check_plots(out, no_plots)
     plan = Plan(
         arrivals=options.arrivals(arrivals),
         rates=options.rates(rate) if rate else (),
@@ -129,7 +139,7 @@ def load(
         headers=options.headers(header or []),
     )
     report = bench_load(url, plan, photos(images, image_size, seed), _show_step)
-    _show(report, load_tables(report), as_json)
+    _show(report, out, no_plots, as_json)
     if not as_json and report.best_per_second is not None:
         print(
             f"p{slo_percentile:g} ≤ {slo_ms:g} ms is kept up to {report.best_per_second:.1f} "
@@ -138,10 +148,28 @@ def load(
 
 
 def _show_step(step: "LoadStep") -> None:
-    offered = step.offered_per_second
-    what = f"{step.users} users" if offered is None else f"{offered:.1f}/s"
     p99 = f"p99 {step.latency.p99_ms:.1f} ms" if step.latency else "no answers"
-    print(f"{what}: {step.answered}/{step.sent} answered, {p99}", file=sys.stderr)
+    print(f"{step.name}: {step.answered}/{step.sent} answered, {p99}", file=sys.stderr)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A.json", help="Results of an earlier run.")],
+    b: Annotated[Path, typer.Argument(metavar="B.json", help="Results of a later run.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say which differences between two runs are real."""
+    from dataclasses import asdict
+
+    from service.bench.compare import compare as differences
+    from service.bench.results import read
+
+    found = differences(read(a), read(b))
+    if as_json:
+        rows = [{**asdict(d), "real": d.real} for d in found.differences]
+        print(json.dumps({"differences": rows, "notes": found.notes}, indent=1))
+    else:
+        _print((found.table(),), found.notes)
 
 
 def _progress(seconds: float) -> Callable[[int, float], None]:
@@ -152,10 +180,29 @@ def _progress(seconds: float) -> Callable[[int, float], None]:
     return show
 
 
-def _show(report: "LatencyReport | LoadReport", tables: "tuple[Table, ...]", as_json: bool) -> None:
+def _check_plots(out: Path | None, no_plots: bool) -> None:
+    """Fail for want of matplotlib before the measurement, not after it."""
+    if out and not no_plots:
+        from service.bench.plots import require_matplotlib
+
+        require_matplotlib()
+
+
+def _show(
+    report: "LatencyReport | LoadReport", out: Path | None, no_plots: bool, as_json: bool
+) -> None:
+    from service.bench.report import tables, write
+
+    if out:
+        write(report, out, plots=not no_plots)
+        print(f"wrote {out}/report.html", file=sys.stderr)
     if as_json:
         print(report.model_dump_json(indent=1))
-        return
+    else:
+        _print(tables(report), report.notes)
+
+
+def _print(tables: "tuple[Table, ...]", notes: tuple[str, ...]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table as Grid
@@ -166,5 +213,5 @@ def _show(report: "LatencyReport | LoadReport", tables: "tuple[Table, ...]", as_
         for row in table.rows:
             grid.add_row(*row)
         console.print(grid)
-    for note in report.notes:
+    for note in notes:
         console.print(f"- {note}", markup=False, highlight=False)
