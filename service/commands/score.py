@@ -155,6 +155,8 @@ def score(
     if engine == "ray":
         from service.scoring.ray_engine import Cluster, connect, open_here
 
+        if "-" in sources:
+            raise UsageError("the ray engine cannot read standard input: name a file")
         connection = connect(Cluster(ray_address, actors, threads), provider)
         predictor = open_here(model, precision, connection.provider)
     else:

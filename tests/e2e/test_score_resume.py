@@ -5,6 +5,7 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -177,7 +178,7 @@ def test_killed_at_the_very_end(
     assert not Path(f"{out}.partial").exists()
 
 
-def limited(limit_bytes: int) -> object:
+def limited(limit_bytes: int) -> Callable[[], None]:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
 

@@ -1,0 +1,1 @@
+"""Offline scoring, measured: against its own stages, against other loops, and its memory."""

@@ -1,0 +1,120 @@
+"""``python -m benchmarks.scoring rate|peers|memory PACKAGE …``: offline scoring, measured.
+
+    rate PACKAGE --photos FOLDER...          the pipeline against decoding and inference alone
+    peers PACKAGE --run RUN --data FOLDER    against fastai's tta and a torch DataLoader loop
+    memory PACKAGE --photos FOLDER           peak memory, 10,000 images against 200,000
+
+Contenders take turns in an order drawn anew each round; factors carry bootstrap intervals. Each
+writes docs/results/scoring-<what>.json and .md.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from service.bench.environment import environment
+
+TITLES = {
+    "rate": "Offline scoring against its own stages",
+    "peers": "Offline scoring against other loops",
+    "memory": "Memory of offline scoring",
+}
+NOTES = {
+    "rate": "Decoding is reading, decoding, resizing and cutting; it has the threads that it has "
+    "in the pipeline. On a CPU both stages use the same cores, so that together they can do no "
+    "better than one after the other (the last column, where 1 is all that the cores can do); "
+    "where a GPU infers, the slower stage alone is the limit.",
+    "peers": "Every contender reads the same files with as many workers or threads; Quincunx also "
+    "writes Parquet. fastai's five passes are its random augmentations; the others are five crops.",
+    "memory": "Peak resident memory of the whole process, as the kernel counts it.",
+}
+
+
+def main() -> None:
+    given = _arguments()
+    if given.what == "rate":
+        results, lines = _rate(given)
+    elif given.what == "peers":
+        results, lines = _peers(given)
+    else:
+        results, lines = _memory(given)
+    command = f"python -m benchmarks.scoring {shlex.join(_shown(sys.argv[1:]))}"
+    machine = environment().model_dump(mode="json")
+    given.out.mkdir(parents=True, exist_ok=True)
+    path = given.out / f"scoring-{given.what}"
+    content = {"command": command, "environment": machine, "results": results}
+    path.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
+    head = [f"# {TITLES[given.what]}", "", f"`{command}`", ""]
+    about = f"{machine['taken_at']}, {machine['cpu']}, {machine['cores']} cores."
+    text = "\n".join([*head, f"{about} {NOTES[given.what]}", "", *lines]) + "\n"
+    path.with_suffix(".md").write_text(text)
+    print(text)
+
+
+def _rate(given: argparse.Namespace) -> tuple[Any, list[str]]:
+    from benchmarks.scoring import rate
+    from service.inference.predictor import Predictor
+
+    predictor = Predictor.from_package(given.package, precision=given.precision)
+    rows = [
+        rate.rates(predictor, mode, folder, given.images, given.rounds)
+        for folder in given.photos
+        for mode in given.modes
+    ]
+    return rows, rate.markdown(rows)
+
+
+def _peers(given: argparse.Namespace) -> tuple[Any, list[str]]:
+    from benchmarks.scoring import peers
+
+    setting = peers.Setting(
+        given.package,
+        given.run,
+        given.data / "train",
+        given.data / "val",
+        given.images,
+        given.rounds,
+        given.workers,
+    )
+    rows = peers.compare(setting)
+    return rows, peers.markdown(rows)
+
+
+def _memory(given: argparse.Namespace) -> tuple[Any, list[str]]:
+    from benchmarks.scoring import memory
+
+    (folder,) = given.photos
+    result = memory.peaks(given.package, folder, given.sizes, given.modes[0], given.repeats)
+    return result, memory.markdown(result)
+
+
+def _shown(arguments: list[str]) -> list[str]:
+    """Folders outside the project by their names: where they lie is this machine's affair."""
+    return [Path(one).name if one.startswith("/") else one for one in arguments]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=list(TITLES))
+    parser.add_argument("package", type=Path)
+    parser.add_argument("--photos", type=Path, nargs="+", default=[])
+    parser.add_argument("--modes", nargs="+", default=["five_crop", "dense", "none"])
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--run", type=Path, help="peers: the run that the package was made from")
+    parser.add_argument("--data", type=Path, help="peers: the folder with train/ and val/")
+    parser.add_argument("--workers", type=int, default=2, help="peers: of the data loaders")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 200_000])
+    parser.add_argument("--repeats", type=int, default=1, help="memory: runs of each size")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

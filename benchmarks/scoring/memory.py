@@ -1,0 +1,50 @@
+"""Peak memory of the real command over lists of different lengths."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from service.scoring.sources.walk import walk
+
+
+def peaks(package: Path, folder: Path, sizes: list[int], mode: str, repeats: int) -> dict[str, Any]:
+    """Peak resident bytes of `quincunx score` for each size, smallest and largest in turn."""
+    paths = [os.path.abspath(path) for path in walk(str(folder))]
+    seen: dict[int, list[int]] = {size: [] for size in sizes}
+    for _ in range(repeats):
+        for size in sizes:
+            with tempfile.TemporaryDirectory() as work:
+                listed = Path(work) / "list.txt"
+                with listed.open("w") as file:
+                    file.writelines(f"{paths[number % len(paths)]}\n" for number in range(size))
+                seen[size].append(_peak_bytes(package, listed, Path(work) / "out.parquet", mode))
+    means = {size: sum(own) / len(own) for size, own in seen.items()}
+    return {
+        "mode": mode,
+        "folder": folder.name,
+        "peak_bytes": {str(size): own for size, own in seen.items()},
+        "growth": means[max(sizes)] / means[min(sizes)],
+    }
+
+
+def _peak_bytes(package: Path, listed: Path, out: Path, mode: str) -> int:
+    command = [sys.executable, "-m", "service.cli", "score", str(listed), "-o", str(out)]
+    command += ["--model", str(package), "--tta", mode]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603  # our own
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return usage.ru_maxrss * 1024  # Linux counts KiB
+
+
+def markdown(result: dict[str, Any]) -> list[str]:
+    """A line for each size, and the growth."""
+    lines = ["| images | peak memory, MiB |", "|--:|--:|"]
+    for size, own in result["peak_bytes"].items():
+        lines.append(f"| {int(size):,} | {', '.join(f'{peak / 2**20:.0f}' for peak in own)} |")
+    growth = f"{result['growth'] - 1:+.1%}"
+    return [*lines, "", f"From the fewest images to the most: {growth} ({result['mode']})."]

@@ -1,0 +1,183 @@
+"""The same images and model by other means: fastai's `learn.tta()`, a torch DataLoader loop.
+
+Every contender reads files and ends with probabilities in memory; Quincunx also writes its rows.
+"""
+
+import random
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from service.bench.statistics import mean_interval, paired_ratio
+from service.inference.manifest import Mode
+from service.inference.predictor import Predictor
+from service.inference.providers import choose, settings
+from service.inference.tta import Options
+from service.scoring.options import ScoreOptions
+from service.scoring.output import write_output
+from service.scoring.run import Run
+from service.scoring.sources import expand
+from training.data import dataloaders
+from training.dataset import Item as Labelled
+from training.dataset import scan
+from training.export import load_source
+from training.learner import learner
+from training.stats import ChannelStats
+
+BASE = "quincunx five_crop"
+LOADER_BATCH_IMAGES = 16
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is compared on what."""
+
+    package: Path
+    run_folder: Path
+    data: Path
+    validation: Path
+    images: int
+    rounds: int
+    workers: int
+
+
+def compare(setting: Setting) -> list[dict[str, Any]]:
+    """Seconds for each image and accuracy of every contender, run in turn."""
+    chosen = random.Random(0).sample(scan(setting.validation), setting.images)
+    chosen.sort(key=lambda item: item.path)
+    contenders: dict[str, Callable[[], float]] = {
+        BASE: _quincunx(setting, chosen, "five_crop", "auto"),
+        "quincunx five_crop fp32": _quincunx(setting, chosen, "five_crop", "fp32"),
+        "quincunx dense": _quincunx(setting, chosen, "dense", "auto"),
+        "DataLoader + ONNX Runtime five_crop": _loader(setting, chosen, "auto"),
+        "DataLoader + ONNX Runtime five_crop fp32": _loader(setting, chosen, "fp32"),
+        "fastai learn.tta(n=4), five passes": _fastai(setting, chosen),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    accuracy: dict[str, float] = {}
+    for number in range(setting.rounds + 1):  # the first warms up
+        for name in random.Random(number).sample(list(contenders), len(contenders)):
+            began = perf_counter()
+            accuracy[name] = contenders[name]()
+            if number:
+                seconds[name].append((perf_counter() - began) / len(chosen))
+    rows: list[dict[str, Any]] = []
+    for name, own in seconds.items():
+        ratio = paired_ratio(own, seconds[BASE])
+        rows.append(
+            {
+                "contender": name,
+                "images": len(chosen),
+                "rounds": setting.rounds,
+                "images_per_s": 1 / mean_interval(own).value,
+                "top1": accuracy[name],
+                "time_against_base": [ratio.value, ratio.low, ratio.high],
+            }
+        )
+    return rows
+
+
+def _quincunx(
+    setting: Setting, items: list[Labelled], mode: Mode, precision: Any
+) -> Callable[[], float]:
+    predictor = Predictor.from_package(setting.package, precision=precision)
+
+    def work() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            listed = Path(folder) / "list.txt"
+            listed.write_text("".join(f"{item.path.absolute()}\n" for item in items))
+            options = ScoreOptions(Options(tta=mode), top_k=1, all_probabilities=True)
+            run = Run(expand([str(listed)]), predictor, options)
+            summary = write_output(run, f"{folder}/out.parquet")
+        return summary["accuracy"]["top1"]["accuracy"]
+
+    return work
+
+
+class _FiveCrops(Dataset[tuple[np.ndarray, int]]):
+    """What one writes in five minutes: open, resize, five crops."""
+
+    def __init__(self, items: list[Labelled], ids: list[str], resize_px: int, crop_px: int) -> None:
+        self._items = [(item.path, ids.index(item.label)) for item in items]
+        self._resize_px, self._crop_px = resize_px, crop_px
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, int]:
+        path, label = self._items[number]
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+        scale = self._resize_px / min(image.size)
+        width, height = (max(self._resize_px, int(side * scale)) for side in image.size)
+        pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+        side = self._crop_px
+        top, left = round((height - side) / 2), round((width - side) / 2)
+        corners = [(0, 0), (0, width - side), (height - side, 0), (height - side, width - side)]
+        crops = [pixels[y : y + side, x : x + side] for y, x in [*corners, (top, left)]]
+        return np.stack(crops), label
+
+
+def _loader(setting: Setting, items: list[Labelled], precision: Any) -> Callable[[], float]:
+    predictor = Predictor.from_package(setting.package, precision=precision)
+    manifest = predictor.manifest
+    session = ort.InferenceSession(
+        predictor.package.path(predictor.precision),
+        providers=[name for name, _ in settings(choose("auto"))],
+    )
+    ids = [label.id for label in manifest.labels]
+    data = _FiveCrops(items, ids, manifest.input.resize_px, manifest.input.crop_px)
+
+    def work() -> float:
+        loader = DataLoader(data, LOADER_BATCH_IMAGES, num_workers=setting.workers)
+        right = 0
+        for crops, labels in loader:  # (N, 5, S, S, 3), (N,)
+            count, views = crops.shape[:2]
+            (logits,) = session.run(["logits"], {"images": crops.flatten(0, 1).numpy()})
+            probabilities = torch.from_numpy(logits).softmax(1).view(count, views, -1).mean(1)
+            right += int((probabilities.argmax(1) == labels).sum())
+        return right / len(data)
+
+    return work
+
+
+def _fastai(setting: Setting, items: list[Labelled]) -> Callable[[], float]:
+    source = load_source(setting.run_folder, setting.data, allow_unfinished=True)
+    facts = source.state.facts
+    found = source.normalization
+    stats = ChannelStats(found.mean, found.std, found.source)
+    dls = dataloaders(source.images, source.recipe, source.recipe.crop_px, stats)
+    learn: Any = learner(source.recipe, dls, len(facts["classes"]), pretrained=False)
+    learn.model.load_state_dict(source.state.weights)
+    data = learn.dls.test_dl(items, with_labels=True, num_workers=setting.workers)
+
+    def work() -> float:
+        with learn.no_bar(), learn.no_logging():
+            probabilities, labels = learn.tta(dl=data, n=4)
+        return float((probabilities.argmax(1) == labels.flatten()).float().mean())
+
+    return work
+
+
+def markdown(rows: list[dict[str, Any]]) -> list[str]:
+    """A table; a factor above 1 is slower than the first row."""
+    lines = [
+        "| contender | images/s | top-1 | × the time of Quincunx five_crop (95%) |",
+        "|---|--:|--:|--:|",
+    ]
+    for row in rows:
+        value, low, high = row["time_against_base"]
+        lines.append(
+            f"| {row['contender']} | {row['images_per_s']:.1f} | {row['top1']:.2%} "
+            f"| {value:.2f} ({low:.2f} to {high:.2f}) |"
+        )
+    return lines

@@ -1,0 +1,103 @@
+"""The whole pipeline against each of its stages alone, in turn, in the same run."""
+
+import random
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from service.bench.statistics import mean_interval, paired_ratio
+from service.inference.manifest import Mode
+from service.inference.predictor import Predictor
+from service.inference.tta import Options
+from service.scoring.item import Item, Position
+from service.scoring.options import ScoreOptions
+from service.scoring.pipeline import score_items
+from service.scoring.run import Run
+from service.scoring.scorer import Prepared
+from service.scoring.sources.walk import walk
+
+
+def items_of(folder: Path, images: int) -> list[Item]:
+    """`images` items: the files under `folder`, over and over."""
+    paths = list(walk(str(folder)))
+    if not paths:
+        raise SystemExit(f"{folder} has no images")
+    return [Item(paths[number % len(paths)]) for number in range(images)]
+
+
+def rates(
+    predictor: Predictor, mode: Mode, folder: Path, images: int, rounds: int
+) -> dict[str, Any]:
+    """Seconds for each image of decoding alone, inference alone and the pipeline."""
+    run = Run([], predictor, ScoreOptions(Options(tta=mode), top_k=1))
+    scorer, speed = run.scorer(), run.resolved_speed
+    items = [(Position(0, n), item) for n, item in enumerate(items_of(folder, images))]
+
+    def decode() -> Sequence[Prepared]:
+        with ThreadPoolExecutor(speed.decode_threads) as pool:
+            return list(pool.map(lambda one: scorer.prepare(one[1], one[0]), items))
+
+    ready: list[Prepared] = []
+
+    def infer() -> None:
+        for start in range(0, len(ready), speed.chunk_images):
+            scorer.finish(ready[start : start + speed.chunk_images])
+
+    def whole() -> None:
+        for _ in score_items(iter(items), scorer, speed):
+            pass
+
+    work: dict[str, Callable[[], object]] = {"decode": decode, "infer": infer, "whole": whole}
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    for number in range(rounds + 1):  # the first warms up
+        for name in random.Random(number).sample(list(work), len(work)):
+            ready[:] = decode() if name == "infer" else []
+            began = perf_counter()
+            work[name]()
+            if number:
+                seconds[name].append((perf_counter() - began) / images)
+    means = {name: mean_interval(own).value for name, own in seconds.items()}
+    slower = max("decode", "infer", key=lambda name: means[name])
+    both = [d + i for d, i in zip(seconds["decode"], seconds["infer"], strict=True)]
+    against_slower = paired_ratio(seconds[slower], seconds["whole"])
+    against_both = paired_ratio(both, seconds["whole"])
+    return {
+        "folder": folder.name,
+        "mode": mode,
+        "precision": predictor.precision,
+        "provider": predictor.session.provider,
+        "images": images,
+        "rounds": rounds,
+        "images_per_s": {name: 1 / mean for name, mean in means.items()},
+        "slower": slower,
+        "share_of_slower": _interval(against_slower),
+        "share_of_both_in_turn": _interval(against_both),
+    }
+
+
+def _interval(ratio: Any) -> list[float]:
+    return [ratio.value, ratio.low, ratio.high]
+
+
+def markdown(rows: list[dict[str, Any]]) -> list[str]:
+    """A table; a share of 1 means as fast as the slower stage alone."""
+    lines = [
+        "| images | mode | precision | decode/s | inference/s | pipeline/s | × the slower alone "
+        "(95%) | × one stage after the other (95%) |",
+        "|---|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        rate = row["images_per_s"]
+        lines.append(
+            f"| {row['folder']} | {row['mode']} | {row['precision']} | {rate['decode']:.0f} "
+            f"| {rate['infer']:.0f} | {rate['whole']:.0f} | {_text(row['share_of_slower'])} "
+            f"| {_text(row['share_of_both_in_turn'])} |"
+        )
+    return lines
+
+
+def _text(interval: list[float]) -> str:
+    value, low, high = interval
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
