@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.context import Context
+from service.api.draining import drain_on_sigterm
 from service.api.logs import start_logging
 from service.api.metrics import Metrics
 from service.api.models import Models
@@ -72,7 +73,8 @@ class Quincunx:
         shared = BentoMLContainer.metrics_client.get()  # one exposition over all processes
         metrics = Metrics(shared.registry, shared.generate_latest)
         self.models = Models(settings, metrics.observer)
-        self.api = Api(Context(settings, self.models, metrics))
+        tracer = BentoMLContainer.tracer_provider.get().get_tracer("quincunx")
+        self.api = Api(Context(settings, self.models, metrics, tracer))
         self.log = start_logging(settings.log_format)
 
     @bentoml.on_startup
@@ -80,6 +82,7 @@ class Quincunx:
         """Load and warm up the models; only then does `/readyz` say so."""
         Front.http = create_app(self.api)
         await self.models.load()
+        drain_on_sigterm(self.models, self.api.settings.drain_ms)
         gc.collect()
         gc.freeze()  # what lives now lives for ever: keep it out of every later collection
 

@@ -11,19 +11,21 @@ from service.api.heatmap import heatmap_json, with_class_map
 from service.api.models import Served
 from service.api.options import Asked
 from service.api.problems import describe, note_failure
+from service.api.tracing import trace_image
 from service.batching import Times
 from service.errors import QuincunxError, UsageError
 from service.inference.batch import Job
 from service.inference.manifest import Mode
 from service.inference.predictor import Prediction
 from service.inference.tta import Answer, Options, ViewAnswer, check_options
+from service.inference.views import Pixels
 
 
 @dataclass
 class Work:
     """What one image asks of the pool: decode, and begin its generator."""
 
-    data: bytes
+    image: bytes | Pixels
     served: Served
     options: Options
     want_class_map: bool
@@ -33,7 +35,9 @@ class Work:
 
     def begin(self) -> Job:
         started = time.perf_counter()
-        image = self.served.predictor.decode(self.data)
+        image = self.image
+        if isinstance(image, bytes):
+            image = self.served.predictor.decode(image)
         self.decode_s = time.perf_counter() - started
         self.height_px, self.width_px = image.shape[:2]
         job = self.served.predictor.start(image, self.options)
@@ -65,7 +69,7 @@ async def classify_one(
     """
     served = context.models.get(asked.model)
     applied = applied_mode(asked, resolve(asked, served), served, context.settings, timeout_s)
-    with served.batcher.admission.admit(_views(asked, served, applied), timeout_s):
+    with served.batcher.admission.admit(places(asked, served, applied), timeout_s):
         return await _drive(context, data, asked, served, applied, timeout_s)
 
 
@@ -87,12 +91,25 @@ async def classify_all(
             note_failure(error, request_id)
             return {"error": describe(error, request_id)}
 
-    views = _views(asked, served, applied) * len(images)
+    views = places(asked, served, applied) * len(images)
     with served.batcher.admission.admit(views, timeout_s):
         return await asyncio.gather(*map(one, images))
 
 
-def _views(asked: Asked, served: Served, applied: Mode) -> int:
+async def run_image(
+    context: Context, work: Work, asked: Asked, timeout_s: float
+) -> tuple[Answer, Times]:
+    """Drive an admitted image to its answer, and count it."""
+    served, applied = work.served, work.options.tta
+    answer, times = await served.batcher.drive(work.begin, timeout_s)
+    requested = asked.tta or served.predictor.manifest.default_mode
+    context.metrics.image(served.name, answer, requested, applied, work.decode_s)
+    trace_image(context.tracer, served.tag, work.decode_s, times)
+    return answer, times
+
+
+def places(asked: Asked, served: Served, applied: Mode) -> int:
+    """How many views to hold a place for, at most."""
     return served.views(applied, asked.boxes) + ("heatmap" in asked.include)
 
 
@@ -102,7 +119,7 @@ async def _drive(
     started = time.perf_counter()
     heatmap = "heatmap" in asked.include
     work = Work(data, served, asked.options(applied), heatmap)
-    answer, times = await served.batcher.drive(work.begin, timeout_s)
+    answer, times = await run_image(context, work, asked, timeout_s)
     prediction = served.predictor.predict(answer, asked.top_k)
     content = _answer_json(prediction, asked, served, applied)
     if "views" in asked.include:
@@ -111,7 +128,6 @@ async def _drive(
     if heatmap and answer.class_map is not None:
         content["heatmap"] = heatmap_json(answer.class_map, prediction.top[0].index, asked.heatmap)
     content["timing_ms"] = _timing_json(work, times, time.perf_counter() - started, asked)
-    context.metrics.image(served.name, content, work.decode_s)
     return content
 
 

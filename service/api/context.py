@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from opentelemetry.trace import Tracer
+
 from service.api.metrics import Metrics
 from service.api.models import Models
 from service.settings import Settings
@@ -14,3 +16,5 @@ class Context:
     settings: Settings
     models: Models
     metrics: Metrics
+    tracer: Tracer | None = None
+    """Where the stages of an image are told of; None tells nobody."""

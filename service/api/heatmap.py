@@ -38,7 +38,8 @@ def with_class_map(
 def heatmap_json(class_map: NDArray[np.float32], index: int, form: str) -> dict[str, Any]:
     """class_map [K, h, w] -> the probability of class `index` at every feature position.
 
-    `numbers`: rows of it. `png`: an RGBA overlay of the whole image, as base64.
+    `numbers`: rows of it. `png`: an RGBA overlay of the whole image, as base64, whose hottest spot
+    is the map's own highest probability.
     """
     heat = softmax(class_map.transpose(1, 2, 0))[..., index]  # (h, w)
     if form == "numbers":
@@ -48,7 +49,8 @@ def heatmap_json(class_map: NDArray[np.float32], index: int, form: str) -> dict[
 
 def _overlay(heat: NDArray[np.float64]) -> bytes:
     height, width = heat.shape
-    cells = Image.fromarray((heat * 255).astype(np.uint8))
+    relative = heat / max(float(heat.max()), 1e-6)
+    cells = Image.fromarray((relative * 255).astype(np.uint8))
     target = (width * OVERLAY_PX_PER_CELL, height * OVERLAY_PX_PER_CELL)
     smooth = np.asarray(cells.resize(target, Image.Resampling.BICUBIC), float) / 255
     stops = np.linspace(0, 1, len(RAMP))

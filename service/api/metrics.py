@@ -16,6 +16,9 @@ from prometheus_client import (
     generate_latest,
 )
 
+from service.inference.manifest import Mode
+from service.inference.tta import Answer
+
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 VIEWS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64, 128, 256)
 
@@ -74,15 +77,17 @@ class Metrics:
         self.requests.labels(route, str(status)).inc()
         self.request_seconds.labels(route).observe(seconds)
 
-    def image(self, model: str, answer: dict[str, Any], decode_s: float) -> None:
+    def image(
+        self, model: str, answer: Answer, requested: Mode, applied: Mode, decode_s: float
+    ) -> None:
         """Count one answered image."""
         self.decode_seconds.observe(decode_s)
-        self.image_views.labels(model).observe(answer["passes"])
-        self.images.labels(model, answer["tta_applied"]).inc()
-        if answer["tta_applied"] != answer["tta_requested"]:
+        self.image_views.labels(model).observe(answer.passes)
+        self.images.labels(model, applied).inc()
+        if applied != requested:
             self.degraded.labels(model).inc()
-        if (is_open := answer.get("gate_open")) is not None:
-            self.gate.labels(model, str(is_open).lower()).inc()
+        if answer.gate_open is not None:
+            self.gate.labels(model, str(answer.gate_open).lower()).inc()
 
 
 class ModelMetrics:

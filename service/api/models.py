@@ -10,7 +10,7 @@ from pathlib import Path
 
 from service.admission import Observer
 from service.batching import Batcher
-from service.errors import ModelPackageError, UnknownModel, UsageError
+from service.errors import ModelPackageError, ShuttingDown, UnknownModel, UsageError
 from service.inference.geometry import FractionBox, Size
 from service.inference.manifest import Mode
 from service.inference.package import find
@@ -63,6 +63,7 @@ class Models:
         threads = settings.decode_threads or max(2, os.cpu_count() or 1)
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._served: tuple[Served, ...] = ()
+        self._closing = False
         self._reloading = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
 
@@ -71,7 +72,22 @@ class Models:
 
     @property
     def ready(self) -> bool:
-        return bool(self._served)
+        return bool(self._served) and not self._closing
+
+    def check_ready(self) -> None:
+        """Refuse work that cannot be done now.
+
+        Raises:
+            ShuttingDown: nothing is loaded yet, or the server is about to end.
+        """
+        if self._closing:
+            raise ShuttingDown("the server is shutting down")
+        if not self._served:
+            raise ShuttingDown("the models are still loading")
+
+    def close(self) -> None:
+        """Take no new work; what was admitted is finished."""
+        self._closing = True
 
     def get(self, wanted: str | None = None) -> Served:
         """The model `NAME` or `NAME@VERSION`; the default for None.
@@ -108,6 +124,7 @@ class Models:
 
     async def drain(self) -> None:
         """Finish what was admitted; refuse the rest."""
+        self.close()
         await asyncio.gather(*(served.batcher.drain() for served in self._served))
         self.pool.shutdown(wait=False)
 

@@ -18,12 +18,13 @@ from service.api.context import Context
 from service.api.describe import describe_model
 from service.api.edge import Edge
 from service.api.keys import Keys
+from service.api.oip import Oip, oip_problem
 from service.api.openapi import openapi
 from service.api.options import read_options
 from service.api.page import FILES, page_file
 from service.api.problems import json_response
-from service.errors import ShuttingDown, TooLarge, UsageError
-from service.settings import Settings
+from service.api.timeouts import timeout_of
+from service.errors import TooLarge, UsageError
 
 
 class Api:
@@ -88,8 +89,7 @@ class Api:
 
     async def read(self, request: Request, file_field: str, timeout_s: float) -> Form:
         """Read and take apart a body of images, within the limits."""
-        if not self.models.ready:
-            raise ShuttingDown("the models are still loading")
+        self.models.check_ready()
         try:
             async with asyncio.timeout(timeout_s):
                 body = await read_body(request, self.settings.max_request_bytes)
@@ -135,24 +135,6 @@ def _given(options: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in options.items() if value is not None}
 
 
-def timeout_of(request: Request, settings: Settings) -> float:
-    """The deadline of a request in seconds from now.
-
-    Raises:
-        UsageError: the header is no whole number of milliseconds, or too large.
-    """
-    limit_ms = settings.request_timeout_ms
-    text = request.headers.get("x-request-timeout-ms", "")
-    if not text:
-        return limit_ms / 1000
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= limit_ms):
-        raise UsageError(
-            f"X-Request-Timeout-Ms must be a whole number from 1 to {limit_ms} "
-            f"(QUINCUNX_REQUEST_TIMEOUT_MS), but got {text[:40]!r}"
-        )
-    return int(text) / 1000
-
-
 def create_app(api: Api) -> Starlette:
     """The application over `api`."""
     settings = api.settings
@@ -172,6 +154,10 @@ def create_app(api: Api) -> Starlette:
         route("GET", "/metrics", api.expose_metrics, guard_metrics),
         route("GET", "/docs.json", api.documentation, edge.open),
     ]
+    routes += oip_routes(
+        Oip(api.context),
+        Edge(api.context.metrics, users, admins, log=settings.log_requests, render=oip_problem),
+    )
     if settings.page:
         routes.append(route("GET", "/", partial(page_file, "index.html"), edge.open))
         routes += [
@@ -179,3 +165,19 @@ def create_app(api: Api) -> Starlette:
             for name in FILES
         ]
     return Starlette(routes=routes, exception_handlers={HTTPException: edge.unknown})
+
+
+def oip_routes(oip: Oip, edge: Edge) -> list[Route]:
+    """The routes of the Open Inference Protocol."""
+    routes = [
+        Route("/v2", edge.open("/v2", oip.server), methods=["GET"]),
+        Route("/v2/health/live", edge.open("/v2/health/live", oip.live), methods=["GET"]),
+        Route("/v2/health/ready", edge.open("/v2/health/ready", oip.ready), methods=["GET"]),
+    ]
+    for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        routes += [
+            Route(path, edge.keyed(path, oip.metadata), methods=["GET"]),
+            Route(f"{path}/ready", edge.keyed(f"{path}/ready", oip.model_ready), methods=["GET"]),
+            Route(f"{path}/infer", edge.keyed(f"{path}/infer", oip.infer), methods=["POST"]),
+        ]
+    return routes

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-START_LIMIT_S = 120
+START_LIMIT_S = 300
 
 
 @dataclass

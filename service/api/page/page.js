@@ -13,6 +13,7 @@ const MODES = Object.fromEntries(
 let photo = null;
 let running = null;
 let url = null;
+let heat = null;
 
 function say(text, bad = false) {
   $("status").textContent = text;
@@ -54,9 +55,10 @@ async function classify() {
   try {
     const mode = chosenMode();
     const single = await ask("none", "views,timing", mine.signal);
-    const tta = await ask(mode, "views,heatmap,timing", mine.signal);
+    const tta = await ask(mode, "views,timing", mine.signal);
     if (mine.signal.aborted) return;
     show(single, tta);
+    await showHeat();
     say(`${tta.name}, ${percent(tta.probability)}`);
   } catch (error) {
     if (error.name !== "AbortError") say(error.message, true);
@@ -76,8 +78,6 @@ function show(single, tta) {
   showBars(single, tta);
   showTimes(single, tta);
   showViews(tta.views);
-  $("heat").src = tta.heatmap ? `data:image/png;base64,${tta.heatmap.png_base64}` : "";
-  showHeat();
 }
 
 function showBars(single, tta) {
@@ -146,9 +146,15 @@ function showViews(views) {
   $("views").replaceChildren(...items);
 }
 
-function showHeat() {
-  $("heat").hidden = !($("show-heat").checked && $("heat").getAttribute("src"));
-  $("frame").classList.toggle("no-crops", !$("show-crops").checked);
+// The heat map takes a pass of its own, so it is asked for apart: the times above stay honest.
+async function showHeat() {
+  const wanted = $("show-heat").checked;
+  if (wanted && photo && !heat) {
+    const answer = await ask("none", "heatmap", running.signal);
+    heat = `data:image/png;base64,${answer.heatmap.png_base64}`;
+    $("heat").src = heat;
+  }
+  $("heat").hidden = !(wanted && heat);
 }
 
 function take(file) {
@@ -162,6 +168,7 @@ function take(file) {
   url = URL.createObjectURL(file);
   $("picture").src = url;
   $("heat").hidden = true;
+  heat = null;
   $("crops").replaceChildren();
   $("answer").hidden = true;
   for (const id of ["frame", "under"]) $(id).hidden = false;
@@ -187,10 +194,16 @@ async function start() {
 
 $("file").addEventListener("change", (event) => take(event.target.files[0]));
 $("modes").addEventListener("change", classify);
-$("model").addEventListener("change", classify);
+$("model").addEventListener("change", () => {
+  heat = null;
+  classify();
+});
 $("key").addEventListener("change", () => start().then(classify));
 $("controls").addEventListener("submit", (event) => event.preventDefault());
-for (const id of ["show-crops", "show-heat"]) $(id).addEventListener("change", showHeat);
+$("show-heat").addEventListener("change", () => showHeat().catch((error) => say(error.message, true)));
+$("show-crops").addEventListener("change", (event) => {
+  $("frame").classList.toggle("no-crops", !event.target.checked);
+});
 document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
 for (const kind of ["dragover", "drop", "dragleave"]) {
   document.addEventListener(kind, (event) => {

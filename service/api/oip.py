@@ -1,0 +1,144 @@
+"""The Open Inference Protocol, version 2, over HTTP.
+
+Inputs, one of: `images`, UINT8 [N, H, W, 3], raw pixels; `encoded`, BYTES [N], image files. Output:
+`probabilities`, FP32 [N, K], after TTA and calibration; with the `classification` extension, BYTES
+[N, n] of `probability:index:label`. The options of `/classify` are request parameters.
+"""
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.api.bodies import read_body
+from service.api.classify import Work, places, resolve, run_image
+from service.api.context import Context
+from service.api.degrade import applied_mode
+from service.api.models import Served
+from service.api.oip_tensors import Input, Reply, read_request
+from service.api.options import Asked, read_options
+from service.api.problems import headers_of, json_response, message_of, note_failure, status_of
+from service.api.timeouts import timeout_of
+from service.errors import TooLarge, UnknownModel, UsageError
+from service.inference.views import Pixels
+
+PLATFORM = "onnxruntime_onnx"
+EXTENSIONS = ["classification", "binary_tensor_data"]
+OPTIONS = frozenset({"tta", "aggregate", "coverage", "gate_cost", "boxes"})
+
+
+def oip_problem(request: Request, error: Exception) -> Response:
+    """An error in the protocol's own shape: `{"error": "message"}`."""
+    note_failure(error, request.state.request_id)
+    return json_response({"error": message_of(error)}, status_of(error), headers_of(error))
+
+
+class Oip:
+    """The handlers of `/v2`."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    async def server(self, _: Request) -> Response:
+        """`GET /v2`."""
+        return json_response({"name": "quincunx", "version": "2", "extensions": EXTENSIONS})
+
+    async def live(self, _: Request) -> Response:
+        """`GET /v2/health/live`."""
+        return json_response({"live": True})
+
+    async def ready(self, _: Request) -> Response:
+        """`GET /v2/health/ready`."""
+        ready = self.context.models.ready
+        return json_response({"ready": ready}, 200 if ready else 503)
+
+    async def model_ready(self, request: Request) -> Response:
+        """`GET /v2/models/{model}[/versions/{version}]/ready`."""
+        served = self._served(request)
+        return json_response({"name": served.name, "ready": True})
+
+    async def metadata(self, request: Request) -> Response:
+        """`GET /v2/models/{model}[/versions/{version}]`."""
+        served = self._served(request)
+        classes = len(served.predictor.manifest.labels)
+        versions = [other.version for other in self.context.models if other.name == served.name]
+        return json_response(
+            {
+                "name": served.name,
+                "versions": versions,
+                "platform": PLATFORM,
+                "inputs": [
+                    {"name": "images", "datatype": "UINT8", "shape": [-1, -1, -1, 3]},
+                    {"name": "encoded", "datatype": "BYTES", "shape": [-1]},
+                ],
+                "outputs": [{"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]}],
+            }
+        )
+
+    async def infer(self, request: Request) -> Response:
+        """`POST /v2/models/{model}[/versions/{version}]/infer`."""
+        settings = self.context.settings
+        self.context.models.check_ready()
+        served = self._served(request)
+        timeout_s = timeout_of(request, settings)
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise UsageError("compressed requests are not read; send the body as it is")
+        body = await read_body(request, settings.max_request_bytes)
+        asked_for = read_request(body, request.headers.get("inference-header-content-length"))
+        images = self._images(asked_for.input)
+        options = {k: v for k, v in asked_for.parameters.items() if k in OPTIONS}
+        asked = replace(read_options([], options), model=served.tag)
+        probabilities, applied = await self._classify(images, asked, served, timeout_s)
+        labels = served.predictor.manifest.labels
+        reply = Reply(
+            model_name=served.name,
+            model_version=served.version,
+            id=asked_for.id,
+            parameters={"tta_applied": applied},
+        )
+        request.state.log.update(model=served.tag, images=len(images), tta=applied)
+        return reply.send(asked_for.outputs, probabilities, [label.name for label in labels])
+
+    async def _classify(
+        self, images: list[bytes] | list[Pixels], asked: Asked, served: Served, timeout_s: float
+    ) -> tuple[NDArray[np.float32], str]:
+        context = self.context
+        mode = resolve(asked, served)
+        applied = applied_mode(asked, mode, served, context.settings, timeout_s)
+        works = [Work(image, served, asked.options(applied), False) for image in images]
+        views = places(asked, served, applied) * len(works)
+        with served.batcher.admission.admit(views, timeout_s):
+            tasks = [
+                asyncio.ensure_future(run_image(context, work, asked, timeout_s)) for work in works
+            ]
+            try:
+                done = await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:  # a tensor is answered whole: one bad image ends the others
+                    task.cancel()
+        return np.stack([answer.probabilities for answer, _ in done]).astype(np.float32), applied
+
+    def _images(self, tensor: Input) -> list[bytes] | list[Pixels]:
+        settings = self.context.settings
+        count = tensor.shape[0] if tensor.shape else 0
+        if count < 1:
+            raise UsageError(f"{tensor.name} must hold at least one image, but got {tensor.shape}")
+        if count > settings.max_images:
+            raise TooLarge(
+                f"the request has {count} images; the limit is {settings.max_images} "
+                "(QUINCUNX_MAX_IMAGES)"
+            )
+        if tensor.name == "encoded":
+            return tensor.files()
+        return list(tensor.pixels(settings.max_pixels))
+
+    def _served(self, request: Request) -> Served:
+        name = request.path_params["model"]
+        version = request.path_params.get("version")
+        served = self.context.models.get(f"{name}@{version}" if version else name)
+        if served.name != name:
+            raise UnknownModel(f"no model {name[:80]!r}")
+        return served

@@ -1,0 +1,138 @@
+"""The Open Inference Protocol, spoken by the real tritonclient."""
+
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.http as triton
+from tritonclient.utils import InferenceServerException
+
+from tests.support.images import coloured, encoded
+from tests.support.server import Server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[triton.InferenceServerClient]:
+    client = triton.InferenceServerClient(server.url.removeprefix("http://"))
+    yield client
+    client.close()
+
+
+def raw_input(*colours: str) -> triton.InferInput:
+    images = np.stack([coloured(c, 96, 120, seed=i) for i, c in enumerate(colours)])
+    tensor = triton.InferInput("images", list(images.shape), "UINT8")
+    tensor.set_data_from_numpy(images)
+    return tensor
+
+
+def encoded_input(*colours: str) -> triton.InferInput:
+    files = [encoded(coloured(c, 96, 120, seed=i)) for i, c in enumerate(colours)]
+    tensor = triton.InferInput("encoded", [len(files)], "BYTES")
+    tensor.set_data_from_numpy(np.array(files, np.object_))
+    return tensor
+
+
+def test_health_and_metadata(client: triton.InferenceServerClient) -> None:
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("tiny")
+    assert client.is_model_ready("other", "2.1")
+    assert not client.is_model_ready("none")
+    assert not client.is_model_ready("tiny", "9")
+    assert "classification" in client.get_server_metadata()["extensions"]
+    metadata = client.get_model_metadata("tiny")
+    assert metadata["versions"] == ["1"]
+    assert [i["name"] for i in metadata["inputs"]] == ["images", "encoded"]
+    assert metadata["outputs"][0]["shape"] == [-1, 3]
+
+
+@pytest.mark.parametrize("make", [raw_input, encoded_input], ids=["pixels", "files"])
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "json"])
+def test_images_go_in_and_probabilities_come_out(
+    client: triton.InferenceServerClient, make: object, binary: bool
+) -> None:
+    assert callable(make)
+    outputs = [triton.InferRequestedOutput("probabilities", binary_data=binary)]
+    result = client.infer("tiny", [make("red", "blue", "green")], outputs=outputs)
+    probabilities = result.as_numpy("probabilities")
+    assert probabilities is not None
+    assert probabilities.shape == (3, 3)
+    assert probabilities.argmax(1).tolist() == [0, 2, 1]
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+
+
+def test_pixels_may_come_as_json(server: Server) -> None:
+    pixels = coloured("green", 64, 64)
+    body = {
+        "inputs": [
+            {
+                "name": "images",
+                "shape": [1, 64, 64, 3],
+                "datatype": "UINT8",
+                "data": pixels.ravel().tolist(),
+            }
+        ]
+    }
+    answer = httpx.post(f"{server.url}/v2/models/tiny/infer", json=body).json()
+    assert np.argmax(answer["outputs"][0]["data"]) == 1
+
+
+def test_the_classification_extension(client: triton.InferenceServerClient) -> None:
+    outputs = [triton.InferRequestedOutput("probabilities", class_count=2)]
+    result = client.infer("other", [encoded_input("blue")], model_version="2.1", outputs=outputs)
+    classes = result.as_numpy("probabilities")
+    assert classes is not None
+    assert classes.shape == (1, 2)
+    probability, index, label = classes[0, 0].decode().split(":")
+    assert float(probability) > 0.5
+    assert (index, label) == ("2", "Blue")
+
+
+def test_options_are_parameters_and_the_mode_is_said(client: triton.InferenceServerClient) -> None:
+    result = client.infer("tiny", [raw_input("red")], request_id="7", parameters={"tta": "dense"})
+    response = result.get_response()
+    assert response["id"] == "7"
+    assert response["parameters"]["tta_applied"] == "dense"
+
+
+def test_errors_are_the_protocol_s(client: triton.InferenceServerClient) -> None:
+    with pytest.raises(InferenceServerException, match="no model 'none'"):
+        client.infer("none", [raw_input("red")])
+    with pytest.raises(InferenceServerException, match="tta must be one of"):
+        client.infer("tiny", [raw_input("red")], parameters={"tta": "all"})
+    wrong = triton.InferInput("images", [1, 4], "UINT8")
+    wrong.set_data_from_numpy(np.zeros((1, 4), np.uint8))
+    with pytest.raises(InferenceServerException, match=r"shape \[N, H, W, 3\]"):
+        client.infer("tiny", [wrong])
+    broken = triton.InferInput("encoded", [1], "BYTES")
+    broken.set_data_from_numpy(np.array([b"no image"], np.object_))
+    with pytest.raises(InferenceServerException, match="no image"):
+        client.infer("tiny", [broken])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"inputs": 1}',
+        b'{"inputs": [1]}',
+        b'{"inputs": [{"name": "images", "datatype": "UINT8", "shape": [1, -2, 3, 3]}]}',
+        b'{"inputs": [{"name": "images", "datatype": "UINT8", "shape": [1,9,9,3], "data": "x"}]}',
+        b'{"inputs": [{"name": "images", "datatype": "UINT8", "shape": [1,1,1,3], "data": [999]}]}',
+        b'{"inputs": [{"name": "encoded", "datatype": "BYTES", "shape": [1], "data": ["a"]}]}',
+        b"[" * 100_000,
+    ],
+)
+def test_malformed_requests_are_the_sender_s_fault(server: Server, body: bytes) -> None:
+    response = httpx.post(f"{server.url}/v2/models/tiny/infer", content=body)
+    assert response.status_code == 400
+    assert isinstance(response.json()["error"], str)
+
+
+def test_a_compressed_request_and_a_false_length_are_refused(server: Server) -> None:
+    url = f"{server.url}/v2/models/tiny/infer"
+    for headers in ({"content-encoding": "gzip"}, {"inference-header-content-length": "9999"}):
+        assert httpx.post(url, content=b"{}", headers=headers).status_code == 400

@@ -1,0 +1,41 @@
+"""The HTTP application in this process: the same routes as the server's, without a port."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from opentelemetry.trace import Tracer
+
+from service.api.context import Context
+from service.api.metrics import Metrics
+from service.api.models import Models
+from service.api.routes import Api, create_app
+from service.settings import Settings
+
+
+@dataclass
+class Running:
+    """A client, and what is behind it."""
+
+    client: httpx.AsyncClient
+    models: Models
+    metrics: Metrics
+
+
+@asynccontextmanager
+async def in_process(
+    package: Path, tracer: Tracer | None = None, **settings: object
+) -> AsyncIterator[Running]:
+    """Serve `package` to the client that this gives."""
+    values = {"packages": (package,), "provider": "cpu", "session_threads": 1, **settings}
+    metrics = Metrics()
+    chosen = Settings.model_validate(values)
+    models = Models(chosen, metrics.observer)
+    app = create_app(Api(Context(chosen, models, metrics, tracer)))
+    await models.load()
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield Running(client, models, metrics)
+    await models.drain()
