@@ -1,9 +1,10 @@
 """Text from the command line to what it names, or an error that lists what there is."""
 
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 from service.bench.arrivals import Arrivals
+from service.bench.mlperf import SCENARIOS, Scenario
 from service.errors import UsageError
 from service.inference import providers
 from service.inference.manifest import Mode, Precision
@@ -29,6 +30,16 @@ def precisions(text: str, folder: Path, provider: Provider) -> tuple[Precision, 
         return tuple(_word(part, get_args(Precision), "precision") for part in _parts(text))
     fast: Precision = "int8" if providers.choose(provider) == "cpu" else "fp16"
     return tuple(p for p in ModelPackage.load(folder).precisions if p in ("fp32", fast))
+
+
+def precision(text: str) -> Precision | Literal["auto"]:
+    """One precision, or `auto`. Raises UsageError for another word."""
+    return "auto" if text == "auto" else _word(text, get_args(Precision), "precision")
+
+
+def scenarios(text: str) -> tuple[Scenario, ...]:
+    """Comma-separated MLPerf scenarios. Raises UsageError for another word."""
+    return tuple(_word(part, SCENARIOS, "scenario") for part in _parts(text))
 
 
 def batches(text: str) -> tuple[int, ...]:

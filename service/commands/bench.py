@@ -172,6 +172,77 @@ def compare(
         _print((found.table(),), found.notes)
 
 
+@app.command()
+def mlperf(
+    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="A model package.")],
+    scenario: Annotated[
+        str, typer.Option(help="SingleStream, MultiStream, Server, Offline; comma-separated.")
+    ] = "SingleStream,MultiStream,Server,Offline",
+    tta: Annotated[str, typer.Option(help="Modes, comma-separated.")] = "none,five_crop,dense",
+    precision: Annotated[str, typer.Option(help="One precision, or auto.")] = "auto",
+    seconds: Annotated[float, typer.Option(help="Least length of each test.")] = 10.0,
+    official: Annotated[
+        bool, typer.Option("--official", help="600 seconds each, as the rules want.")
+    ] = False,
+    server_rate: Annotated[
+        float | None,
+        typer.Option(help="Server: queries per second; by default half of a quick estimate."),
+    ] = None,
+    server_latency_ms: Annotated[float, typer.Option(help="Server: the p99 to keep.")] = 15.0,
+    provider: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads; 0: all cores.")] = 0,
+    images: Images = None,
+    image_size: ImageSize = "500x375",
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where LoadGen's logs stay.")] = Path(
+        "runs/mlperf"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Run MLPerf LoadGen's scenarios, single crop and TTA."""
+    from dataclasses import asdict
+
+    from service.bench import options
+    from service.bench.mlperf import OFFICIAL_SECONDS, Plan, bench_mlperf, require_loadgen
+    from service.bench.photos import photos
+    from service.bench.tables import Table
+    from service.inference.predictor import Predictor
+
+    require_loadgen()
+    predictor = Predictor.from_package(
+        package,
+        precision=options.precision(precision),
+        provider=options.provider(provider),
+        threads=threads,
+    )
+    pictures = photos(images, image_size, seed)
+    outcomes = [
+        bench_mlperf(
+            predictor,
+            Plan(
+                kind,
+                mode,
+                OFFICIAL_SECONDS if official else seconds,
+                server_rate,
+                server_latency_ms,
+            ),
+            pictures,
+            out / f"{kind}-{mode}",
+        )
+        for kind in options.scenarios(scenario)
+        for mode in options.modes(tta)
+    ]
+    if as_json:
+        print(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
+        return
+    rows = tuple(
+        (o.scenario, o.mode, o.metric, "valid" if o.valid else "invalid") for o in outcomes
+    )
+    title = f"MLPerf LoadGen, {predictor.precision}, {pictures.description}"
+    header = ("scenario", "mode", "LoadGen says", "result")
+    _print((Table(title, header, rows),), (f"LoadGen's own summaries are in {out}.",))
+
+
 def _progress(seconds: float) -> Callable[[int, float], None]:
     def show(rounds: int, elapsed: float) -> None:
         if sys.stderr.isatty():
