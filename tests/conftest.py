@@ -18,3 +18,28 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def predictor(package: Path) -> Predictor:
     """The tiny package, opened in fp32."""
     return Predictor.from_package(package, precision="fp32", provider="cpu", threads=1)
+
+
+@pytest.fixture(scope="session")
+def drawn_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of drawn images in three classes."""
+    from tests.support.dataset import drawn_dataset
+
+    return drawn_dataset(tmp_path_factory.mktemp("data"), train=10, val=2, side_px=100)
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory, drawn_data: Path) -> Path:
+    """The finished run of a small untrained xresnet on `drawn_data`."""
+    from tests.support.untrained import write_run
+
+    return write_run(tmp_path_factory.mktemp("runs") / "untrained", drawn_data)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, run_folder: Path, drawn_data: Path) -> Path:
+    """The model package of `run_folder`, int8 included. Read only: copy it to change it."""
+    from training.export import export_package
+
+    folder = tmp_path_factory.mktemp("models") / "untrained"
+    return export_package(run_folder, folder, drawn_data, say=lambda _: None)

@@ -14,7 +14,7 @@ from service.errors import DataError, ExportError
 from service.inference.manifest import InputSize, Label, Manifest, Normalization, OnnxFile
 from training import architecture, checkpoint
 from training.checkpoint import Checkpoint
-from training.dataset import Split, split
+from training.dataset import Split, readable, split
 from training.fp16 import add_fp16
 from training.graph import ServingGraph, to_onnx
 from training.labels import labels
@@ -28,7 +28,7 @@ from training.package import (
     replacing,
     write_manifest,
 )
-from training.parity import check_parity, compare
+from training.parity import check_int8, check_parity, compare
 from training.quantize import Quantization, agreement, quantize
 from training.recipe import Recipe
 from training.samples import sample
@@ -85,7 +85,7 @@ def export_package(
         UsageError: `out_folder` exists and is no model package.
     """
     check_replaceable(out_folder)
-    source = load_source(run_folder, data_folder, allow_unfinished=allow_unfinished)
+    source = load_source(run_folder, data_folder, allow_unfinished=allow_unfinished, say=say)
     with replacing(out_folder) as folder:
         provenance = _provenance(source)
         names = labels(source.state.facts["classes"], data_folder)
@@ -109,7 +109,13 @@ def export_package(
     return out_folder
 
 
-def load_source(run_folder: Path, data_folder: Path, *, allow_unfinished: bool) -> Source:
+def load_source(
+    run_folder: Path,
+    data_folder: Path,
+    *,
+    allow_unfinished: bool,
+    say: Callable[[str], None] = print,
+) -> Source:
     """Read the checkpoint and find its images.
 
     Raises:
@@ -125,6 +131,8 @@ def load_source(run_folder: Path, data_folder: Path, *, allow_unfinished: bool) 
             "go on with quincunx train --resume, or export it as it is with --allow-unfinished"
         )
     images = split(data_folder, recipe)
+    if images.fingerprint() != state.facts["fingerprint"]:
+        images = readable(images, say)  # training left unreadable files out
     if images.fingerprint() != state.facts["fingerprint"]:
         raise DataError(
             f"{data_folder} is not what {run_folder} was trained on: files were added, removed or "
@@ -167,12 +175,18 @@ def _write_int8(
 ) -> OnnxFile:
     how = how or Quantization()
     fp32, path = folder / FILES["fp32"], folder / FILES["int8"]
-    seed, images = source.recipe.seed, source.images
-    quantize(fp32, path, sample(images.train, how.images, seed), source.sizes, how)
+    seed, images, sizes = source.recipe.seed, source.images, source.sizes
+    quantize(fp32, path, sample(images.train, how.images, seed), sizes, how)
     copy_metadata(fp32, path)
+    apart = compare(source.graph(source.state.weights), path, sample(images.train, 3, seed), sizes)
+    check_int8(path, apart)
     held_out = sample(images.calibration or images.train, AGREEMENT_IMAGES, seed)
-    measured = agreement(fp32, path, held_out, source.sizes)
-    provenance["int8"] = {**how.to_json(), "against_fp32": measured}
+    measured = agreement(fp32, path, held_out, sizes)
+    provenance["int8"] = {
+        **how.to_json(),
+        "against_fp32": measured,
+        "largest_relative_difference": apart,
+    }
     say(f"{path.name}: {_mib(path)}; top-1 as fp32 on {measured['top1_agreement']:.1%} of views")
     return describe(folder, "int8")
 

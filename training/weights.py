@@ -11,7 +11,6 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from service.errors import ModelPackageError
 from service.inference.package import ModelPackage
 from training.graph import NORMALIZE
 
@@ -66,13 +65,30 @@ def weights_from_package(folder: Path) -> dict[str, torch.Tensor]:
     Raises:
         ModelPackageError: no valid package, or one without an fp32 graph.
     """
-    path = ModelPackage.load(folder).path("fp32")
-    weights = {
-        tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
-        for tensor in onnx.load(path).graph.initializer
-        if tensor.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16)
-        and tensor.name not in NORMALIZE
-    }
-    if not any(value.ndim == 4 for value in weights.values()):
-        raise ModelPackageError(f"{path} holds no convolution weights")
+    return weights_of(onnx.load(ModelPackage.load(folder).path("fp32")))
+
+
+def weights_of(model: onnx.ModelProto) -> dict[str, torch.Tensor]:
+    """The initializers of an exported graph as float32, under torch's parameter names."""
+    weights: dict[str, torch.Tensor] = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_type not in (TensorProto.FLOAT, TensorProto.FLOAT16):
+            continue
+        value = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
+        if tensor.name in NORMALIZE:
+            continue
+        if value.ndim == 3:
+            weights |= _spectral(tensor.name, value)
+        else:
+            weights[tensor.name] = value
     return weights
+
+
+def _spectral(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Undo the export of self-attention's one-dimensional convolution.
+
+    In torch its weight is divided by uᵀ·weight·v, an estimate of its largest singular value. The
+    stored weight is divided already, so u is scaled to make that 1; training refines u and v.
+    """
+    u, scale, v = torch.linalg.svd(weight.flatten(1), full_matrices=False)
+    return {f"{name}_orig": weight, f"{name}_u": u[:, 0] / scale[0], f"{name}_v": v[0].clone()}

@@ -1,0 +1,77 @@
+"""The int8 graph computes in int8, keeps the contract, and stays close to fp32."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto
+
+from service.inference.package import ModelPackage
+from service.inference.session import Session
+from tests.support.images import coloured
+
+
+@pytest.fixture(scope="module")
+def optimized(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
+    """The int8 graph as ONNX Runtime runs it."""
+    path = tmp_path_factory.mktemp("optimized") / "model.onnx"
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # it warns that such a file is for this machine only
+    options.optimized_model_filepath = str(path)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    ort.InferenceSession(exported / "model.int8.onnx", options, ["CPUExecutionProvider"])
+    return onnx.load(path)
+
+
+def test_every_convolution_but_the_head_runs_in_int8(
+    optimized: onnx.ModelProto, exported: Path
+) -> None:
+    kinds = [node.op_type for node in optimized.graph.node]
+    convolutions = sum(n.op_type == "Conv" for n in onnx.load(exported / "model.onnx").graph.node)
+    assert kinds.count("QLinearConv") == convolutions - 1
+    assert kinds.count("Conv") == 1
+    assert kinds.count("QLinearAdd") == 8  # every residual sum
+
+
+def test_pixels_are_quantized_once_and_features_dequantized_once(
+    optimized: onnx.ModelProto,
+) -> None:
+    kinds = [node.op_type for node in optimized.graph.node]
+    assert kinds.count("QuantizeLinear") == 1
+    assert kinds.count("DequantizeLinear") == 1
+    assert "BatchNormalization" not in kinds
+
+
+def test_weights_have_a_scale_for_every_channel(exported: Path) -> None:
+    graph = onnx.load(exported / "model.int8.onnx").graph
+    tensors = {t.name: t for t in graph.initializer}
+    weights = [t for t in tensors.values() if t.data_type == TensorProto.INT8 and len(t.dims) == 4]
+    assert weights
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and tensors.get(node.input[0]) in weights:
+            weight, scale = tensors[node.input[0]], tensors[node.input[1]]
+            assert list(scale.dims) == [weight.dims[0]]
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 64), (3, 96, 128), (2, 45, 83)], ids=str)
+def test_int8_is_close_to_fp32_at_any_shape(exported: Path, shape: tuple[int, int, int]) -> None:
+    # Like what it was calibrated on; (2, 45, 83) has windows that reach over the edge.
+    names = ("red", "green", "blue")
+    pixels = np.stack([coloured(names[i], *shape[1:], seed=i) for i in range(shape[0])])
+    fp32, int8 = (
+        Session.open(exported / name, provider="cpu") for name in ("model.onnx", "model.int8.onnx")
+    )
+    for output in ("logits", "class_map"):
+        expected, got = fp32.run(pixels, output), int8.run(pixels, output)
+        assert got.shape == expected.shape
+        assert got.dtype == np.float32
+        assert 0 < np.abs(got - expected).max() < 0.15 * np.abs(expected).max()
+
+
+def test_the_agreement_with_fp32_is_recorded(exported: Path) -> None:
+    recorded = ModelPackage.load(exported).manifest.provenance["int8"]
+    assert recorded["against_fp32"]["views"] == 12  # two of each of 6 calibration images
+    assert recorded["against_fp32"]["top1_agreement"] >= 0.8
+    assert recorded["method"] == "minmax"
