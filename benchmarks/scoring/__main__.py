@@ -73,7 +73,7 @@ def _peers(given: argparse.Namespace) -> tuple[Any, list[str]]:
     setting = peers.Setting(
         given.package,
         given.run,
-        given.data / "train",
+        given.data,
         given.data / "val",
         given.images,
         given.rounds,

@@ -103,8 +103,8 @@ class Table:
 
 def _holds_bytes(kind: Any) -> bool:
     if pa.types.is_struct(kind):
-        members = cast("list[Any]", kind.fields)
-        return any(field.name == "bytes" and _holds_bytes(field.type) for field in members)
+        struct: Any = kind
+        return any(field.name == "bytes" and _holds_bytes(field.type) for field in struct.fields)
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
