@@ -77,7 +77,7 @@ def bench_load(
     target = Target(
         urls=tuple(f"{address}?tta={mode}" for mode in plan.mix),
         bodies=images.files,
-        content_types=tuple(content_type(data) for data in images.files),
+        content_types=tuple(images.content_type or content_type(data) for data in images.files),
         headers=plan.headers,
         connections=plan.connections,
         timeout_s=plan.timeout_s,

@@ -60,6 +60,11 @@ class Outcome:
     """The line that the scenario is judged by, in LoadGen's words."""
     summary: dict[str, str]
 
+    @property
+    def unmet(self) -> str:
+        """The conditions of a valid result that LoadGen found unmet."""
+        return ", ".join(key for key, value in self.summary.items() if value == "NO")
+
 
 def require_loadgen() -> Any:
     """LoadGen's module. Raises QuincunxError, naming the extra, where it is not installed."""

@@ -20,6 +20,8 @@ class Photos:
 
     files: tuple[bytes, ...]
     description: str
+    content_type: str | None = None
+    """Of every file; None: read off its first bytes."""
 
 
 def photos(folder: Path | None, size: str, seed: int, most: int = 256) -> Photos:

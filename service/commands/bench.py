@@ -236,7 +236,8 @@ def mlperf(
         print(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
         return
     rows = tuple(
-        (o.scenario, o.mode, o.metric, "valid" if o.valid else "invalid") for o in outcomes
+        (o.scenario, o.mode, o.metric, "valid" if o.valid else f"invalid: not {o.unmet}")
+        for o in outcomes
     )
     title = f"MLPerf LoadGen, {predictor.precision}, {pictures.description}"
     header = ("scenario", "mode", "LoadGen says", "result")

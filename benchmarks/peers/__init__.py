@@ -1,0 +1,1 @@
+"""Quincunx beside other ways of serving the same ONNX file: same photos, same load, same client."""

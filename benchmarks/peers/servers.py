@@ -1,0 +1,111 @@
+"""A server for as long as it is measured: on a free port, up before the first request counts."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+
+from benchmarks.peers.roster import ROOT, SYSTEMS, Peer
+from service.bench.load import content_type
+from service.bench.photos import Photos
+from service.inference.manifest import Mode, Precision
+from service.inference.package import ModelPackage
+
+START_S = 120.0
+STOP_S = 10.0
+
+
+@contextmanager
+def peer_server(
+    peer: Peer, package: ModelPackage, precision: Precision, mode: Mode, photos: Photos, log: Path
+) -> Generator[str]:
+    """The URL of a peer that serves the package's file of `precision` in one mode."""
+    port = free_port()
+    size = package.manifest.input
+    settings = peer.environment(
+        MODEL=str(package.path(precision).resolve()),
+        PORT=str(port),
+        MODE=mode,
+        RESIZE_PX=str(size.resize_px),
+        CROP_PX=str(size.crop_px),
+    )
+    url = f"http://127.0.0.1:{port}{peer.path}"
+    with _running(peer.command(), settings, SYSTEMS, log):
+        _wait(url, peer.wrap(photos), dict(peer.headers), log)
+        yield url
+
+
+@contextmanager
+def quincunx_server(
+    package: ModelPackage, precision: Precision, photos: Photos, log: Path
+) -> Generator[str]:
+    """The URL of `quincunx serve`."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/classify"
+    command = [sys.executable, "-m", "service.cli", "serve", str(package.folder.resolve())]
+    options = ["--port", str(port), "--precision", precision]
+    with _running([*command, *options], dict(os.environ), ROOT, log):
+        _wait(url, photos, {}, log)
+        yield url
+
+
+def free_port() -> int:
+    """A port nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _running(
+    command: list[str], environment: dict[str, str], folder: Path, log: Path
+) -> Generator[None]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as stream:
+        process = subprocess.Popen(  # noqa: S603
+            command, env=environment, cwd=folder, stdout=stream, stderr=stream,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the server and every process that it started: some outlive a polite request."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_S)
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+def _wait(url: str, photos: Photos, headers: dict[str, str], log: Path) -> None:
+    """Until a real photo is answered."""
+    body = photos.files[0]
+    kind = photos.content_type or content_type(body)
+    deadline = time.monotonic() + START_S
+    last = "no connection"
+    while time.monotonic() < deadline:
+        try:
+            response = httpx.post(
+                url, content=body, headers={**headers, "Content-Type": kind}, timeout=START_S
+            )
+            if response.status_code == 200:
+                return
+            last = f"{response.status_code} {response.text[:200]}"
+        except httpx.TransportError as error:
+            last = str(error)
+        time.sleep(0.2)
+    raise SystemExit(f"{url} did not answer within {START_S:.0f} s ({last}); see {log}")
