@@ -45,8 +45,8 @@ def _too_large(size: int, max_bytes: int) -> TooLarge:
     )
 
 
-def parse_form(body: bytes, content_type: str, file_field: str) -> Form:
-    """Take a body apart: multipart with files in `file_field`, or one raw image.
+def parse_form(body: bytes, content_type: str, file_field: str, *, raw: bool) -> Form:
+    """Take a body apart: multipart with files in `file_field`, or one image as it is where `raw`.
 
     Raises:
         UsageError: a malformed body, a field given twice, or text where a file belongs.
@@ -58,11 +58,12 @@ def parse_form(body: bytes, content_type: str, file_field: str) -> Form:
         if not boundary:
             raise UsageError("the multipart body names no boundary in its Content-Type")
         return _sort(_parts(body, boundary), file_field)
-    if kind.startswith(b"image/") or kind == b"application/octet-stream":
+    if raw and (kind.startswith(b"image/") or kind == b"application/octet-stream"):
         return Form(images=[body])
     raise UnsupportedImage(
-        f"send multipart/form-data with the file in the field {file_field!r}, or the image as the "
-        f"body with its image/* type, but got {content_type[:80] or 'no Content-Type'!r}"
+        f"send multipart/form-data with files in the field {file_field!r}"
+        f"{', or the image as the body with its image/* type' if raw else ''}, "
+        f"but got {content_type[:80] or 'no Content-Type'!r}"
     )
 
 

@@ -56,6 +56,8 @@ def start_logging(form: Literal["json", "text"]) -> logging.handlers.QueueListen
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     listener = logging.handlers.QueueListener(records, handler)
+    # What a sender got wrong is in the answer; a line a byte of it would fill the log.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logger = logging.getLogger("quincunx")
     logger.handlers = [Forward(records)]
     logger.setLevel(logging.INFO)

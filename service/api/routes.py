@@ -95,7 +95,8 @@ class Api:
                 body = await read_body(request, self.settings.max_request_bytes)
         except TimeoutError:
             raise UsageError(f"the body did not arrive within {timeout_s * 1000:.0f} ms") from None
-        form = parse_form(body, request.headers.get("content-type", ""), file_field)
+        kind = request.headers.get("content-type", "")
+        form = parse_form(body, kind, file_field, raw=file_field == "image")
         if len(form.images) > self.settings.max_images:
             raise TooLarge(
                 f"the request has {len(form.images)} images; the limit is "

@@ -92,7 +92,7 @@ def test_a_deadline_that_cannot_be_met_is_refused_and_one_that_passes_is_a_504(
 def test_a_senseless_deadline_is_a_400(package: Path, value: str) -> None:
     async def main() -> None:
         async with in_process(package) as running:
-            headers = {"X-Request-Timeout-Ms": value.encode("latin-1")}
+            headers = [(b"X-Request-Timeout-Ms", value.encode("latin-1"))]
             response = await running.client.post("/classify", files=PHOTO, headers=headers)
             assert response.status_code == 400
 
