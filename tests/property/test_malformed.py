@@ -45,7 +45,7 @@ def run(package: Path, body: Callable[[Running], Coroutine[Any, Any, None]]) -> 
 )
 def test_arbitrary_bodies_give_no_5xx(package: Path, body: bytes, kind: str, path: str) -> None:
     async def post(running: Running) -> None:
-        headers = {"content-type": kind.encode()}
+        headers = [(b"content-type", kind.encode())]
         response = await running.client.post(path, content=body, headers=headers)
         assert response.status_code < 500
 
@@ -75,7 +75,9 @@ def test_mutated_images_give_no_5xx(
 @given(query=st.lists(st.tuples(st.text(max_size=12), st.text(max_size=20)), max_size=4))
 def test_arbitrary_options_give_no_5xx(package: Path, query: list[tuple[str, str]]) -> None:
     async def post(running: Running) -> None:
-        response = await running.client.post("/classify", params=tuple(query), files={"image": REAL[1]})
+        response = await running.client.post(
+            "/classify", params=tuple(query), files={"image": REAL[1]}
+        )
         assert response.status_code < 500
 
     run(package, post)
