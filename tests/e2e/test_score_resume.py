@@ -33,7 +33,7 @@ def common(package: Path) -> list[object]:
 def test_killed_at_twenty_random_moments_the_result_is_the_same(
     tmp_path: Path, package: Path
 ) -> None:
-    folder = image_folder(tmp_path / "photos", each=48, side_px=64)
+    folder = image_folder(tmp_path / "photos", each=40, side_px=64)
     (folder / "green" / "0003.png").write_bytes(b"broken")
     out = tmp_path / "out.parquet"
     ran = subprocess.run(
