@@ -1,0 +1,286 @@
+"""The same run on a cluster: a Ray Data job, one read task for each source, a pool of actors.
+
+    sources ──> read tasks ──────────> actors, each with one session ──> rows, in order, to the
+                paths, or the bytes    and the whole local pipeline      journal of the driver
+                out of archives
+
+Actors open files themselves, so local paths must be visible on every node (a shared disk), or be
+URLs. The model package travels with the job.
+"""
+
+import importlib
+import logging
+import os
+import pickle
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import pyarrow as pa
+
+from service.errors import InferenceFailed, QuincunxError, UsageError
+from service.inference.manifest import Precision
+from service.inference.package import MANIFEST, ModelPackage
+from service.inference.predictor import Predictor
+from service.inference.providers import Provider
+from service.scoring.item import Position
+from service.scoring.options import ScoreOptions, Speed
+from service.scoring.pipeline import score_items
+from service.scoring.rows import Row
+from service.scoring.run import Run, located
+from service.scoring.scorer import Scorer
+from service.scoring.sources import Leaf
+
+BLOCK_BYTES = 32 * 1024 * 1024
+"""What a read task hands on at once, where it has read the images itself."""
+CHUNKS_PER_BLOCK = 4
+"""An actor is handed a block at a time: within it, decoding and inference overlap."""
+READ_CPUS = 0.5
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where the job runs."""
+
+    address: str | None = None
+    """None: RAY_ADDRESS, a cluster that this machine belongs to, or a new local one."""
+    actors: int = 0
+    """Sessions open at once; 0 lets Ray choose, up to one for each GPU or node."""
+    threads: int = 0
+    """Of inference in an actor; 0: the cores that the actor holds."""
+
+
+@dataclass(frozen=True)
+class _Actor:
+    """What the cluster's resources make of `Cluster`."""
+
+    most: int
+    cpus: int
+    gpus: int
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A Ray cluster that is there, and where inference runs on it."""
+
+    cluster: Cluster
+    provider: Provider
+
+    @property
+    def _actor(self) -> _Actor:
+        nodes: list[dict[str, Any]] = [n for n in _ray().nodes() if n["Alive"]]
+        gpus = int(sum(n["Resources"].get("GPU", 0) for n in nodes))
+        cores = [int(n["Resources"].get("CPU", 0)) for n in nodes]
+        working = [count for count in cores if count] or [1]
+        if self.provider == "cpu":
+            # One core of each node is left for reading.
+            return _Actor(self.cluster.actors or len(working), max(1, min(working) - 1), 0)
+        if not gpus:
+            raise UsageError(f"provider {self.provider} was asked for; the cluster has no GPU")
+        share = max(1, int(sum(cores) / gpus) - 1)
+        return _Actor(self.cluster.actors or gpus, share, 1)
+
+    def rows(self, run: Run, start: Position, last: str | None) -> Generator[list[Row], None, None]:
+        """Score from `start` on: rows in the order of the sources.
+
+        Raises:
+            DataError: the source has changed since the run began.
+            InferenceFailed: the job failed.
+        """
+        ray = _ray()
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        actor, speed = self._actor, run.resolved_speed
+        read = ray.data.read_datasource(
+            _datasource(run.leaves, start, last, CHUNKS_PER_BLOCK * speed.chunk_images),
+            override_num_blocks=len(run.leaves) - start.source,  # or Ray splits ours up
+            num_cpus=READ_CPUS,  # unlike the actors': Ray would fuse reading into them
+        )
+        scored = read.map_batches(
+            ScoringActor,
+            batch_size=None,  # the blocks as they were read
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actor.most),
+            num_cpus=actor.cpus,
+            num_gpus=actor.gpus,
+            fn_constructor_kwargs={
+                "package": ray.put(_packed(run.predictor.package, run.predictor.precision)),
+                "precision": run.predictor.precision,
+                "provider": self.provider,
+                "threads": self.cluster.threads or actor.cpus,
+                "max_pixels": run.predictor.max_pixels,
+                "options": run.options,
+                "folder": os.getcwd(),
+                "speed": replace(speed, decode_threads=run.speed.decode_threads or actor.cpus + 1),
+            },
+        )
+        try:
+            for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
+                yield [pickle.loads(row) for row in batch["row"].to_pylist()]  # noqa: S301  # ours
+        except ray.exceptions.RayError as error:
+            raise _cause(error) from error
+
+
+def _ray() -> Any:
+    """Ray, an extra that is imported only when it is asked for; as Any, for it has few types.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        importlib.import_module("ray.data")
+        return importlib.import_module("ray")
+    except ImportError:
+        raise UsageError("the ray engine needs Ray: pip install 'quincunx[ray]'") from None
+
+
+def connect(cluster: Cluster, provider: Provider) -> Connection:
+    """Join or start Ray; `auto` is CUDA where the cluster has a GPU.
+
+    Raises:
+        UsageError: Ray is not installed, or the cluster cannot be reached.
+    """
+    ray = _ray()
+    try:
+        ray.init(
+            address=cluster.address,
+            ignore_reinit_error=True,
+            include_dashboard=False if cluster.address is None else None,
+            logging_level="warning",
+            log_to_driver=False,
+        )
+    except (ConnectionError, ValueError) as error:
+        raise UsageError(f"no Ray cluster at {cluster.address}: {error}") from error
+    if provider == "auto":
+        provider = "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"
+    return Connection(cluster, provider)
+
+
+def open_here(
+    package: Path, precision: Precision | Literal["auto"], provider: Provider
+) -> Predictor:
+    """Open the graph that the actors will run, on the driver's CPU: for its labels and checks.
+
+    Raises:
+        ModelPackageError: the package is incomplete or altered, or lacks the precision.
+    """
+    if precision == "auto":
+        best: Precision = "int8" if provider == "cpu" else "fp16"
+        precision = best if best in ModelPackage.load(package).precisions else "fp32"
+    return Predictor.from_package(package, precision=precision, provider="cpu", threads=1)
+
+
+class ScoringActor:
+    """One session on one node: batches of items in, rows out."""
+
+    def __init__(
+        self,
+        package: Any,
+        precision: Precision,
+        provider: Provider,
+        threads: int,
+        max_pixels: int,
+        options: ScoreOptions,
+        folder: str,
+        speed: Speed,
+    ) -> None:
+        _enter(folder)
+        files = cast("dict[str, bytes]", _ray().get(package))
+        with tempfile.TemporaryDirectory(prefix="quincunx-") as unpacked:
+            for name, data in files.items():
+                (Path(unpacked) / name).write_bytes(data)
+            predictor = Predictor.from_package(
+                unpacked,
+                precision=precision,
+                provider=provider,
+                threads=threads,
+                max_pixels=max_pixels,
+            )
+        self._scorer = Scorer(predictor, options, speed.batch_views)
+        self._speed = speed
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Score the items of a batch; Row objects, pickled: only the driver reads them."""
+        pickled: list[Any] = batch["item"].to_pylist()
+        items = (pickle.loads(item) for item in pickled)  # noqa: S301  # ours
+        chunks = score_items(items, self._scorer, self._speed)
+        return pa.table({"row": [pickle.dumps(row) for chunk in chunks for row in chunk]})
+
+
+def _datasource(leaves: Sequence[Leaf], start: Position, last: str | None, block: int) -> Any:
+    """A Ray datasource with one read task for each leaf that is not finished."""
+    ray = _ray()
+    metadata: Any = importlib.import_module("ray.data.block").BlockMetadata
+
+    class Items(ray.data.Datasource):
+        def estimate_inmemory_data_size(self) -> int | None:
+            return None
+
+        def get_read_tasks(self, parallelism: int, *_: Any, **__: Any) -> list[Any]:
+            nothing_known = metadata(None, None, exec_stats=None, input_files=None)
+            return [
+                ray.data.ReadTask(
+                    _Read(leaf, number, start, last, block, os.getcwd()), nothing_known
+                )
+                for number, leaf in enumerate(leaves)
+                if number >= start.source
+            ]
+
+    return Items()
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Reads one leaf on whatever node Ray puts it."""
+
+    leaf: Leaf
+    number: int
+    start: Position
+    last: str | None
+    block: int
+    folder: str
+
+    def __call__(self) -> Iterator[pa.Table]:
+        _enter(self.folder)
+        first = self.start.image if self.number == self.start.source else 0
+        held: list[bytes] = []
+        held_bytes = 0
+        for at, item in located([self.leaf], Position(0, first), self.last if first else None):
+            held.append(pickle.dumps((Position(self.number, at.image), item)))
+            held_bytes += len(held[-1])
+            if len(held) >= self.block or held_bytes >= BLOCK_BYTES:
+                yield _items(held)
+                held, held_bytes = [], 0
+        yield _items(held)
+
+
+def _items(pickled: list[bytes]) -> pa.Table:
+    return pa.table({"item": pa.array(pickled, pa.large_binary())})
+
+
+def _enter(folder: str) -> None:
+    """Stand where the driver stands, so that relative paths mean the same."""
+    if os.path.isdir(folder):
+        os.chdir(folder)
+
+
+def _packed(package: ModelPackage, precision: Precision) -> dict[str, bytes]:
+    """The files of a package that one precision needs, and a manifest that names no others."""
+    kept = tuple(file for file in package.manifest.files if file.precision == precision)
+    manifest = package.manifest.model_copy(update={"files": kept})
+    files = {file.file: (package.folder / file.file).read_bytes() for file in kept}
+    return {MANIFEST: manifest.model_dump_json().encode(), **files}
+
+
+def _cause(error: Exception) -> QuincunxError:
+    """The error of ours that a task or actor failed with, or the job's failure as one."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, QuincunxError):
+            return type(seen)(*seen.args)
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return InferenceFailed(f"the Ray job failed: {str(error).strip().splitlines()[-1]}")
