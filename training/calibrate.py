@@ -103,7 +103,9 @@ def calibrate(
     """
     tolerance = tolerance or Tolerance()
     package = ModelPackage.load(folder)
-    measured = {p: measure(folder, p, items) for p in package.precisions}
+    measured: dict[Precision, Measured] = {
+        precision: measure(folder, precision, items) for precision in package.precisions
+    }
     fitted: dict[Precision, dict[Mode, ModeCalibration]] = {
         p: {mode: _plain(p, mode, m) for mode in PLAIN_MODES} for p, m in measured.items()
     }

@@ -89,20 +89,22 @@ def measure(
         DataError: a class that the model does not have, or no readable image.
     """
     loaded = Predictor.from_package(package, provider="cpu").package
-    predictors = {
+    predictors: dict[Precision, Predictor] = {
         p: Predictor.from_package(package, precision=p, provider="cpu", threads=threads)
         for p in precisions or loaded.precisions
     }
-    compared = {p: candidates(one, modes, gate_costs) for p, one in predictors.items()}
+    compared: dict[Precision, list[Candidate]] = {
+        p: candidates(one, modes, gate_costs) for p, one in predictors.items()
+    }
     labels, answers = _accuracy(predictors, compared, items)
     sample = random.Random(seed).sample(list(items), min(timed_images, len(items)))
     times, decode_ms = _times(predictors, compared, sample, seed)
-    singles = {p: times[p, compared[p][0].name] for p in predictors}
+    singles: dict[Precision, list[float]] = {p: times[p, compared[p][0].name] for p in predictors}
     points: list[Point] = []
     for precision, predictor in predictors.items():
         single = answers[precision, compared[precision][0].name][0]
         for candidate in compared[precision]:
-            key = (precision, candidate.name)
+            key: Key = (precision, candidate.name)
             probabilities, cost = answers[key]
             turned = flips(single, probabilities, labels)
             rate, batch = _throughput(predictor, candidate, sample)
@@ -173,8 +175,12 @@ def _times(
     seed: int,
 ) -> tuple[dict[Key, list[float]], float]:
     """Milliseconds of every candidate for every image of the sample, and of decoding one."""
-    pairs = [(p, candidate) for p, own in compared.items() for candidate in own]
-    times: dict[Key, list[float]] = {(p, candidate.name): [] for p, candidate in pairs}
+    pairs: list[tuple[Precision, Candidate]] = [
+        (p, candidate) for p, own in compared.items() for candidate in own
+    ]
+    times: dict[Key, list[float]] = {}
+    for precision, candidate in pairs:
+        times[precision, candidate.name] = []
     decoding: list[float] = []
     shuffle = random.Random(seed)
     console = Console(stderr=True)

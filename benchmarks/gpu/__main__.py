@@ -61,7 +61,7 @@ def run(package: Path, provider: Provider, rounds: int) -> dict[str, Any]:
 
         add_fp16(package)
     loaded = ModelPackage.load(package)
-    precisions = [p for p in loaded.precisions if provider == "cpu" or p != "int8"]
+    precisions: list[Precision] = [p for p in loaded.precisions if provider == "cpu" or p != "int8"]
     checks = [check(loaded, precision, provider) for precision in precisions]
     return {
         "environment": environment().model_dump(),

@@ -12,6 +12,7 @@ from tests.support.images import COLOURS, coloured, encoded
 from tests.support.tiny import tiny_package
 from training import calibrate, evaluate
 from training.dataset import Item, scan
+from training.report import worst_mistakes, write_report
 
 MODES = ("none", "five_crop", "ten_crop", "dense", "adaptive")
 
@@ -85,3 +86,19 @@ def test_rows_as_json(fitted: Path, data: Path) -> None:
     assert [row["mode"] for row in rows] == ["none", "dense"]
     assert rows[1]["turned_wrong"] is not None
     assert rows[1]["coverage"] >= 0.9
+
+
+def test_a_report_has_its_pictures_and_every_class(
+    fitted: Path, data: Path, tmp_path: Path
+) -> None:
+    measured = evaluate.evaluate(fitted, evaluate.labelled(data), ["none", "dense"], ["int8"])
+    report = write_report(fitted, measured, tmp_path / "report")
+    text = report.read_text()
+    assert text.count("| int8 |") == 2
+    for name in COLOURS:
+        assert f"| {name.title()} |" in text
+    for picture in ("reliability.png", "confusion.png", "mistakes.png"):
+        assert (report.parent / picture).stat().st_size > 1000
+    got = measured.outcomes["int8"]
+    worst = worst_mistakes(got.by_mode["dense"].probabilities, got.labels)
+    assert len(worst) == 9  # every seventh image was mislabelled

@@ -45,7 +45,7 @@ def frontier(
     from training import frontier_report as report
     from training.evaluate import labelled
 
-    modes = list(dict.fromkeys(["none", *chosen(tta, get_args(Mode), "tta")]))
+    modes: list[Mode] = list(dict.fromkeys(["none", *chosen(tta, get_args(Mode), "tta")]))
     precisions = chosen(precision, get_args(Precision), "precision") if precision else []
     items = list(labelled(data))
     if images and images < len(items):
