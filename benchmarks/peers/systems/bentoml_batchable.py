@@ -5,7 +5,7 @@ from typing import Any
 
 import bentoml
 import numpy as np
-from common import session, top5, views_of
+from common import logits, session, top5, views_of
 from PIL.Image import Image
 
 
@@ -20,8 +20,8 @@ class Classifier:
     def classify(self, images: list[Image]) -> list[dict[str, Any]]:
         """Classify a batch that BentoML gathered."""
         batch = [views_of(image) for image in images]
-        (logits,) = self.model.run(["logits"], {"images": np.concatenate(batch)})
-        return [{"predictions": top5(part)} for part in np.split(logits, len(images))]
+        found = logits(self.model, np.concatenate(batch))
+        return [{"predictions": top5(part)} for part in np.split(found, len(images))]
 
 
 if __name__ == "__main__":

@@ -23,6 +23,11 @@ def session() -> ort.InferenceSession:
     return ort.InferenceSession(MODEL, providers=["CPUExecutionProvider"])
 
 
+def logits(model: ort.InferenceSession, images: np.ndarray) -> np.ndarray:
+    """uint8[N, S, S, 3] -> float32[N, K]."""
+    return np.asarray(model.run(["logits"], {"images": images})[0])
+
+
 def views(data: bytes) -> np.ndarray:
     """Bytes of a file -> uint8[V, S, S, 3]."""
     return views_of(Image.open(io.BytesIO(data)))
@@ -33,9 +38,13 @@ def views_of(image: Image.Image) -> np.ndarray:
     image = image.convert("RGB")
     width, height = image.size
     if width <= height:
-        image = image.resize((RESIZE_PX, int(RESIZE_PX * height / width)), Image.BILINEAR)
+        image = image.resize(
+            (RESIZE_PX, int(RESIZE_PX * height / width)), Image.Resampling.BILINEAR
+        )
     else:
-        image = image.resize((int(RESIZE_PX * width / height), RESIZE_PX), Image.BILINEAR)
+        image = image.resize(
+            (int(RESIZE_PX * width / height), RESIZE_PX), Image.Resampling.BILINEAR
+        )
     pixels = np.asarray(image)
     bottom, right = pixels.shape[0] - CROP_PX, pixels.shape[1] - CROP_PX
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)] if MODE == "five_crop" else []
@@ -43,13 +52,13 @@ def views_of(image: Image.Image) -> np.ndarray:
     return np.stack([pixels[top : top + CROP_PX, left : left + CROP_PX] for top, left in boxes])
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
+def probabilities(raw: np.ndarray) -> np.ndarray:
     """float32[V, K] -> float32[K]: the mean of the views' probabilities."""
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    exponentials = np.exp(raw - raw.max(axis=1, keepdims=True))
     return (exponentials / exponentials.sum(axis=1, keepdims=True)).mean(axis=0)
 
 
-def top5(logits: np.ndarray) -> list[dict[str, float]]:
+def top5(raw: np.ndarray) -> list[dict[str, float]]:
     """float32[V, K] -> what is answered."""
-    found = probabilities(logits)
+    found = probabilities(raw)
     return [{"index": int(k), "probability": float(found[k])} for k in np.argsort(-found)[:5]]

@@ -1,9 +1,11 @@
 """FastAPI and ONNX Runtime: a plain `def` endpoint, which FastAPI runs in its thread pool."""
 
+# pyright: reportMissingImports=false
+
 from typing import Annotated
 
 import uvicorn
-from common import PORT, session, top5, views
+from common import PORT, logits, session, top5, views
 from fastapi import Body, FastAPI
 
 app = FastAPI()
@@ -13,8 +15,7 @@ model = session()
 @app.post("/classify")
 def classify(image: Annotated[bytes, Body(media_type="image/jpeg")]) -> dict[str, object]:
     """Classify one image file."""
-    (logits,) = model.run(["logits"], {"images": views(image)})
-    return {"predictions": top5(logits)}
+    return {"predictions": top5(logits(model, views(image)))}
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """LitServe with its batching: decode, batch, predict, unbatch, encode; base64 in JSON."""
 
+# pyright: reportMissingImports=false
+
 import base64
 
 import litserve as ls
 import numpy as np
-from common import PORT, VIEWS, session, top5, views
+from common import PORT, VIEWS, logits, session, top5, views
 
 
 class Classifier(ls.LitAPI):
@@ -20,8 +22,7 @@ class Classifier(ls.LitAPI):
         return np.concatenate(inputs)
 
     def predict(self, batch: np.ndarray) -> np.ndarray:
-        (logits,) = self.model.run(["logits"], {"images": batch})
-        return logits
+        return logits(self.model, batch)
 
     def unbatch(self, output: np.ndarray) -> list[np.ndarray]:
         return list(output.reshape(-1, VIEWS, output.shape[1]))

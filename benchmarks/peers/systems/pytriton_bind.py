@@ -1,7 +1,9 @@
 """PyTriton: Triton's own server and dynamic batcher in front of a Python function."""
 
+# pyright: reportMissingImports=false
+
 import numpy as np
-from common import PORT, probabilities, session, views
+from common import PORT, logits, probabilities, session, views
 from pytriton.decorators import batch
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
@@ -13,8 +15,7 @@ model = session()
 def infer(image: np.ndarray) -> dict[str, np.ndarray]:
     """bytes[N, 1] -> float32[N, K]."""
     made = [views(data) for data in image[:, 0]]
-    (logits,) = model.run(["logits"], {"images": np.concatenate(made)})
-    parts = np.split(logits, len(made))
+    parts = np.split(logits(model, np.concatenate(made)), len(made))
     return {"probabilities": np.stack([probabilities(part) for part in parts])}
 
 
