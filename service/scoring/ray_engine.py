@@ -27,16 +27,16 @@ from service.inference.predictor import Predictor
 from service.inference.providers import Provider
 from service.scoring.item import Position
 from service.scoring.options import ScoreOptions, Speed
-from service.scoring.pipeline import score_items
+from service.scoring.pipeline import Located, score_items
 from service.scoring.rows import Row
 from service.scoring.run import Run, located
 from service.scoring.scorer import Scorer
 from service.scoring.sources import Leaf
 
-BLOCK_BYTES = 32 * 1024 * 1024
+BUNDLE_BYTES = 32 * 1024 * 1024
 """What a read task hands on at once, where it has read the images itself."""
-CHUNKS_PER_BLOCK = 4
-"""An actor is handed a block at a time: within it, decoding and inference overlap."""
+CHUNKS_PER_BUNDLE = 4
+"""An actor is handed a bundle at a time: within it, decoding and inference overlap."""
 READ_CPUS = 0.5
 
 
@@ -93,16 +93,19 @@ class Connection:
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
+        # A row of ours is a bundle of images: never join rows into larger blocks, which would
+        # leave a folder's images to one actor.
+        context.target_max_block_size = 1
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         actor, speed = self._actor, run.resolved_speed
         read = ray.data.read_datasource(
-            _datasource(run.leaves, start, last, CHUNKS_PER_BLOCK * speed.chunk_images),
+            _datasource(run.leaves, start, last, CHUNKS_PER_BUNDLE * speed.chunk_images),
             override_num_blocks=len(run.leaves) - start.source,  # or Ray splits ours up
             num_cpus=READ_CPUS,  # unlike the actors': Ray would fuse reading into them
         )
         scored = read.map_batches(
             ScoringActor,
-            batch_size=None,  # the blocks as they were read
+            batch_size=None,  # a bundle at a time, as they were read
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actor.most),
             num_cpus=actor.cpus,
@@ -120,7 +123,8 @@ class Connection:
         )
         try:
             for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
-                yield [pickle.loads(row) for row in batch["row"].to_pylist()]  # noqa: S301  # ours
+                for rows in batch["rows"].to_pylist():
+                    yield pickle.loads(rows)  # noqa: S301  # ours
         except ray.exceptions.RayError as error:
             raise _cause(error) from error
 
@@ -204,14 +208,17 @@ class ScoringActor:
         self._speed = speed
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Score the items of a batch; Row objects, pickled: only the driver reads them."""
-        pickled: list[Any] = batch["item"].to_pylist()
-        items = (pickle.loads(item) for item in pickled)  # noqa: S301  # ours
-        chunks = score_items(items, self._scorer, self._speed)
-        return pa.table({"row": [pickle.dumps(row) for chunk in chunks for row in chunk]})
+        """Score bundles of items; Row objects, pickled: only the driver reads them."""
+        bundles: list[Any] = batch["items"].to_pylist()
+        rows = [self._score(pickle.loads(bundle)) for bundle in bundles]  # noqa: S301  # ours
+        return pa.table({"rows": pa.array(map(pickle.dumps, rows), pa.large_binary())})
+
+    def _score(self, items: list[Located]) -> list[Row]:
+        chunks = score_items(iter(items), self._scorer, self._speed)
+        return [row for chunk in chunks for row in chunk]
 
 
-def _datasource(leaves: Sequence[Leaf], start: Position, last: str | None, block: int) -> Any:
+def _datasource(leaves: Sequence[Leaf], start: Position, last: str | None, images: int) -> Any:
     """A Ray datasource with one read task for each leaf that is not finished."""
     ray = _ray()
     metadata: Any = importlib.import_module("ray.data.block").BlockMetadata
@@ -224,7 +231,7 @@ def _datasource(leaves: Sequence[Leaf], start: Position, last: str | None, block
             nothing_known = metadata(None, None, exec_stats=None, input_files=None)
             return [
                 ray.data.ReadTask(
-                    _Read(leaf, number, start, last, block, os.getcwd()), nothing_known
+                    _Read(leaf, number, start, last, images, os.getcwd()), nothing_known
                 )
                 for number, leaf in enumerate(leaves)
                 if number >= start.source
@@ -241,25 +248,25 @@ class _Read:
     number: int
     start: Position
     last: str | None
-    block: int
+    images: int
     folder: str
 
     def __call__(self) -> Iterator[pa.Table]:
         _enter(self.folder)
         first = self.start.image if self.number == self.start.source else 0
-        held: list[bytes] = []
+        held: list[Located] = []
         held_bytes = 0
         for at, item in located([self.leaf], Position(0, first), self.last if first else None):
-            held.append(pickle.dumps((Position(self.number, at.image), item)))
-            held_bytes += len(held[-1])
-            if len(held) >= self.block or held_bytes >= BLOCK_BYTES:
-                yield _items(held)
+            held.append((Position(self.number, at.image), item))
+            held_bytes += len(item.data or b"")
+            if len(held) >= self.images or held_bytes >= BUNDLE_BYTES:
+                yield _bundle(held)
                 held, held_bytes = [], 0
-        yield _items(held)
+        yield _bundle(held)
 
 
-def _items(pickled: list[bytes]) -> pa.Table:
-    return pa.table({"item": pa.array(pickled, pa.large_binary())})
+def _bundle(items: list[Located]) -> pa.Table:
+    return pa.table({"items": pa.array([pickle.dumps(items)], pa.large_binary())})
 
 
 def _enter(folder: str) -> None:
