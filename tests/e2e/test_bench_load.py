@@ -50,7 +50,7 @@ def test_a_closed_loop_finds_the_capacity() -> None:
 
 def test_the_search_finds_the_capacity() -> None:
     with stub(service_ms=20) as url:
-        # The median: it grows without end past the capacity, and no hiccup of this machine moves it.
+        # The median: it grows without end past the capacity, and no hiccup moves it.
         plan = Plan("constant", slo_ms=70, percent=50, seconds=3, warm_up_s=0, processes=2)
         report = bench_load(url, plan, IMAGES)
     assert report.best_per_second == pytest.approx(50, rel=0.05)

@@ -98,7 +98,11 @@ def assert_same(got: Answer, expected: Answer) -> None:
 IMAGES = [drawn(h, w, seed=i) for i, (h, w) in enumerate([(96, 96), (100, 131), (160, 97)])]
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     jobs=st.lists(
         st.tuples(st.integers(0, len(IMAGES) - 1), st.sampled_from(MODES), st.integers(0, 3)),
@@ -223,7 +227,7 @@ def test_what_cannot_make_its_deadline_is_refused_at_once(predictor: Predictor) 
 
 def test_an_idle_batcher_admits_whatever_the_estimate(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
-        batcher.admission.seconds_per_view = 1e6  # one slow batch must not lock everybody out for ever
+        batcher.admission.seconds_per_view = 1e6  # one slow batch must not lock all out
         work = begin(predictor, IMAGES[0], "none")
         await batcher.answer(work, views=1, timeout_s=LONG_S)
 
