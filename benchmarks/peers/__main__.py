@@ -10,6 +10,7 @@ import argparse
 import json
 import random
 import shlex
+import signal
 import statistics
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,8 @@ class Measured:
 
 def main() -> None:
     given = _arguments()
+    # A polite end must still end the servers, which live in sessions of their own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     package = ModelPackage.load(given.package)
     pictures = photos(given.images, "500x375", seed=0)
     logs = Path(given.logs)
