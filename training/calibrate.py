@@ -8,6 +8,7 @@ the modes are then worked out from the stored logits with the functions that ser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,8 @@ from training.package import write_manifest
 from training.recipe import Recipe
 
 PLAIN_MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense")
+SECONDS: tuple[Literal["dense", "five_crop"], ...] = ("dense", "five_crop")
+DEFAULTS: tuple[Mode, ...] = ("none", "five_crop", "dense")
 LEAST_IMAGES = 50
 
 
@@ -110,25 +113,29 @@ def calibrate(
         p: {mode: _plain(p, mode, m) for mode in PLAIN_MODES} for p, m in measured.items()
     }
     leading: Precision = "int8" if "int8" in measured else package.precisions[0]
-    chosen = min(
-        range(len(measured[leading].first_passes)),
-        key=lambda i: _adaptive(leading, measured[leading], i, fitted[leading], tolerance)[1],
-    )
-    for precision, m in measured.items():
-        for index, first in enumerate(m.first_passes):
-            entry, rank = _adaptive(precision, m, index, fitted[precision], tolerance)
-            mark = "*" if index == chosen else " "
-            say(
-                f"{mark} {precision} first pass {describe(first.config)}: gate on "
-                f"{entry.gate.kind if entry.gate else '-'}, expected cost {rank[0]:.3f} crops"
-            )
-            if index == chosen:
-                fitted[precision]["adaptive"] = entry
+    configs = [
+        first.config.model_copy(update={"second": second})
+        for first in measured[leading].first_passes
+        for second in SECONDS
+    ]
+    tried = {
+        (p, i): _adaptive(p, m, configs[i], i // len(SECONDS), fitted[p], tolerance)
+        for p, m in measured.items()
+        for i in range(len(configs))
+    }
+    chosen = min(range(len(configs)), key=lambda i: tried[leading, i].rank)
+    for (precision, index), one in tried.items():
+        mark = "*" if index == chosen else " "
+        say(f"{mark} {precision} {describe(configs[index])}: {one.text}")
+        if index == chosen:
+            fitted[precision]["adaptive"] = one.entry
     manifest = package.manifest.model_copy(
         update={
             "calibration": tuple(e for modes in fitted.values() for e in modes.values()),
-            "adaptive": measured[leading].first_passes[chosen].config,
-            "default_mode": _default_mode(fitted[leading], measured[leading]),
+            "adaptive": configs[chosen],
+            "default_mode": _default_mode(
+                fitted[leading], measured[leading], tried[leading, chosen], tolerance
+            ),
         }
     )
     write_manifest(folder, Manifest.model_validate(manifest.model_dump()))
@@ -136,10 +143,11 @@ def calibrate(
 
 
 def describe(config: Adaptive) -> str:
-    """A first pass in words."""
+    """Both passes in words."""
+    first = f"whole image at {config.first_px} px"
     if config.first_crop_px:
-        return f"centre {config.first_crop_px} px of {config.first_px}"
-    return f"whole image at {config.first_px} px"
+        first = f"centre {config.first_crop_px} px of {config.first_px}"
+    return f"{first}, then {config.second}"
 
 
 def candidates(sizes: InputSize) -> list[Adaptive]:
@@ -200,24 +208,46 @@ def _plain(precision: Precision, mode: Mode, measured: Measured) -> ModeCalibrat
     )
 
 
+@dataclass(frozen=True)
+class _Tried:
+    """One way of doing `adaptive`: what was fitted, its answers, and how it ranks."""
+
+    entry: ModeCalibration
+    gate: Gate
+    good: bool
+    probabilities: Probabilities
+    nll: float
+
+    @property
+    def rank(self) -> tuple[bool, float, float]:
+        return not self.good, self.gate.expected_cost, self.nll
+
+    @property
+    def text(self) -> str:
+        verdict = "" if self.good else ", not as good as the best second pass"
+        return f"gate on {self.gate.kind}, {self.gate.expected_cost:.3f} crops expected{verdict}"
+
+
 def _adaptive(
     precision: Precision,
     measured: Measured,
+    config: Adaptive,
     index: int,
     fitted: dict[Mode, ModeCalibration],
     tolerance: Tolerance,
-) -> tuple[ModeCalibration, tuple[float, float]]:
-    """The calibration of `adaptive` with the first pass `index`, and its rank: (cost, NLL)."""
+) -> _Tried:
+    """Fit `adaptive` with the first pass `index` and the second pass of `config`."""
     first, labels = measured.first_passes[index], measured.labels
     raw = softmax(first.logits)
     temperature = fitting.temperature(raw, labels)
-    second = temper(aggregate(measured.views["dense"], "mean"), fitted["dense"].temperature)
+    seconds = {mode: _tempered(measured, mode, fitted) for mode in SECONDS}
     passes = gates.Passes(
         first_logits=first.logits,
         first=temper(raw, temperature),
-        second=second,
+        second=seconds[config.second],
         first_cost=first.cost,
-        second_cost=measured.costs["dense"],
+        second_cost=measured.costs[config.second],
+        reference=min(seconds.values(), key=lambda answers: nll(answers, labels)),
     )
     choice = gates.choose(passes, labels, tolerance)
     mixed = _mixed(passes, choice.gate)
@@ -229,7 +259,11 @@ def _adaptive(
         gate=choice.gate,
         gate_curve=choice.curve,
     )
-    return entry, (choice.gate.expected_cost, nll(mixed, labels))
+    return _Tried(entry, choice.gate, choice.good, mixed, nll(mixed, labels))
+
+
+def _tempered(measured: Measured, mode: Mode, fitted: dict[Mode, ModeCalibration]) -> Probabilities:
+    return temper(aggregate(measured.views[mode], "mean"), fitted[mode].temperature)
 
 
 def _mixed(passes: gates.Passes, gate: Gate) -> Probabilities:
@@ -242,8 +276,22 @@ def _quantiles(probabilities: Probabilities, labels: Labels) -> dict[str, float]
     return {key(c): round(quantile(true, c), 8) for c in COVERAGES}
 
 
-def _default_mode(fitted: dict[Mode, ModeCalibration], measured: Measured) -> Mode:
-    """`adaptive` where its gate saves something over `dense`, else `dense`."""
-    gate = fitted["adaptive"].gate
-    saves = gate is not None and gate.expected_cost < measured.costs["dense"]
-    return "adaptive" if saves else "dense"
+def _default_mode(
+    fitted: dict[Mode, ModeCalibration],
+    measured: Measured,
+    adaptive: _Tried,
+    tolerance: Tolerance,
+) -> Mode:
+    """The cheapest mode whose answers are about as good as the best mode's."""
+    answers: dict[Mode, Probabilities] = {
+        mode: _tempered(measured, mode, fitted) for mode in DEFAULTS
+    }
+    answers["adaptive"] = adaptive.probabilities
+    costs = {**measured.costs, "adaptive": adaptive.gate.expected_cost}
+    best = min(answers.values(), key=lambda p: nll(p, measured.labels))
+    good = [
+        mode
+        for mode, probabilities in answers.items()
+        if gates.good_enough(probabilities, best, measured.labels, tolerance)
+    ]
+    return min(good or ["five_crop"], key=lambda mode: costs[mode])

@@ -15,7 +15,7 @@ CURVE_SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6,
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How much worse than running the second pass on everything an answer may be."""
+    """How much worse than running the best second pass on everything an answer may be."""
 
     top1: float = 0.002
     nll: float = 0.01
@@ -30,6 +30,8 @@ class Passes:
     second: Probabilities
     first_cost: float
     second_cost: float
+    reference: Probabilities
+    """The answers to live up to: those of the best second pass there is."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class Choice:
     """The gate that was picked, and the curve of gates of its kind."""
 
     gate: Gate
+    good: bool
+    """Whether its answers are within the tolerance: false where even `second` on all is not."""
     curve: tuple[Gate, ...]
 
 
 def choose(passes: Passes, labels: Labels, tolerance: Tolerance) -> Choice:
-    """The gate of the least mean cost whose answers stay within `tolerance` of the second pass's.
+    """The gate of the least mean cost whose answers stay within `tolerance` of the reference's.
 
     Every kind is tried at every share of images sent on, in steps of one image; the threshold of a
     share is the midpoint between two neighbouring values.
@@ -51,14 +55,14 @@ def choose(passes: Passes, labels: Labels, tolerance: Tolerance) -> Choice:
     best: tuple[float, float, Gate] = (everything.expected_cost, float("inf"), everything)
     for kind in get_args(GateKind):
         for gate, mixed in _candidates(passes, kind):
-            if not _good_enough(mixed, passes.second, labels, tolerance):
+            if not good_enough(mixed, passes.reference, labels, tolerance):
                 continue
             rank = (gate.expected_cost, nll(mixed, labels))
             if rank < best[:2]:
                 best = (*rank, gate)
             break  # candidates come by rising cost
     gate = best[2]
-    return Choice(gate, tuple(curve(passes, gate.kind)))
+    return Choice(gate, best[1] < float("inf"), tuple(curve(passes, gate.kind)))
 
 
 def curve(passes: Passes, kind: GateKind) -> list[Gate]:
@@ -91,10 +95,10 @@ def _gate(passes: Passes, kind: GateKind, values: NDArray[np.float64], sent_on: 
     return Gate(kind=kind, threshold=round(threshold, 8), expected_cost=round(cost, 4))
 
 
-def _good_enough(
-    mixed: Probabilities, second: Probabilities, labels: Labels, tolerance: Tolerance
+def good_enough(
+    answers: Probabilities, reference: Probabilities, labels: Labels, tolerance: Tolerance
 ) -> bool:
-    lost = (second.argmax(1) == labels).mean() - (mixed.argmax(1) == labels).mean()
-    return bool(
-        lost <= tolerance.top1 + 1e-12 and nll(mixed, labels) <= nll(second, labels) + tolerance.nll
-    )
+    """Whether accuracy and NLL are within `tolerance` of the reference's."""
+    lost = (reference.argmax(1) == labels).mean() - (answers.argmax(1) == labels).mean()
+    worse = nll(answers, labels) - nll(reference, labels)
+    return bool(lost <= tolerance.top1 + 1e-12 and worse <= tolerance.nll)

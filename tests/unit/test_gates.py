@@ -24,6 +24,7 @@ def _passes() -> tuple[gates.Passes, np.ndarray]:
         second=softmax(second),
         first_cost=1.0,
         second_cost=1.5,
+        reference=softmax(second),
     )
     return made, labels
 
@@ -54,7 +55,7 @@ def test_a_useless_first_pass_sends_everything_on(
     made, labels = passes
     random = np.random.default_rng(5)
     noise = random.normal(0, 1, (200, 4))
-    useless = gates.Passes(noise, softmax(noise), made.second, 1.0, 1.5)
+    useless = gates.Passes(noise, softmax(noise), made.second, 1.0, 1.5, made.second)
     gate = gates.choose(useless, labels, gates.Tolerance(top1=0, nll=0)).gate
     mixed = np.where(
         (gate_value(noise, gate.kind) >= gate.threshold)[:, None], useless.first, useless.second
@@ -70,3 +71,13 @@ def test_the_curve_rises_from_the_first_pass_to_both(
     assert costs == sorted(costs)
     assert costs[0] == 1.0
     assert costs[-1] == 2.5
+
+
+def test_a_second_pass_that_is_not_good_enough_says_so(
+    passes: tuple[gates.Passes, np.ndarray],
+) -> None:
+    made, labels = passes
+    weak = gates.Passes(made.first_logits, made.first, made.first, 1.0, 1.5, made.second)
+    tolerance = gates.Tolerance(top1=0, nll=0)
+    assert gates.choose(made, labels, tolerance).good
+    assert not gates.choose(weak, labels, tolerance).good
