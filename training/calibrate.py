@@ -94,12 +94,14 @@ def calibrate(
     items: Sequence[LabelledFile],
     *,
     tolerance: Tolerance | None = None,
+    default_mode: Mode | None = None,
     say: Callable[[str], None] = print,
 ) -> Manifest:
     """Fit every precision of the package in `folder` on `items` and write its manifest.
 
     The first pass of `adaptive` is picked on the most quantized graph (the one that is served on a
-    CPU) and shared by the others, each with a gate of its own.
+    CPU) and shared by the others, each with a gate of its own. `default_mode` names the mode that
+    requests get unless they choose; None picks the cheapest that keeps up.
 
     Raises:
         DataError: a class that the model does not have, or no readable image.
@@ -118,7 +120,7 @@ def calibrate(
         for first in measured[leading].first_passes
         for second in SECONDS
     ]
-    tried = {
+    tried: dict[tuple[Precision, int], _Tried] = {
         (p, i): _adaptive(p, m, configs[i], i // len(SECONDS), fitted[p], tolerance)
         for p, m in measured.items()
         for i in range(len(configs))
@@ -133,9 +135,8 @@ def calibrate(
         update={
             "calibration": tuple(e for modes in fitted.values() for e in modes.values()),
             "adaptive": configs[chosen],
-            "default_mode": _default_mode(
-                fitted[leading], measured[leading], tried[leading, chosen], tolerance
-            ),
+            "default_mode": default_mode
+            or _default_mode(fitted[leading], measured[leading], tried[leading, chosen], tolerance),
         }
     )
     write_manifest(folder, Manifest.model_validate(manifest.model_dump()))
@@ -289,9 +290,9 @@ def _default_mode(
     answers["adaptive"] = adaptive.probabilities
     costs = {**measured.costs, "adaptive": adaptive.gate.expected_cost}
     best = min(answers.values(), key=lambda p: nll(p, measured.labels))
-    good = [
+    good: list[Mode] = [
         mode
         for mode, probabilities in answers.items()
         if gates.good_enough(probabilities, best, measured.labels, tolerance)
     ]
-    return min(good or ["five_crop"], key=lambda mode: costs[mode])
+    return min(good, key=lambda mode: costs[mode]) if good else "five_crop"

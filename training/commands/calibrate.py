@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from service.inference.manifest import Mode
+
 app = typer.Typer()
 
 
@@ -18,6 +20,10 @@ def calibrate(
     nll_tolerance: Annotated[
         float, typer.Option(help="NLL that adaptive may lose against dense, in nats.")
     ] = 0.01,
+    default_mode: Annotated[
+        Mode | None,
+        typer.Option(help="What requests get; without it the cheapest mode that keeps up."),
+    ] = None,
 ) -> None:
     """Fit temperatures, view weights, the gate of adaptive TTA and conformal quantiles.
 
@@ -31,7 +37,11 @@ def calibrate(
     items = calibration.held_out(ModelPackage.load(package), data)
     tolerance = Tolerance(top1=top1_tolerance, nll=nll_tolerance)
     manifest = calibration.calibrate(
-        package, items, tolerance=tolerance, say=lambda line: typer.echo(line, err=True)
+        package,
+        items,
+        tolerance=tolerance,
+        default_mode=default_mode,
+        say=lambda line: typer.echo(line, err=True),
     )
     typer.echo(
         f"{package}: calibrated on {len(items)} images; default mode {manifest.default_mode}"
