@@ -1,4 +1,4 @@
-"""A good small model on a CPU in about an hour and a half: the default model's recipe.
+"""A good small model on two CPU cores: the default model's recipe.
 
 Most epochs run at small sizes, where an epoch costs a quarter; the crops grow while the learning
 rate is still flat, and the anneal runs at the size that is served. Optimizer and schedule are those
