@@ -14,7 +14,7 @@ from fastai.optimizer import SGD, Adam, ranger
 from fastai.torch_core import params
 from torch import nn
 
-from training import architecture, mixers, precision
+from training import architecture, mixers, multi_scale, precision
 from training.recipe import Recipe
 
 OPTIMIZERS: dict[str, Any] = {
@@ -54,7 +54,7 @@ def learner(recipe: Recipe, dls: DataLoaders, classes: int, pretrained: bool) ->
         splitter=body_and_head if pretrained else one_group,
         metrics=accuracy,
         wd=recipe.weight_decay,
-        cbs=[*speed, *mixers.mixer(recipe)],
+        cbs=[*speed, *multi_scale.multi_scale(recipe), *mixers.mixer(recipe)],
     )
     if hasattr(made, "progress"):
         made.remove_cb(made.progress)

@@ -66,6 +66,9 @@ class Recipe:
     resize_px: int = 256
     """The shorter side an image is resized to before crops are cut."""
     batch_images: int = 64
+    batch_sizes_px: tuple[int, ...] = ()
+    """Sides that training batches are shown at, one drawn per batch among those that are no larger
+    than the stage's crops; empty: always the stage's own."""
     optimizer: Optimizer = "adam"
     weight_decay: float = 1e-2
     normalization: Normalization = "imagenet"
@@ -85,7 +88,7 @@ class Recipe:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        sizes = [self.crop_px, self.resize_px]
+        sizes = [self.crop_px, self.resize_px, *self.batch_sizes_px]
         sizes += [s.size_at(e) for s in self.stages for e in range(s.epochs)]
         for side_px in sizes:
             if side_px % 32:

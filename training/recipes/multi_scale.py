@@ -1,0 +1,22 @@
+"""Make a package good at every size that TTA shows it: `--init models/NAME`.
+
+Batches are shown at 96, 128 or (once the crops have grown) 160 px, the sides of the cheap pass, of
+a crop and of the whole image in one pass. The rate starts at half of what the network was trained
+with, stays flat, then anneals.
+"""
+
+from training.recipe import Architecture, Recipe, Stage
+
+RECIPE = Recipe(
+    summary="go on with a package (--init) for 10 epochs at 96, 128 and 160 px",
+    architecture=Architecture(name="xresnet18"),
+    stages=(Stage(epochs=10, size_px=128, grow_at=((5, 160),), schedule="flat_cos", lr=4e-3),),
+    crop_px=128,
+    resize_px=160,
+    batch_sizes_px=(96, 128, 160),
+    optimizer="ranger",
+    normalization="init",
+    augment="crop",
+    min_scale=0.35,
+    label_smoothing=0.1,
+)
