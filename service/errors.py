@@ -6,7 +6,7 @@
     │   ├── BadImage             422  bytes that are no readable image
     │   ├── Unauthorized         401  no key, or a wrong one
     │   ├── UnknownModel         404  no such model or version is loaded
-    │   ├── TooLarge             413  over a limit on bytes, pixels or images
+    │   ├── TooLarge             413  over a limit on bytes, pixels, images or decoding
     │   ├── UnsupportedImage     415  a readable file of a format that is not accepted
     │   ├── ImageTooSmall        422  a view does not fit into the image
     │   └── Overloaded           429  refused at once: the queue cannot make the deadline
@@ -58,7 +58,7 @@ class UnknownModel(ClientError):
 
 
 class TooLarge(ClientError):
-    """Over a limit on bytes, pixels or images."""
+    """Over a limit on bytes, pixels, images or decoding."""
 
     status = 413
 

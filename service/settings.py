@@ -47,6 +47,8 @@ class Settings(BaseModel):
 
     max_request_bytes: Positive = 20 * 1024 * 1024
     max_pixels: Positive = 50_000_000
+    max_decode_ms: Positive = 5000
+    """Processor time that decoding one image may take; a photo of 50 MP takes about two seconds."""
     max_images: Positive = 64
     """Images in one request."""
     api_keys: tuple[str, ...] = ()

@@ -167,6 +167,7 @@ def _open_all(folders: tuple[Path, ...], settings: Settings) -> list[Predictor]:
             provider=settings.provider,
             threads=settings.session_threads,
             max_pixels=settings.max_pixels,
+            max_decode_ms=settings.max_decode_ms,
         )
         predictor.warm_up()
         predictors.append(predictor)

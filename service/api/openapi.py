@@ -53,7 +53,7 @@ ERRORS = {
     400: "An option or a body that makes no sense",
     401: "No key, or a wrong one",
     404: "No such model",
-    413: "Over a limit on bytes, pixels or images",
+    413: "Over a limit on bytes, pixels, images or decoding",
     415: "A type or format that is not accepted",
     422: "No readable image, or one too small for a view",
     429: "Refused at once: no answer in time; Retry-After says when to come again",

@@ -1,12 +1,11 @@
 """Bytes to pixels: any image a person may send becomes uint8[H, W, 3] RGB, or a clear error."""
 
-import io
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from service.errors import BadImage, TooLarge, UnsupportedImage
+from service.errors import BadImage, ClientError, TooLarge, UnsupportedImage
+from service.inference.bombs import MAX_DECODE_MS, Clocked, check_scans, check_tiles
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 50_000_000
@@ -17,28 +16,35 @@ BACKGROUND = (255, 255, 255)
 Image.MAX_IMAGE_PIXELS = None
 
 
-def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def decode(
+    data: bytes, max_pixels: int = MAX_PIXELS, max_decode_ms: int = MAX_DECODE_MS
+) -> NDArray[np.uint8]:
     """Decode an image file: uint8[H, W, 3], RGB, upright.
 
     The first frame of an animation; EXIF orientation applied; grey, palette, CMYK and 16-bit
     converted; transparency laid over white. The size is read from the header and checked before
-    any pixel is allocated.
+    any pixel is allocated; `service.inference.bombs` bounds what else a file may cost.
 
     Raises:
         BadImage: the bytes are no image, or a broken one.
         UnsupportedImage: a format outside `FORMATS`.
-        TooLarge: more than `max_pixels` pixels.
+        TooLarge: more than `max_pixels` pixels, or more than `max_decode_ms` of processor time.
     """
     if not data:
         raise BadImage("the image is empty (0 bytes)")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(Clocked(data, max_decode_ms), formats=FORMATS) as image:
             _check_size(image, max_pixels)
+            check_tiles(image, max_pixels)
+            if image.format in ("JPEG", "MPO"):
+                check_scans(image, data, max_pixels)
             image.load()
             return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError:
-        raise _unidentified(data) from None
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
+        raise _unidentified(data, max_decode_ms) from None
+    except ClientError:
+        raise
+    except Exception as error:  # a parser over hostile bytes: whatever it raises, they are at fault
         raise BadImage(f"the image cannot be decoded: {error}") from error
 
 
@@ -71,9 +77,9 @@ def _to_grey8(image: Image.Image) -> Image.Image:
     return Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
 
 
-def _unidentified(data: bytes) -> BadImage | UnsupportedImage:
+def _unidentified(data: bytes, max_decode_ms: int) -> BadImage | UnsupportedImage:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(Clocked(data, max_decode_ms)) as image:
             return UnsupportedImage(
                 f"the image is {image.format}; accepted formats: {', '.join(FORMATS)}"
             )

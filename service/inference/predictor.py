@@ -52,6 +52,7 @@ class Predictor:
     precision: Precision
     session: Session
     max_pixels: int = decoding.MAX_PIXELS
+    max_decode_ms: int = decoding.MAX_DECODE_MS
 
     @classmethod
     def from_package(
@@ -62,6 +63,7 @@ class Predictor:
         provider: Provider = "auto",
         threads: int = 0,
         max_pixels: int = decoding.MAX_PIXELS,
+        max_decode_ms: int = decoding.MAX_DECODE_MS,
     ) -> "Predictor":
         """Verify a package and open the graph that suits the provider.
 
@@ -77,7 +79,7 @@ class Predictor:
             best: Precision = "int8" if chosen == "cpu" else "fp16"
             precision = best if best in package.precisions else "fp32"
         session = Session.open(package.path(precision), provider=chosen, threads=threads)
-        return cls(package, precision, session, max_pixels)
+        return cls(package, precision, session, max_pixels, max_decode_ms)
 
     @property
     def manifest(self) -> Manifest:
@@ -89,7 +91,7 @@ class Predictor:
 
     def decode(self, data: bytes) -> Pixels:
         """Bytes to uint8[H, W, 3]; see `service.inference.decode.decode`."""
-        return decoding.decode(data, self.max_pixels)
+        return decoding.decode(data, self.max_pixels, self.max_decode_ms)
 
     def start(self, image: Pixels, options: Options) -> Job:
         """Begin one image: a generator that yields views; see `service.inference.tta.answer`.

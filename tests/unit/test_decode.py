@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zlib
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from service.errors import BadImage, ClientError, TooLarge, UnsupportedImage
+from service.inference.bombs import count_scans
 from service.inference.decode import decode
 from tests.support.images import drawn, encoded
 
@@ -99,6 +101,58 @@ def test_a_bomb_is_refused_by_its_header_alone() -> None:
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
     with pytest.raises(TooLarge, match=r"100000×100000 px .* 50 MP \(QUINCUNX_MAX_PIXELS\)"):
         decode(bomb)
+
+
+def scans_of(data: bytes, times: int) -> bytes:
+    """A progressive JPEG with its last scan, a refinement of a few bytes, repeated."""
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * times + data[-2:]
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
+    plain = saved(Image.new("L", (1000, 1000), 99), "JPEG", progressive=True)
+    assert decode(scans_of(plain, 5)).shape == (1000, 1000, 3)
+    bomb = scans_of(plain, 2000)
+    assert len(bomb) < 100_000
+    with pytest.raises(TooLarge, match=r"scans of 1000×1000 px, 2006 MP .* 1000 MP \(20 × QUIN"):
+        decode(bomb)
+    assert decode(scans_of(plain, 20), max_pixels=2_000_000).shape == (1000, 1000, 3)
+
+
+def test_scans_are_counted_as_libjpeg_counts_them() -> None:
+    progressive = saved(Image.fromarray(PICTURE), "JPEG", progressive=True)
+    assert count_scans(encoded(PICTURE, "JPEG")) == 1
+    assert count_scans(progressive) == 10
+    # A thumbnail in an application segment has scans of its own, which nobody decodes.
+    segment = b"\xff\xe1" + struct.pack(">H", len(progressive) + 2) + progressive
+    assert count_scans(progressive[:2] + segment + progressive[2:]) == 10
+
+
+def test_decoding_ends_when_its_time_is_up() -> None:
+    # A text chunk of nothing, half a million times: small in pixels, long to read.
+    empty = struct.pack(">I", 0) + b"tEXt" + struct.pack(">I", zlib.crc32(b"tEXt"))
+    png = encoded(PICTURE)
+    end_of_header = 33
+    slow = png[:end_of_header] + empty * 500_000 + png[end_of_header:]
+    before_s = time.thread_time()
+    with pytest.raises(TooLarge, match=r"the limit is 50 ms \(QUINCUNX_MAX_DECODE_MS\)"):
+        decode(slow, max_decode_ms=50)
+    assert time.thread_time() - before_s < 1
+
+
+def test_a_tiff_with_a_huge_tile_is_refused_before_it_is_unpacked() -> None:
+    def tiff(tile_px: int) -> bytes:
+        data = zlib.compress(bytes(64 * 64))
+        tags = [
+            *((256, 64), (257, 64), (258, 8), (259, 8), (262, 1), (277, 1)),
+            *((322, tile_px), (323, tile_px), (324, 134), (325, len(data))),
+        ]
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+        return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+    assert decode(tiff(64)).shape == (64, 64, 3)
+    with pytest.raises(TooLarge, match="tiles of 32768×32768 px; the limit is 50 MP"):
+        decode(tiff(32768))
 
 
 def test_the_limit_is_the_callers() -> None:
