@@ -6,7 +6,9 @@ file field, and answers errors in shapes of its own. `Front` hands them to the S
 first; the methods below declare them to BentoML's schema and clients, and serve calls in process.
 """
 
+import asyncio
 import gc
+import os
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -19,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.context import Context
 from service.api.draining import drain_on_sigterm
+from service.api.following import Reloads
 from service.api.logs import start_logging
 from service.api.metrics import Metrics
 from service.api.models import Models
@@ -74,7 +77,10 @@ class Quincunx:
         metrics = Metrics(shared.registry, shared.generate_latest)
         self.models = Models(settings, metrics.observer)
         tracer = BentoMLContainer.tracer_provider.get().get_tracer("quincunx")
-        self.api = Api(Context(settings, self.models, metrics, tracer))
+        # BentoML's folder for the metrics of all workers of this server: nothing else is shared.
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        self.reloads = Reloads(Path(folder)) if folder else None
+        self.api = Api(Context(settings, self.models, metrics, tracer, self.reloads))
         self.log = start_logging(settings.log_format)
 
     @bentoml.on_startup
@@ -82,6 +88,8 @@ class Quincunx:
         """Load and warm up the models; only then does `/readyz` say so."""
         Front.http = create_app(self.api)
         await self.models.load()
+        if self.reloads is not None:
+            self.following = asyncio.create_task(self.reloads.follow(self.models.load))
         drain_on_sigterm(self.models, self.api.settings.drain_ms)
         gc.collect()
         gc.freeze()  # what lives now lives for ever: keep it out of every later collection

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from opentelemetry.trace import Tracer
 
+from service.api.following import Reloads
 from service.api.metrics import Metrics
 from service.api.models import Models
 from service.settings import Settings
@@ -18,3 +19,5 @@ class Context:
     metrics: Metrics
     tracer: Tracer | None = None
     """Where the stages of an image are told of; None tells nobody."""
+    reloads: Reloads | None = None
+    """How the other workers of this server hear of a reload; None: there are none."""

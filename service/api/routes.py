@@ -73,8 +73,13 @@ class Api:
         return json_response(describe_model(model, default=model is self.models.get(), full=True))
 
     async def reload(self, request: Request) -> Response:
-        """`POST /models/reload`: verify the packages on the disk again, then serve them."""
+        """`POST /models/reload`: verify the packages on the disk again, then serve them.
+
+        Other workers follow within a second; what they cannot load, they log.
+        """
         served = await self.models.load()
+        if self.context.reloads is not None:
+            self.context.reloads.announce()
         request.state.log["models"] = [model.tag for model in served]
         return json_response({"models": [model.tag for model in served]})
 

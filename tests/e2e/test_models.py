@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -81,3 +82,25 @@ def test_a_package_is_swapped_without_a_failed_request(tmp_path: Path) -> None:
         still = httpx.post(f"{server.url}/classify", files={"image": RED}, timeout=30)
         assert still.json()["model"] == "tiny@2"
         assert "was altered" in server.log.read_text()
+
+
+def test_a_reload_reaches_every_worker(tmp_path: Path) -> None:
+    folder = tiny_package(tmp_path / "tiny", int8=False)
+    key = {"X-API-Key": "secret"}
+    with serving([folder], tmp_path, workers=2, admin_keys="secret", session_threads="1") as server:
+
+        def until_logged(text: str) -> None:
+            deadline = time.monotonic() + 60
+            while server.log.read_text().count(text) < 2:
+                assert time.monotonic() < deadline, server.log.read_text()
+                time.sleep(0.05)
+
+        until_logged("serving tiny@1")
+        shutil.rmtree(folder)
+        tiny_package(folder, int8=False, version="2")
+        reloaded = httpx.post(f"{server.url}/models/reload", headers=key, timeout=30)
+        assert reloaded.json() == {"models": ["tiny@2"]}
+        until_logged("serving tiny@2")
+        for _ in range(20):  # each on a connection of its own: whichever worker takes it
+            assert httpx.get(f"{server.url}/models").json()["models"][0]["model"] == "tiny@2"
+        assert server.log.read_text().count("serving tiny@2") == 2  # nobody loads it twice

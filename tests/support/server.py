@@ -32,7 +32,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(packages: list[Path], folder: Path, **settings: str) -> Iterator[Server]:
+def serving(
+    packages: list[Path], folder: Path, workers: int = 1, **settings: str
+) -> Iterator[Server]:
     """Serve `packages`, with `settings` as QUINCUNX_* variables, until the block ends."""
     port = free_port()
     log = folder / f"server-{port}.log"
@@ -42,7 +44,7 @@ def serving(packages: list[Path], folder: Path, **settings: str) -> Iterator[Ser
     command = [sys.executable, "-m", "service.cli", "serve", *map(str, packages)]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "--port", str(port), "--provider", "cpu"],
+            [*command, "--port", str(port), "--provider", "cpu", "--workers", str(workers)],
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
