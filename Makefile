@@ -41,5 +41,5 @@ $(VENV)/.serving: $(INPUTS) | $(VENV)/bin/python
 # merely asks for "torch" can pull in another.
 $(VENV)/.everything: $(INPUTS) | $(VENV)/bin/python
 	$(PIP) --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
-	$(PIP) --constraint constraints.txt --editable '.[train,dev,ray,mlperf]'
+	$(PIP) --constraint constraints.txt --editable '.[train,dev,ray,mlperf,tensorboard,distributed]'
 	touch $@ $(VENV)/.serving

@@ -11,7 +11,7 @@ from rich.progress import (
 )
 
 
-def progress_bar() -> Progress:
+def progress_bar(shown: bool = True) -> Progress:
     """A bar on a terminal; nothing elsewhere, where the line per epoch is enough."""
     console = Console(stderr=True)
     return Progress(
@@ -22,5 +22,5 @@ def progress_bar() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=not (shown and console.is_terminal),
     )

@@ -66,6 +66,7 @@ class Recipe:
     resize_px: int = 256
     """The shorter side an image is resized to before crops are cut."""
     batch_images: int = 64
+    """Images in one step of the optimizer, of all processes together where several train."""
     batch_sizes_px: tuple[int, ...] = ()
     """Sides that training batches are shown at, one drawn per batch among those that are no larger
     than the stage's crops; empty: always the stage's own."""

@@ -1,4 +1,8 @@
-"""Random numbers that depend on (seed, epoch) alone, so that a resumed run draws the same ones."""
+"""Random numbers that depend on (seed, epoch) alone, so that a resumed run draws the same ones.
+
+Of several processes that train together each draws its own, so that their augmentations differ; the
+order of the images is the same in all of them, since each takes its share of it.
+"""
 
 import random
 from typing import Any
@@ -7,9 +11,10 @@ import numpy as np
 import torch
 
 
-def seed_all(seed: int, epoch: int) -> None:
+def seed_all(seed: int, epoch: int, process: int = 0) -> None:
     """Seed Python, NumPy and torch for one epoch."""
-    mixed = random.Random(f"{seed}/{epoch}").getrandbits(32)
+    own = f"{seed}/{epoch}/{process}" if process else f"{seed}/{epoch}"
+    mixed = random.Random(own).getrandbits(32)
     random.seed(mixed)
     np.random.seed(mixed)
     torch.manual_seed(mixed)

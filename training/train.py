@@ -6,15 +6,18 @@ import training.torchvision_compat  # noqa: F401  (before fastai)
 import csv
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import closing, nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from fastai.callback.core import Callback
+from fastai.torch_core import get_model
 from rich.progress import Progress
 
 from service.errors import DataError, UsageError
-from training import checkpoint, precision
+from training import checkpoint, distributed, precision
+from training.board import Board
 from training.checkpoint import Checkpoint
 from training.data import dataloaders
 from training.dataset import Split, readable, split
@@ -59,30 +62,40 @@ def train(
     resume: bool = False,
     start: Start | None = None,
     workers: int = 0,
+    board: Board | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Train `recipe` on ``data_folder/train``, writing checkpoints to `run_folder`.
 
     Random numbers are seeded by (seed, epoch), so a resumed run draws what an uninterrupted one
     would. `start` holds weights to start from; a head of another shape is left untrained. Files
-    that cannot be decoded are named and left out.
+    that cannot be decoded are named and left out. Curves go to `board` while it trains.
+
+    Processes that were launched together train together: see `training.distributed`.
 
     Raises:
         DataError: the data cannot be trained on, or differs from the resumed run's.
         UsageError: the folder holds a run and `resume` is false, or its recipe differs.
     """
-    images = readable(split(data_folder, recipe), say)
-    state: Checkpoint | None = None
-    if (run_folder / checkpoint.STATE).exists():
-        if not resume:
+    if not distributed.is_main():
+        board, say = None, _silent
+
+    def prepared() -> tuple[Split, ChannelStats, Checkpoint | None]:
+        begun = (run_folder / checkpoint.STATE).exists()
+        if begun and not resume:
             raise UsageError(f"{run_folder} holds a run: go on with --resume, or name another")
+        images = readable(split(data_folder, recipe), say)
+        if not begun:
+            return images, channel_stats(recipe, images, start), None
         state = checkpoint.load(run_folder)
         _check_same(state, recipe, images)
-    if state:
-        stats = ChannelStats.from_json(state.facts["normalization"])
-    else:
-        stats = channel_stats(recipe, images, start)
-    Run(recipe, images, stats, run_folder, state, start, workers, say).go()
+        return images, ChannelStats.from_json(state.facts["normalization"]), state
+
+    with distributed.joined():
+        images, stats, state = distributed.from_main(prepared)
+        run = Run(recipe, images, stats, run_folder, state, start, workers, say, board)
+        with closing(board) if board else nullcontext():
+            run.go()
     return run_folder
 
 
@@ -99,9 +112,12 @@ class Run:
         start: Start | None,
         workers: int,
         say: Callable[[str], None],
+        board: Board | None = None,
     ) -> None:
         self.recipe, self.images, self.stats = recipe, images, stats
-        self.folder, self.workers, self.say = folder, workers, say
+        self.folder, self.workers, self.say, self.board = folder, workers, say, board
+        # What a process loads at once: its share of a batch.
+        self.loaded = replace(recipe, batch_images=distributed.share_of_batch(recipe.batch_images))
         self.history: list[dict[str, Any]] = state.facts["history"] if state else []
         self.plan = fits(recipe.stages)
         self.total_epochs = sum(fit.epochs for fit in self.plan)
@@ -119,7 +135,7 @@ class Run:
 
     def loaders(self, size_px: int) -> Any:
         stats = None if self.stats.source == "none" else self.stats
-        return dataloaders(self.images, self.recipe, size_px, stats, self.workers)
+        return dataloaders(self.images, self.loaded, size_px, stats, self.workers)
 
     def go(self) -> None:
         done = len(self.history)
@@ -129,12 +145,19 @@ class Run:
             f"images, {len(self.images.classes)} classes; {self.total_epochs} epochs in "
             f"{arithmetic}" + (f", going on after epoch {done}" if done else "")
         )
+        if self.board:
+            self.board.open(done * self.batches)
         first = 0
-        with progress_bar() as bar:
+        with progress_bar(distributed.is_main()) as bar, distributed.spread(self.learn):
             for fit in self.plan:
                 if done < first + fit.epochs:
                     self.fit(fit, first, max(0, done - first), bar)
                 first += fit.epochs
+
+    @property
+    def batches(self) -> int:
+        """Steps of the optimizer in an epoch."""
+        return len(self.images.train) // self.recipe.batch_images
 
     def fit(self, fit: Fit, first: int, start: int, bar: Progress) -> None:
         resumed, self.state = self.state, None
@@ -154,6 +177,8 @@ class Run:
     def record(self, row: dict[str, Any]) -> None:
         """Append an epoch to the history and write the checkpoint that ends with it."""
         self.history.append(row)
+        if not distributed.is_main():
+            return
         facts = {
             "format": 1,
             "recipe": self.recipe.to_json(),
@@ -165,12 +190,14 @@ class Run:
             "precision": precision.callbacks()[1],
             "history": self.history,
         }
-        weights = self.learn.model.state_dict()
+        weights = get_model(self.learn.model).state_dict()
         checkpoint.save(self.folder, Checkpoint(weights, self.learn.opt.state_dict(), facts))
         with (self.folder / "history.csv").open("w", newline="") as file:
             writer: Any = csv.DictWriter(file, HISTORY_COLUMNS)
             writer.writeheader()
             writer.writerows(self.history)
+        if self.board:
+            self.board.epoch(row)
         self.say(
             f"epoch {row['epoch']}/{self.total_epochs} at {row['size_px']} px: "
             f"loss {row['train_loss']:.4f}, calibration loss {row['calibration_loss']:.4f}, "
@@ -197,20 +224,24 @@ class EachEpoch(Callback):
             self.size_px = size_px
             self.learn.dls = self.run_.loaders(size_px)
         # After the loaders are made, which draws random numbers: a resumed run makes them again.
-        seed_all(self.run_.recipe.seed, number + 1)
+        seed_all(self.run_.recipe.seed, number + 1, distributed.process())
         seed_loaders(self.learn.dls, self.run_.recipe.seed, number)
         self.learn.recorder.smooth_loss.reset()  # an epoch's own: a resumed run has no other
         self.began = time.monotonic()
         self.task = self.bar.add_task(
             f"epoch {number + 1}/{self.run_.total_epochs}, {size_px} px",
-            total=len(self.learn.dls.train),
+            total=self.run_.batches,
             loss="",
         )
 
     def after_batch(self) -> None:
         if self.training:
-            loss = f"loss {float(self.learn.smooth_loss):.4f}"
-            self.bar.update(self.task, advance=1, loss=loss)
+            loss = float(self.learn.smooth_loss)
+            self.bar.update(self.task, advance=1, loss=f"loss {loss:.4f}")
+            if self.run_.board:
+                number = (self.first + self.epoch) * self.run_.batches + self.iter + 1
+                lr = float(self.learn.opt.hypers[-1]["lr"])
+                self.run_.board.batch(number, train_loss=loss, lr=lr)
 
     def after_epoch(self) -> None:
         if self.epoch < self.start:
@@ -237,3 +268,7 @@ def _check_same(state: Checkpoint, recipe: Recipe, images: Split) -> None:
         raise UsageError(f"--resume needs the run's own recipe; it differs in {', '.join(changed)}")
     if state.facts["fingerprint"] != images.fingerprint():
         raise DataError("--resume needs the run's own data: files were added, removed or changed")
+
+
+def _silent(_: str) -> None:
+    """Process 0 speaks for all."""

@@ -38,17 +38,24 @@ def train(
     threads: Annotated[
         int, typer.Option(min=0, help="Threads of the arithmetic; 0: one for each core.")
     ] = 0,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Log curves for TensorBoard into this folder."),
+    ] = None,
 ) -> None:
     """Train a recipe, export what it learned as a model package, and calibrate that.
 
     A checkpoint is written after every epoch; --resume goes on from it with the same schedule,
-    and ends with the same weights as a run that was never stopped.
+    and ends with the same weights as a run that was never stopped. Started by `accelerate launch`
+    or `torchrun`, several processes train together.
     """
     import torch
 
     from service.errors import DataError
     from service.inference.package import ModelPackage
+    from training import checkpoint, distributed
     from training import recipe as recipes
+    from training.board import Board
     from training.calibrate import calibrate, held_out
     from training.export import export_package
     from training.initial import start_from
@@ -60,11 +67,26 @@ def train(
     folder = run or Path("runs") / out.name
     say = partial(print, file=sys.stderr, flush=True)
     start = start_from(init) if init else None
+    board = Board(tensorboard) if tensorboard and distributed.is_main() else None
     try:
-        run_recipe(data, chosen, folder, resume=resume, start=start, workers=workers, say=say)
+        run_recipe(
+            data,
+            chosen,
+            folder,
+            resume=resume,
+            start=start,
+            workers=workers,
+            board=board,
+            say=say,
+        )
     except KeyboardInterrupt:
-        say(f"stopped; the same command with --resume goes on after the last epoch in {folder}")
+        if not (folder / checkpoint.STATE).exists():
+            say("stopped before the end of the first epoch: nothing to go on with")
+        elif distributed.is_main():
+            say(f"stopped; the same command with --resume goes on after the last epoch in {folder}")
         raise
+    if not distributed.is_main():
+        return
     package = export_package(folder, out, data)
     try:
         items = held_out(ModelPackage.load(package), data)

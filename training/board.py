@@ -1,0 +1,52 @@
+"""TensorBoard: the curves of a run while it trains, and the same after it was resumed.
+
+Tags ``epoch/*`` hold every column of the history against the epoch; ``batch/*`` the smoothed
+training loss and the learning rate against the number of batches since the run began.
+"""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from service.errors import QuincunxError
+
+EVERY_BATCHES = 10
+
+
+class Board:
+    """An event file that TensorBoard reads."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises QuincunxError, naming the extra, before anything was read in vain."""
+        if find_spec("tensorboard") is None:
+            raise QuincunxError(
+                "--tensorboard needs tensorboard: pip install 'quincunx[tensorboard]'"
+            )
+        self.folder = folder
+        self.writer: Any = None
+
+    def open(self, batches: int) -> None:
+        """Begin after so many batches; what a killed run logged beyond them is struck out."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(self.folder), purge_step=batches + 1 if batches else None)
+
+    def batch(self, number: int, **values: float) -> None:
+        """Log the first of every ten batches; `number` counts those of the run, from 1."""
+        if number % EVERY_BATCHES == 1:
+            self._add("batch", values, number)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Log a row of the history."""
+        numbers = {k: v for k, v in row.items() if k != "epoch" and isinstance(v, int | float)}
+        self._add("epoch", numbers, row["epoch"])
+        self.writer.flush()
+
+    def close(self) -> None:
+        if self.writer:
+            self.writer.close()
+
+    def _add(self, group: str, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(f"{group}/{name}", value, step)
