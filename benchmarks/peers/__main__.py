@@ -1,9 +1,9 @@
 """``python -m benchmarks.peers PACKAGE --images FOLDER``: the table of Quincunx beside its peers.
 
 Each peer is a short program as its documentation would write it (`systems/`), in a venv of its own,
-made on the first run. All serve the same ONNX file to the same client: closed loops of 1 and 8
-users, and an open loop at a fixed rate. Contenders take turns in an order drawn anew each round;
-the table gives the median over the rounds, and the spread. Writes docs/results/peers.json and .md.
+made on the first run. All serve the same ONNX files to the same client: closed loops of 1 and of 8
+users, and an open loop at a share of what the contender itself just answered with 8. Contenders
+take turns in an order drawn anew each round. Writes docs/results/peers.json and .md.
 """
 
 import argparse
@@ -11,39 +11,24 @@ import json
 import random
 import shlex
 import signal
-import statistics
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.peers.report import Contender, Measured, markdown
 from benchmarks.peers.roster import PEERS, ROOT
 from benchmarks.peers.servers import peer_server, quincunx_server
 from service.bench.environment import environment, identity
 from service.bench.load import Plan, bench_load
 from service.bench.photos import Photos, photos
 from service.bench.results import LoadStep
-from service.bench.tables import Table, ms
 from service.inference.manifest import Mode, Precision
 from service.inference.package import ModelPackage
 
 QUINCUNX = "quincunx"
-QUINCUNX_MODES: tuple[Mode, ...] = ("none", "five_crop", "dense")
-PEER_MODES: tuple[Mode, ...] = ("none", "five_crop")
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One contender, one mode, one kind of load, one round."""
-
-    system: str
-    mode: Mode
-    load: str
-    answered_per_second: float
-    p50_ms: float | None
-    p99_ms: float | None
-    failed: int
-    client_limited: str | None
+USERS = (1, 8)
+PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 
 def main() -> None:
@@ -52,124 +37,89 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     package = ModelPackage.load(given.package)
     pictures = photos(given.images, "500x375", seed=0)
-    logs = Path(given.logs)
     wanted = given.only.split(",") if given.only else [QUINCUNX, *(peer.name for peer in PEERS)]
     for peer in PEERS:
         if peer.name in wanted:
             print(f"installing {peer.name}", file=sys.stderr)
             peer.install()
-    contenders: list[tuple[str, Mode]] = [
-        (name, mode)
-        for name in wanted
-        for mode in (QUINCUNX_MODES if name == QUINCUNX else PEER_MODES)
-    ]
+    entered = contenders(wanted, package.manifest.default_mode, given.single_crop)
     measured: list[Measured] = []
     order = random.Random(0)
-    for _ in range(given.rounds):
-        for name, mode in order.sample(contenders, len(contenders)):
-            print(f"{name} {mode}", file=sys.stderr)
-            measured += _measure(name, mode, package, given.precision, pictures, given, logs)
+    for number in range(given.rounds):
+        for one in order.sample(entered, len(entered)):
+            print(f"round {number + 1}: {one}", file=sys.stderr)
+            measured += _measure(one, number, package, pictures, given)
     _write(Path(given.out), measured, package, pictures, given)
 
 
+def contenders(systems: list[str], default_mode: Mode, single_crop: bool) -> list[Contender]:
+    """Everybody's exact five-crop at both precisions, and the mode that Quincunx serves."""
+    modes: tuple[Mode, ...] = ("five_crop", "none") if single_crop else ("five_crop",)
+    made = [Contender(name, p, mode) for name in systems for p in PRECISIONS for mode in modes]
+    served = Contender(QUINCUNX, "int8", default_mode)
+    return [*made, *([served] if QUINCUNX in systems and served not in made else [])]
+
+
 def _measure(
-    name: str,
-    mode: Mode,
-    package: ModelPackage,
-    precision: Precision,
-    pictures: Photos,
-    given: argparse.Namespace,
-    logs: Path,
+    one: Contender, number: int, package: ModelPackage, pictures: Photos, given: argparse.Namespace
 ) -> list[Measured]:
-    log = logs / f"{name}-{mode}.log"
-    if name == QUINCUNX:
-        server, bodies, headers = (
-            quincunx_server(package, precision, pictures, log), pictures, {},
-        )  # fmt: skip
-    else:
-        (peer,) = [peer for peer in PEERS if peer.name == name]
-        server = peer_server(peer, package, precision, mode, pictures, log)
-        bodies, headers = peer.wrap(pictures), dict(peer.headers)
-    common = {"mix": {mode: 1.0}, "seconds": given.seconds, "headers": headers}
+    server, bodies, headers = _serving(one, package, pictures, Path(given.logs))
+    common = {"mix": {one.mode: 1.0}, "seconds": given.seconds, "headers": headers}
     with server as url:
-        closed = bench_load(url, Plan("closed", users=(1, 8), **common), bodies)
-        opened = bench_load(url, Plan(rates=(given.rate,), **common), bodies)
-    return [_row(name, mode, step) for step in (*closed.steps, *opened.steps)]
+        closed = bench_load(url, Plan("closed", users=USERS, **common), bodies)
+        rate = given.share * closed.steps[-1].answered_per_second
+        opened = bench_load(url, Plan(rates=(rate,), **common), bodies)
+    loads = [f"{users} user" + "s" * (users > 1) for users in USERS] + [f"{given.share:.0%} load"]
+    steps = (*closed.steps, *opened.steps)
+    return [_row(one, number, load, step) for load, step in zip(loads, steps, strict=True)]
 
 
-def _row(name: str, mode: Mode, step: LoadStep) -> Measured:
+def _serving(
+    one: Contender, package: ModelPackage, pictures: Photos, logs: Path
+) -> tuple[AbstractContextManager[str], Photos, dict[str, str]]:
+    log = logs / f"{one.system}-{one.precision}-{one.mode}.log"
+    if one.system == QUINCUNX:
+        return quincunx_server(package, one.precision, pictures, log), pictures, {}
+    (peer,) = [peer for peer in PEERS if peer.name == one.system]
+    server = peer_server(peer, package, one.precision, one.mode, pictures, log)
+    return server, peer.wrap(pictures), dict(peer.headers)
+
+
+def _row(one: Contender, number: int, load: str, step: LoadStep) -> Measured:
     latency = step.latency
     return Measured(
-        name,
-        mode,
-        step.name,
-        step.answered_per_second,
-        latency.p50_ms if latency else None,
-        latency.p99_ms if latency else None,
-        step.failed + step.refused,
-        step.client_limited,
+        contender=one,
+        round=number,
+        load=load,
+        offered_per_second=step.offered_per_second,
+        answered_per_second=step.answered_per_second,
+        p50_ms=latency.p50_ms if latency else None,
+        p99_ms=latency.p99_ms if latency else None,
+        not_answered=step.failed + step.refused,
+        client_limited=step.client_limited,
     )
-
-
-def table(measured: Sequence[Measured]) -> Table:
-    """One row per contender and mode; medians over the rounds, spread in brackets."""
-    loads = list(dict.fromkeys(item.load for item in measured))
-    keys = sorted({(item.mode, item.system) for item in measured}, key=lambda key: key[::-1])
-    rows: list[tuple[str, ...]] = []
-    for mode, system in keys:
-        cells = [system, mode]
-        for load in loads:
-            mine = [m for m in measured if (m.mode, m.system, m.load) == (mode, system, load)]
-            cells += [
-                _spread([item.answered_per_second for item in mine]),
-                _spread([item.p50_ms for item in mine]),
-                _spread([item.p99_ms for item in mine]),
-            ]
-        cells.append(str(sum(m.failed for m in measured if (m.mode, m.system) == (mode, system))))
-        rows.append(tuple(cells))
-    columns = [f"{load}: {what}" for load in loads for what in ("per s", "p50 ms", "p99 ms")]
-    return Table(
-        "Quincunx and its peers", ("system", "mode", *columns, "not answered"), tuple(rows)
-    )
-
-
-def _spread(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return "–"
-    middle = ms(statistics.median(known))
-    return middle if len(known) == 1 else f"{middle} [{ms(min(known))}, {ms(max(known))}]"
 
 
 def _write(
     folder: Path,
-    measured: Sequence[Measured],
+    measured: list[Measured],
     package: ModelPackage,
     pictures: Photos,
     given: argparse.Namespace,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    made = environment()
-    command = shlex.join(["python", "-m", "benchmarks.peers", *sys.argv[1:]])
     everything = {
-        "command": command,
-        "environment": made.model_dump(),
+        "command": shlex.join(["python", "-m", "benchmarks.peers", *sys.argv[1:]]),
+        "environment": environment().model_dump(),
         "package": identity(package).model_dump(),
         "images": pictures.description,
+        "rounds": given.rounds,
+        "seconds": given.seconds,
         "measured": [asdict(item) for item in measured],
     }
     (folder / "peers.json").write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
-    lines = [
-        "# Quincunx and its peers",
-        f"`{command}`",
-        f"- {made.cpu}, {made.cores} cores, {made.taken_at}",
-        f"- {package.manifest.name}, {given.precision}; images: {pictures.description}",
-        f"- {given.rounds} rounds of {given.seconds:g} s; median [least, most] over the rounds; "
-        "client and server share the machine",
-        table(measured).markdown(),
-    ]
-    text = "\n".join(lines[:5]) + "\n\n" + lines[5] + "\n"
-    (folder / "peers.md").write_text(text.replace("\n`", "\n\n`", 1).replace("`\n- ", "`\n\n- ", 1))
+    text = markdown(everything, measured, QUINCUNX)
+    (folder / "peers.md").write_text(text, encoding="utf-8")
     print(text)
 
 
@@ -177,11 +127,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("package", type=Path)
     parser.add_argument("--images", type=Path, help="photos; without it JPEGs are drawn")
-    parser.add_argument("--precision", choices=["fp32", "int8"], default="fp32")
     parser.add_argument("--only", help=f"of {QUINCUNX}, {', '.join(p.name for p in PEERS)}")
+    parser.add_argument("--single-crop", action="store_true", help="measure the single crop too")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--rate", type=float, default=5.0, help="of the open loop, per second")
+    parser.add_argument("--share", type=float, default=0.7, help="of the open loop")
     parser.add_argument("--out", default=str(ROOT / "docs" / "results"))
     parser.add_argument("--logs", default=str(ROOT / "runs" / "peers"))
     return parser.parse_args()
