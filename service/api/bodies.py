@@ -1,11 +1,13 @@
 """Request bodies: bounded before they are held, never fetched from anywhere else."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from service.api.compression import inflate
 from service.errors import TooLarge, UnsupportedImage, UsageError
 
 MAX_PARTS = 1000
@@ -19,15 +21,28 @@ class Form:
     fields: dict[str, str] = field(default_factory=dict[str, str])
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """Read the body, giving up as soon as it is known to be too long.
+async def read_body(request: Request, max_bytes: int, timeout_s: float) -> bytes:
+    """Read the body, giving up as soon as it is known to be too long or too late; unpack it.
 
     Raises:
-        TooLarge: over `max_bytes`.
+        TooLarge: over `max_bytes`, as it was sent or unpacked.
+        UsageError: not here within `timeout_s`, or packed in a way that is not read here.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(int(declared), max_bytes)
+    try:
+        async with asyncio.timeout(timeout_s):
+            body = await _receive(request, max_bytes)
+    except TimeoutError:
+        raise UsageError(f"the body did not arrive within {timeout_s * 1000:.0f} ms") from None
+    encoding = request.headers.get("content-encoding")
+    if encoding is None:
+        return body
+    return await asyncio.to_thread(inflate, body, encoding, max_bytes)
+
+
+async def _receive(request: Request, max_bytes: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():

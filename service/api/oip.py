@@ -6,6 +6,7 @@ Inputs, one of: `images`, UINT8 [N, H, W, 3], raw pixels; `encoded`, BYTES [N], 
 """
 
 import asyncio
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from starlette.responses import Response
 
 from service.api.bodies import read_body
 from service.api.classify import Work, places, resolve, run_image
+from service.api.compression import LEAST_BYTES, choose, deflate
 from service.api.context import Context
 from service.api.degrade import applied_mode
 from service.api.models import Served
@@ -84,9 +86,9 @@ class Oip:
         self.context.models.check_ready()
         served = self._served(request)
         timeout_s = timeout_of(request, settings)
-        if request.headers.get("content-encoding", "identity") != "identity":
-            raise UsageError("compressed requests are not read; send the body as it is")
-        body = await read_body(request, settings.max_request_bytes)
+        started = time.perf_counter()
+        body = await read_body(request, settings.max_request_bytes, timeout_s)
+        timeout_s -= time.perf_counter() - started
         asked_for = read_request(body, request.headers.get("inference-header-content-length"))
         images = self._images(asked_for.input)
         options = {k: v for k, v in asked_for.parameters.items() if k in OPTIONS}
@@ -100,7 +102,9 @@ class Oip:
             parameters={"tta_applied": applied},
         )
         request.state.log.update(model=served.tag, images=len(images), tta=applied)
-        return reply.send(asked_for.outputs, probabilities, [label.name for label in labels])
+        names = [label.name for label in labels]
+        answer = reply.send(asked_for.outputs, probabilities, names)
+        return await _packed(answer, request.headers.get("accept-encoding", ""))
 
     async def _classify(
         self, images: list[bytes] | list[Pixels], asked: Asked, served: Served, timeout_s: float
@@ -142,3 +146,15 @@ class Oip:
         if served.name != name:
             raise UnknownModel(f"no model {name[:80]!r}")
         return served
+
+
+async def _packed(response: Response, accept_encoding: str) -> Response:
+    """The answer in the coding that the client asks for, where it is worth it."""
+    coding = choose(accept_encoding)
+    if coding is None or len(response.body) < LEAST_BYTES:
+        return response
+    response.body = await asyncio.to_thread(deflate, bytes(response.body), coding)
+    response.headers["Content-Length"] = str(len(response.body))
+    response.headers["Content-Encoding"] = coding
+    response.headers["Vary"] = "Accept-Encoding"
+    return response

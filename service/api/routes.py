@@ -95,11 +95,7 @@ class Api:
     async def read(self, request: Request, file_field: str, timeout_s: float) -> Form:
         """Read and take apart a body of images, within the limits."""
         self.models.check_ready()
-        try:
-            async with asyncio.timeout(timeout_s):
-                body = await read_body(request, self.settings.max_request_bytes)
-        except TimeoutError:
-            raise UsageError(f"the body did not arrive within {timeout_s * 1000:.0f} ms") from None
+        body = await read_body(request, self.settings.max_request_bytes, timeout_s)
         kind = request.headers.get("content-type", "")
         form = parse_form(body, kind, file_field, raw=file_field == "image")
         if len(form.images) > self.settings.max_images:

@@ -1,5 +1,7 @@
 """The Open Inference Protocol, spoken by the real tritonclient."""
 
+import gzip
+import zlib
 from collections.abc import Iterator
 
 import httpx
@@ -132,7 +134,63 @@ def test_malformed_requests_are_the_sender_s_fault(server: Server, body: bytes) 
     assert isinstance(response.json()["error"], str)
 
 
-def test_a_compressed_request_and_a_false_length_are_refused(server: Server) -> None:
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "json"])
+def test_requests_and_answers_may_be_compressed(
+    client: triton.InferenceServerClient, coding: str, binary: bool
+) -> None:
+    colours = ["red", "blue", "green"] * 20  # an answer that is worth compressing
+    plain = client.infer("tiny", [raw_input(*colours)]).as_numpy("probabilities")
+    result = client.infer(
+        "tiny",
+        [raw_input(*colours)],
+        outputs=[triton.InferRequestedOutput("probabilities", binary_data=binary)],
+        request_compression_algorithm=coding,
+        response_compression_algorithm=coding,
+    )
+    assert plain is not None
+    np.testing.assert_allclose(result.as_numpy("probabilities"), plain, atol=1e-6)
+
+
+def test_an_answer_says_how_it_is_compressed_and_a_short_one_is_not(server: Server) -> None:
+    def answer(images: int, accept: str) -> httpx.Response:
+        data = [0] * images * 64 * 64 * 3
+        tensor = {"name": "images", "shape": [images, 64, 64, 3], "datatype": "UINT8", "data": data}
+        headers = {"accept-encoding": accept}
+        url = f"{server.url}/v2/models/tiny/infer"
+        return httpx.post(url, json={"inputs": [tensor]}, headers=headers)
+
+    long = answer(16, "br;q=1, gzip;q=0.5")
+    assert long.headers["content-encoding"] == "gzip"
+    assert long.headers["vary"] == "Accept-Encoding"
+    assert len(long.json()["outputs"][0]["data"]) == 48
+    assert answer(16, "gzip;q=0, deflate").headers["content-encoding"] == "deflate"
+    for plain in (answer(1, "gzip"), answer(16, "identity"), answer(16, "gzip;q=0.0")):
+        assert "content-encoding" not in plain.headers
+        assert plain.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v2/models/tiny/infer", "/classify"])
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_compressed_bomb_is_refused(server: Server, path: str, coding: str) -> None:
+    pack = gzip.compress if coding == "gzip" else zlib.compress
+    bomb = pack(bytes(100_000_000))
+    assert len(bomb) < 200_000
+    headers = {"content-encoding": coding, "content-type": "image/png"}
+    response = httpx.post(server.url + path, content=bomb, headers=headers)
+    assert response.status_code == 413
+    assert "QUINCUNX_MAX_REQUEST_BYTES" in response.text
+
+
+def test_a_broken_coding_and_a_false_length_are_refused(server: Server) -> None:
     url = f"{server.url}/v2/models/tiny/infer"
-    for headers in ({"content-encoding": "gzip"}, {"inference-header-content-length": "9999"}):
-        assert httpx.post(url, content=b"{}", headers=headers).status_code == 400
+    packed = gzip.compress(b"{}")
+    for body, headers in (
+        (b"{}", {"content-encoding": "gzip"}),
+        (packed[:-1], {"content-encoding": "gzip"}),
+        (packed + b"more", {"content-encoding": "gzip"}),
+        (b"{}", {"content-encoding": "br"}),
+        (packed, {"content-encoding": "gzip, gzip"}),
+        (b"{}", {"inference-header-content-length": "9999"}),
+    ):
+        assert httpx.post(url, content=body, headers=headers).status_code == 400
