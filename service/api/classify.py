@@ -16,7 +16,7 @@ from service.batching import Times
 from service.errors import QuincunxError, UsageError
 from service.inference.batch import Job
 from service.inference.manifest import Mode
-from service.inference.predictor import Prediction
+from service.inference.predictor import Prediction, TopClass
 from service.inference.tta import Answer, Options, ViewAnswer, check_options
 from service.inference.views import Pixels
 
@@ -126,7 +126,9 @@ async def _drive(
         content["image"] = {"width_px": work.width_px, "height_px": work.height_px}
         content["views"] = [_view_json(view, served) for view in answer.views]
     if heatmap and answer.class_map is not None:
-        content["heatmap"] = heatmap_json(answer.class_map, prediction.top[0].index, asked.heatmap)
+        content["heatmap"] = heatmap_json(
+            answer.class_map, prediction.top[0].index, asked.heatmap, served.predictor.model.task
+        )
     content["timing_ms"] = _timing_json(work, times, time.perf_counter() - started, asked)
     return content
 
@@ -141,10 +143,7 @@ def _answer_json(
         "label": prediction.label,
         "name": prediction.name,
         "probability": prediction.probability,
-        "predictions": [
-            {"label": top.id, "name": top.name, "index": top.index, "probability": top.probability}
-            for top in prediction.top
-        ],
+        "predictions": [_class_json(top) for top in prediction.top],
         "tta": applied,
         "tta_requested": asked.tta or served.predictor.manifest.default_mode,
         "tta_applied": applied,
@@ -156,7 +155,15 @@ def _answer_json(
         content["gate_open"] = answer.gate_open
     if prediction.prediction_set is not None:
         content["prediction_set"] = prediction.prediction_set
+    if prediction.labels is not None:
+        content["labels"] = [_class_json(label) for label in prediction.labels]
     return content
+
+
+def _class_json(top: TopClass) -> dict[str, Any]:
+    return {
+        "label": top.id, "name": top.name, "index": top.index, "probability": top.probability,
+    }  # fmt: skip
 
 
 def _view_json(view: ViewAnswer, served: Served) -> dict[str, Any]:

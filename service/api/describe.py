@@ -14,6 +14,7 @@ def describe_model(served: Served, *, default: bool, full: bool = False) -> dict
         "name": served.name,
         "version": served.version,
         "default": default,
+        "task": manifest.task,
         "precision": predictor.precision,
         "provider": predictor.session.provider,
         "classes": len(manifest.labels),
@@ -25,7 +26,7 @@ def describe_model(served: Served, *, default: bool, full: bool = False) -> dict
         content["labels"] = [label.model_dump() for label in manifest.labels]
         content["metrics"] = [
             metrics.model_dump(mode="json")
-            for metrics in manifest.metrics
+            for metrics in (*manifest.metrics, *manifest.multi_label_metrics)
             if metrics.precision == predictor.precision
         ]
     return content

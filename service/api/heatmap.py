@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.inference.aggregate import softmax
 from service.inference.batch import Job
 from service.inference.geometry import shorter_side_on_stride
 from service.inference.manifest import InputSize
+from service.inference.task import Task
 from service.inference.tta import Answer, Results, View
 from service.inference.views import Pixels, resize, size_of
 
@@ -35,13 +35,15 @@ def with_class_map(
     return replace(answer, class_map=class_map)
 
 
-def heatmap_json(class_map: NDArray[np.float32], index: int, form: str) -> dict[str, Any]:
+def heatmap_json(
+    class_map: NDArray[np.float32], index: int, form: str, task: Task
+) -> dict[str, Any]:
     """class_map [K, h, w] -> the probability of class `index` at every feature position.
 
     `numbers`: rows of it. `png`: an RGBA overlay of the whole image, as base64, whose hottest spot
     is the map's own highest probability.
     """
-    heat = softmax(class_map.transpose(1, 2, 0))[..., index]  # (h, w)
+    heat = task.probabilities(class_map.transpose(1, 2, 0))[..., index]  # (h, w)
     if form == "numbers":
         return {"index": index, "values": np.round(heat, 5).tolist()}
     return {"index": index, "png_base64": base64.b64encode(_overlay(heat)).decode()}

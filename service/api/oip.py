@@ -1,7 +1,8 @@
 """The Open Inference Protocol, version 2, over HTTP.
 
 Inputs, one of: `images`, UINT8 [N, H, W, 3], raw pixels; `encoded`, BYTES [N], image files. Output:
-`probabilities`, FP32 [N, K], after TTA and calibration; with the `classification` extension, BYTES
+`probabilities`, FP32 [N, K], after TTA and calibration (of a multi-label model each class on its
+own, so that rows need not sum to 1); with the `classification` extension, BYTES
 [N, n] of `probability:index:label`. The options of `/classify` are request parameters.
 """
 

@@ -4,7 +4,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.inference.manifest import Aggregation, Metrics, Mode, Precision
+from service.inference.manifest import (
+    Aggregation,
+    Metrics,
+    Mode,
+    MultiLabelMetrics,
+    Precision,
+    TaskName,
+)
 
 Probability = Annotated[float, Field(ge=0, le=1.000001)]
 Milliseconds = Annotated[float, Field(ge=0)]
@@ -86,6 +93,11 @@ class Classification(Shape):
     prediction_set: list[str] | None = Field(
         default=None, description="With `coverage`: labels that hold the truth that often"
     )
+    labels: list[ClassProbability] | None = Field(
+        default=None,
+        description="Multi-label models: the classes at or above their thresholds, likeliest "
+        "first; empty where none is",
+    )
     image: ImageSize | None = Field(default=None, description="With include=views")
     views: list[ViewResult] | None = Field(default=None, description="With include=views")
     heatmap: Heatmap | None = Field(default=None, description="With include=heatmap")
@@ -128,6 +140,7 @@ class ModelSummary(Shape):
     name: str
     version: str
     default: bool
+    task: TaskName = Field(description="multi_label: answers have `labels`, any number of them")
     precision: Precision
     provider: str
     classes: int
@@ -148,7 +161,7 @@ class ModelDetail(ModelSummary):
     """A served model with its labels, and what was measured at its precision."""
 
     labels: list[ModelLabel]
-    metrics: list[Metrics]
+    metrics: list[Metrics | MultiLabelMetrics]
 
 
 class ModelList(Shape):

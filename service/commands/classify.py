@@ -10,7 +10,7 @@ import typer
 from service.inference.manifest import Mode
 
 if TYPE_CHECKING:
-    from service.inference.predictor import Prediction
+    from service.inference.predictor import Prediction, TopClass
 
 app = typer.Typer()
 
@@ -61,14 +61,20 @@ def classify(
 
 
 def _row(file: Path, prediction: "Prediction") -> dict[str, Any]:
-    return {
+    row: dict[str, Any] = {
         "file": str(file),
         "tta": prediction.answer.tta,
-        "predictions": [
-            {"label": top.id, "name": top.name, "index": top.index, "probability": top.probability}
-            for top in prediction.top
-        ],
+        "predictions": [_class(top) for top in prediction.top],
     }
+    if prediction.labels is not None:
+        row["labels"] = [_class(label) for label in prediction.labels]
+    return row
+
+
+def _class(top: "TopClass") -> dict[str, Any]:
+    return {
+        "label": top.id, "name": top.name, "index": top.index, "probability": top.probability,
+    }  # fmt: skip
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
@@ -76,13 +82,16 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("file", "class", "probability", "then")
+    multi_label = any("labels" in row for row in rows)
+    table = Table("file", *(["labels"] if multi_label else []), "class", "probability", "then")
     for row in rows:
         if "error" in row:
             continue  # said on stderr
         best, *others = row["predictions"]
+        labels = [escape(", ".join(label["name"] for label in row.get("labels", ())) or "none")]
         table.add_row(
             escape(row["file"]),
+            *(labels if multi_label else []),
             escape(best["name"]),
             f"{best['probability']:.1%}",
             escape(", ".join(f"{other['name']} {other['probability']:.1%}" for other in others)),

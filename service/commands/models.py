@@ -87,6 +87,7 @@ def _row(folder: Path, manifest: "Manifest") -> dict[str, Any]:
         "name": manifest.name,
         "version": manifest.version,
         "architecture": manifest.architecture.get("name"),
+        "task": manifest.task,
         "classes": len(manifest.labels),
         "crop_px": manifest.input.crop_px,
         "resize_px": manifest.input.resize_px,
@@ -128,6 +129,7 @@ def _print_package(folder: Path, manifest: "Manifest") -> None:
     facts.add_row("architecture", ", ".join(f"{k}={v}" for k, v in manifest.architecture.items()))
     facts.add_row("input", f"crops of {size.crop_px} px, shorter side {size.resize_px} px")
     facts.add_row("normalization", manifest.normalization.source)
+    facts.add_row("task", manifest.task.replace("_", "-"))
     facts.add_row("classes", ", ".join(label.name for label in manifest.labels))
     facts.add_row("default TTA", manifest.default_mode)
     console.print(facts)
@@ -148,5 +150,19 @@ def _print_package(folder: Path, manifest: "Manifest") -> None:
                 f"{low:.2%} to {high:.2%}",
                 f"{row.nll:.3f}",
                 f"{row.ece:.2%}",
+            )
+        console.print(metrics)
+    if manifest.multi_label_metrics:
+        metrics = Table("precision", "TTA", "images", "mAP", "95% interval", "micro F1", "macro F1")
+        for row in manifest.multi_label_metrics:
+            low, high = row.map_interval
+            metrics.add_row(
+                row.precision,
+                row.mode,
+                str(row.images),
+                f"{row.map:.2%}",
+                f"{low:.2%} to {high:.2%}",
+                f"{row.micro_f1:.2%}",
+                f"{row.macro_f1:.2%}",
             )
         console.print(metrics)

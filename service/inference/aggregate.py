@@ -4,6 +4,9 @@
 `gmean` is the normalized geometric mean of probabilities; `logit_mean` averages logits before the
 softmax; `max` takes each class's best view and normalizes; `weighted` is a mean of probabilities
 with weights fitted on the calibration split.
+
+Of a multi-label model probabilities are sigmoids, each class on its own: `max` says that what one
+view saw is there, and nothing is normalized.
 """
 
 import numpy as np
@@ -11,36 +14,31 @@ from numpy.typing import NDArray
 
 from service.errors import UsageError
 from service.inference.manifest import Aggregation
+from service.inference.task import SINGLE_LABEL, TINY, Array, Task, softmax
 
-Array = NDArray[np.float64]
-
-TINY = 1e-12
-
-
-def softmax(logits: NDArray[np.floating]) -> Array:
-    """Softmax over the last axis, in float64."""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    exponentials = np.exp(shifted)
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+__all__ = ["TINY", "Array", "aggregate", "softmax", "temper"]
 
 
 def aggregate(
-    logits: NDArray[np.floating], how: Aggregation, weights: tuple[float, ...] | None = None
+    logits: NDArray[np.floating],
+    how: Aggregation,
+    weights: tuple[float, ...] | None = None,
+    task: Task = SINGLE_LABEL,
 ) -> Array:
-    """logits [..., V, K] -> probabilities float64[..., K] summing to 1.
+    """logits [..., V, K] -> probabilities float64[..., K]; those of a single label sum to 1.
 
     Raises:
         UsageError: `weighted` without weights, or with weights of another number of views.
     """
     if how == "logit_mean":
-        return softmax(logits.mean(axis=-2))
-    probabilities = softmax(logits)
+        return task.probabilities(logits.mean(axis=-2))
+    probabilities = task.probabilities(logits)
     if how == "mean":
         return probabilities.mean(axis=-2)
     if how == "max":
-        return _normalized(probabilities.max(axis=-2))
+        return task.normalized(probabilities.max(axis=-2))
     if how == "gmean":
-        return softmax(np.log(np.maximum(probabilities, TINY)).mean(axis=-2))
+        return task.probabilities(task.logits(probabilities).mean(axis=-2))
     if weights is None:
         raise UsageError(
             "aggregate=weighted needs weights fitted at calibration, and this model package has "
@@ -53,16 +51,12 @@ def aggregate(
     return np.einsum("...vk,v->...k", probabilities, np.asarray(weights))
 
 
-def temper(probabilities: Array, temperature: float) -> Array:
-    """Refit confidence after aggregation: softmax(log p / T) over the last axis.
+def temper(probabilities: Array, temperature: float, task: Task = SINGLE_LABEL) -> Array:
+    """Refit confidence after aggregation: softmax(log p / T), or sigmoid(logit p / T).
 
     Guo et al., "On Calibration of Modern Neural Networks" (arXiv:1706.04599), applied to the
     aggregated probabilities because averaging views changes how sure an answer looks.
     """
     if temperature == 1.0:
         return probabilities
-    return softmax(np.log(np.maximum(probabilities, TINY)) / temperature)
-
-
-def _normalized(values: Array) -> Array:
-    return values / values.sum(axis=-1, keepdims=True)
+    return task.probabilities(task.logits(probabilities) / temperature)

@@ -13,6 +13,7 @@ SCHEMA_VERSION = 1
 STRIDE_PX = 32
 
 Precision = Literal["fp32", "fp16", "int8"]
+TaskName = Literal["single_label", "multi_label"]
 Mode = Literal["none", "five_crop", "ten_crop", "dense", "adaptive", "custom"]
 Aggregation = Literal["mean", "max", "gmean", "logit_mean", "weighted"]
 GateKind = Literal["probability", "margin", "entropy", "normalized_logits"]
@@ -89,6 +90,24 @@ class Metrics(Part):
     ece: float
 
 
+class MultiLabelMetrics(Part):
+    """The same of a multi-label model: `map` is the mean over classes of the average precision."""
+
+    precision: Precision
+    mode: Mode
+    images: int
+    map: float
+    map_interval: tuple[float, float]
+    micro_f1: float
+    """Of all answers together, at the fitted thresholds."""
+    macro_f1: float
+    """The mean over classes."""
+    nll: float
+    """Binary, the mean over images and classes, in nats."""
+    average_precision: dict[str, float] = Field(default_factory=dict)
+    """Of each class by its id; a class that no image has is left out."""
+
+
 class Gate(Part):
     """The cheap pass of `adaptive` is trusted where `kind`'s value is at least `threshold`."""
 
@@ -112,6 +131,11 @@ class ModeCalibration(Part):
     """Weights of the views for `aggregate="weighted"`, summing to 1."""
     conformal: dict[str, float] = Field(default_factory=dict)
     """Coverage ("0.95") to the quantile of the split-conformal score."""
+    thresholds: dict[Aggregation, tuple[float, ...]] = Field(
+        default_factory=dict[Aggregation, tuple[float, ...]]
+    )
+    """`multi_label` only: for each way to aggregate, the probability from which on each class
+    counts as present, in the order of the logits."""
     gate: Gate | None = None
     gate_curve: tuple[Gate, ...] = ()
     """`adaptive` only: thresholds along the cost, for `--gate-cost`."""
@@ -134,12 +158,15 @@ class Manifest(Part):
     name: str
     version: str = Field(pattern=r"^[0-9]+(\.[0-9]+){0,2}$")
     architecture: dict[str, Any]
-    labels: tuple[Label, ...] = Field(min_length=2)
+    task: TaskName = "single_label"
+    """`single_label`: one class is true of an image; `multi_label`: any number of them, or none."""
+    labels: tuple[Label, ...] = Field(min_length=1)
     input: InputSize
     normalization: Normalization
     files: tuple[OnnxFile, ...] = Field(min_length=1)
     provenance: dict[str, Any] = Field(default_factory=dict)
     metrics: tuple[Metrics, ...] = ()
+    multi_label_metrics: tuple[MultiLabelMetrics, ...] = ()
     calibration: tuple[ModeCalibration, ...] = ()
     adaptive: Adaptive | None = None
     default_mode: Mode = "five_crop"
@@ -157,6 +184,17 @@ class Manifest(Part):
     def _indices_count_up(self) -> "Manifest":
         if [label.index for label in self.labels] != list(range(len(self.labels))):
             raise ValueError("label indices must count up from 0")
+        return self
+
+    @model_validator(mode="after")
+    def _a_threshold_per_class(self) -> "Manifest":
+        for entry in self.calibration:
+            for how, thresholds in entry.thresholds.items():
+                if len(thresholds) != len(self.labels):
+                    raise ValueError(
+                        f"there must be a threshold for each of {len(self.labels)} classes, but "
+                        f"{entry.mode} at {entry.precision} has {len(thresholds)} for {how}"
+                    )
         return self
 
     def calibration_for(self, precision: Precision, mode: Mode) -> ModeCalibration:

@@ -42,6 +42,8 @@ class Prediction:
     top: tuple[TopClass, ...]
     prediction_set: tuple[str, ...] | None
     answer: Answer
+    labels: tuple[TopClass, ...] | None = None
+    """Multi-label models: the classes at or above their thresholds, likeliest first; maybe none."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Predictor:
         labels = self.manifest.labels
         order = [int(k) for k in np.argsort(-item.probabilities, kind="stable")[:top_k]]
         top = tuple(_top(labels[k], float(item.probabilities[k])) for k in order)
-        chosen = item.prediction_set
+        chosen, present = item.prediction_set, item.present
         return Prediction(
             label=top[0].id,
             name=top[0].name,
@@ -150,6 +152,9 @@ class Predictor:
             top=top,
             prediction_set=None if chosen is None else tuple(labels[k].id for k in chosen),
             answer=item,
+            labels=None
+            if present is None
+            else tuple(_top(labels[k], float(item.probabilities[k])) for k in present),
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import UsageError
-from service.inference.aggregate import Array, aggregate, softmax, temper
+from service.inference.aggregate import Array, aggregate, temper
 from service.inference.conformal import prediction_set
 from service.inference.gate import gate_value
 from service.inference.geometry import FractionBox, Size
@@ -25,6 +25,7 @@ from service.inference.manifest import (
 )
 from service.inference.planner import Pass, Plan, Planner
 from service.inference.session import Output
+from service.inference.task import TASKS, Task
 from service.inference.views import Pixels, check_image, cut, resize, resized_crop, size_of
 from service.inference.windows import window_logits
 
@@ -71,7 +72,7 @@ class Answer:
 
     tta: Mode
     probabilities: Array
-    """float64[K], aggregated, tempered, summing to 1."""
+    """float64[K], aggregated and tempered; those of a single-label model sum to 1."""
     raw: Array
     """float64[K], aggregated and not tempered: what calibration fits on."""
     views: tuple[ViewAnswer, ...]
@@ -83,6 +84,8 @@ class Answer:
     gate_open: bool | None = None
     """`adaptive`: whether the second pass ran."""
     prediction_set: tuple[int, ...] | None = None
+    present: tuple[int, ...] | None = None
+    """Multi-label models: the classes at or above their thresholds, likeliest first."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,10 @@ class Model:
     @property
     def planner(self) -> Planner:
         return Planner(self.manifest.input, self.manifest.adaptive)
+
+    @property
+    def task(self) -> Task:
+        return TASKS[self.manifest.task]
 
     def calibration(self, mode: Mode) -> ModeCalibration:
         return self.manifest.calibration_for(self.precision, mode)
@@ -127,6 +134,7 @@ def check_options(options: Options, model: Model) -> None:
         UsageError: an option that makes no sense for this model.
     """
     model.planner.plan(options.tta, Size(1000, 1000), options.boxes)
+    model.task.check(options.tta, options.coverage)
     if options.tta == "adaptive":
         model.gate(options.gate_cost)
     elif options.gate_cost is not None:
@@ -224,13 +232,13 @@ def _conclude(
     how = options.aggregate
     if len(read.logits) == 1 and how == "weighted":
         how = "mean"  # the first pass of adaptive: one view has nothing to weigh
-    raw = aggregate(read.logits, how, calibration.view_weights)
-    probabilities = temper(raw, calibration.temperature)
+    raw = aggregate(read.logits, how, calibration.view_weights, model.task)
+    probabilities = temper(raw, calibration.temperature, model.task)
     chosen = None
     if options.coverage is not None:
         quantiles = model.calibration(options.tta).conformal
         chosen = prediction_set(probabilities, options.coverage, quantiles)
-    singles = softmax(read.logits)
+    singles = model.task.probabilities(read.logits)
     return Answer(
         tta=options.tta,
         probabilities=probabilities,
@@ -241,4 +249,5 @@ def _conclude(
         cost=model.planner.cost(passes),
         gate_open=gate_open,
         prediction_set=chosen,
+        present=model.task.present(probabilities, calibration.thresholds.get(how)),
     )

@@ -15,6 +15,7 @@ from service.scoring.arrow import ipc, pq
 from service.scoring.files import filesystem, is_file, is_url, open_binary
 from service.scoring.item import Position
 from service.scoring.journal import Journal, readable_errors
+from service.scoring.label_report import LabelTally, tally_of
 from service.scoring.report import Tally
 from service.scoring.rows import Row
 from service.scoring.run import Run
@@ -139,7 +140,7 @@ def _merge(run: Run, journal: Journal, output: str, settings: dict[str, Any]) ->
     labels = [label.id for label in run.predictor.manifest.labels]
     about = json.dumps({**settings, "labels": labels}).encode()
     schema = pa.schema(run.schema, {METADATA_KEY: about})
-    tally = Tally(tuple(labels))
+    tally = tally_of(run.predictor.manifest)
     with journal.writing_result() as stream:
         sink = sink_for(output)(stream, schema)
         for table in journal.tables():
@@ -152,7 +153,7 @@ def _merge(run: Run, journal: Journal, output: str, settings: dict[str, Any]) ->
 def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
     """What came out: counts, errors by kind, and accuracy where labels are known."""
     predictor = run.predictor
-    return {
+    summary = {
         "output": output,
         "images": tally.ok + tally.failed.total(),
         "ok": tally.ok,
@@ -164,6 +165,7 @@ def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
         "tta": run.options.inference.tta,
         "accuracy": tally.accuracy(),
     }
+    return summary | ({"labels": tally.agreement()} if isinstance(tally, LabelTally) else {})
 
 
 def _publish(journal: Journal, output: str) -> None:

@@ -137,6 +137,10 @@ def as_markdown(summary: dict[str, Any]) -> str:
     for kind, count in summary["errors"].items():
         lines.append(f"- {kind}: {count}")
     accuracy = summary["accuracy"]
+    if agreement := summary.get("labels"):
+        from service.scoring.label_report import lines as of_labels
+
+        return "\n".join([*lines, "", *of_labels(agreement), ""])
     if accuracy is None:
         return "\n".join([*lines, "No labels are known.", ""])
     lines += ["", "| | accuracy | 95% interval |", "|---|---|---|"]

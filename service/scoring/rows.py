@@ -19,11 +19,14 @@ class Row:
     position: Position
     error: str | None = None
     label: str | None = None
-    """The true label's id, where the source knows one that the model has."""
+    """The true label's id, where the source knows one that the model has; of a multi-label model
+    the ids with `;` between, "" where none of them is in the image."""
     sha256: str | None = None
     top: tuple[TopClass, ...] = ()
     probabilities: tuple[float, ...] | None = None
     prediction_set: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None
+    """Multi-label models: the ids of the classes at or above their thresholds."""
     single: TopClass | None = None
     passes: int | None = None
     cost: float | None = None
@@ -42,6 +45,8 @@ def schema(options: ScoreOptions, manifest: Manifest) -> pa.Schema:
     if options.sha256:
         fields.append(("sha256", text))
     fields += [("status", text), ("error", text), ("label", text)]
+    if manifest.task == "multi_label":
+        fields.append(("labels", pa.list_(text)))
     for rank in range(1, min(options.top_k, len(manifest.labels)) + 1):
         fields += [(f"top{rank}_id", text), (f"top{rank}_name", text)]
         fields.append((f"top{rank}_probability", number))
@@ -67,6 +72,7 @@ def record(row: Row) -> dict[str, Any]:
         "label": row.label,
         "probabilities": row.probabilities,
         "prediction_set": row.prediction_set,
+        "labels": row.labels,
         "passes": row.passes,
         "cost": row.cost,
         "decode_ms": row.decode_ms,

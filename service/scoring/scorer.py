@@ -10,6 +10,7 @@ import numpy as np
 from service.errors import ClientError
 from service.inference.batch import Job, run_views
 from service.inference.predictor import Predictor, TopClass
+from service.inference.task import split_labels
 from service.inference.tta import Answer, Options, View, check_options
 from service.scoring.files import parent
 from service.scoring.item import Item, Position
@@ -114,6 +115,9 @@ class Scorer:
             top=prediction.top,
             probabilities=tuple(answer.probabilities.tolist()) if every else None,
             prediction_set=prediction.prediction_set,
+            labels=None
+            if prediction.labels is None
+            else tuple(label.id for label in prediction.labels),
             single=self._best(single) if self.options.single else None,
             passes=answer.passes,
             cost=answer.cost,
@@ -124,9 +128,18 @@ class Scorer:
         return self.predictor.predict(answer, 1).top[0]
 
     def _label(self, item: Item) -> str | None:
+        if self.predictor.manifest.task == "multi_label":
+            return self._labels(item.label)
         if item.label is not None:
             return self._ids.get(item.label)
         return self._folders.get(parent(item.path).rpartition("/")[2])
+
+    def _labels(self, text: str | None) -> str | None:
+        """The ids of several labels; None where the source has no labels, or one is a stranger."""
+        if text is None:
+            return None
+        ids = [self._ids.get(part) for part in split_labels(text)]
+        return None if None in ids else ";".join(sorted({one for one in ids if one is not None}))
 
 
 def _answered(asked: _Asked) -> Answer:

@@ -6,8 +6,8 @@ from typing import IO, Any
 
 from service.errors import DataError
 from service.scoring import rows as columns
+from service.scoring.label_report import tally_of
 from service.scoring.output import Observer, Rows, summarize
-from service.scoring.report import Tally
 from service.scoring.run import BEGINNING, Run
 from service.scoring.sinks import JsonLinesSink
 
@@ -18,7 +18,8 @@ def stream_rows(run: Run, stream: IO[bytes], rows: Rows, observer: Observer) -> 
     Raises:
         DataError: there is no image.
     """
-    start, tally, sink = time.perf_counter(), _tally(run), JsonLinesSink(stream, run.schema)
+    start, sink = time.perf_counter(), JsonLinesSink(stream, run.schema)
+    tally = tally_of(run.predictor.manifest)
     with closing(rows(BEGINNING, None)) as chunks:
         for chunk in chunks:
             table = columns.table(chunk, run.schema)
@@ -34,7 +35,3 @@ def stream_rows(run: Run, stream: IO[bytes], rows: Rows, observer: Observer) -> 
         "seconds": round(seconds, 3),
         "images_per_s": round(summary["images"] / seconds, 2),
     }
-
-
-def _tally(run: Run) -> Tally:
-    return Tally(tuple(label.id for label in run.predictor.manifest.labels))

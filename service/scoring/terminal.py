@@ -26,8 +26,20 @@ def print_summary(summary: dict[str, Any]) -> None:
     console.print(text + ("" if output == "-" else f": {output}"))
     for kind, count in summary["errors"].items():
         console.print(f"  {escape(kind)}: {count}")
+    if (agreement := summary.get("labels")) is not None:
+        _print_agreement(console, agreement)
     if (accuracy := summary["accuracy"]) is not None:
         _print_accuracy(console, accuracy)
+
+
+def _print_agreement(console: Console, agreement: dict[str, Any]) -> None:
+    head = f"{agreement['images']} labelled images"
+    table = Table(head, "images", "recall", "precision", "F1")
+    for entry in agreement["classes"]:
+        numbers = (percent(entry[name]) for name in ("recall", "precision", "f1"))
+        table.add_row(escape(entry["id"]), str(entry["images"]), *numbers)
+    table.add_row("all labels", "", "", "", percent(agreement["micro_f1"]))
+    console.print(table)
 
 
 def _print_accuracy(console: Console, accuracy: dict[str, Any]) -> None:

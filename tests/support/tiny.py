@@ -23,6 +23,7 @@ from service.inference.manifest import (
     Normalization,
     OnnxFile,
     Precision,
+    TaskName,
 )
 from tests.support.images import COLOURS
 
@@ -40,8 +41,12 @@ def tiny_package(
     int8: bool = True,
     name: str = "tiny",
     version: str = "1",
+    task: TaskName = "single_label",
 ) -> Path:
-    """Write a package into `folder`: class k is the image closest to colour k."""
+    """Write a package into `folder`: class k is the image closest to colour k.
+
+    Of a `multi_label` package class k is present where colour k is, at a fitted threshold of 0.47.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     names = [*COLOURS, "yellow", "cyan", "magenta", "white", "black"][:classes]
     colours = np.array([*COLOURS.values(), *MORE_COLOURS][:classes], np.float32) / 255
@@ -49,7 +54,8 @@ def tiny_package(
     files: list[OnnxFile] = []
     for precision in precisions:
         path = folder / ("model.onnx" if precision == "fp32" else f"model.{precision}.onnx")
-        onnx.save(_graph(colours, quantized=precision == "int8"), path)
+        margin = 0.3 if task == "multi_label" else 0.0
+        onnx.save(_graph(colours, margin, quantized=precision == "int8"), path)
         data = path.read_bytes()
         files.append(
             OnnxFile(
@@ -63,18 +69,28 @@ def tiny_package(
         name=name,
         version=version,
         architecture={"name": "tiny"},
+        task=task,
         labels=tuple(Label(index=i, id=n, name=n.title()) for i, n in enumerate(names)),
         input=InputSize(crop_px=crop_px, resize_px=resize_px),
         normalization=Normalization(mean=MEAN, std=STD, source="given"),
         files=tuple(files),
-        calibration=tuple(_calibration(p, m) for p in precisions for m in MODES),
+        calibration=tuple(
+            _calibration(p, m, classes if task == "multi_label" else 0)
+            for p in precisions
+            for m in MODES
+        ),
         adaptive=Adaptive(first_px=crop_px, second="dense"),
     )
     (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1))
     return folder
 
 
-def _calibration(precision: Precision, mode: Mode) -> ModeCalibration:
+def _calibration(precision: Precision, mode: Mode, thresholds: int) -> ModeCalibration:
+    if thresholds:
+        return ModeCalibration(
+            precision=precision, mode=mode, temperature=1.25,
+            thresholds=dict.fromkeys(("mean", "max"), (0.47,) * thresholds),
+        )  # fmt: skip
     gates = tuple(
         Gate(kind="probability", threshold=t, expected_cost=c)
         for t, c in ((0.5, 1.0), (0.7, 1.2), (0.9, 1.6))
@@ -91,12 +107,13 @@ def _calibration(precision: Precision, mode: Mode) -> ModeCalibration:
     )
 
 
-def _graph(colours: np.ndarray, *, quantized: bool) -> onnx.ModelProto:
+def _graph(colours: np.ndarray, margin: float, *, quantized: bool) -> onnx.ModelProto:
     # -|x - c|^2 is linear in x up to a term that all classes share: 2 c.x - |c|^2.
+    # `margin` is what a colour must have beyond a mixture of others to count as present.
     sharpness = 12.0
     std, mean = np.array(STD, np.float32), np.array(MEAN, np.float32)
     weight = sharpness * 2 * colours * std
-    bias = sharpness * (2 * colours @ mean - (colours**2).sum(1))
+    bias = sharpness * (2 * colours @ mean - (colours**2).sum(1) - margin)
     constants = {
         "mean": mean * 255,
         "std": std * 255,

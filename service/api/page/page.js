@@ -59,7 +59,7 @@ async function classify() {
     if (mine.signal.aborted) return;
     show(single, tta);
     await showHeat();
-    say(`${tta.name}, ${percent(tta.probability)}`);
+    say(`${title(tta)}, ${percent(tta.probability)}`);
   } catch (error) {
     if (error.name !== "AbortError") say(error.message, true);
   } finally {
@@ -70,7 +70,7 @@ async function classify() {
 function show(single, tta) {
   $("answer").hidden = false;
   $("stage").classList.add("answered");
-  $("name").textContent = tta.name;
+  $("name").textContent = title(tta);
   $("probability").textContent = percent(tta.probability);
   const degraded = tta.tta_applied === tta.tta_requested ? "" : " (busy: asked for " + MODES[tta.tta_requested] + ")";
   $("model-used").textContent = `${tta.model}, ${tta.precision}`;
@@ -78,6 +78,12 @@ function show(single, tta) {
   showBars(single, tta);
   showTimes(single, tta);
   showViews(tta.views);
+}
+
+// A multi-label model answers with every label above its threshold, which may be none.
+function title(answer) {
+  if (!answer.labels) return answer.name;
+  return answer.labels.map((p) => p.name).join(", ") || `none; likeliest ${answer.name}`;
 }
 
 function showBars(single, tta) {

@@ -1,0 +1,89 @@
+"""How right the labels of a multi-label model were, where the true ones are known."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from service.inference.manifest import Manifest
+from service.inference.task import split_labels
+from service.scoring.report import Tally, percent
+
+
+@dataclass
+class LabelTally(Tally):
+    """Counts of labels over rows."""
+
+    true: Counter[str] = field(default_factory=lambda: Counter[str]())
+    answered: Counter[str] = field(default_factory=lambda: Counter[str]())
+    both: Counter[str] = field(default_factory=lambda: Counter[str]())
+    known: int = 0
+    """Images whose true labels are known."""
+    exact: int = 0
+    """Those answered with all of them and no others."""
+
+    def add(self, rows: pa.Table) -> None:
+        """Count the rows of a part."""
+        columns = (rows[name].to_pylist() for name in ("error", "label", "labels"))
+        for error, label, answered in zip(*columns, strict=True):
+            if error is not None:
+                self.failed[error.partition(":")[0]] += 1
+                continue
+            self.ok += 1
+            if label is None:
+                continue
+            true, got = set(split_labels(label)), set(answered)
+            self.known += 1
+            self.exact += true == got
+            self.true.update(true)
+            self.answered.update(got)
+            self.both.update(true & got)
+
+    def agreement(self) -> dict[str, Any] | None:
+        """Shares of labels that were right; None where no answered image has known ones."""
+        if not self.known:
+            return None
+        classes = [self._class(label) for label in self.labels]
+        scored = [entry["f1"] for entry in classes if entry["f1"] is not None]
+        total = self.true.total() + self.answered.total()
+        return {
+            "images": self.known,
+            "exact": self.exact / self.known,
+            "micro_f1": 2 * self.both.total() / total if total else None,
+            "macro_f1": sum(scored) / len(scored) if scored else None,
+            "classes": classes,
+        }
+
+    def _class(self, label: str) -> dict[str, Any]:
+        true, answered, both = self.true[label], self.answered[label], self.both[label]
+        return {
+            "id": label,
+            "images": true,
+            "recall": both / true if true else None,
+            "precision": both / answered if answered else None,
+            "f1": 2 * both / (true + answered) if true + answered else None,
+        }
+
+
+def tally_of(manifest: Manifest) -> Tally:
+    """What counts the rows of a run of this model."""
+    labels = tuple(label.id for label in manifest.labels)
+    return LabelTally(labels) if manifest.task == "multi_label" else Tally(labels)
+
+
+def lines(agreement: dict[str, Any]) -> list[str]:
+    """The report in Markdown."""
+    return [
+        f"{agreement['images']} labelled images: F1 of all labels together "
+        f"{percent(agreement['micro_f1'])}, mean over classes {percent(agreement['macro_f1'])}; "
+        f"all labels right on {percent(agreement['exact'])}.",
+        "",
+        "| class | images | recall | precision | F1 |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {entry['id']} | {entry['images']} | {percent(entry['recall'])} "
+            f"| {percent(entry['precision'])} | {percent(entry['f1'])} |"
+            for entry in agreement["classes"]
+        ),
+    ]
