@@ -51,6 +51,11 @@ def aggregate(
     return np.einsum("...vk,v->...k", probabilities, np.asarray(weights))
 
 
+def blend(first: Array, second: Array, share: float) -> Array:
+    """The answer of two passes: `share` of the second's probabilities, the rest of the first's."""
+    return share * second + (1 - share) * first
+
+
 def temper(probabilities: Array, temperature: float, task: Task = SINGLE_LABEL) -> Array:
     """Refit confidence after aggregation: softmax(log p / T), or sigmoid(logit p / T).
 

@@ -52,6 +52,11 @@ def whole(size: Size) -> Box:
     return Box(0, 0, size.height, size.width)
 
 
+def inset(size: Size, margin_px: int) -> Box:
+    """The box that leaves `margin_px` of the image out on every side."""
+    return Box(margin_px, margin_px, size.height - 2 * margin_px, size.width - 2 * margin_px)
+
+
 def shorter_side(size: Size, side_px: int) -> Size:
     """The size after the shorter side became `side_px`, as torchvision's Resize computes it."""
     if size.height <= size.width:

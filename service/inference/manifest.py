@@ -125,8 +125,12 @@ class ModeCalibration(Part):
     temperature: float = Field(default=1.0, gt=0)
     """Divides the log of the aggregated probabilities: refitted after aggregation.
 
-    Of `adaptive`: what its first pass is divided by; its second pass uses that mode's own.
+    Of `adaptive`: for the answers of its first pass alone.
     """
+    second_share: float = Field(default=1.0, gt=0, le=1)
+    """`adaptive` only: how much the second pass counts in the answer of both passes."""
+    second_temperature: float | None = Field(default=None, gt=0)
+    """`adaptive` only: for the answers of both passes; None: that of the second pass's mode."""
     view_weights: tuple[float, ...] | None = None
     """Weights of the views for `aggregate="weighted"`, summing to 1."""
     conformal: dict[str, float] = Field(default_factory=dict)
@@ -148,6 +152,9 @@ class Adaptive(Part):
     """Shorter side of the image of the first pass."""
     first_crop_px: int | None = Field(default=None, multiple_of=STRIDE_PX)
     """Cut the centre crop of this side out of it; None runs the whole image."""
+    first_inset: bool = False
+    """Read the whole image through a window half a stride inside it on every side, so that the
+    border of the class map, which saw padding, counts half."""
     second: Literal["dense", "five_crop"] = "dense"
 
 

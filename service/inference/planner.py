@@ -14,11 +14,12 @@ from service.inference.geometry import (
     as_fractions,
     centre_box,
     five_boxes,
+    inset,
     shorter_side,
     shorter_side_on_stride,
     whole,
 )
-from service.inference.manifest import Adaptive, InputSize, Mode
+from service.inference.manifest import STRIDE_PX, Adaptive, InputSize, Mode
 
 MAX_CUSTOM_BOXES = 64
 
@@ -136,7 +137,8 @@ class Planner:
         resized = shorter_side_on_stride(size, first.first_px)
         if resized.pixels > self.input.crop_px**2:
             return self.passes("none", size)[0]
-        return Pass(resized, whole(resized))
+        windows = (inset(resized, STRIDE_PX // 2),) if first.first_inset else ()
+        return Pass(resized, whole(resized), windows=windows)
 
     def _custom(self, boxes: tuple[FractionBox, ...]) -> tuple[Pass, ...]:
         if not boxes:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import UsageError
-from service.inference.aggregate import Array, aggregate, temper
+from service.inference.aggregate import Array, aggregate, blend, temper
 from service.inference.conformal import prediction_set
 from service.inference.gate import gate_value
 from service.inference.geometry import FractionBox, Size
@@ -133,13 +133,14 @@ def check_options(options: Options, model: Model) -> None:
     Raises:
         UsageError: an option that makes no sense for this model.
     """
-    model.planner.plan(options.tta, Size(1000, 1000), options.boxes)
+    plan = model.planner.plan(options.tta, Size(1000, 1000), options.boxes)
     model.task.check(options.tta, options.coverage)
     if options.tta == "adaptive":
         model.gate(options.gate_cost)
     elif options.gate_cost is not None:
         raise UsageError(f"gate_cost is for tta=adaptive, but tta is {options.tta}")
-    if options.aggregate == "weighted" and model.calibration(options.tta).view_weights is None:
+    weighing = plan.second_mode if options.tta == "adaptive" else options.tta
+    if options.aggregate == "weighted" and model.calibration(weighing).view_weights is None:
         raise UsageError(
             f"aggregate=weighted: no weights were fitted for tta={options.tta} at {model.precision}"
         )
@@ -160,8 +161,10 @@ def answer(image: Pixels, options: Options, model: Model) -> Generator[list[View
     plan = model.planner.plan(options.tta, size_of(image), options.boxes)
     if options.tta == "adaptive":
         return (yield from _adaptive(image, plan, options, model))
-    first = yield from read_passes(image, plan.first)
-    return _conclude(first, plan.first, options.tta, options, model)
+    read = yield from read_passes(image, plan.first)
+    calibration = model.calibration(options.tta)
+    raw = _aggregated(read, options, calibration.view_weights, model)
+    return _conclude(read, plan.first, raw, calibration.temperature, options, model)
 
 
 @dataclass(frozen=True)
@@ -176,14 +179,25 @@ class Read:
 def _adaptive(
     image: Pixels, plan: Plan, options: Options, model: Model
 ) -> Generator[list[View], Results, Answer]:
-    gate = model.gate(options.gate_cost)
+    """The first pass where it is sure enough; else both, each counting as calibration found."""
+    gate, calibration = model.gate(options.gate_cost), model.calibration("adaptive")
     first = yield from read_passes(image, plan.first)
-    trusted = bool(gate_value(first.logits[0], gate.kind) >= gate.threshold)
-    if trusted:
-        return _conclude(first, plan.first, "adaptive", options, model, gate_open=False)
+    raw = _aggregated(first, options, None, model)
+    if gate_value(first.logits[0], gate.kind) >= gate.threshold:
+        return _conclude(first, plan.first, raw, calibration.temperature, options, model, False)
     second = yield from read_passes(image, plan.second)
+    own = model.calibration(plan.second_mode)
+    raw = blend(
+        raw, _aggregated(second, options, own.view_weights, model), calibration.second_share
+    )
+    both = Read(
+        np.concatenate([first.logits, second.logits]),
+        (*first.shown, *second.shown),
+        second.class_map if second.class_map is not None else first.class_map,
+    )
+    temperature = calibration.second_temperature or own.temperature
     passes = (*plan.first, *plan.second)
-    return _conclude(second, passes, plan.second_mode, options, model, gate_open=True)
+    return _conclude(both, passes, raw, temperature, options, model, True)
 
 
 def read_passes(image: Pixels, passes: tuple[Pass, ...]) -> Generator[list[View], Results, Read]:
@@ -219,26 +233,31 @@ def make_views(image: Pixels, passes: tuple[Pass, ...]) -> list[View]:
     return views
 
 
+def _aggregated(
+    read: Read, options: Options, weights: tuple[float, ...] | None, model: Model
+) -> Array:
+    """One answer of all views, not tempered; a single view has nothing to weigh."""
+    how = "mean" if len(read.logits) == 1 else options.aggregate
+    return aggregate(read.logits, how, weights, model.task)
+
+
 def _conclude(
     read: Read,
     passes: tuple[Pass, ...],
-    fitted_as: Mode,
+    raw: Array,
+    temperature: float,
     options: Options,
     model: Model,
     gate_open: bool | None = None,
 ) -> Answer:
-    """Aggregate, temper and wrap up; `fitted_as` names the mode whose calibration applies."""
-    calibration = model.calibration(fitted_as)
-    how = options.aggregate
-    if len(read.logits) == 1 and how == "weighted":
-        how = "mean"  # the first pass of adaptive: one view has nothing to weigh
-    raw = aggregate(read.logits, how, calibration.view_weights, model.task)
-    probabilities = temper(raw, calibration.temperature, model.task)
+    """Temper an aggregated answer and wrap it up."""
+    calibration = model.calibration(options.tta)
+    probabilities = temper(raw, temperature, model.task)
     chosen = None
     if options.coverage is not None:
-        quantiles = model.calibration(options.tta).conformal
-        chosen = prediction_set(probabilities, options.coverage, quantiles)
+        chosen = prediction_set(probabilities, options.coverage, calibration.conformal)
     singles = model.task.probabilities(read.logits)
+    thresholds = calibration.thresholds.get(options.aggregate)
     return Answer(
         tta=options.tta,
         probabilities=probabilities,
@@ -249,5 +268,5 @@ def _conclude(
         cost=model.planner.cost(passes),
         gate_open=gate_open,
         prediction_set=chosen,
-        present=model.task.present(probabilities, calibration.thresholds.get(how)),
+        present=model.task.present(probabilities, thresholds),
     )

@@ -1,14 +1,41 @@
 """Every fast path equals a slow, plainly right one."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from service.inference.aggregate import aggregate, softmax
-from service.inference.geometry import FractionBox
+from service.inference.aggregate import aggregate, softmax, temper
+from service.inference.geometry import FractionBox, Size, shorter_side_on_stride
+from service.inference.manifest import ModeCalibration
+from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
 from service.inference.tta import Options
 from service.inference.views import resize, size_of
 from tests.support.images import drawn
+from tests.support.tiny import tiny_package
+
+
+def changed(
+    folder: Path, change: Callable[[ModeCalibration], ModeCalibration], **adaptive: object
+) -> Predictor:
+    """A tiny package with another first pass, or with `adaptive` fitted in another way."""
+    package = ModelPackage.load(tiny_package(folder / "tiny", crop_px=96, resize_px=128))
+    manifest = package.manifest
+    assert manifest.adaptive is not None
+    made = manifest.model_copy(
+        update={
+            "adaptive": manifest.adaptive.model_copy(update=adaptive),
+            "calibration": tuple(
+                change(entry) if entry.mode == "adaptive" else entry
+                for entry in manifest.calibration
+            ),
+        }
+    )
+    (package.folder / "manifest.json").write_text(made.model_dump_json())
+    return Predictor.from_package(package.folder, precision="fp32")
+
 
 SIZES = [(96, 96), (97, 131), (240, 150), (64, 50)]
 
@@ -60,6 +87,39 @@ def test_adaptive_equals_the_pass_that_its_gate_chose(predictor: Predictor) -> N
         else:
             assert got.passes == 1
     assert 0 < opened < 12  # else one side went untested
+
+
+def test_adaptive_answers_from_both_passes_when_its_gate_opens(tmp_path: Path) -> None:
+    fitted = {"second_share": 0.7, "second_temperature": 0.8}
+    predictor = changed(tmp_path, lambda entry: entry.model_copy(update=fitted))
+    opened = 0
+    for seed in range(12):
+        image = drawn(150, 140, seed)
+        got = predictor.classify([image], "adaptive")[0].answer
+        small = resize(image, shorter_side_on_stride(Size(150, 140), 96))
+        first = softmax(predictor.session.run(small[None], "logits"))[0]
+        if got.gate_open:
+            opened += 1
+            dense = predictor.classify([image], "dense")[0].answer
+            expected = temper(0.3 * first + 0.7 * dense.raw, 0.8)
+            assert len(got.views) == 1 + len(dense.views)
+        else:
+            expected = temper(first, 1.25)
+        np.testing.assert_allclose(got.probabilities, expected, atol=1e-6)
+    assert 0 < opened < 12  # else one side went untested
+
+
+def test_an_inset_first_pass_counts_the_border_half(tmp_path: Path) -> None:
+    predictor = changed(tmp_path, lambda entry: entry, first_inset=True)
+    image = drawn(128, 128, seed=3)
+    views = predictor.start(image, Options(tta="adaptive"))
+    (view,) = next(views)
+    assert view.output == "class_map"
+    assert view.pixels.shape == (96, 96, 3)
+    weights = np.outer([0.5, 1, 0.5], [0.5, 1, 0.5])
+    by_hand = (predictor.session.run(view.pixels[None], "class_map")[0] * weights).sum((1, 2)) / 4
+    answer = predictor.classify([image], "adaptive")[0].answer
+    np.testing.assert_allclose(answer.views[0].probabilities, softmax(by_hand), atol=1e-6)
 
 
 def test_custom_boxes_of_the_whole_image_equal_resizing_it(predictor: Predictor) -> None:

@@ -8,9 +8,9 @@ with, stays flat, then anneals.
 from training.recipe import Architecture, Recipe, Stage
 
 RECIPE = Recipe(
-    summary="go on with a package (--init) for 10 epochs at 96, 128 and 160 px",
+    summary="go on with a package (--init) for 8 epochs at 96, 128 and 160 px",
     architecture=Architecture(name="xresnet18"),
-    stages=(Stage(epochs=10, size_px=128, grow_at=((5, 160),), schedule="flat_cos", lr=4e-3),),
+    stages=(Stage(epochs=8, size_px=128, grow_at=((5, 160),), schedule="flat_cos", lr=4e-3),),
     crop_px=128,
     resize_px=160,
     batch_sizes_px=(96, 128, 160),
