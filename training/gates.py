@@ -1,5 +1,6 @@
 """Choose when `adaptive` may stop after its first pass."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_args
 
@@ -71,15 +72,14 @@ def curve(passes: Passes, kind: GateKind) -> list[Gate]:
     return [_gate(passes, kind, values, round(share * len(values))) for share in CURVE_SHARES]
 
 
-def _candidates(passes: Passes, kind: GateKind) -> list[tuple[Gate, Probabilities]]:
+def _candidates(passes: Passes, kind: GateKind) -> Iterator[tuple[Gate, Probabilities]]:
+    """Every gate of a kind by rising cost, with the answers that it lets through."""
     values = gate_value(passes.first_logits, kind)
-    order = np.argsort(values, kind="stable")
-    made: list[tuple[Gate, Probabilities]] = []
-    for sent_on in range(len(values) + 1):
-        mixed = passes.first.copy()
-        mixed[order[:sent_on]] = passes.second[order[:sent_on]]
-        made.append((_gate(passes, kind, values, sent_on), mixed))
-    return made
+    mixed = passes.first.copy()
+    yield _gate(passes, kind, values, 0), mixed
+    for sent_on, image in enumerate(np.argsort(values, kind="stable"), start=1):
+        mixed[image] = passes.second[image]
+        yield _gate(passes, kind, values, sent_on), mixed
 
 
 def _gate(passes: Passes, kind: GateKind, values: NDArray[np.float64], sent_on: int) -> Gate:

@@ -1,0 +1,53 @@
+"""A pass that several modes share runs once, and every mode still gets its own logits."""
+
+from pathlib import Path
+
+import numpy as np
+
+from service.inference.batch import run_all
+from service.inference.decode import decode
+from service.inference.planner import Planner
+from service.inference.predictor import Predictor
+from service.inference.tta import read_passes
+from service.inference.views import size_of
+from tests.support.dataset import drawn_dataset
+from tests.support.tiny import tiny_package
+from training import adaptive
+from training.dataset import scan
+from training.measured import PLAIN_MODES, measure
+
+
+def test_every_mode_gets_the_logits_of_its_own_passes(tmp_path: Path) -> None:
+    folder = tiny_package(tmp_path / "tiny")
+    items = scan(drawn_dataset(tmp_path / "data", train=1, val=2) / "val")
+    predictor = Predictor.from_package(folder, precision="fp32")
+    firsts = adaptive.candidates(predictor.manifest.input)
+    measured = measure(folder, "fp32", items, firsts)
+    assert len(measured.labels) == 2 * len(items)
+
+    def alone(image: np.ndarray, planner: Planner, mode: str) -> np.ndarray:
+        plan = planner.plan(mode, size_of(image))  # type: ignore[arg-type]
+        return run_all([read_passes(image, plan.first)], predictor.session)[0].logits
+
+    for number, item in enumerate(items):
+        image = decode(item.path.read_bytes())
+        for row, shown in ((number, image), (number + len(items), image[:, ::-1].copy())):
+            for mode in PLAIN_MODES:
+                expected = alone(shown, Planner(predictor.manifest.input), mode)
+                np.testing.assert_allclose(measured.views[mode][row], expected, atol=1e-4)
+            for config in adaptive.pairs(firsts):
+                planner = Planner(predictor.manifest.input, config)
+                got = measured.first_pass(config).logits[row]
+                expected = alone(shown, planner, "adaptive")[0]
+                np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+def test_prediction_sets_are_fitted_on_the_images_alone(tmp_path: Path) -> None:
+    folder = tiny_package(tmp_path / "tiny")
+    items = scan(drawn_dataset(tmp_path / "data", train=1, val=4) / "val")
+    measured = measure(folder, "fp32", items, [])
+    sure = np.full((2 * len(items), 3), 0.1)
+    sure[np.arange(len(sure)), measured.labels] = 0.8
+    unsure = sure.copy()
+    unsure[len(items) :] = 1 / 3  # the mirror images
+    assert measured.quantiles(unsure) == measured.quantiles(sure)

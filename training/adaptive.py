@@ -1,0 +1,120 @@
+"""Fit `adaptive`: which first pass, which second, how both count, and when the gate opens."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.inference.aggregate import aggregate, blend, softmax, temper
+from service.inference.gate import gate_value
+from service.inference.manifest import (
+    STRIDE_PX,
+    Adaptive,
+    Gate,
+    InputSize,
+    Mode,
+    ModeCalibration,
+    Precision,
+)
+from training import fitting, gates
+from training.gates import Tolerance
+from training.measured import Measured
+from training.metrics import Probabilities, nll
+
+SECONDS: tuple[Literal["dense", "five_crop"], ...] = ("dense", "five_crop")
+
+
+def candidates(sizes: InputSize) -> list[Adaptive]:
+    """First passes worth trying, up to the price of one crop.
+
+    Whole images, pooled over everything and with their border counting half, and centre crops.
+    """
+    sides = range(2 * STRIDE_PX, sizes.crop_px + 1, STRIDE_PX)
+    whole = [Adaptive(first_px=side, first_inset=half) for side in sides for half in (False, True)]
+    crops = [Adaptive(first_px=side + STRIDE_PX, first_crop_px=side) for side in sides]
+    served = Adaptive(first_px=sizes.resize_px, first_crop_px=sizes.crop_px)
+    return list({c.model_dump_json(): c for c in (*whole, *crops, served)}.values())
+
+
+def pairs(firsts: list[Adaptive]) -> list[Adaptive]:
+    """Every first pass with every second one."""
+    return [first.model_copy(update={"second": second}) for first in firsts for second in SECONDS]
+
+
+def describe(config: Adaptive) -> str:
+    """Both passes in words."""
+    first = f"whole image at {config.first_px} px"
+    if config.first_crop_px:
+        first = f"centre {config.first_crop_px} px of {config.first_px}"
+    border = ", its border counting half" if config.first_inset else ""
+    return f"{first}{border}, then {config.second}"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One way of doing `adaptive`: what was fitted, its answers, and how it ranks."""
+
+    entry: ModeCalibration
+    gate: Gate
+    good: bool
+    probabilities: Probabilities
+    nll: float
+
+    @property
+    def rank(self) -> tuple[bool, float, float]:
+        return not self.good, self.gate.expected_cost, self.nll
+
+    @property
+    def text(self) -> str:
+        verdict = "" if self.good else ", not as good as the best second pass"
+        return f"gate on {self.gate.kind}, {self.gate.expected_cost:.3f} crops expected{verdict}"
+
+
+def fit(
+    precision: Precision,
+    measured: Measured,
+    config: Adaptive,
+    plain: dict[Mode, ModeCalibration],
+    tolerance: Tolerance,
+) -> Fitted:
+    """Fit both temperatures, the share of the second pass and the gate of `config`."""
+    first, labels = measured.first_pass(config), measured.labels
+    alone = softmax(first.logits)
+    seconds = {mode: aggregate(measured.views[mode], "mean") for mode in SECONDS}
+    tempered = [temper(seconds[mode], plain[mode].temperature) for mode in SECONDS]
+    share = _share(alone, seconds[config.second], measured)
+    both = blend(alone, seconds[config.second], share)
+    temperatures = fitting.temperature(alone, labels), fitting.temperature(both, labels)
+    passes = gates.Passes(
+        first_logits=first.logits,
+        first=temper(alone, temperatures[0]),
+        second=temper(both, temperatures[1]),
+        first_cost=first.cost,
+        second_cost=measured.costs[config.second],
+        reference=min(tempered, key=lambda answers: nll(answers, labels)),
+    )
+    choice = gates.choose(passes, labels, tolerance)
+    answers = _answers(passes, choice.gate)
+    entry = ModeCalibration(
+        precision=precision,
+        mode="adaptive",
+        temperature=round(temperatures[0], 6),
+        second_share=share,
+        second_temperature=round(temperatures[1], 6),
+        conformal=measured.quantiles(answers),
+        gate=choice.gate,
+        gate_curve=choice.curve,
+    )
+    return Fitted(entry, choice.gate, choice.good, answers, nll(answers, labels))
+
+
+def _share(first: NDArray[np.float64], second: NDArray[np.float64], measured: Measured) -> float:
+    """The second pass's weight in the mixture of both that fits best, never nothing."""
+    weights = fitting.view_weights(np.stack([first, second], axis=1), measured.labels)
+    return min(1.0, max(0.05, weights[1]))
+
+
+def _answers(passes: gates.Passes, gate: Gate) -> Probabilities:
+    trusted = gate_value(passes.first_logits, gate.kind) >= gate.threshold
+    return np.where(trusted[:, None], passes.first, passes.second)

@@ -1,0 +1,115 @@
+"""Every pass that any mode needs, run once over the calibration split."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.inference.conformal import COVERAGES, key, quantile
+from service.inference.geometry import Size
+from service.inference.manifest import Adaptive, Mode, Precision
+from service.inference.planner import Pass, Planner
+from service.inference.predictor import Predictor
+from service.inference.tta import Results, View, read_passes
+from service.inference.views import Pixels, size_of
+from training.metrics import Labels, Probabilities
+from training.outcomes import LabelledFile, collect, label_index
+
+PLAIN_MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense")
+
+
+@dataclass(frozen=True)
+class FirstPass:
+    """A candidate for the cheap pass of `adaptive`."""
+
+    config: Adaptive
+    logits: NDArray[np.float64]
+    cost: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Logits of every view of every mode: float64[N, V, K] per mode.
+
+    The first half of N are the images, the second half the same mirrored: what is fitted has twice
+    the examples, which a network trained on mirror images sees as new ones.
+    """
+
+    labels: Labels
+    views: dict[Mode, NDArray[np.float64]]
+    costs: dict[Mode, float]
+    first_passes: tuple[FirstPass, ...]
+
+    def first_pass(self, config: Adaptive) -> FirstPass:
+        """That of `config`, whatever its second pass."""
+        wanted = config.model_copy(update={"second": "dense"})
+        return next(one for one in self.first_passes if one.config == wanted)
+
+    def quantiles(self, probabilities: Probabilities) -> dict[str, float]:
+        """Conformal quantiles for float64[N, K]: of the images alone.
+
+        A mirror image is no independent example, and coverage is promised for those.
+        """
+        images = len(self.labels) // 2
+        true = probabilities[np.arange(images), self.labels[:images]]
+        return {key(c): round(quantile(true, c), 8) for c in COVERAGES}
+
+
+def measure(
+    folder: Path,
+    precision: Precision,
+    items: Sequence[LabelledFile],
+    firsts: Sequence[Adaptive],
+) -> Measured:
+    """Run every pass of every mode and of every candidate in `firsts` once over `items`.
+
+    Raises:
+        DataError: a class that the model does not have, or no readable image.
+    """
+    predictor = Predictor.from_package(folder, precision=precision, provider="cpu")
+    manifest = predictor.manifest
+    index = label_index(items, manifest)
+    planner = Planner(manifest.input)
+    planners = [Planner(manifest.input, config) for config in firsts]
+
+    def passes(size: Size) -> dict[Mode | int, tuple[Pass, ...]]:
+        plain: dict[Mode | int, tuple[Pass, ...]] = {
+            mode: planner.passes(mode, size) for mode in PLAIN_MODES
+        }
+        own = {i: one.plan("adaptive", size).first for i, one in enumerate(planners)}
+        return plain | own
+
+    def start(pixels: Pixels):
+        mirrored = np.ascontiguousarray(pixels[:, ::-1])
+        return [_each_once(image, passes(size_of(image))) for image in (pixels, mirrored)]
+
+    kept, reads, _ = collect(predictor, items, start, f"calibrating {precision}")
+    rows = [pair[0] for pair in reads] + [pair[1] for pair in reads]
+    logits = {k: np.stack([row[k] for row in rows]).astype(np.float64) for k in rows[0]}
+    square = Size(manifest.input.resize_px, manifest.input.resize_px)
+    costs = {k: planner.cost(own) for k, own in passes(square).items()}
+    return Measured(
+        labels=np.array([index[item.label] for item in kept] * 2),
+        views={mode: logits[mode] for mode in PLAIN_MODES},
+        costs={mode: costs[mode] for mode in PLAIN_MODES},
+        first_passes=tuple(
+            FirstPass(config, logits[i][:, 0], costs[i]) for i, config in enumerate(firsts)
+        ),
+    )
+
+
+def _each_once(
+    image: Pixels, wanted: dict[Mode | int, tuple[Pass, ...]]
+) -> Generator[list[View], Results, dict[Mode | int, NDArray[np.float32]]]:
+    """The logits of every key's views; a pass that several keys share runs once."""
+    unique = tuple(dict.fromkeys(one for passes in wanted.values() for one in passes))
+    read = yield from read_passes(image, unique)
+    lengths = [max(1, len(one.windows)) for one in unique]
+    ends = np.cumsum(lengths)
+    found = {
+        one: read.logits[end - length : end]
+        for one, length, end in zip(unique, lengths, ends, strict=True)
+    }
+    return {key: np.concatenate([found[one] for one in own]) for key, own in wanted.items()}
