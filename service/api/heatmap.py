@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.errors import UsageError
 from service.inference.batch import Job
 from service.inference.geometry import shorter_side_on_stride
 from service.inference.manifest import InputSize
@@ -19,6 +20,8 @@ from service.inference.views import Pixels, resize, size_of
 
 OVERLAY_PX_PER_CELL = 32
 STRONGEST_ALPHA = 200
+MOST_CROPS = 32
+"""What the pass for a heat map may cost: it is one of the whole photo, however wide."""
 # From cold to hot, as RGB: readable by the colour-blind, and on dark and light photos.
 RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], float)
 
@@ -26,12 +29,21 @@ RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253
 def with_class_map(
     job: Job, image: Pixels, size: InputSize
 ) -> Generator[list[View], Results, Answer]:
-    """The answer of `job`, with a pass more for the class map where none of its own gave one."""
+    """The answer of `job`, with a pass more for the class map where none of its own gave one.
+
+    Raises:
+        UsageError: a photo so wide or tall that the pass would be over `MOST_CROPS` crops.
+    """
+    whole = shorter_side_on_stride(size_of(image), size.resize_px)
+    if whole.pixels > MOST_CROPS * size.crop_px**2:
+        raise UsageError(
+            f"a heat map of {image.shape[1]}×{image.shape[0]} px would take "
+            f"{whole.pixels / size.crop_px**2:.0f} crops; the limit is {MOST_CROPS}"
+        )
     answer = yield from job
     if answer.class_map is not None:
         return answer
-    whole = resize(image, shorter_side_on_stride(size_of(image), size.resize_px))
-    (class_map,) = yield [View(whole, "class_map")]
+    (class_map,) = yield [View(resize(image, whole), "class_map")]
     return replace(answer, class_map=class_map)
 
 

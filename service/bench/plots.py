@@ -29,19 +29,19 @@ def latency_plots(report: LatencyReport) -> dict[str, str]:
     least = min(result.case.batch_images for result in cases)
     ones = [result for result in cases if result.case.batch_images == least]
     plots = {
-        "latency-cdf.svg": _svg(lambda axes: _cdfs(axes, ones, least)),
-        "cost-by-batch.svg": _svg(lambda axes: _costs(axes, cases)),
+        "latency-cdf.svg": svg(lambda axes: _cdfs(axes, ones, least)),
+        "cost-by-batch.svg": svg(lambda axes: _costs(axes, cases)),
     }
     if report.accuracy:
-        plots["accuracy-by-cost.svg"] = _svg(lambda axes: _accuracy(axes, report, ones, least))
+        plots["accuracy-by-cost.svg"] = svg(lambda axes: _accuracy(axes, report, ones, least))
     return plots
 
 
 def load_plots(report: LoadReport) -> dict[str, str]:
     """File name to SVG: latency against rate, and the CDF of each step."""
-    plots = {"load-cdf.svg": _svg(lambda axes: _load_cdfs(axes, report))}
+    plots = {"load-cdf.svg": svg(lambda axes: _load_cdfs(axes, report))}
     if any(step.offered_per_second for step in report.steps):
-        plots["latency-by-rate.svg"] = _svg(lambda axes: _by_rate(axes, report))
+        plots["latency-by-rate.svg"] = svg(lambda axes: _by_rate(axes, report))
     return plots
 
 
@@ -128,7 +128,8 @@ def _by_rate(axes: Any, report: LoadReport) -> None:
     axes.set_title("Latency against rate")
 
 
-def _svg(draw: Draw) -> str:
+def svg(draw: Draw) -> str:
+    """One plot as SVG: `draw` gets the axes."""
     require_matplotlib()
     from matplotlib.figure import Figure
 

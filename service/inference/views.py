@@ -7,10 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.errors import UsageError
+from service.errors import ImageTooSmall, UsageError
 from service.inference.geometry import Box, FractionBox, Size
 
 Pixels = NDArray[np.uint8]
+
+MOST_ENLARGED_PX = 10_000_000
+"""The most pixels that an image is enlarged to: one of 1×30000 px would become half a gigabyte."""
 
 
 def size_of(image: Pixels) -> Size:
@@ -31,9 +34,20 @@ def check_image(image: Pixels) -> None:
 
 
 def resize(image: Pixels, size: Size) -> Pixels:
-    """uint8[H, W, 3] -> uint8[size.height, size.width, 3]."""
-    if size_of(image) == size:
+    """uint8[H, W, 3] -> uint8[size.height, size.width, 3].
+
+    Raises:
+        ImageTooSmall: so narrow that it would have to be enlarged beyond `MOST_ENLARGED_PX`.
+    """
+    given = size_of(image)
+    if given == size:
         return image
+    if size.pixels > max(given.pixels, MOST_ENLARGED_PX):
+        raise ImageTooSmall(
+            f"image is {given.width}×{given.height} px: made {size.width}×{size.height} px for the "
+            f"model it would have {size.pixels / 1e6:.0f} MP; the limit is "
+            f"{MOST_ENLARGED_PX / 1e6:.0f} MP"
+        )
     resized = Image.fromarray(image).resize((size.width, size.height), Image.Resampling.BILINEAR)
     return np.asarray(resized)
 

@@ -103,6 +103,14 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(client: httpx.Cli
     assert "60000×60000 px (3600 MP); the limit is 50 MP" in response.json()["error"]["message"]
 
 
+def test_a_heat_map_of_a_ribbon_is_refused(client: httpx.Client) -> None:
+    ribbon = {"image": encoded(coloured("red", 96, 9000))}
+    response = client.post("/classify?include=heatmap&tta=five_crop", files=ribbon)
+    assert response.status_code == 400
+    assert "the limit is 32" in response.json()["error"]["message"]
+    assert client.post("/classify?tta=five_crop", files=ribbon).json()["label"] == "red"
+
+
 def test_no_pickle_and_no_other_type_is_read(client: httpx.Client) -> None:
     import pickle
 

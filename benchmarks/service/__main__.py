@@ -1,0 +1,84 @@
+"""``python -m benchmarks.service PACKAGE --images FOLDER [saturation|steady|overload|soak|malformed|all]``
+
+What the service itself must show, each against its promise. Writes docs/results/service-*.json and
+.md; exits 1 where a promise was not kept. Needs the dev extra (psutil, hypothesis), soak needs plots.
+"""  # noqa: E501
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from benchmarks.peers.roster import ROOT
+from benchmarks.service import malformed, overload, saturation, soak, steady
+from service.bench.photos import photos
+from service.bench.plots import require_matplotlib
+from service.inference.package import ModelPackage
+
+WHAT = ("saturation", "steady", "overload", "soak", "malformed")
+
+
+def main() -> None:
+    given = _arguments()
+    # A polite end must still end the servers, which live in sessions of their own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    package = ModelPackage.load(given.package)
+    mode = given.tta or package.manifest.default_mode
+    pictures = photos(given.images, "500x375", seed=0)
+    where = (package, pictures, given.out, ROOT / "runs" / "service")
+    kept = True
+    if given.what == "all" or given.what == "soak":
+        require_matplotlib()
+    for what in WHAT if given.what == "all" else (given.what,):
+        print(f"== {what}", file=sys.stderr)
+        if what == "saturation":
+            kept &= saturation.measure(
+                *where, rounds=given.rounds, seconds=given.seconds, users=given.users,
+                processes=given.processes or 1,
+            )  # fmt: skip
+        elif what == "steady":
+            kept &= steady.measure(
+                *where, mode=mode, precision=given.precision, rounds=max(1, given.rounds // 3),
+                seconds=given.seconds * 3, users=given.users, processes=given.processes or 1,
+            )  # fmt: skip
+        elif what == "overload":
+            kept &= overload.measure(
+                *where, mode=mode, precision=given.precision, seconds=given.overload_seconds,
+                capacity_seconds=given.seconds * 2, deadline_ms=given.deadline_ms,
+                users=given.users, processes=given.processes or 2,
+            )  # fmt: skip
+        elif what == "soak":
+            kept &= soak.measure(
+                *where, mode=mode, precision=given.precision, requests=given.requests,
+                users=given.users, processes=given.processes or 1,
+            )  # fmt: skip
+        else:
+            kept &= malformed.measure(*where, precision=given.precision, requests=given.malformed)
+    sys.exit(0 if kept else 1)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.service",
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("package", type=Path)
+    parser.add_argument("what", nargs="?", default="all", choices=[*WHAT, "all"])
+    parser.add_argument("--images", type=Path, help="photos; without it JPEGs are drawn")
+    parser.add_argument("--tta", help="all but saturation: the mode; by default the package's")
+    parser.add_argument("--precision", default="auto", help="all but saturation")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of one stretch")
+    parser.add_argument("--rounds", type=int, default=12, help="of saturation; a third for steady")
+    parser.add_argument("--users", type=int, default=8, help="of a closed loop")
+    parser.add_argument("--processes", type=int, help="client processes; 1, overload: 2")
+    parser.add_argument("--overload-seconds", type=float, default=60.0)
+    parser.add_argument("--deadline-ms", type=int, default=1000, help="overload: of each request")
+    parser.add_argument("--requests", type=int, default=200_000, help="of the soak")
+    parser.add_argument("--malformed", type=int, default=2000, help="malformed requests")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The load that every measurement puts on the server, from processes of its own."""
+
+import multiprocessing
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+
+from benchmarks.service.server import cpu_s
+from service.bench.accounting import account
+from service.bench.arrivals import due_times, schedule
+from service.bench.fleet import Fleet
+from service.bench.load import CLOSED_ROUND, content_type
+from service.bench.photos import Photos
+from service.bench.records import Records
+from service.bench.results import LoadStep
+from service.bench.worker import Target
+from service.inference.manifest import Mode
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of one stretch of load."""
+
+    step: LoadStep
+    records: Records
+    client_cpu_s: float
+    """Processor time of all client processes."""
+    wall_s: float
+
+
+class Client:
+    """A fleet of client processes aimed at one URL and one mode."""
+
+    def __init__(self, fleet: Fleet, mode: Mode, images: int, seed: int) -> None:
+        self._fleet = fleet
+        self._mode: Mode = mode
+        self._images = images
+        self._generator = np.random.default_rng(seed)
+
+    def closed(self, users: int, seconds: float, warm_up_s: float = 0.5) -> Run:
+        """Users who each send their next request when they have their answer."""
+        requests = schedule(
+            np.zeros(CLOSED_ROUND), {self._mode: 1.0}, self._images, self._generator
+        )
+        started, cpu = time.monotonic(), self._cpu_s()
+        done = self._fleet.run(requests, warm_up_s + seconds, users)
+        return self._run(done.records, done.cpu, warm_up_s, seconds, None, started, cpu, users)
+
+    def opened(self, rate: float, seconds: float, warm_up_s: float = 0.5) -> Run:
+        """Poisson arrivals, whatever the server does."""
+        due_s = due_times("poisson", rate, warm_up_s + seconds, self._generator)
+        requests = schedule(due_s, {self._mode: 1.0}, self._images, self._generator)
+        started, cpu = time.monotonic(), self._cpu_s()
+        done = self._fleet.run(requests, warm_up_s + seconds)
+        return self._run(done.records, done.cpu, warm_up_s, seconds, rate, started, cpu, None)
+
+    def _cpu_s(self) -> float:
+        return cpu_s([psutil.Process(process.pid) for process in multiprocessing.active_children()])
+
+    def _run(
+        self, records: Records, busiest: float, warm_up_s: float, seconds: float,
+        rate: float | None, started: float, cpu: float, users: int | None,
+    ) -> Run:  # fmt: skip
+        wall_s = time.monotonic() - started
+        step = account(
+            records, (self._mode,), warm_up_s=warm_up_s, seconds=seconds, percent=99,
+            offered_per_second=rate, client_cpu=busiest,
+        )  # fmt: skip
+        step = step.model_copy(update={"users": users})
+        return Run(step, records, self._cpu_s() - cpu, wall_s)
+
+
+@contextmanager
+def client(
+    url: str,
+    photos: Photos,
+    mode: Mode,
+    *,
+    processes: int = 1,
+    connections: int = 64,
+    headers: dict[str, str] | None = None,
+    seed: int = 0,
+) -> Generator[Client]:
+    """A fleet that posts `photos` to /classify at `url`."""
+    target = Target(
+        urls=(f"{url}/classify?tta={mode}",),
+        bodies=photos.files,
+        content_types=tuple(photos.content_type or content_type(data) for data in photos.files),
+        headers=headers or {},
+        connections=connections,
+        timeout_s=30.0,
+    )
+    with Fleet(target, processes) as fleet:
+        yield Client(fleet, mode, len(photos.files), seed)

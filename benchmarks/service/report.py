@@ -1,0 +1,70 @@
+"""A measurement, written: JSON with everything, Markdown with the verdicts first."""
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from service.bench.environment import environment, identity
+from service.bench.tables import Table
+from service.inference.package import ModelPackage
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One promise, and what came out."""
+
+    promise: str
+    measured: str
+    kept: bool
+
+
+def write(
+    out: Path,
+    name: str,
+    package: ModelPackage,
+    conditions: Sequence[str],
+    verdicts: Sequence[Verdict],
+    tables: Sequence[Table],
+    data: dict[str, Any],
+    plots: dict[str, str] | None = None,
+) -> bool:
+    """Write service-NAME.json, .md and the plots into `out`; whether every promise was kept."""
+    out.mkdir(parents=True, exist_ok=True)
+    made = environment()
+    command = shlex.join(["python", "-m", "benchmarks.service", *sys.argv[1:]])
+    everything = {
+        "command": command,
+        "environment": made.model_dump(),
+        "package": identity(package).model_dump(),
+        "conditions": list(conditions),
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+        **data,
+    }
+    path = out / f"service-{name}.json"
+    path.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+    promises = Table(
+        "Promises",
+        ("promise", "measured", ""),
+        tuple((v.promise, v.measured, "kept" if v.kept else "NOT KEPT") for v in verdicts),
+    )
+    load = ", ".join(f"{x:.2f}" for x in made.load_average) if made.load_average else "unknown"
+    lines = [
+        f"{package.manifest.name} {package.manifest.version}",
+        *conditions,
+        f"{made.cpu}, {made.cores} cores, {made.taken_at}; load average after it: {load}",
+    ]
+    parts = [f"# The service: {name}", f"`{command}`", "\n".join(f"- {line}" for line in lines)]
+    parts.append(promises.markdown())
+    for table in tables:
+        parts += [f"## {table.title}", table.markdown()]
+    for file, svg in (plots or {}).items():
+        (out / file).write_text(svg, encoding="utf-8")
+        parts.append(f"![{file.removesuffix('.svg')}]({file})")
+    text = "\n\n".join(parts) + "\n"
+    (out / f"service-{name}.md").write_text(text, encoding="utf-8")
+    print(text)
+    return all(verdict.kept for verdict in verdicts)

@@ -1,0 +1,152 @@
+"""Many requests: memory and the tail at the end against those at the beginning."""
+
+import io
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.service.client import client
+from benchmarks.service.report import Verdict, write
+from benchmarks.service.server import Memory, grown, serving
+from service.bench.photos import Photos
+from service.bench.plots import svg
+from service.bench.records import ANSWERED
+from service.bench.statistics import percentile_ratio
+from service.bench.tables import Table, ms
+from service.inference.decode import decode
+from service.inference.manifest import Mode
+from service.inference.package import ModelPackage
+
+SETTLED = 5000
+GROWTH = 0.05
+SLICE_S = 10.0
+MINUTE_S = 60.0
+SMALL_PX = 160
+FULL_SECONDS = 3600.0
+
+
+@dataclass
+class Taken:
+    """What has been measured so far."""
+
+    requests: int = 0
+    unanswered: int = 0
+    counts: list[tuple[float, int]] = field(default_factory=lambda: [(0.0, 0)])
+    """Seconds from the start, and requests answered by then."""
+    done_s: list[np.ndarray] = field(default_factory=list[np.ndarray])
+    latency_ms: list[np.ndarray] = field(default_factory=list[np.ndarray])
+
+
+def measure(
+    package: ModelPackage, photos: Photos, out: Path, logs: Path, *,
+    mode: Mode, precision: str, requests: int, users: int, processes: int, every_s: float = 2.0,
+) -> bool:  # fmt: skip
+    """Keep `users` asking until `requests` are answered."""
+    pictures = small(photos)
+    taken = Taken()
+    with (
+        serving(package.folder, precision, logs / "soak.log") as server,
+        client(server.url, pictures, mode, processes=processes) as asking,
+    ):
+        counted = server.statuses()
+        with Memory(server, every_s) as memory:
+            while taken.requests < requests:
+                start_s = memory.now_s()
+                run = asking.closed(users, SLICE_S, warm_up_s=0.0)
+                answered = run.records.status == ANSWERED
+                taken.requests += int(answered.sum())
+                taken.unanswered += int((~answered).sum())
+                taken.counts.append((memory.now_s(), taken.requests))
+                sent, done = run.records.sent_s[answered], run.records.done_s[answered]
+                taken.done_s.append(start_s + done)
+                taken.latency_ms.append((done - sent) * 1e3)
+                if not answered.any():
+                    raise SystemExit(f"{server.url} answers no more; see {server.log}")
+                print(f"{taken.requests} requests, {server.rss_mb():.1f} MB", file=sys.stderr)
+        statuses = grown(server.statuses(), counted)
+    return _write(package, pictures, out, taken, memory, statuses, mode, precision, users)
+
+
+def small(photos: Photos) -> Photos:
+    """The photos, made small: a soak is about the service, not about decoding."""
+    files: list[bytes] = []
+    for data in photos.files:
+        image = Image.fromarray(decode(data))
+        image.thumbnail((SMALL_PX, SMALL_PX))
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=85)
+        files.append(buffer.getvalue())
+    return Photos(tuple(files), f"{photos.description}, made {SMALL_PX} px and JPEG again")
+
+
+def _write(
+    package: ModelPackage, photos: Photos, out: Path, taken: Taken, memory: Memory,
+    statuses: dict[int, int], mode: Mode, precision: str, users: int,
+) -> bool:  # fmt: skip
+    at_s, rss = (np.array(column) for column in zip(*memory.samples, strict=True))
+    count_s, counts = (np.array(column) for column in zip(*taken.counts, strict=True))
+    done = np.interp(at_s, count_s, counts)
+    settled = rss[np.argmax(done >= SETTLED)] if (done >= SETTLED).any() else rss[0]
+    growth = float(rss[-1] / settled - 1)
+    finished, latency = np.concatenate(taken.done_s), np.concatenate(taken.latency_ms)
+    first = latency[finished < finished.min() + MINUTE_S]
+    last = latency[finished >= finished.max() - MINUTE_S]
+    p99 = [float(np.percentile(part, 99, method="inverted_cdf")) for part in (first, last)]
+    ratio = percentile_ratio(last, first, 99)
+    verdicts = [
+        Verdict(
+            f"memory at the end within {GROWTH:.0%} of after {SETTLED} requests",
+            f"{settled:.1f} → {rss[-1]:.1f} MB ({growth:+.1%}); {rss.max():.1f} at most",
+            abs(growth) <= GROWTH,
+        ),
+        Verdict(
+            "p99 of the last minute no worse than of the first",
+            f"{ms(p99[0])} → {ms(p99[1])} ms, × {ratio.value:.2f} [{ratio.low:.2f}, "
+            f"{ratio.high:.2f}]: kept where the interval reaches 1",
+            ratio.low <= 1.0,
+        ),
+        Verdict("every request answered", f"by status {statuses}", not taken.unanswered),
+    ]
+
+    def draw(axes: Any) -> None:
+        axes.plot(done, rss)
+        axes.axhline(settled * (1 + GROWTH), color="grey", linestyle="--", linewidth=1,
+                     label=f"{GROWTH:.0%} above {SETTLED} requests")  # fmt: skip
+        axes.set(xlabel="requests answered", ylabel="resident memory, MB", ylim=(0, None))
+        axes.set_title("Memory over a soak")
+
+    minutes = Table(
+        "Minutes",
+        ("minute", "requests", "p50 ms", "p99 ms"),
+        (_row("first", first), _row("last", last)),
+    )
+    return write(
+        out,
+        "soak",
+        package,
+        [
+            f"images: {photos.description}",
+            f"{mode}, {precision}; {taken.requests} requests of {users} users in a closed loop, "
+            f"in {finished.max() - finished.min():.0f} s",
+            "memory is the resident size of all the server's processes",
+        ],
+        verdicts,
+        [minutes],
+        {
+            "requests": taken.requests,
+            "rss_mb": [
+                [round(float(s), 1), round(float(n)), round(float(mb), 2)]
+                for s, n, mb in zip(at_s, done, rss, strict=True)
+            ],
+        },
+        {"service-soak.svg": svg(draw)},
+    )
+
+
+def _row(name: str, latency: np.ndarray) -> tuple[str, ...]:
+    p50, p99 = (float(np.percentile(latency, q, method="inverted_cdf")) for q in (50, 99))
+    return name, str(len(latency)), ms(p50), ms(p99)

@@ -1,0 +1,101 @@
+"""Tails: p99 against p50 with nobody else there, and at half of the capacity."""
+
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.service.client import Run, client
+from benchmarks.service.report import Verdict, write
+from benchmarks.service.server import serving
+from service.bench.photos import Photos
+from service.bench.statistics import percentile
+from service.bench.tables import Table, ms
+from service.inference.manifest import Mode
+from service.inference.package import ModelPackage
+
+MOST = 3.0
+IDLE, HALF = "idle: one request at a time", "half of the capacity, Poisson"
+
+
+def measure(
+    package: ModelPackage, photos: Photos, out: Path, logs: Path, *,
+    mode: Mode, precision: str, rounds: int, seconds: float, users: int, processes: int,
+) -> bool:  # fmt: skip
+    """Find the capacity, then measure both loads in turn, `rounds` times."""
+    runs: dict[str, list[Run]] = {IDLE: [], HALF: []}
+    with (
+        serving(package.folder, precision, logs / "steady.log") as server,
+        client(server.url, photos, mode, processes=processes) as asking,
+    ):
+        capacity = asking.closed(users, seconds).step.answered_per_second
+        order = random.Random(0)
+        for _ in range(rounds):
+            for load in order.sample(list(runs), len(runs)):
+                if load == IDLE:
+                    run = asking.closed(1, seconds)
+                else:
+                    run = asking.opened(capacity / 2, seconds)
+                runs[load].append(run)
+                print(f"{load}: {run.step.latency}", file=sys.stderr)
+    latencies = {load: _latencies(taken) for load, taken in runs.items()}
+    verdicts: list[Verdict] = []
+    rows: list[tuple[str, ...]] = []
+    for load, samples in latencies.items():
+        p50, p99 = percentile(samples, 50), percentile(samples, 99)
+        unanswered = sum(r.step.failed + r.step.refused for r in runs[load])
+        verdicts.append(
+            Verdict(
+                f"{load}: p99 ≤ {MOST:g} × p50, everything answered",
+                f"{p99 / p50:.2f}; {unanswered} unanswered",
+                p99 <= MOST * p50 and not unanswered,
+            )
+        )
+        each = [
+            percentile(_latencies([run]), 99) / percentile(_latencies([run]), 50)
+            for run in runs[load]
+        ]
+        late = max(run.step.lateness_p99_ms for run in runs[load])
+        rows.append(
+            (
+                load,
+                str(len(samples)),
+                *(ms(percentile(samples, percent)) for percent in (50, 90, 99, 99.9)),
+                f"{p99 / p50:.2f}",
+                f"{min(each):.2f} to {max(each):.2f}",
+                ms(late),
+            )
+        )
+    return write(
+        out,
+        "steady",
+        package,
+        [
+            f"images: {photos.description}",
+            f"{mode}, {precision}; capacity {capacity:.1f} images/s with {users} users in a closed "
+            f"loop; {rounds} rounds of {seconds:g} s of each load",
+            "latency of an open loop is from the instant a request was due; client and server "
+            "share the machine",
+        ],
+        verdicts,
+        [
+            Table(
+                "Latency, ms",
+                (
+                    *("load", "n", "p50", "p90", "p99", "p99.9", "p99/p50"),
+                    *("over the rounds", "client late p99"),
+                ),
+                tuple(rows),
+            )
+        ],
+        {
+            "capacity_per_second": capacity,
+            "latencies_ms": {load: samples.tolist() for load, samples in latencies.items()},
+        },
+    )
+
+
+def _latencies(runs: list[Run]) -> np.ndarray:
+    samples = [v for run in runs for values in run.step.latencies_ms.values() for v in values]
+    return np.array(samples, np.float64)
