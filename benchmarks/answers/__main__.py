@@ -1,0 +1,224 @@
+"""``python -m benchmarks.answers DATA``: answer the open questions, small trainings at a time.
+
+Every measurement is a JSON file of its own, so the same command goes on after a kill, and a
+training that two questions share is done once. At the end docs/answers.md gets its tables.
+``--plan`` says what would be trained, and about how long that takes on two CPU cores.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from benchmarks.answers.questions import Arm, Question, Setting, epoch_cost, questions
+from service.bench.environment import environment
+
+DOCUMENT = Path("docs/answers.md")
+SEEDS = 3
+PASS_MS = 0.5e-3
+"""Milliseconds of a forward pass for each pixel of a crop: a third of a training step."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One measurement that is still to be made."""
+
+    question: str
+    arm: Arm
+    seed: int
+    estimate_s: float
+
+
+def main() -> None:
+    given = _arguments()
+    setting = Setting(**{f.name: getattr(given, f.name) for f in fields(Setting)})
+    every = questions(setting)
+    asked = [q for q in every if not given.question or q.name in given.question]
+    images = given.images or _count(given.data)
+    steps = plan(asked, setting, given.seeds, given.out, images)
+    total_s = sum(step.estimate_s for step in steps)
+    say(f"{len(steps)} measurements to make, about {total_s / 60:.0f} min on two CPU cores")
+    if given.plan:
+        for step in steps:
+            say(f"  {step.estimate_s:5.0f} s  {step.question}: {step.arm.name}, seed {step.seed}")
+        return
+    if steps:
+        measure(steps, setting, given, total_s)
+    report(asked, setting, given.seeds, given.out, given.document)
+
+
+def plan(
+    asked: Sequence[Question], setting: Setting, seeds: int, out: Path, images: int
+) -> list[Step]:
+    """What is not measured yet, seed by seed; a training is counted where it first comes."""
+    steps: list[Step] = []
+    made = {content["key"] for content in _records(out)}
+    trained: set[str] = set()
+    for seed in range(1, seeds + 1):
+        for question in asked:
+            for arm in question.arms:
+                key = arm.key(seed, setting)
+                if key in made:
+                    continue
+                made.add(key)
+                new = arm.training_key(seed) not in trained
+                trained.add(arm.training_key(seed))
+                seconds = _estimate(arm, seed, setting, images, new)
+                steps.append(Step(question.name, arm, seed, seconds))
+    return steps
+
+
+def _estimate(arm: Arm, seed: int, setting: Setting, images: int, new: bool) -> float:
+    recipe = arm.recipe(seed)
+    (stage,) = recipe.stages
+    passes = 1 if arm.way == "centre" else 5
+    milliseconds = setting.validation_images * passes * PASS_MS * recipe.crop_px**2
+    if new:
+        count = images * recipe.subset_share
+        sides = [stage.size_at(epoch) for epoch in range(stage.epochs)]
+        milliseconds += 1000 + count * sum(epoch_cost(side_px) for side_px in sides)
+    return milliseconds / 1000
+
+
+def measure(
+    steps: Sequence[Step], setting: Setting, given: argparse.Namespace, total_s: float
+) -> None:
+    """Make the measurements; the trained networks lie under `--work` until all are made."""
+    from benchmarks.answers.images import shrunk
+    from benchmarks.answers.trainings import ask, train
+
+    say(f"shrinking the images once, into {given.work / 'images-160'}")
+    data = shrunk(given.data, given.work / "images-160")
+    began, done_s = time.monotonic(), 0.0
+    for number, step in enumerate(steps):
+        arm, seed = step.arm, step.seed
+        folder = given.work / arm.training_key(seed)
+        trained = train(arm, seed, data, folder, given.workers)
+        answer = ask(trained, arm, data, folder, setting)
+        record = {
+            "key": arm.key(seed, setting),
+            "question": step.question,
+            "arm": arm.name,
+            "seed": seed,
+            **asdict(answer),
+            "wrong_labels": arm.wrong_labels,
+            "way": arm.way,
+            "validation_images": setting.validation_images,
+            "recipe": arm.recipe(seed).to_json(),
+            "environment": environment().model_dump(mode="json"),
+        }
+        path = given.out / step.question / f"{_slug(arm.name)}-seed{seed}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".part")
+        partial.write_text(json.dumps(record, indent=1) + "\n")
+        partial.replace(path)
+        done_s += step.estimate_s
+        left_s = (time.monotonic() - began) / done_s * (total_s - done_s)
+        say(
+            f"[{number + 1}/{len(steps)}] {step.question}: {arm.name}, seed {seed}: "
+            f"top-1 {100 * answer.top1:.1f}%, trained {answer.train_seconds:.0f} s; "
+            f"about {left_s / 60:.0f} min left"
+        )
+        later = {s.arm.training_key(s.seed) for s in steps[number + 1 :]}
+        if arm.training_key(seed) not in later:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def report(
+    asked: Sequence[Question],
+    setting: Setting,
+    seeds: int,
+    out: Path,
+    document: Path,
+) -> None:
+    """Print every table and put it into the document, under the command that made it."""
+    from benchmarks.answers.tables import rewrite, table
+    from benchmarks.answers.trainings import Answer
+
+    by_key = {content["key"]: content for content in _records(out)}
+    names = [field.name for field in fields(Answer)]
+    for question in asked:
+        found = {
+            arm.name: {seed: by_key[arm.key(seed, setting)] for seed in range(1, seeds + 1)}
+            for arm in question.arms
+        }
+        answers = {
+            name: {s: Answer(*(record[n] for n in names)) for s, record in own.items()}
+            for name, own in found.items()
+        }
+        some = next(iter(next(iter(found.values())).values()))
+        machine = some["environment"]
+        about = (
+            f"`{_command(question, setting, seeds)}`, {machine['taken_at'][:10]}, "
+            f"{machine['cores']} cores, {machine['cpu']}: n = {seeds} seeds, "
+            f"{setting.validation_images} validation images."
+        )
+        content = f"{about}\n\n{table(question, answers)}"
+        say(f"\n{question.title}\n\n{content}")
+        rewrite(document, question.name, content)
+
+
+def _records(out: Path) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted(out.glob("*/*-seed*.json"))]
+
+
+def _count(data: Path) -> int:
+    from training.dataset import scan
+
+    return len(scan(data / "train"))
+
+
+def _slug(name: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
+
+
+def _command(question: Question, setting: Setting, seeds: int) -> str:
+    """What makes the table of one question."""
+    changed = {k: v for k, v in asdict(setting).items() if v != getattr(Setting(), k)}
+    options = [f"--{name.replace('_', '-')} {value}" for name, value in changed.items()]
+    if seeds != SEEDS:
+        options.append(f"--seeds {seeds}")
+    return " ".join(["python -m benchmarks.answers DATA", f"--question {question.name}", *options])
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    known = [question.name for question in questions(Setting())]
+    parser.add_argument("data", type=Path, help="a folder of train/<class>/* and val/<class>/*")
+    parser.add_argument("--question", action="append", choices=known, help="by default all")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    default = Setting()
+    for name, what in (
+        ("subset-share", "of the training images, stratified"),
+        ("few", "epochs of the short trainings"),
+        ("many", "epochs of the long trainings"),
+        ("side-px", "of a crop"),
+        ("large-px", "of a crop at full size, where sizes are compared"),
+        ("batch-images", "of a training step"),
+        ("validation-images", "that a network is asked, the classes taking turns"),
+    ):
+        value = getattr(default, name.replace("-", "_"))
+        parser.add_argument(
+            f"--{name}", type=type(value), default=value, help=f"{what} (default {value})"
+        )
+    parser.add_argument("--workers", type=int, default=0, help="processes that load images")
+    parser.add_argument("--plan", action="store_true", help="say what it would cost, and end")
+    parser.add_argument("--images", type=int, help="for --plan: training images, not counted")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/answers"))
+    parser.add_argument("--work", type=Path, default=Path("runs/answers"))
+    parser.add_argument("--document", type=Path, default=DOCUMENT)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

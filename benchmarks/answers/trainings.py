@@ -1,0 +1,162 @@
+"""Train one arm, and ask its network."""
+
+import shutil
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from benchmarks.answers.images import with_wrong_labels
+from benchmarks.answers.questions import Arm, Setting
+from service.inference.manifest import InputSize
+from service.inference.predictor import Predictor
+from training import checkpoint, precision
+from training.candidates import FASTAI_TTA, candidates
+from training.checkpoint import Checkpoint
+from training.dataset import Item, scan, split
+from training.export import export_package
+from training.metrics import scores
+from training.outcomes import collect, label_index
+from training.recipe import Recipe
+from training.samples import sample, views
+from training.stats import ChannelStats
+from training.train import Run, channel_stats
+
+BATCH_VIEWS = 128
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one arm came to with one seed."""
+
+    top1: float
+    """Share of the validation images that it got right."""
+    nll: float
+    train_seconds: float
+    """Time of the epochs alone: loading and the calibration images included, start-up not."""
+
+
+class Kept(Run):
+    """A run that keeps its history, and nothing on disk: it is over in a minute."""
+
+    def record(self, row: dict[str, Any]) -> None:
+        self.history.append(row)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, and what it takes to ask it."""
+
+    recipe: Recipe
+    classes: tuple[str, ...]
+    stats: ChannelStats
+    weights: dict[str, torch.Tensor]
+    seconds: float
+    fingerprint: str
+
+
+def train(arm: Arm, seed: int, data: Path, folder: Path, workers: int = 0) -> Trained:
+    """Train the arm, or find it trained in `folder`."""
+    if (folder / checkpoint.STATE).exists():
+        return _found(folder)
+    recipe = arm.recipe(seed)
+    images = split(data, recipe)
+    fingerprint = images.fingerprint()
+    if arm.wrong_labels:
+        images = with_wrong_labels(images, arm.wrong_labels, seed)
+    stats = channel_stats(recipe, images)
+    run = Kept(recipe, images, stats, folder, None, None, workers, _silent)
+    run.go()
+    facts = {
+        "format": 1,
+        "recipe": recipe.to_json(),
+        "classes": list(images.classes),
+        "normalization": asdict(stats),
+        "fingerprint": fingerprint,
+        "finished": True,
+        "precision": precision.callbacks()[1],
+        "history": run.history,
+    }
+    checkpoint.save(folder, Checkpoint(run.learn.model.state_dict(), {}, facts))
+    return _found(folder)
+
+
+def _found(folder: Path) -> Trained:
+    state = checkpoint.load(folder)
+    return Trained(
+        Recipe.from_json(state.facts["recipe"]),
+        tuple(state.facts["classes"]),
+        ChannelStats.from_json(state.facts["normalization"]),
+        state.weights,
+        sum(row["seconds"] for row in state.facts["history"]),
+        state.facts["fingerprint"],
+    )
+
+
+def ask(trained: Trained, arm: Arm, data: Path, folder: Path, setting: Setting) -> Answer:
+    """The arm's answers for the validation images: by torch for a centre crop, by the code that
+    serves where the arm is a way of TTA."""
+    items = tuple(sample(scan(data / "val"), setting.validation_images, 0))
+    if arm.way == "centre":
+        probabilities = _by_torch(trained, items)
+        labels = np.array([trained.classes.index(item.label) for item in items])
+    else:
+        probabilities, labels = _by_serving(arm, items, data, folder)
+    found = scores(probabilities, labels)
+    return Answer(found.top1, found.nll, trained.seconds)
+
+
+def _by_torch(trained: Trained, items: tuple[Item, ...]) -> NDArray[np.float64]:
+    """float64[N, K] of the centre crops, cut as serving cuts them."""
+    from training import architecture
+
+    network = architecture.build(trained.recipe.architecture, len(trained.classes))
+    network.load_state_dict(trained.weights)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.eval().to(device)
+    mean, std = (
+        torch.tensor(v, device=device).view(1, 3, 1, 1)
+        for v in (trained.stats.mean, trained.stats.std)
+    )
+    crops = _centre_crops(items, trained.recipe.crop_px, trained.recipe.resize_px)
+    answers: list[torch.Tensor] = []
+    with torch.inference_mode():
+        for start in range(0, len(crops), BATCH_VIEWS):
+            pixels = torch.from_numpy(crops[start : start + BATCH_VIEWS]).to(device)
+            inputs = (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
+            answers.append(functional.softmax(network(inputs).double(), dim=1).cpu())
+    return torch.cat(answers).numpy()
+
+
+@cache
+def _centre_crops(items: tuple[Item, ...], crop_px: int, resize_px: int) -> NDArray[np.uint8]:
+    """uint8[N, S, S, 3]"""
+    sizes = InputSize(crop_px=crop_px, resize_px=resize_px)
+    return np.stack([next(views(item, sizes, ("none",))) for item in items])
+
+
+def _by_serving(
+    arm: Arm, items: tuple[Item, ...], data: Path, folder: Path
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    package = folder / "package"
+    if not (package / "manifest.json").exists():
+        shutil.rmtree(package, ignore_errors=True)
+        export_package(folder, package, data, int8=False, say=_silent)
+    predictor = Predictor.from_package(package, precision="fp32")
+    name = FASTAI_TTA if arm.way == "random" else arm.way
+    (candidate,) = (c for c in candidates(predictor, ("five_crop",), ()) if c.name == name)
+    kept, results, _ = collect(
+        predictor, items, lambda image: [candidate.start(predictor, image)], name
+    )
+    index = label_index(items, predictor.manifest)
+    labels = np.array([index[item.label] for item in kept])
+    return np.stack([result.probabilities for (result,) in results]), labels
+
+
+def _silent(_: str) -> None:
+    """Progress is printed by the benchmark."""

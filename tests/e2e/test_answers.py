@@ -1,0 +1,137 @@
+"""The answers: shared trainings, a run that resumes, and tables that say what was measured."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.answers import __main__ as script
+from benchmarks.answers import trainings
+from benchmarks.answers.images import with_wrong_labels
+from benchmarks.answers.questions import Setting, equal_time, questions
+from benchmarks.answers.tables import paired_difference, rewrite
+from tests.support.dataset import drawn_dataset
+from training.dataset import Item, Split
+
+OPTIONS = [
+    "--subset-share=0.2", "--few=1", "--many=2", "--side-px=32", "--large-px=64",
+    "--batch-images=8", "--validation-images=15", "--seeds=1",
+    "--question=normalization", "--question=tta",
+]  # fmt: skip
+DOCUMENT = "\n".join(
+    f"<!-- answers: {name} -->\nnot run\n<!-- end: {name} -->" for name in ("normalization", "tta")
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, data: Path, folder: Path, *more: str) -> str:
+    where = ["--out", folder / "out", "--work", folder / "work", "--document", folder / "doc.md"]
+    monkeypatch.setattr(sys, "argv", ["answers", str(data), *OPTIONS, *map(str, where), *more])
+    script.main()
+    return (folder / "doc.md").read_text()
+
+
+def test_a_run_resumes_and_writes_its_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = drawn_dataset(tmp_path / "data", train=60)
+    (tmp_path / "doc.md").write_text(DOCUMENT)
+    assert run(monkeypatch, data, tmp_path, "--plan") == DOCUMENT
+    assert "5 measurements to make" in capsys.readouterr().err
+
+    train, ask = trainings.train, trainings.ask
+    monkeypatch.setattr(trainings, "ask", lambda *a: ask(*a) if a[1].way == "centre" else 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # killed at the first question of TTA
+        run(monkeypatch, data, tmp_path)
+    monkeypatch.setattr(trainings, "ask", ask)
+    trained: list[str] = []
+
+    def counted(arm: object, seed: int, data: Path, folder: Path, workers: int) -> object:
+        if not (folder / "checkpoint.json").exists():
+            trained.append(folder.name)
+        return train(arm, seed, data, folder, workers)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trainings, "train", counted)
+    text = run(monkeypatch, data, tmp_path)
+    assert not trained  # two had their answers, and the third its network
+    assert "not run" not in text
+    assert "`python -m benchmarks.answers DATA --question tta --subset-share 0.2 --few 1" in text
+    assert "| five_crop, 5 passes |" in text
+    assert "(one seed)" in text
+    record = json.loads((tmp_path / "out/tta/five-crop-5-passes-seed1.json").read_text())
+    assert 0 <= record["top1"] <= 1
+    assert record["train_seconds"] > 0
+    assert record["recipe"]["seed"] == 1
+    assert {path.name for path in (tmp_path / "work").iterdir()} == {"images-160"}
+
+    # What is answered is not asked again; another setting is another measurement.
+    assert run(monkeypatch, data, tmp_path) == text
+    run(monkeypatch, data, tmp_path, "--few=2", "--plan")
+    assert "2 measurements to make" in capsys.readouterr().err
+
+
+def test_questions_share_trainings() -> None:
+    setting = Setting()
+    arms = [arm for question in questions(setting) for arm in question.arms]
+    keys = {arm.training_key(1) for arm in arms}
+    assert (len(arms), len(keys)) == (20, 12)
+    assert keys.isdisjoint({arm.training_key(2) for arm in arms})
+    for question in questions(setting):
+        assert {a.against for a in question.arms} - {None} <= {a.name for a in question.arms}
+
+
+def test_equal_time_is_near_equal_by_its_own_estimate() -> None:
+    for setting in (Setting(), Setting(many=20), Setting(side_px=96, large_px=160, many=12)):
+        full, at_small, at_large = equal_time(setting)
+        cost = {px: script.epoch_cost(px) for px in (setting.side_px, setting.large_px)}
+        grown = at_small * cost[setting.side_px] + at_large * cost[setting.large_px]
+        assert grown == pytest.approx(full * cost[setting.large_px], rel=0.1)
+
+
+def test_wrong_labels_are_so_many_seeded_and_of_training_alone() -> None:
+    items = tuple(Item(Path(f"{i}.png"), "abc"[i % 3]) for i in range(200))
+    images = Split(("a", "b", "c"), items, items[:10])
+    noisy = with_wrong_labels(images, 0.1, seed=1)
+    changed = [a != b for a, b in zip(images.train, noisy.train, strict=True)]
+    assert sum(changed) == 20
+    assert noisy.calibration == images.calibration
+    assert {item.label for item in noisy.train} == {"a", "b", "c"}
+    assert with_wrong_labels(images, 0.1, seed=1) == noisy
+    assert with_wrong_labels(images, 0.1, seed=2) != noisy
+
+
+def test_the_interval_of_a_paired_difference_is_students() -> None:
+    difference = paired_difference([3.0, 5.0, 7.0], [2.0, 3.0, 4.0])  # 1, 2, 3
+    assert difference.mean == pytest.approx(2)
+    assert difference.low == pytest.approx(2 - 4.302653 / 3**0.5, abs=1e-5)
+    assert not difference.excludes_zero
+    assert paired_difference([3.0, 4.0, 5.1], [2.0, 3.0, 4.0]).excludes_zero
+    assert paired_difference([3.0], [2.0]).low is None
+
+
+def test_only_the_marked_part_of_the_document_changes(tmp_path: Path) -> None:
+    document = tmp_path / "doc.md"
+    document.write_text(f"before\n{DOCUMENT}\nafter")
+    rewrite(document, "tta", "| new |")
+    assert document.read_text() == f"before\n{DOCUMENT}\nafter".replace(
+        "<!-- answers: tta -->\nnot run", "<!-- answers: tta -->\n| new |"
+    )
+    with pytest.raises(SystemExit, match="has no markers"):
+        rewrite(document, "mixup", "")
+
+
+def test_the_document_has_a_place_for_every_question() -> None:
+    text = (Path(__file__).parents[2] / script.DOCUMENT).read_text()
+    for question in questions(Setting()):
+        assert f"<!-- answers: {question.name} -->" in text
+        assert f"<!-- end: {question.name} -->" in text
