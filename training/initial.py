@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,6 +19,8 @@ class Start:
 
     weights: dict[str, torch.Tensor]
     stats: ChannelStats
+    source: dict[str, Any]
+    """Where they come from: a name and what is known of their training."""
 
 
 def start_from(folder: Path) -> Start:
@@ -28,9 +31,27 @@ def start_from(folder: Path) -> Start:
     """
     if (folder / checkpoint.STATE).exists():
         run = checkpoint.load(folder)
-        return Start(run.weights, ChannelStats.from_json(run.facts["normalization"]))
-    stats = ModelPackage.load(folder).manifest.normalization
-    return Start(weights_from_package(folder), ChannelStats(stats.mean, stats.std, stats.source))
+        stats = ChannelStats.from_json(run.facts["normalization"])
+        return Start(run.weights, stats, _of_run(folder, run.facts))
+    manifest = ModelPackage.load(folder).manifest
+    stats = manifest.normalization
+    return Start(
+        weights_from_package(folder),
+        ChannelStats(stats.mean, stats.std, stats.source),
+        {"name": f"{manifest.name}@{manifest.version}", **_known(manifest.provenance)},
+    )
+
+
+def _of_run(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    history = facts["history"]
+    seconds = round(sum(row["seconds"] for row in history))
+    known = {**facts, "epochs": len(history), "training_seconds": seconds}
+    return {"name": folder.resolve().name, **_known(known)}
+
+
+def _known(provenance: dict[str, Any]) -> dict[str, Any]:
+    keys = ("recipe", "epochs", "training_seconds", "started_from")
+    return {key: provenance[key] for key in keys if provenance.get(key) is not None}
 
 
 def load_matching(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> list[str]:

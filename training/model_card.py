@@ -30,6 +30,7 @@ def render(manifest: Manifest) -> str:
         _training(manifest.provenance),
         _checks(manifest.provenance),
         _metrics(manifest),
+        _label_metrics(manifest),
         _calibration(manifest),
         _limits(manifest),
     ]
@@ -47,9 +48,12 @@ def _head(manifest: Manifest) -> str:
     parameters = manifest.architecture.get("parameters")
     size = f" with {parameters / 1e6:.1f} million parameters" if parameters else ""
     sizes = manifest.input
+    what = "classifier"
+    if manifest.task == "multi_label":
+        what = "multi-label classifier (any number of classes in an image, or none)"
     return (
         f"# {manifest.name}, version {manifest.version}\n\n"
-        f"An image classifier of {len(manifest.labels)} classes: {name}{size}, trained and "
+        f"An image {what} of {len(manifest.labels)} classes: {name}{size}, trained and "
         "exported by Quincunx.\n\n"
         f"Images are resized so that the shorter side is {sizes.resize_px} px "
         f"({sizes.interpolation}); crops are {sizes.crop_px}×{sizes.crop_px} px. The graph takes "
@@ -77,9 +81,15 @@ def _training(provenance: dict[str, Any]) -> str:
     if not recipe or not data:
         return ""
     last = provenance.get("last_epoch", {})
+    before = provenance.get("started_from")
+    began = (
+        f"Started from the weights of `{before['name']}`: {before['recipe']['summary']}.\n\n"
+        if before
+        else ""
+    )
     unfinished = "" if provenance.get("finished", True) else " **The run was not finished.**"
     return (
-        f"## Training\n\n{recipe['summary']}.{unfinished}\n\n"
+        f"## Training\n\n{began}{recipe['summary']}.{unfinished}\n\n"
         f"{provenance['epochs']} epochs in {provenance['training_seconds'] / 60:.0f} minutes "
         f"({provenance['training_precision']}), seed {provenance['seed']}, on "
         f"{data['training_images']} images; {data['calibration_images']} more, held out of "
@@ -138,9 +148,39 @@ def _metrics(manifest: Manifest) -> str:
     return f"## Measured on the validation set\n\n{table(columns, rows)}"
 
 
+def _label_metrics(manifest: Manifest) -> str:
+    if not manifest.multi_label_metrics:
+        return ""
+    rows = [
+        (
+            m.precision,
+            m.mode,
+            f"{m.map:.2%} ({m.map_interval[0]:.2%} to {m.map_interval[1]:.2%})",
+            f"{m.micro_f1:.2%}",
+            f"{m.macro_f1:.2%}",
+            f"{m.nll:.4f}",
+            m.images,
+        )
+        for m in manifest.multi_label_metrics
+    ]
+    columns = (
+        "precision", "TTA", "mean average precision (95% interval)", "micro F1", "macro F1",
+        "binary NLL", "images",
+    )  # fmt: skip
+    last = manifest.multi_label_metrics[-1]
+    names = {label.id: label.name for label in manifest.labels}
+    each = [(names[id], f"{value:.2%}") for id, value in last.average_precision.items()]
+    return (
+        f"## Measured on the validation set\n\n{table(columns, rows)}\n\n"
+        f"Of {last.precision}, `{last.mode}`:\n\n{table(('class', 'average precision'), each)}"
+    )
+
+
 def _calibration(manifest: Manifest) -> str:
     if not manifest.calibration:
         return ""
+    if manifest.task == "multi_label":
+        return _thresholds(manifest)
     rows = [
         (
             c.precision,
@@ -157,6 +197,16 @@ def _calibration(manifest: Manifest) -> str:
     return f"## Calibration\n\nFitted on images held out of training.\n\n{table(columns, rows)}"
 
 
+def _thresholds(manifest: Manifest) -> str:
+    rows = [
+        (c.precision, c.mode, f"{c.temperature:.3f}", f"{min(limits):.3f} to {max(limits):.3f}")
+        for c in manifest.calibration
+        if (limits := c.thresholds.get("mean"))
+    ]
+    columns = ("precision", "TTA", "temperature", "thresholds of the classes")
+    return f"## Calibration\n\nFitted on images held out of training.\n\n{table(columns, rows)}"
+
+
 def _limits(manifest: Manifest) -> str:
     imagenet = any(
         label.id.startswith("n0") and label.id[1:].isdigit() for label in manifest.labels
@@ -168,11 +218,13 @@ def _limits(manifest: Manifest) -> str:
         else "The weights carry whatever terms come with the images they were trained on; no image "
         "is part of this package."
     )
+    answers = "puts every image into one of them, also images of something else"
+    if manifest.task == "multi_label":
+        answers = "says yes or no to each of them, of images of something else too"
     return (
         "## Licence and limits\n\n"
         f"{origin} The code that made it is under Apache-2.0.\n\n"
-        f"It knows {len(manifest.labels)} classes and puts every image into one of them, also "
-        "images of something else."
+        f"It knows {len(manifest.labels)} classes and {answers}."
     )
 
 

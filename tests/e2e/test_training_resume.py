@@ -159,8 +159,11 @@ def test_fine_tuning_starts_from_another_run(data: Path, straight: Path, tmp_pat
     assert torch.equal(one.weights["0.0.weight"], other.weights["0.0.weight"])
     assert one.facts["normalization"] == other.facts["normalization"]
     assert [row["epoch"] for row in other.facts["history"]] == [1, 2]  # frozen, then free
+    assert other.facts["started_from"]["name"] == straight.name
+    assert other.facts["started_from"]["epochs"] == len(one.facts["history"])
     # Resumed, it needs no --init again.
     train(data, made, tmp_path / "tuned", resume=True, say=lambda _: None)
+    assert checkpoint.load(tmp_path / "tuned").facts["started_from"]["name"] == straight.name
 
     wrong = recipe.load("fine-tune", [*tiny, "architecture.name=xresnet34"])
     with pytest.raises(UsageError, match="is the architecture that of the recipe"):
