@@ -1,0 +1,210 @@
+"""``python -m benchmarks.training DATA --recipe NAME``: throughput, phases and memory of training.
+
+Cases (every size with every number of loader processes) take turns, in an order drawn anew each
+round and each in a fresh process; the steps of the warm-up do not count. Writes
+docs/results/training/results.json and report.md.
+"""
+
+import argparse
+import json
+import random
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.training.case import Case
+from benchmarks.training.stopwatch import PHASES
+from service.bench.environment import environment
+from service.bench.statistics import RESAMPLES, Interval, mean_interval, resampled_rows
+from service.bench.tables import Table
+
+LIBRARIES = ("torch", "torchvision", "fastai")
+TARGET_WAIT = 0.05
+Result = dict[str, Any]
+
+
+def main() -> None:
+    given = _arguments()
+    cases = [
+        Case(
+            str(given.data),
+            given.recipe,
+            tuple(given.set),
+            size_px,
+            workers,
+            given.threads,
+            given.warm_up,
+            given.steps,
+        )
+        for size_px in given.sizes
+        for workers in given.workers
+    ]
+    machine = environment().model_dump(mode="json")  # before it is busy with this
+    machine["libraries"] |= {name: version(name) for name in LIBRARIES}
+    results: list[Result] = []
+    for number in range(given.repeats):
+        for case in random.Random(number).sample(cases, len(cases)):
+            print(
+                f"round {number + 1}/{given.repeats}: {case.size_px} px, {case.workers} workers",
+                file=sys.stderr,
+                flush=True,
+            )
+            results.append(_in_own_process(case))
+    for result in results:
+        del result["case"]["data"]  # where it lies is this machine's affair
+    command = _command(given)
+    rows = summary(results)
+    given.out.mkdir(parents=True, exist_ok=True)
+    content = {"command": command, "environment": machine, "summary": rows, "runs": results}
+    (given.out / "results.json").write_text(json.dumps(content, indent=1) + "\n")
+    text = markdown(rows, machine, command)
+    (given.out / "report.md").write_text(text)
+    print(text)
+
+
+def summary(results: Sequence[Result]) -> list[Result]:
+    """One row per case, over all of its rounds."""
+    cases: dict[tuple[int, int], list[Result]] = {}
+    for result in results:
+        key = (result["case"]["size_px"], result["case"]["workers"])
+        cases.setdefault(key, []).append(result)
+    return [_row(own) for _, own in sorted(cases.items())]
+
+
+def _row(own: Sequence[Result]) -> Result:
+    first = own[0]
+    images = first["batch_images"]
+    step = mean_interval([second for result in own for second in result["step_s"]])
+    phases = np.array([row for result in own for row in result["phases_s"]])
+    wait = share_interval(phases[:, 0], phases.sum(axis=1))
+    gpu = [result["gpu_peak_mib"] for result in own if result["gpu_peak_mib"] is not None]
+    return {
+        "size_px": first["case"]["size_px"],
+        "workers": first["case"]["workers"],
+        "batch_images": images,
+        "arithmetic": first["arithmetic"],
+        "device": first["device"],
+        "threads": first["threads"],
+        "rounds": len(own),
+        "steps": len(own) * len(first["step_s"]),
+        "images_per_second": (images / step.value, images / step.high, images / step.low),
+        "step_ms": 1e3 * step.value,
+        "phases_ms": dict(zip(PHASES, (1e3 * phases.mean(axis=0)).tolist(), strict=True)),
+        "wait_share": (wait.value, wait.low, wait.high),
+        "peak_mib": max(result["peak_mib"] for result in own),
+        "gpu_peak_mib": max(gpu) if gpu else None,
+    }
+
+
+def share_interval(part: np.ndarray, whole: np.ndarray, seed: int = 0) -> Interval:
+    """The share of a sum, with its 95% moving-block bootstrap interval over steps."""
+    rows = resampled_rows(len(part), np.random.default_rng(seed), RESAMPLES)
+    drawn = part[rows].sum(axis=1) / whole[rows].sum(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Interval(float(part.sum() / whole.sum()), float(low), float(high))
+
+
+def markdown(rows: Sequence[Result], machine: Result, command: str) -> str:
+    """The report."""
+    some = rows[0]
+    throughput = Table(
+        "Throughput and memory",
+        (
+            *("size px", "workers", "n steps", "images/s [95%]", "step ms"),
+            *("waiting for data % [95%]", "under 5%", "peak MiB", "GPU peak MiB"),
+        ),
+        tuple(
+            (
+                str(row["size_px"]),
+                str(row["workers"]),
+                str(row["steps"]),
+                "{:.1f} [{:.1f}, {:.1f}]".format(*row["images_per_second"]),
+                f"{row['step_ms']:.1f}",
+                "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * share for share in row["wait_share"])),
+                "yes" if row["wait_share"][2] < TARGET_WAIT else "no",
+                f"{row['peak_mib']:.0f}",
+                "–" if row["gpu_peak_mib"] is None else f"{row['gpu_peak_mib']:.0f}",
+            )
+            for row in rows
+        ),
+    )
+    phases = Table(
+        "Where a step's time goes: mean ms",
+        ("size px", "workers", *PHASES),
+        tuple(
+            (
+                str(row["size_px"]),
+                str(row["workers"]),
+                *(f"{ms:.1f}" for ms in row["phases_ms"].values()),
+            )
+            for row in rows
+        ),
+    )
+    lines = [
+        "# Training: throughput, phases, memory",
+        "",
+        f"`{command}`",
+        "",
+        f"{machine['taken_at']}, {machine['cpu']}, {machine['cores']} cores, load "
+        f"{(machine['load_average'] or [float('nan')])[0]:.1f} before; {some['device']}, "
+        f"{some['arithmetic']}, {some['threads']} threads, batches of {some['batch_images']}; "
+        + ", ".join(f"{name} {machine['libraries'][name]}" for name in LIBRARIES)
+        + ".",
+        "",
+        "With 0 workers the training process loads its images itself, and waits for all of it. "
+        "Phases are of a round of their own, in which a GPU is waited for after each. Peak memory "
+        "is that of the training process, its libraries included, not of its loader processes.",
+        "",
+        throughput.markdown(),
+        "",
+        f"## {phases.title}",
+        "",
+        phases.markdown(),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _in_own_process(case: Case) -> Result:
+    command = [sys.executable, "-m", "benchmarks.training.case", json.dumps(asdict(case))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _command(given: argparse.Namespace) -> str:
+    parts = ["python -m benchmarks.training DATA", f"--recipe {given.recipe}"]
+    parts += [f"--set {shlex.quote(value)}" for value in given.set]
+    parts.append(f"--sizes {' '.join(map(str, given.sizes))}")
+    parts.append(f"--workers {' '.join(map(str, given.workers))}")
+    for name in ("threads", "warm_up", "steps", "repeats"):
+        parts.append(f"--{name.replace('_', '-')} {getattr(given, name)}")
+    return " ".join(parts)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="a folder of train/<class>/* images")
+    parser.add_argument("--recipe", default="small-cpu")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 96, 128])
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--threads", type=int, default=0, help="of the arithmetic; 0: every core")
+    parser.add_argument("--warm-up", type=int, default=5, help="steps that do not count")
+    parser.add_argument("--steps", type=int, default=20, help="steps measured in each round")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/training"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
