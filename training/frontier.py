@@ -66,6 +66,8 @@ class Frontier:
     points: tuple[Point, ...]
     images: int
     timed_images: int
+    aspect: float
+    """Longer side by shorter side that images were cut to; 1: images as they are."""
     decode_ms: float
     environment: Environment
     package: str
@@ -81,9 +83,12 @@ def measure(
     gate_costs: Sequence[float] = (0.75, 1.0, 1.25),
     timed_images: int = 300,
     threads: int = 0,
+    aspect: float = 1.0,
     seed: int = 0,
 ) -> Frontier:
     """Measure every candidate at every precision (by default all that the package has).
+
+    `aspect` cuts every image to a rectangle first: see `training.candidates.candidates`.
 
     Raises:
         DataError: a class that the model does not have, or no readable image.
@@ -94,7 +99,7 @@ def measure(
         for p in precisions or loaded.precisions
     }
     compared: dict[Precision, list[Candidate]] = {
-        p: candidates(one, modes, gate_costs) for p, one in predictors.items()
+        p: candidates(one, modes, gate_costs, aspect) for p, one in predictors.items()
     }
     labels, answers = _accuracy(predictors, compared, items)
     sample = random.Random(seed).sample(list(items), min(timed_images, len(items)))
@@ -133,6 +138,7 @@ def measure(
         points=tuple(points),
         images=len(labels),
         timed_images=len(sample),
+        aspect=aspect,
         decode_ms=decode_ms,
         environment=environment(),
         package=f"{loaded.manifest.name}@{loaded.manifest.version}",

@@ -39,7 +39,7 @@ def markdown(frontier: Frontier, command: str) -> str:
         + ", ".join(f"{k} {v}" for k, v in machine.libraries.items())
         + f". Accuracy over {frontier.images} images; time over {frontier.timed_images} of them, "
         "one at a time, candidates interleaved, from pixels to probabilities "
-        f"(decoding costs every candidate {frontier.decode_ms:.1f} ms more).",
+        f"(decoding costs every candidate {frontier.decode_ms:.1f} ms more).{_shape(frontier)}",
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|---|---|" + "--:|" * (len(COLUMNS) - 2),
@@ -51,6 +51,15 @@ def markdown(frontier: Frontier, command: str) -> str:
         "Files: " + ", ".join(f"`{k}` sha256 {v[:12]}…" for k, v in frontier.sha256.items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _shape(frontier: Frontier) -> str:
+    if frontier.aspect == 1:
+        return ""
+    return (
+        f" Every image was cut to {frontier.aspect:g}:1 around its middle first, half of them "
+        "lying, half standing."
+    )
 
 
 def _row(point: Point) -> list[str]:
@@ -114,7 +123,8 @@ def plot(frontier: Frontier, path: Path) -> Path:
     base = "fp32 single crop" if in_fp32 else "single crop"
     axes.set_xlabel(f"mean time per image, in units of one {base} (log)")
     axes.set_ylabel("top-1 %")
-    axes.set_title(f"{frontier.package}: accuracy against cost, {frontier.images} images")
+    shape = "" if frontier.aspect == 1 else f" of {frontier.aspect:g}:1"
+    axes.set_title(f"{frontier.package}: accuracy against cost, {frontier.images} images{shape}")
     for precision in dict.fromkeys(point.precision for point in frontier.points):
         axes.plot([], [], "o", color=colours[precision], label=precision)
     axes.plot([], [], "D", color="grey", alpha=0.5, label="baseline")

@@ -8,7 +8,7 @@ import pytest
 
 from service.inference.predictor import Predictor
 from tests.support.images import COLOURS, coloured, drawn, encoded
-from training.candidates import FASTAI_TTA, candidates
+from training.candidates import FASTAI_TTA, candidates, rectangle
 from training.commands import frontier as command
 
 MODES = ["none", "five_crop", "dense", "adaptive"]
@@ -32,6 +32,7 @@ def _out(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         images=0,
         timed_images=20,
         threads=1,
+        aspect=1.0,
         out=folder / "report",
         as_json=False,
     )
@@ -58,6 +59,19 @@ def test_the_report_is_complete_and_has_a_picture(out: Path) -> None:
     text = (out / "frontier.md").read_text()
     assert text.count("| int8 |") == 7
     assert (out / "frontier.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rectangles_lie_and_stand_around_the_middle(predictor: Predictor) -> None:
+    shapes = {rectangle(drawn(90, 90, seed), 1.5).shape[:2] for seed in range(12)}
+    assert shapes == {(60, 90), (90, 60)}
+    image = drawn(60, 240, seed=1)
+    cut = rectangle(image, 2.0)
+    left, right = {120: (60, 180), 30: (105, 135)}[cut.shape[1]]
+    np.testing.assert_array_equal(cut, image[:, left:right])
+    for one in candidates(predictor, ["none", "dense"], [], aspect=2.0):
+        views = next(one.start(predictor, drawn(128, 128, seed=2)))
+        if one.name == "dense":
+            assert sorted(views[0].pixels.shape[:2]) == [96, 192]
 
 
 def test_the_random_baseline_is_the_weighted_mean_of_its_views(predictor: Predictor) -> None:
