@@ -165,15 +165,14 @@ def _write(
             )
         )
     busy = Table(
-        "Cores kept busy while the service was measured, median",
-        ("mode", "precision", "server", "client", f"of {cores}"),
+        f"Cores kept busy while the service was measured, of {cores}, median",
+        ("mode", "precision", "server", "client"),
         tuple(
             (
                 case.mode,
                 case.precision,
                 f"{statistics.median(s.server_cores for s in by_name[SERVICE]):.2f}",
                 f"{statistics.median(s.client_cores for s in by_name[SERVICE]):.2f}",
-                "",
             )
             for case, by_name in samples.items()
         ),
