@@ -16,6 +16,7 @@ from service.inference.package import ModelPackage
 from training import adaptive, fitting, gates
 from training.dataset import readable, split
 from training.gates import Tolerance
+from training.multi_label import calibrate as multi_label
 from training.measured import PLAIN_MODES, Measured, measure
 from training.metrics import Probabilities, nll
 from training.outcomes import LabelledFile
@@ -66,6 +67,8 @@ def calibrate(
     Raises:
         DataError: a class that the model does not have, or no readable image.
     """
+    if ModelPackage.load(folder).manifest.task == "multi_label":
+        return multi_label.calibrate(folder, items, default_mode=default_mode, say=say)
     tolerance = tolerance or Tolerance()
     package = ModelPackage.load(folder)
     firsts = adaptive.candidates(package.manifest.input)

@@ -3,10 +3,18 @@
 import training.torchvision_compat  # noqa: F401  (before fastai)
 
 # isort: split
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fastai.data.all import CategoryBlock, DataBlock, DataLoaders, IndexSplitter, TransformBlock
+from fastai.data.all import (
+    CategoryBlock,
+    DataBlock,
+    DataLoaders,
+    IndexSplitter,
+    MultiCategoryBlock,
+    TransformBlock,
+)
 from fastai.vision.all import (
     FlipItem,
     IntToFloatTensor,
@@ -17,7 +25,7 @@ from fastai.vision.all import (
 )
 
 from service.inference.decode import decode
-from training.dataset import Split
+from training.dataset import Item, Split
 from training.recipe import Recipe
 from training.stats import ChannelStats
 
@@ -25,6 +33,13 @@ from training.stats import ChannelStats
 def load_image(path: Path) -> PILImage:
     """Decode with the code that serves, so that training sees what serving will."""
     return PILImage.create(decode(path.read_bytes()))
+
+
+def target(split: Split, item: Item) -> str | list[float]:
+    """The class of an image; of multi-label data a 1 for every class that is there, else a 0."""
+    if split.task == "single_label":
+        return item.label
+    return [float(name in item.labels) for name in split.classes]
 
 
 def dataloaders(
@@ -45,10 +60,12 @@ def dataloaders(
     block = DataBlock(
         blocks=[
             TransformBlock(type_tfms=[load_image], batch_tfms=[IntToFloatTensor]),
-            CategoryBlock(vocab=list(split.classes)),
+            MultiCategoryBlock(encoded=True, vocab=list(split.classes))
+            if split.task == "multi_label"
+            else CategoryBlock(vocab=list(split.classes)),
         ],
         get_x=lambda item: item.path,
-        get_y=lambda item: item.label,
+        get_y=partial(target, split),
         splitter=IndexSplitter(range(len(split.train), len(items))),
         item_tfms=item_transforms,
         batch_tfms=batch_transforms,

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from service.inference.manifest import Metrics, Mode, Precision
+from service.inference.manifest import Manifest, Metrics, Mode, Precision
 from service.inference.predictor import Predictor
 from service.inference.providers import Provider
-from training.dataset import scan
+from training.dataset import validation
 from training.metrics import Scores, confusion, flips, scores
 from training.outcomes import LabelledFile, Outcomes, outcomes
 
@@ -108,9 +108,9 @@ def _row(precision: Precision, got: Outcomes, mode: Mode) -> Evaluated:
     )
 
 
-def labelled(folder: Path) -> Sequence[LabelledFile]:
-    """The images of ``folder/<class>/*``; a data set's root stands for its ``val``."""
-    return scan(folder / "val" if (folder / "val").is_dir() else folder)
+def labelled(data: Path, trained: Manifest | None = None) -> Sequence[LabelledFile]:
+    """The images to report on, of a folder or a table: see `training.dataset.validation`."""
+    return validation(data, trained)
 
 
 def as_json(evaluation: Evaluation) -> list[dict[str, Any]]:

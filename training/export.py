@@ -96,6 +96,7 @@ def export_package(
             name=out_folder.name,
             version=version,
             architecture=_architecture(source),
+            task=source.state.facts.get("task", "single_label"),
             labels=names,
             input=source.sizes,
             normalization=source.normalization,

@@ -1,5 +1,7 @@
 """Fit the few numbers that make an answer's confidence mean what it says."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,14 +13,19 @@ LOG_TEMPERATURE_RANGE = (np.log(0.05), np.log(20.0))
 
 
 def temperature(probabilities: Probabilities, labels: Labels) -> float:
-    """The T that minimizes the NLL of softmax(log p / T); float64[N, K], int64[N] -> T > 0.
+    """The T that minimizes the NLL of softmax(log p / T); float64[N, K], int64[N] -> T > 0."""
+    return least(lambda value: nll(temper(probabilities, value), labels))
+
+
+def least(loss_at: Callable[[float], float]) -> float:
+    """The temperature of the least loss.
 
     The NLL is unimodal in log T, so a golden-section search finds the minimum.
     """
     low, high = LOG_TEMPERATURE_RANGE
 
     def loss(log_t: float) -> float:
-        return nll(temper(probabilities, float(np.exp(log_t))), labels)
+        return loss_at(float(np.exp(log_t)))
 
     left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
     at_left, at_right = loss(left), loss(right)
@@ -42,7 +49,13 @@ def view_weights(
     A weighted mean of probabilities is a mixture, so its weights are found by expectation
     maximization, which only ever lowers the NLL and stays on the simplex.
     """
-    true = np.maximum(probabilities[np.arange(len(labels)), :, labels], TINY)  # (N, V)
+    return mixture(probabilities[np.arange(len(labels)), :, labels], steps)
+
+
+def mixture(likelihoods: NDArray[np.float64], steps: int = 500) -> tuple[float, ...]:
+    """The weights of the mixture that makes the truth likeliest, of what each view gives it:
+    float64[N, V] -> [V]."""
+    true = np.maximum(likelihoods, TINY)
     weights = np.full(true.shape[1], 1 / true.shape[1])
     for _ in range(steps):
         shares = true * weights

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from service.errors import DataError
 from service.inference.manifest import Label
+from training.table import is_table
 
 IMAGENETTE = {
     "n01440764": "tench",
@@ -21,26 +22,41 @@ IMAGENETTE = {
     "n03888257": "parachute",
 }
 
+IMAGEWOOF = {
+    "n02086240": "Shih-Tzu",
+    "n02087394": "Rhodesian ridgeback",
+    "n02088364": "beagle",
+    "n02089973": "English foxhound",
+    "n02093754": "Border terrier",
+    "n02096294": "Australian terrier",
+    "n02099601": "golden retriever",
+    "n02105641": "Old English sheepdog",
+    "n02111889": "Samoyed",
+    "n02115641": "dingo",
+}
+
 
 def labels(classes: Sequence[str], data_folder: Path) -> tuple[Label, ...]:
     """The labels of `classes`, in the order of the logits.
 
     Names come from ``labels.json`` ({folder: name}) or ``labels.csv`` (folder,name) in the data
-    folder; else Imagenette's ten are known; else a class is called what its folder is.
+    folder; else those of Imagenette and Imagewoof are known; else a class is called what its folder
+    is. Of a table `labels.json` beside it is read.
 
     Raises:
         DataError: a labels file that cannot be read, or that names no class of the data.
     """
-    names = {**IMAGENETTE, **_from_file(classes, data_folder)}
+    names = {**IMAGENETTE, **IMAGEWOOF, **_from_file(classes, data_folder)}
     return tuple(
         Label(index=index, id=folder, name=names.get(folder, folder))
         for index, folder in enumerate(classes)
     )
 
 
-def _from_file(classes: Sequence[str], folder: Path) -> dict[str, str]:
-    for name, read in (("labels.json", _json), ("labels.csv", _csv)):
-        path = folder / name
+def _from_file(classes: Sequence[str], data: Path) -> dict[str, str]:
+    table = is_table(data)  # which may itself be called labels.csv
+    for name, read in (("labels.json", _json), *(() if table else (("labels.csv", _csv),))):
+        path = (data.parent if table else data) / name
         if not path.exists():
             continue
         try:

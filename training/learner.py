@@ -8,13 +8,14 @@ from typing import Any
 
 from fastai.data.all import DataLoaders
 from fastai.learner import Learner
-from fastai.losses import CrossEntropyLossFlat, LabelSmoothingCrossEntropyFlat
-from fastai.metrics import accuracy
+from fastai.metrics import accuracy, accuracy_multi
 from fastai.optimizer import SGD, Adam, ranger
 from fastai.torch_core import params
 from torch import nn
 
+from service.inference.manifest import TaskName
 from training import architecture, mixers, multi_scale, precision
+from training.losses import loss_of
 from training.recipe import Recipe
 
 OPTIMIZERS: dict[str, Any] = {
@@ -36,23 +37,25 @@ def one_group(model: nn.Sequential) -> list[nn.Parameter]:
     return params(model)
 
 
-def loss_of(recipe: Recipe) -> Any:
-    """Cross-entropy, against smoothed labels where the recipe smooths them."""
-    if recipe.label_smoothing:
-        return LabelSmoothingCrossEntropyFlat(eps=recipe.label_smoothing)
-    return CrossEntropyLossFlat()
+def learner(
+    recipe: Recipe,
+    dls: DataLoaders,
+    classes: int,
+    pretrained: bool,
+    task: TaskName = "single_label",
+) -> Learner:
+    """The Learner of a recipe; `pretrained` splits body and head for fine-tuning.
 
-
-def learner(recipe: Recipe, dls: DataLoaders, classes: int, pretrained: bool) -> Learner:
-    """The Learner of a recipe; `pretrained` splits body and head for fine-tuning."""
+    Its metric is the share of right answers: of images, or of a multi-label task's yes and no.
+    """
     speed, _ = precision.callbacks()
     made: Any = Learner(
         dls,
         architecture.build(recipe.architecture, classes),
-        loss_func=loss_of(recipe),
+        loss_func=loss_of(recipe, task),
         opt_func=OPTIMIZERS[recipe.optimizer],
         splitter=body_and_head if pretrained else one_group,
-        metrics=accuracy,
+        metrics=accuracy_multi if task == "multi_label" else accuracy,
         wd=recipe.weight_decay,
         cbs=[*speed, *multi_scale.multi_scale(recipe), *mixers.mixer(recipe)],
     )

@@ -1,7 +1,8 @@
 """Batch mixers: fastai's MixUp and CutMix, and ResizeMix, which fastai does not have.
 
 Every mixer goes through fastai's `MixHandler`, which mixes the *losses* of the two labels; label
-smoothing is part of that loss, so the two compose without a line here.
+smoothing is part of that loss, so the two compose without a line here. Of multi-label data it mixes
+the targets, which comes to the same: binary cross-entropy is linear in them.
 """
 
 import training.torchvision_compat  # noqa: F401  (before fastai)
@@ -45,6 +46,8 @@ class ResizeMix(MixHandler):
         mixed[..., top : top + h, left : left + w] = small
         self.learn.xb = (mixed,)
         self.lam = torch.tensor(1 - h * w / (height * width), device=self.x.device)
+        if not self.stack_y:  # multi-label targets are numbers: they are mixed, not their losses
+            self.learn.yb = (torch.lerp(self.yb1[0], self.y, self.lam),)
 
 
 def mixer(recipe: Recipe) -> list[Callback]:

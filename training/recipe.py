@@ -82,6 +82,10 @@ class Recipe:
     mixer: Mixer = "none"
     mixer_alpha: float = 0.4
     label_smoothing: float = 0.0
+    task: Literal["auto", "single_label", "multi_label"] = "auto"
+    """`auto`: multi-label where a label cell of a table holds several, with `;` between."""
+    validation_share: float = 0.2
+    """Of a table without a `split` column: the share of its rows that is only reported on."""
     calibration_share: float = 0.05
     """Share of the training images held out, stratified by class, and never trained on."""
     subset_share: float = 1.0
@@ -97,7 +101,7 @@ class Recipe:
                     f"sizes must be multiples of the network's stride, 32 px, but got {side_px}: "
                     "other sides leave half-padded features at the border"
                 )
-        for name in ("calibration_share", "subset_share", "min_scale"):
+        for name in ("validation_share", "calibration_share", "subset_share", "min_scale"):
             share = getattr(self, name)
             if not 0 <= share <= 1:
                 raise UsageError(f"{name} must lie in 0..1, but got {share}")

@@ -6,6 +6,7 @@ from service.inference.manifest import Manifest
 from service.inference.package import ModelPackage
 from training.evaluate import Evaluation
 from training.model_card import write_model_card
+from training.multi_label.evaluate import LabelEvaluation
 from training.package import write_manifest
 
 
@@ -17,4 +18,15 @@ def record_metrics(folder: Path, measured: Evaluation) -> None:
     kept = [m for m in package.manifest.metrics if (m.precision, m.mode) not in replaced]
     manifest = package.manifest.model_copy(update={"metrics": (*kept, *new)})
     write_manifest(folder, Manifest.model_validate(manifest.model_dump()))
+    write_model_card(folder)
+
+
+def record_label_metrics(folder: Path, measured: LabelEvaluation) -> None:
+    """The same of a multi-label package."""
+    manifest = ModelPackage.load(folder).manifest
+    new = [row.metrics(manifest) for row in measured.rows]
+    replaced = {(m.precision, m.mode) for m in new}
+    kept = [m for m in manifest.multi_label_metrics if (m.precision, m.mode) not in replaced]
+    changed = manifest.model_copy(update={"multi_label_metrics": (*kept, *new)})
+    write_manifest(folder, Manifest.model_validate(changed.model_dump()))
     write_model_card(folder)

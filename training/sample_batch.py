@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 from fastai.learner import Learner
-from fastai.losses import CrossEntropyLossFlat
 from numpy.typing import NDArray
 from torch import nn
 
 from service.errors import DataError
 from training import mixers
 from training.data import dataloaders
-from training.dataset import split
+from training.dataset import Split, split
 from training.initial import Start
 from training.labels import labels
+from training.losses import loss_of
 from training.recipe import Recipe
 from training.seeding import seed_all, seed_loaders
 from training.train import channel_stats
@@ -68,7 +68,7 @@ def sample_batch(
     loaders = dataloaders(images, recipe, recipe.stages[0].size_at(0), used)
     seed_all(recipe.seed, 1)
     seed_loaders(loaders, recipe.seed, 0)
-    inputs, shares = _mixed(loaders, recipe)
+    inputs, shares = _mixed(loaders, recipe, images)
     names = [label.name for label in labels(images.classes, data)]
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (stats.mean, stats.std))
     pixels = ((inputs * std + mean) * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
@@ -80,23 +80,33 @@ def sample_batch(
 
 
 def describe(shares: dict[int, float], names: list[str]) -> str:
-    """A label such as ``0.3 church + 0.7 gas pump``; a class alone is its name."""
+    """A label such as ``0.3 church + 0.7 gas pump``; a class alone is its name.
+
+    Of multi-label data several classes may be there wholly, or none.
+    """
     parts = {index: share for index, share in shares.items() if round(share, 1) > 0}
-    if len(parts) == 1:
-        return names[next(iter(parts))]
+    if not parts:
+        return "none"
+    if len(parts) == 1 or min(parts.values()) == 1:
+        return " + ".join(names[index] for index in parts)
     return " + ".join(f"{share:.1f} {names[index]}" for index, share in parts.items())
 
 
-def _mixed(loaders: Any, recipe: Recipe) -> tuple[torch.Tensor, list[dict[int, float]]]:
+def _mixed(
+    loaders: Any, recipe: Recipe, images: Split
+) -> tuple[torch.Tensor, list[dict[int, float]]]:
     """A batch after the mixer, and for each image the share of each of its classes."""
     made = mixers.mixer(recipe)
-    learn: Any = Learner(loaders, nn.Identity(), loss_func=CrossEntropyLossFlat(), cbs=made)
+    loss = loss_of(recipe, images.task)
+    learn: Any = Learner(loaders, nn.Identity(), loss_func=loss, cbs=made)
     learn.epoch, learn.training, learn.dl = 0, True, loaders.train
     learn._split(next(iter(loaders.train)))
     for mixer in made:  # the events of a fit, up to the point where the network is called
         mixer("before_train")
         mixer("before_batch")
     inputs = torch.as_tensor(learn.xb[0]).detach().cpu().float()
+    if images.task == "multi_label":
+        return inputs, [dict(enumerate(target.tolist())) for target in learn.yb[0].cpu()]
     own = [int(index) for index in learn.yb[0]]
     if not made:
         return inputs, [{index: 1.0} for index in own]

@@ -124,7 +124,9 @@ class Run:
         self.pretrained = state.facts.get("pretrained", False) if state else start is not None
         seed_all(recipe.seed, 0)
         loaders = self.loaders(self.plan[0].stage.size_at(0))
-        self.learn: Any = learner(recipe, loaders, len(images.classes), self.pretrained)
+        self.learn: Any = learner(
+            recipe, loaders, len(images.classes), self.pretrained, images.task
+        )
         if start is not None and state is None:
             untrained = load_matching(self.learn.model, start.weights)
             say(f"started from other weights; left untrained: {', '.join(untrained) or 'none'}")
@@ -183,6 +185,7 @@ class Run:
             "format": 1,
             "recipe": self.recipe.to_json(),
             "classes": list(self.images.classes),
+            "task": self.images.task,
             "normalization": asdict(self.stats),
             "fingerprint": self.images.fingerprint(),
             "pretrained": self.pretrained,

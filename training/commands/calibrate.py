@@ -13,7 +13,10 @@ app = typer.Typer()
 @app.command()
 def calibrate(
     package: Annotated[Path, typer.Argument(help="A model package; its manifest is rewritten.")],
-    data: Annotated[Path, typer.Argument(help="The data set that the package was trained on.")],
+    data: Annotated[
+        Path,
+        typer.Argument(help="The data set that the package was trained on: folder, table or name."),
+    ],
     top1_tolerance: Annotated[
         float, typer.Option(help="Accuracy that adaptive may lose against dense, in 0..1.")
     ] = 0.002,
@@ -27,13 +30,17 @@ def calibrate(
 ) -> None:
     """Fit temperatures, view weights, the gate of adaptive TTA and conformal quantiles.
 
+    Of a multi-label package: temperatures, view weights and a threshold for each class.
+
     On the calibration split that was held out of training: recomputed from the recipe in the
     manifest, and refused where DATA is not the data set that the package was trained on.
     """
     from service.inference.package import ModelPackage
     from training import calibrate as calibration
     from training.gates import Tolerance
+    from training.named_data import located
 
+    data = located(data)
     items = calibration.held_out(ModelPackage.load(package), data)
     tolerance = Tolerance(top1=top1_tolerance, nll=nll_tolerance)
     manifest = calibration.calibrate(

@@ -2,25 +2,42 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from service.errors import UsageError
-from service.inference.manifest import Mode, Precision
+from service.inference.manifest import Aggregation, Mode, Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from training.outcomes import LabelledFile
 
 app = typer.Typer()
 
 DEFAULT_MODES = "none,five_crop,dense,adaptive"
+LABEL_MODES = "none,five_crop,dense"
 
 
 @app.command()
 def evaluate(
     package: Annotated[Path, typer.Argument(help="A model package.")],
-    data: Annotated[Path, typer.Argument(help="Labelled images: DATA/<class>/*, or DATA/val.")],
-    tta: Annotated[str, typer.Option(help="TTA modes, comma separated.")] = DEFAULT_MODES,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Labelled images: DATA/<class>/* or DATA/val; a table of path,label (its rows of "
+            "split val); or a name."
+        ),
+    ],
+    tta: Annotated[
+        str, typer.Option(help="TTA modes, comma separated; adaptive not of multi-label packages.")
+    ] = "",
+    aggregate: Annotated[
+        Aggregation, typer.Option(help="Multi-label packages: how views become one answer.")
+    ] = "mean",
     precision: Annotated[
         str, typer.Option(help="Precisions, comma separated; all of the package's by default.")
     ] = "",
@@ -39,13 +56,25 @@ def evaluate(
 
     Top-1 with its bootstrap 95% interval, top-5 where there are more than 5 classes, negative
     log-likelihood, expected calibration error (15 bins), and the answers that TTA turned from
-    right to wrong and from wrong to right against the single centre crop.
+    right to wrong and from wrong to right against the single centre crop. Of a multi-label package:
+    mean average precision with its interval, F1 at the thresholds, binary log-likelihood.
     """
+    from service.inference.package import ModelPackage
     from training import evaluate as evaluation
+    from training.named_data import located
 
-    modes = chosen(tta, get_args(Mode), "tta")
+    manifest = ModelPackage.load(package).manifest
+    several = manifest.task == "multi_label"
+    modes = chosen(tta or (LABEL_MODES if several else DEFAULT_MODES), get_args(Mode), "tta")
     precisions = chosen(precision, get_args(Precision), "precision") if precision else None
-    items = evaluation.labelled(data)
+    items = evaluation.labelled(located(data), manifest)
+    if several:
+        if coverage is not None:
+            raise UsageError("--coverage needs one true class, and this package is multi-label")
+        _evaluate_labels(package, items, modes, precisions, aggregate, report, record, as_json)
+        return
+    if aggregate != "mean":
+        raise UsageError("--aggregate is for multi-label packages; others are measured by the mean")
     measured = evaluation.evaluate(package, items, modes, precisions, coverage=coverage)
     if as_json:
         print(json.dumps(evaluation.as_json(measured), indent=2))
@@ -61,6 +90,42 @@ def evaluate(
         from training.record import record_metrics
 
         record_metrics(package, measured)
+
+
+def _evaluate_labels(
+    package: Path,
+    items: "Sequence[LabelledFile]",
+    modes: list[Mode],
+    precisions: list[Precision] | None,
+    aggregate: Aggregation,
+    report: Path | None,
+    record: bool,
+    as_json: bool,
+) -> None:
+    from training.multi_label import evaluate as evaluation
+
+    if record and aggregate != "mean":
+        raise UsageError("--record keeps what is served by default: --aggregate mean")
+    measured = evaluation.evaluate(package, items, modes, precisions, aggregate=aggregate)
+    if as_json:
+        print(json.dumps(evaluation.as_json(measured), indent=2))
+    else:
+        table = Table(title=f"{measured.rows[0].scores.images} images, {aggregate} over views")
+        for column in evaluation.COLUMNS:
+            table.add_column(column)
+        for row in measured.rows:
+            table.add_row(*row.cells())
+        Console().print(table)
+    for path, reason in measured.unreadable.items():
+        typer.echo(f"skipped {path}: {reason}", err=True)
+    if report:
+        from training.multi_label.report import write_report
+
+        typer.echo(f"report: {write_report(measured, report)}", err=True)
+    if record:
+        from training.record import record_label_metrics
+
+        record_label_metrics(package, measured)
 
 
 def chosen(text: str, known: tuple[str, ...], option: str) -> list:

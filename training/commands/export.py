@@ -22,7 +22,7 @@ def export(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The images that the run was trained on."),
+        typer.Option(metavar="DATA", help="What the run was trained on: folder, table or name."),
     ] = None,
     int8: Annotated[bool, typer.Option(help="Also build the int8 graph, for CPUs.")] = True,
     fp16: Annotated[bool, typer.Option(help="Also build the fp16 graph, for GPUs.")] = False,
@@ -52,12 +52,13 @@ def export(
     if run is None or out is None or data is None:
         raise UsageError("an export needs RUN, --out FOLDER and --data FOLDER")
     from training.export import export_package
+    from training.named_data import located
 
     print(
         export_package(
             run,
             out,
-            data,
+            located(data),
             int8=int8,
             fp16=fp16,
             version=version,

@@ -42,12 +42,22 @@ def frontier(
     from rich.table import Table
 
     from training import frontier as measuring
+    from service.errors import UsageError
+    from service.inference.package import ModelPackage
     from training import frontier_report as report
     from training.evaluate import labelled
+    from training.named_data import located
+
+    manifest = ModelPackage.load(package).manifest
+    if manifest.task == "multi_label":
+        raise UsageError(
+            f"frontier plots top-1, and {manifest.name} is multi-label; quincunx evaluate measures "
+            "its modes"
+        )
 
     modes: list[Mode] = list(dict.fromkeys(["none", *chosen(tta, get_args(Mode), "tta")]))
     precisions = chosen(precision, get_args(Precision), "precision") if precision else []
-    items = list(labelled(data))
+    items = list(labelled(located(data), manifest))
     if images and images < len(items):
         items = random.Random(0).sample(items, images)
     costs = [float(cost) for cost in gate_cost.split(",") if cost.strip()]

@@ -18,7 +18,11 @@ app = typer.Typer()
 @app.command()
 def lr_find(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="A folder of train/<class>/* images.")
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of train/<class>/* images, a table of path,label, or a name.",
+        ),
     ],
     recipe: Annotated[str, typer.Option(metavar="NAME", help="See `quincunx recipes`.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The plot.")] = Path("lr-find.png"),
@@ -40,9 +44,11 @@ def lr_find(
     """
     from training import recipe as recipes
     from training.initial import start_from
+    from training.named_data import located
     from training.range_test import range_test
 
     say = partial(print, file=sys.stderr, flush=True)
+    data = located(data)
     start = start_from(init) if init else None
     with tempfile.TemporaryDirectory() as scratch:
         test = range_test(

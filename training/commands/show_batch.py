@@ -17,7 +17,11 @@ COLUMNS = 4
 @app.command()
 def show_batch(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="A folder of train/<class>/* images.")
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of train/<class>/* images, a table of path,label, or a name.",
+        ),
     ],
     recipe: Annotated[str, typer.Option(metavar="NAME", help="See `quincunx recipes`.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The picture.")] = Path("batch.png"),
@@ -37,9 +41,11 @@ def show_batch(
     """
     from training import recipe as recipes
     from training.initial import start_from
+    from training.named_data import located
     from training.sample_batch import sample_batch
 
     say = partial(print, file=sys.stderr, flush=True)
+    data = located(data)
     start = start_from(init) if init else None
     batch = sample_batch(data, recipes.load(recipe, overrides), start=start, say=say)
     _draw(batch.samples[:images], out)

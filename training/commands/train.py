@@ -13,7 +13,12 @@ app = typer.Typer()
 @app.command()
 def train(
     data: Annotated[
-        Path, typer.Argument(help="A folder of train/<class>/* and val/<class>/* images.")
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of train/<class>/* and val/<class>/*; a table (.csv, .tsv, .parquet) of "
+            "path,label; or a name: imagenette, imagewoof.",
+        ),
     ],
     recipe: Annotated[str, typer.Option(metavar="NAME", help="See `quincunx recipes`.")],
     out: Annotated[
@@ -59,10 +64,12 @@ def train(
     from training.calibrate import calibrate, held_out
     from training.export import export_package
     from training.initial import start_from
+    from training.named_data import located
     from training.train import train as run_recipe
 
     if threads:
         torch.set_num_threads(threads)
+    data = located(data)
     chosen = recipes.load(recipe, overrides)
     folder = run or Path("runs") / out.name
     say = partial(print, file=sys.stderr, flush=True)
