@@ -19,6 +19,7 @@ from service.errors import DataError, UsageError
 from training import checkpoint, distributed, precision
 from training.board import Board
 from training.checkpoint import Checkpoint
+from training.curves import draw_curves
 from training.data import dataloaders
 from training.dataset import Split, readable, split
 from training.initial import Start, load_matching
@@ -80,11 +81,21 @@ def train(
     if not distributed.is_main():
         board, say = None, _silent
 
+    unread: list[int] = []
+
     def prepared() -> tuple[Split, ChannelStats, Checkpoint | None]:
         begun = (run_folder / checkpoint.STATE).exists()
         if begun and not resume:
             raise UsageError(f"{run_folder} holds a run: go on with --resume, or name another")
-        images = readable(split(data_folder, recipe), say)
+        found = split(data_folder, recipe)
+        images = readable(found, say)
+        if not images.calibration:
+            raise DataError(
+                f"no image is held out for calibration: a share of {recipe.calibration_share} of "
+                f"every class comes to none of {len(images.train)} (--set calibration_share=…)"
+            )
+        before, after = (len(s.train) + len(s.calibration) for s in (found, images))
+        unread.append(before - after)
         if not begun:
             return images, channel_stats(recipe, images, start), None
         state = checkpoint.load(run_folder)
@@ -96,6 +107,8 @@ def train(
         run = Run(recipe, images, stats, run_folder, state, start, workers, say, board)
         with closing(board) if board else nullcontext():
             run.go()
+    if sum(unread):
+        say(f"trained without {sum(unread)} unreadable images, named above")
     return run_folder
 
 
@@ -199,6 +212,7 @@ class Run:
             writer: Any = csv.DictWriter(file, HISTORY_COLUMNS)
             writer.writeheader()
             writer.writerows(self.history)
+        draw_curves(self.history, self.folder / "history.png")
         if self.board:
             self.board.epoch(row)
         self.say(

@@ -1,0 +1,37 @@
+"""The learning curves of a run as a picture, beside the table that they are drawn from."""
+
+import os
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+
+def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Losses, accuracy and learning rate by epoch; a grey line where the image size changes."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [row["epoch"] for row in history]
+    grown = [
+        now["epoch"] for before, now in pairwise(history) if before["size_px"] != now["size_px"]
+    ]
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    panels = (
+        ("loss", {"train_loss": "training", "calibration_loss": "calibration"}),
+        ("accuracy", {"calibration_accuracy": "calibration"}),
+        ("learning rate at the end of the epoch", {"lr": ""}),
+    )
+    for axes, (title, columns) in zip(figure.subplots(1, 3), panels, strict=True):
+        for column, label in columns.items():
+            if column in history[0]:
+                axes.plot(epochs, [row[column] for row in history], ".-", label=label)
+        for epoch in grown:
+            axes.axvline(epoch - 0.5, color="#bbbbbb", linewidth=0.8, zorder=0)
+        axes.set(xlabel="epoch", title=title)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(columns) > 1:
+            axes.legend()
+    partial = path.with_name(f"{path.name}.new")
+    figure.savefig(partial, dpi=100, format="png")
+    os.replace(partial, path)
