@@ -8,9 +8,11 @@ first; the methods below declare them to BentoML's schema and clients, and serve
 
 import asyncio
 import gc
+import inspect
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import bentoml
 from _bentoml_sdk import Service
@@ -28,6 +30,8 @@ from service.api.models import Models
 from service.api.routes import Api, create_app
 from service.inference.manifest import Aggregation, Mode
 from service.settings import Settings
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 BENTOML_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/schema.json"})
 
@@ -60,6 +64,30 @@ class Front:
             await self.app(scope, receive, send)
         else:
             await http(scope, receive, send)
+
+
+def _options(
+    tta: Mode | None = None,
+    aggregate: Aggregation | None = None,
+    top_k: int | None = None,
+    coverage: float | None = None,
+    gate_cost: float | None = None,
+    boxes: str | None = None,
+    include: str | None = None,
+    heatmap: Literal["png", "numbers"] | None = None,
+    model: str | None = None,
+) -> None:
+    """What every classifying method takes besides its images."""
+
+
+def takes_options(method: Method) -> Method:
+    """Show BentoML, which reads signatures, the options by name instead of `**options`."""
+    own = inspect.signature(method)
+    images = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = inspect.signature(_options).parameters.values()
+    shown = own.replace(parameters=[*images, *(p.replace(kind=p.KEYWORD_ONLY) for p in options)])
+    cast(Any, method).__signature__ = shown
+    return method
 
 
 @bentoml.service(
@@ -104,39 +132,15 @@ class Quincunx:
         return self.models.ready
 
     @bentoml.api(route="/classify")
-    async def classify(
-        self,
-        image: Path,
-        tta: Mode | None = None,
-        aggregate: Aggregation | None = None,
-        top_k: int | None = None,
-        coverage: float | None = None,
-        gate_cost: float | None = None,
-        boxes: str | None = None,
-        include: str | None = None,
-        heatmap: Literal["png", "numbers"] | None = None,
-        model: str | None = None,
-    ) -> dict[str, Any]:
+    @takes_options
+    async def classify(self, image: Path, **options: Any) -> dict[str, Any]:
         """Classify one image."""
-        options = {name: value for name, value in locals().items() if name not in ("self", "image")}
         return await self.api.classify_bytes(image.read_bytes(), options)
 
     @bentoml.api(route="/classify_batch")
-    async def classify_batch(
-        self,
-        images: list[Path],
-        tta: Mode | None = None,
-        aggregate: Aggregation | None = None,
-        top_k: int | None = None,
-        coverage: float | None = None,
-        gate_cost: float | None = None,
-        boxes: str | None = None,
-        include: str | None = None,
-        heatmap: Literal["png", "numbers"] | None = None,
-        model: str | None = None,
-    ) -> dict[str, Any]:
+    @takes_options
+    async def classify_batch(self, images: list[Path], **options: Any) -> dict[str, Any]:
         """Classify many images: one result or error each, in order."""
-        options = {n: value for n, value in locals().items() if n not in ("self", "images")}
         return await self.api.classify_many_bytes([i.read_bytes() for i in images], options)
 
 

@@ -106,3 +106,10 @@ print("fine")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.endswith("fine\n"), done.stderr
+
+
+def test_bentoml_s_clients_are_told_of_every_option(client: httpx.Client) -> None:
+    routes = {r["name"]: r["input"] for r in client.get("/schema.json").json()["routes"]}
+    for name, images in (("classify", "image"), ("classify_batch", "images")):
+        assert set(routes[name]["properties"]) == {images, *READERS}
+        assert routes[name]["required"] == [images]

@@ -2,6 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const CORNERS = ["tl", "tr", "bl", "br", "centre"];
+const COMPARED = 100;
 const NAMES = ["top left", "top right", "bottom left", "bottom right", "centre"];
 const MODES = Object.fromEntries(
   [...document.querySelectorAll("#modes input")].map((input) => [
@@ -34,8 +35,8 @@ function headers() {
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
-async function ask(tta, include, signal) {
-  const query = new URLSearchParams({ tta, include });
+async function ask(tta, include, signal, more = {}) {
+  const query = new URLSearchParams({ tta, include, ...more });
   if ($("model").value) query.set("model", $("model").value);
   const body = new FormData();
   body.append("image", photo, "photo");
@@ -54,7 +55,8 @@ async function classify() {
   document.body.setAttribute("aria-busy", "true");
   try {
     const mode = chosenMode();
-    const single = await ask("none", "views,timing", mine.signal);
+    // More classes than are shown: those of the other mode should be among them.
+    const single = await ask("none", "views,timing", mine.signal, { top_k: COMPARED });
     const tta = await ask(mode, "views,timing", mine.signal);
     if (mine.signal.aborted) return;
     show(single, tta);
@@ -98,7 +100,7 @@ function showBars(single, tta) {
 function bar(value, kind) {
   const cell = element("td");
   if (value === undefined) {
-    cell.append(element("span", { className: "percent", textContent: "not in the top 5" }));
+    cell.append(element("span", { className: "percent", textContent: `not in the top ${COMPARED}` }));
     return cell;
   }
   const rod = element("span", { className: `bar ${kind}` });
@@ -130,7 +132,11 @@ function showViews(views) {
     box.style.top = percent(top);
     box.style.width = percent(right - left);
     box.style.height = percent(bottom - top);
-    if (index < 5) box.append(element("span", { className: CORNERS[place], textContent: view.name }));
+    if (index < 5) {
+      const label = element("span", { className: CORNERS[place], textContent: view.name });
+      label.style.maxWidth = percent(Math.min(0.95, 0.46 / (right - left)));  // half the photo
+      box.append(label);
+    }
     boxes.push(box);
     const where = (five ? NAMES[place] : "whole") + (view.flip ? ", mirrored" : "");
     const button = element("button", { type: "button" },
