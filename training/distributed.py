@@ -1,7 +1,7 @@
 """Training in several processes: a launcher starts them, accelerate joins them, fastai trains.
 
     accelerate launch --multi_gpu --num_processes 2 -m service.cli train DATA …   GPUs, machines
-    torchrun --nproc-per-node 2 -m service.cli train DATA …                       the same; CPUs too
+    torchrun --nproc-per-node 2 -m -- service.cli train DATA …                    the same; CPUs too
 
 Every process trains its own share of each batch, gradients are averaged, and so all weights stay
 alike. Process 0 alone reads checkpoints, checks the images and writes: what it read is sent to the

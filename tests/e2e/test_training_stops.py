@@ -94,10 +94,10 @@ def test_imbalance_is_warned_of(tmp_path: Path) -> None:
         split(data, recipe.load("small-cpu", TINY))
 
 
-def test_too_few_images_to_hold_any_out_is_said(tmp_path: Path) -> None:
+def test_holding_no_image_out_is_refused(tmp_path: Path) -> None:
     data = drawn_dataset(tmp_path / "data", train=6, val=1)
-    made = recipe.load("small-cpu", [*TINY, "calibration_share=0.05", "batch_images=4"])
-    with pytest.raises(DataError, match=r"0\.05 of every class comes to none of 18"):
+    made = recipe.load("small-cpu", [*TINY, "calibration_share=0", "stage.1.epochs=1"])
+    with pytest.raises(DataError, match=r"0\.0 of every class comes to none of 18"):
         train(data, made, tmp_path / "run", say=lambda _: None)
 
 
