@@ -16,9 +16,9 @@ from service.inference.package import ModelPackage
 from training import adaptive, fitting, gates
 from training.dataset import readable, split
 from training.gates import Tolerance
-from training.multi_label import calibrate as multi_label
 from training.measured import PLAIN_MODES, Measured, measure
 from training.metrics import Probabilities, nll
+from training.multi_label import calibrate as multi_label
 from training.outcomes import LabelledFile
 from training.package import write_manifest
 from training.recipe import Recipe

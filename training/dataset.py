@@ -39,6 +39,9 @@ class Split:
     calibration: tuple[Item, ...]
     task: TaskName = "single_label"
 
+    def __len__(self) -> int:
+        return len(self.train) + len(self.calibration)
+
     def fingerprint(self) -> str:
         """A sha256 over every file's label, name and size: the same data, the same fingerprint."""
         digest = hashlib.sha256()
@@ -115,11 +118,16 @@ def labels_of(item: Item, task: TaskName) -> tuple[str, ...]:
 
 def trained_split(data: Path, provenance: dict[str, Any]) -> Split | None:
     """The split that a package was trained on; None where `data` is not its data set."""
-    images = split(data, Recipe.from_json(provenance["recipe"]))
-    if images.fingerprint() != provenance["dataset"]["fingerprint"]:
-        images = readable(images, lambda _: None)  # training left unreadable files out
-    same = images.fingerprint() == provenance["dataset"]["fingerprint"]
-    return images if same else None
+    trained = provenance["dataset"]
+    try:
+        images = split(data, Recipe.from_json(provenance["recipe"]))
+        if len(images) < trained["training_images"] + trained["calibration_images"]:
+            return None
+        if images.fingerprint() != trained["fingerprint"]:
+            images = readable(images, lambda _: None)  # training left unreadable files out
+    except DataError:  # what cannot be trained on was not
+        return None
+    return images if images.fingerprint() == trained["fingerprint"] else None
 
 
 def _training_part(data: Path, recipe: Recipe) -> tuple[list[Item], TaskName]:
