@@ -14,14 +14,13 @@ from service.inference.aggregate import aggregate, softmax, temper
 from service.inference.manifest import Manifest, Mode, ModeCalibration, Precision
 from service.inference.package import ModelPackage
 from training import adaptive, fitting, gates
-from training.dataset import readable, split
+from training.dataset import trained_split
 from training.gates import Tolerance
 from training.measured import PLAIN_MODES, Measured, measure
 from training.metrics import Probabilities, nll
 from training.multi_label import calibrate as multi_label
 from training.outcomes import LabelledFile
 from training.package import write_manifest
-from training.recipe import Recipe
 
 DEFAULTS: tuple[Mode, ...] = ("none", "five_crop", "dense")
 LEAST_IMAGES = 50
@@ -33,11 +32,8 @@ def held_out(package: ModelPackage, data: Path) -> Sequence[LabelledFile]:
     Raises:
         DataError: the data is not what the package was trained on, or its split is too small.
     """
-    provenance = package.manifest.provenance
-    images = split(data, Recipe.from_json(provenance["recipe"]))
-    if images.fingerprint() != provenance["dataset"]["fingerprint"]:
-        images = readable(images, lambda _: None)  # training left unreadable files out
-    if images.fingerprint() != provenance["dataset"]["fingerprint"]:
+    images = trained_split(data, package.manifest.provenance)
+    if images is None:
         raise DataError(
             f"{data} is not the data set that {package.manifest.name} was trained on: "
             "its calibration images may have been trained on"

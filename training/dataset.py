@@ -119,12 +119,13 @@ def labels_of(item: Item, task: TaskName) -> tuple[str, ...]:
 def trained_split(data: Path, provenance: dict[str, Any]) -> Split | None:
     """The split that a package was trained on; None where `data` is not its data set."""
     trained = provenance["dataset"]
+    images = split(data, Recipe.from_json(provenance["recipe"]))
+    if images.fingerprint() == trained["fingerprint"]:
+        return images
+    if len(images) <= trained["training_images"] + trained["calibration_images"]:
+        return None
     try:
-        images = split(data, Recipe.from_json(provenance["recipe"]))
-        if len(images) < trained["training_images"] + trained["calibration_images"]:
-            return None
-        if images.fingerprint() != trained["fingerprint"]:
-            images = readable(images, lambda _: None)  # training left unreadable files out
+        images = readable(images, lambda _: None)  # training left unreadable files out
     except DataError:  # what cannot be trained on was not
         return None
     return images if images.fingerprint() == trained["fingerprint"] else None
@@ -155,7 +156,10 @@ def _held_out(data: Path, trained: Manifest | None) -> list[Item]:
     recipe = Recipe.from_json(trained.provenance["recipe"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of imbalance: training has said it
-        if trained_split(data, trained.provenance) is None:
+        try:
+            if trained_split(data, trained.provenance) is None:
+                return []
+        except DataError:  # it can be reported on, but no recipe could train on it
             return []
     return _without_split(read_table(data, recipe.task), recipe)[1]
 

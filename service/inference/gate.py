@@ -22,6 +22,6 @@ def gate_value(logits: NDArray[np.floating], kind: GateKind) -> NDArray[np.float
     if kind == "probability":
         return probabilities.max(axis=-1)
     if kind == "margin":
-        top = np.sort(probabilities, axis=-1)[..., -2:]
-        return top[..., 1] - top[..., 0]
+        top = np.sort(probabilities, axis=-1)
+        return top[..., -1] - (top[..., -2] if top.shape[-1] > 1 else 0.0)
     return (probabilities * np.log(np.maximum(probabilities, TINY))).sum(axis=-1)

@@ -63,5 +63,6 @@ def write_run(folder: Path, data: Path, *, finished: bool = True) -> Path:
         "precision": "fp32",
         "history": [row],
     }
-    checkpoint.save(folder, Checkpoint(network().state_dict(), {}, facts))
+    weights = network(classes=len(images.classes)).state_dict()
+    checkpoint.save(folder, Checkpoint(weights, {}, facts))
     return folder
