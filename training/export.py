@@ -204,6 +204,7 @@ def _provenance(source: Source) -> dict[str, Any]:
     return {
         "recipe": facts["recipe"],
         "seed": source.recipe.seed,
+        "started_from": facts.get("started_from"),
         "dataset": {
             "fingerprint": facts["fingerprint"],
             "training_images": len(source.images.train),

@@ -135,6 +135,8 @@ class Run:
         self.plan = fits(recipe.stages)
         self.total_epochs = sum(fit.epochs for fit in self.plan)
         self.pretrained = state.facts.get("pretrained", False) if state else start is not None
+        began = start.source if start else None
+        self.started_from = state.facts.get("started_from") if state else began
         seed_all(recipe.seed, 0)
         loaders = self.loaders(self.plan[0].stage.size_at(0))
         self.learn: Any = learner(
@@ -202,6 +204,7 @@ class Run:
             "normalization": asdict(self.stats),
             "fingerprint": self.images.fingerprint(),
             "pretrained": self.pretrained,
+            "started_from": self.started_from,
             "finished": len(self.history) == self.total_epochs,
             "precision": precision.callbacks()[1],
             "history": self.history,

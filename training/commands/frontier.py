@@ -30,6 +30,10 @@ def frontier(
     ] = 0,
     timed_images: Annotated[int, typer.Option(min=20, help="Images to time.")] = 300,
     threads: Annotated[int, typer.Option(min=0, help="Threads; 0 means one per core.")] = 0,
+    aspect: Annotated[
+        float,
+        typer.Option(min=1.0, help="Cut images to this aspect ratio first; 1: as they are."),
+    ] = 1.0,
     out: Annotated[
         Path | None, typer.Option(help="Write frontier.md, .json and .png into this folder.")
     ] = None,
@@ -41,9 +45,9 @@ def frontier(
     from rich.console import Console
     from rich.table import Table
 
-    from training import frontier as measuring
     from service.errors import UsageError
     from service.inference.package import ModelPackage
+    from training import frontier as measuring
     from training import frontier_report as report
     from training.evaluate import labelled
     from training.named_data import located
@@ -69,6 +73,7 @@ def frontier(
         gate_costs=costs,
         timed_images=timed_images,
         threads=threads,
+        aspect=aspect,
     )
     if as_json:
         print(json.dumps(report.as_json(measured), indent=1))
@@ -82,6 +87,9 @@ def frontier(
     if out:
         out.mkdir(parents=True, exist_ok=True)
         command = f"quincunx frontier {package} DATA --tta {','.join(modes)}"
+        command += f" --images {images}" if images else ""
+        command += f" --timed-images {timed_images}"
+        command += f" --aspect {aspect:g}" if aspect != 1 else ""
         (out / "frontier.md").write_text(report.markdown(measured, command))
         (out / "frontier.json").write_text(json.dumps(report.as_json(measured), indent=1) + "\n")
         report.plot(measured, out / "frontier.png")
