@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Measure a package on labelled images, mode by mode.",
     ),
     "frontier": ("training.commands.frontier", "Plot accuracy against cost over every TTA mode."),
+    "average": ("training.commands.average", "Average the weights of several runs."),
     "lr-find": ("training.commands.lr_find", "Suggest a learning rate for a recipe, with a plot."),
     "show-batch": ("training.commands.show_batch", "Save a grid of a recipe's training images."),
     "recipes": ("training.commands.recipes", "List the recipes that ship, or show one."),

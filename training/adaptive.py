@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.inference.aggregate import aggregate, blend, softmax, temper
 from service.inference.gate import gate_value
@@ -23,6 +22,7 @@ from training.measured import Measured
 from training.metrics import Probabilities, nll
 
 SECONDS: tuple[Literal["dense", "five_crop"], ...] = ("dense", "five_crop")
+LEAST_SHARE = 0.05
 
 
 def candidates(sizes: InputSize) -> list[Adaptive]:
@@ -61,9 +61,12 @@ class Fitted:
     probabilities: Probabilities
     nll: float
 
-    @property
-    def rank(self) -> tuple[bool, float, float]:
-        return not self.good, self.gate.expected_cost, self.nll
+    def rank(self, budget: float | None) -> tuple[bool, float, float]:
+        """Smaller is better: the cheapest good one, or the likeliest within a budget."""
+        cost = self.gate.expected_cost
+        if budget is not None:
+            return cost > budget, self.nll, cost
+        return not self.good, cost, self.nll
 
     @property
     def text(self) -> str:
@@ -77,13 +80,36 @@ def fit(
     config: Adaptive,
     plain: dict[Mode, ModeCalibration],
     tolerance: Tolerance,
+    budget: float | None = None,
 ) -> Fitted:
-    """Fit both temperatures, the share of the second pass and the gate of `config`."""
+    """Fit both temperatures, the share of the second pass and the gate of `config`.
+
+    The likeliest mixture of both passes is not always the most accurate one, so the second pass on
+    its own is tried too.
+    """
+    alone = softmax(measured.first_pass(config).logits)
+    second = aggregate(measured.views[config.second], "mean")
+    likeliest = fitting.view_weights(np.stack([alone, second], axis=1), measured.labels)[1]
+    shares = {1.0, max(LEAST_SHARE, min(1.0, likeliest))}
+    return min(
+        (_fit(precision, measured, config, share, plain, tolerance, budget) for share in shares),
+        key=lambda fitted: fitted.rank(budget),
+    )
+
+
+def _fit(
+    precision: Precision,
+    measured: Measured,
+    config: Adaptive,
+    share: float,
+    plain: dict[Mode, ModeCalibration],
+    tolerance: Tolerance,
+    budget: float | None,
+) -> Fitted:
     first, labels = measured.first_pass(config), measured.labels
     alone = softmax(first.logits)
     seconds = {mode: aggregate(measured.views[mode], "mean") for mode in SECONDS}
     tempered = [temper(seconds[mode], plain[mode].temperature) for mode in SECONDS]
-    share = _share(alone, seconds[config.second], measured)
     both = blend(alone, seconds[config.second], share)
     temperatures = fitting.temperature(alone, labels), fitting.temperature(both, labels)
     passes = gates.Passes(
@@ -94,7 +120,7 @@ def fit(
         second_cost=measured.costs[config.second],
         reference=min(tempered, key=lambda answers: nll(answers, labels)),
     )
-    choice = gates.choose(passes, labels, tolerance)
+    choice = gates.choose(passes, labels, tolerance, budget)
     answers = _answers(passes, choice.gate)
     entry = ModeCalibration(
         precision=precision,
@@ -107,12 +133,6 @@ def fit(
         gate_curve=choice.curve,
     )
     return Fitted(entry, choice.gate, choice.good, answers, nll(answers, labels))
-
-
-def _share(first: NDArray[np.float64], second: NDArray[np.float64], measured: Measured) -> float:
-    """The second pass's weight in the mixture of both that fits best, never nothing."""
-    weights = fitting.view_weights(np.stack([first, second], axis=1), measured.labels)
-    return min(1.0, max(0.05, weights[1]))
 
 
 def _answers(passes: gates.Passes, gate: Gate) -> Probabilities:

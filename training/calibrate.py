@@ -51,14 +51,17 @@ def calibrate(
     items: Sequence[LabelledFile],
     *,
     tolerance: Tolerance | None = None,
+    budget: float | None = None,
     default_mode: Mode | None = None,
     say: Callable[[str], None] = print,
 ) -> Manifest:
     """Fit every precision of the package in `folder` on `items` and write its manifest.
 
     The first pass of `adaptive` is picked on the most quantized graph (the one that is served on a
-    CPU) and shared by the others, each with a gate of its own. `default_mode` names the mode that
-    requests get unless they choose; None picks the cheapest that keeps up.
+    CPU) and shared by the others, each with a gate of its own: the cheapest within `tolerance` of
+    the best second pass, or with a `budget` the likeliest of that mean cost in single crops.
+    `default_mode` names the mode that requests get unless they choose; None picks the cheapest
+    that keeps up.
 
     Raises:
         DataError: a class that the model does not have, or no readable image.
@@ -77,11 +80,11 @@ def calibrate(
     leading: Precision = "int8" if "int8" in measured else package.precisions[0]
     configs = adaptive.pairs(firsts)
     tried: dict[tuple[Precision, int], adaptive.Fitted] = {
-        (p, i): adaptive.fit(p, m, config, fitted[p], tolerance)
+        (p, i): adaptive.fit(p, m, config, fitted[p], tolerance, budget)
         for p, m in measured.items()
         for i, config in enumerate(configs)
     }
-    chosen = min(range(len(configs)), key=lambda i: tried[leading, i].rank)
+    chosen = min(range(len(configs)), key=lambda i: tried[leading, i].rank(budget))
     for (precision, index), one in tried.items():
         mark = "*" if index == chosen else " "
         say(f"{mark} {precision} {adaptive.describe(configs[index])}: {one.text}")

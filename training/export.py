@@ -205,6 +205,7 @@ def _provenance(source: Source) -> dict[str, Any]:
         "recipe": facts["recipe"],
         "seed": source.recipe.seed,
         "started_from": facts.get("started_from"),
+        "averaged": facts.get("averaged"),
         "dataset": {
             "fingerprint": facts["fingerprint"],
             "training_images": len(source.images.train),

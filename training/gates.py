@@ -45,12 +45,18 @@ class Choice:
     curve: tuple[Gate, ...]
 
 
-def choose(passes: Passes, labels: Labels, tolerance: Tolerance) -> Choice:
+def choose(
+    passes: Passes, labels: Labels, tolerance: Tolerance, budget: float | None = None
+) -> Choice:
     """The gate of the least mean cost whose answers stay within `tolerance` of the reference's.
+
+    With a `budget` in single crops instead: the gate within it whose answers are the likeliest.
 
     Every kind is tried at every share of images sent on, in steps of one image; the threshold of a
     share is the midpoint between two neighbouring values.
     """
+    if budget is not None:
+        return _likeliest(passes, labels, tolerance, budget)
     values = gate_value(passes.first_logits, "probability")
     everything = _gate(passes, "probability", values, len(values))
     best: tuple[float, float, Gate] = (everything.expected_cost, float("inf"), everything)
@@ -64,6 +70,24 @@ def choose(passes: Passes, labels: Labels, tolerance: Tolerance) -> Choice:
             break  # candidates come by rising cost
     gate = best[2]
     return Choice(gate, best[1] < float("inf"), tuple(curve(passes, gate.kind)))
+
+
+def _likeliest(passes: Passes, labels: Labels, tolerance: Tolerance, budget: float) -> Choice:
+    """The least NLL among all gates that cost no more than `budget`.
+
+    A first pass that costs more by itself is not good, whatever it answers.
+    """
+    affordable = [
+        (nll(mixed, labels), gate, good_enough(mixed, passes.reference, labels, tolerance))
+        for kind in get_args(GateKind)
+        for gate, mixed in _candidates(passes, kind)
+        if gate.expected_cost <= budget
+    ]
+    if not affordable:
+        gate = _gate(passes, "probability", gate_value(passes.first_logits, "probability"), 0)
+        return Choice(gate, False, tuple(curve(passes, "probability")))
+    _, gate, good = min(affordable, key=lambda one: one[0])
+    return Choice(gate, good, tuple(curve(passes, gate.kind)))
 
 
 def curve(passes: Passes, kind: GateKind) -> list[Gate]:

@@ -32,7 +32,7 @@ def start_from(folder: Path) -> Start:
     if (folder / checkpoint.STATE).exists():
         run = checkpoint.load(folder)
         stats = ChannelStats.from_json(run.facts["normalization"])
-        return Start(run.weights, stats, _of_run(folder, run.facts))
+        return Start(run.weights, stats, of_run(folder, run.facts))
     manifest = ModelPackage.load(folder).manifest
     stats = manifest.normalization
     return Start(
@@ -42,7 +42,8 @@ def start_from(folder: Path) -> Start:
     )
 
 
-def _of_run(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+def of_run(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """A run's name and what its checkpoint knows of its training."""
     history = facts["history"]
     seconds = round(sum(row["seconds"] for row in history))
     known = {**facts, "epochs": len(history), "training_seconds": seconds}

@@ -95,7 +95,18 @@ def _training(provenance: dict[str, Any]) -> str:
         f"{data['training_images']} images; {data['calibration_images']} more, held out of "
         "training, watched it: accuracy there ended at "
         f"{last.get('calibration_accuracy', float('nan')):.4f}. The whole recipe is in "
-        "`manifest.json`."
+        f"`manifest.json`.{_averaged(provenance.get('averaged'))}"
+    )
+
+
+def _averaged(facts: dict[str, Any] | None) -> str:
+    if not facts:
+        return ""
+    names = " and ".join(f"`{run['name']}` ({run['epochs']} epochs)" for run in facts["runs"])
+    return (
+        f"\n\nThe weights are the mean of the runs {names}, batch normalization's statistics "
+        f"measured anew on {facts['statistics_images']} training images: accuracy on the held-out "
+        f"images {facts['calibration_accuracy']:.4f}."
     )
 
 

@@ -32,14 +32,17 @@ class MultiScale(Callback):
         self.sizes_px = sizes_px
 
     def before_batch(self) -> None:
-        loaded_px = self.x.shape[-1]
-        sizes_px = [size_px for size_px in self.sizes_px if size_px <= loaded_px] or [loaded_px]
-        size_px = sizes_px[int(torch.randint(len(sizes_px), (1,)))]
-        if size_px < loaded_px:
-            small = functional.interpolate(
-                self.x, size=(size_px, size_px), mode="bilinear", antialias=True
-            )
-            self.learn.xb = (small,)
+        self.learn.xb = (at_a_size(self.x, self.sizes_px),)
+
+
+def at_a_size(images: torch.Tensor, sizes_px: tuple[int, ...]) -> torch.Tensor:
+    """float[N, C, S, S] at one of `sizes_px` that S allows, drawn uniformly; as it is for none."""
+    loaded_px = images.shape[-1]
+    allowed = [size_px for size_px in sizes_px if size_px <= loaded_px] or [loaded_px]
+    size_px = allowed[int(torch.randint(len(allowed), (1,)))]
+    if size_px == loaded_px:
+        return images
+    return functional.interpolate(images, size=(size_px, size_px), mode="bilinear", antialias=True)
 
 
 def multi_scale(recipe: Recipe) -> list[Callback]:

@@ -1,10 +1,13 @@
 """The gate that is chosen is the cheapest that keeps the answers."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from service.inference.aggregate import softmax
 from service.inference.gate import gate_value
+from service.inference.manifest import GateKind
 from training import gates
 from training.metrics import nll
 
@@ -81,3 +84,22 @@ def test_a_second_pass_that_is_not_good_enough_says_so(
     tolerance = gates.Tolerance(top1=0, nll=0)
     assert gates.choose(made, labels, tolerance).good
     assert not gates.choose(weak, labels, tolerance).good
+
+
+def test_a_budget_is_spent_on_the_likeliest_answers(
+    passes: tuple[gates.Passes, np.ndarray],
+) -> None:
+    made, labels = passes
+    tolerance = gates.Tolerance(top1=0, nll=0)
+    for budget in (1.0, 1.1, 1.225, 2.5):
+        gate = gates.choose(made, labels, tolerance, budget).gate
+        assert gate.expected_cost <= budget
+        sent_on = gate_value(made.first_logits, gate.kind) < gate.threshold
+        got = nll(np.where(sent_on[:, None], made.second, made.first), labels)
+        for kind in get_args(GateKind):
+            order = np.argsort(gate_value(made.first_logits, kind))
+            for count in range(round((budget - 1) / 1.5 * len(labels)) + 1):
+                mixed = made.first.copy()
+                mixed[order[:count]] = made.second[order[:count]]
+                assert got <= nll(mixed, labels) + 1e-9
+    assert not gates.choose(made, labels, tolerance, 0.9).good

@@ -23,6 +23,13 @@ def calibrate(
     nll_tolerance: Annotated[
         float, typer.Option(help="NLL that adaptive may lose against dense, in nats.")
     ] = 0.01,
+    adaptive_cost: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            help="Instead of the tolerances: the likeliest answers at this mean cost in crops.",
+        ),
+    ] = None,
     default_mode: Annotated[
         Mode | None,
         typer.Option(help="What requests get; without it the cheapest mode that keeps up."),
@@ -47,6 +54,7 @@ def calibrate(
         package,
         items,
         tolerance=tolerance,
+        budget=adaptive_cost,
         default_mode=default_mode,
         say=lambda line: typer.echo(line, err=True),
     )

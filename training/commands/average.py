@@ -1,0 +1,36 @@
+"""`quincunx average`: one run from several, the mean of their weights."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def average(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of runs that started from one another, the last one's recipe"),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The run to write: runs/NAME.")],
+    data: Annotated[
+        Path, typer.Option(metavar="DATA", help="The images that the runs were trained on.")
+    ],
+    images: Annotated[
+        int, typer.Option(min=1, help="Training images for batch normalization's statistics.")
+    ] = 4096,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that load images.")] = 0,
+) -> None:
+    """Average the weights of runs, as of a run and the one that went on from it.
+
+    Export the result like any run: quincunx export RUN --out models/NAME --data DATA.
+    """
+    from training.average import average as mean_of
+    from training.named_data import located
+
+    say = partial(print, file=sys.stderr, flush=True)
+    print(mean_of(runs, located(data), out, images=images, workers=workers, say=say))
