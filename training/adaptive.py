@@ -87,8 +87,10 @@ def fit(
     The likeliest mixture of both passes is not always the most accurate one, so the second pass on
     its own is tried too.
     """
-    alone = softmax(measured.first_pass(config).logits)
-    second = aggregate(measured.views[config.second], "mean")
+    first = measured.first_pass(config)
+    temperature = fitting.temperature(softmax(first.logits), measured.labels)
+    alone = temper(softmax(first.logits), temperature)
+    second = tempered(measured, config.second, plain)
     likeliest = fitting.view_weights(np.stack([alone, second], axis=1), measured.labels)[1]
     shares = {1.0, max(LEAST_SHARE, min(1.0, likeliest))}
     return min(
@@ -107,32 +109,37 @@ def _fit(
     budget: float | None,
 ) -> Fitted:
     first, labels = measured.first_pass(config), measured.labels
-    alone = softmax(first.logits)
-    seconds = {mode: aggregate(measured.views[mode], "mean") for mode in SECONDS}
-    tempered = [temper(seconds[mode], plain[mode].temperature) for mode in SECONDS]
+    temperature = fitting.temperature(softmax(first.logits), labels)
+    alone = temper(softmax(first.logits), temperature)
+    seconds = {mode: tempered(measured, mode, plain) for mode in SECONDS}
     both = blend(alone, seconds[config.second], share)
-    temperatures = fitting.temperature(alone, labels), fitting.temperature(both, labels)
+    second_temperature = fitting.temperature(both, labels)
     passes = gates.Passes(
         first_logits=first.logits,
-        first=temper(alone, temperatures[0]),
-        second=temper(both, temperatures[1]),
+        first=alone,
+        second=temper(both, second_temperature),
         first_cost=first.cost,
         second_cost=measured.costs[config.second],
-        reference=min(tempered, key=lambda answers: nll(answers, labels)),
+        reference=min(seconds.values(), key=lambda answers: nll(answers, labels)),
     )
     choice = gates.choose(passes, labels, tolerance, budget)
     answers = _answers(passes, choice.gate)
     entry = ModeCalibration(
         precision=precision,
         mode="adaptive",
-        temperature=round(temperatures[0], 6),
+        temperature=round(temperature, 6),
         second_share=share,
-        second_temperature=round(temperatures[1], 6),
+        second_temperature=round(second_temperature, 6),
         conformal=measured.quantiles(answers),
         gate=choice.gate,
         gate_curve=choice.curve,
     )
     return Fitted(entry, choice.gate, choice.good, answers, nll(answers, labels))
+
+
+def tempered(measured: Measured, mode: Mode, plain: dict[Mode, ModeCalibration]) -> Probabilities:
+    """The answers of a plain mode, as sure as was fitted for it."""
+    return temper(aggregate(measured.views[mode], "mean"), plain[mode].temperature)
 
 
 def _answers(passes: gates.Passes, gate: Gate) -> Probabilities:

@@ -116,10 +116,6 @@ def _plain(precision: Precision, mode: Mode, measured: Measured) -> ModeCalibrat
     )
 
 
-def _tempered(measured: Measured, mode: Mode, fitted: dict[Mode, ModeCalibration]) -> Probabilities:
-    return temper(aggregate(measured.views[mode], "mean"), fitted[mode].temperature)
-
-
 def _default_mode(
     fitted: dict[Mode, ModeCalibration],
     measured: Measured,
@@ -128,7 +124,7 @@ def _default_mode(
 ) -> Mode:
     """The cheapest mode whose answers are about as good as the best mode's."""
     answers: dict[Mode, Probabilities] = {
-        mode: _tempered(measured, mode, fitted) for mode in DEFAULTS
+        mode: adaptive.tempered(measured, mode, fitted) for mode in DEFAULTS
     }
     answers["adaptive"] = tried.probabilities
     costs = {**measured.costs, "adaptive": tried.gate.expected_cost}

@@ -129,8 +129,8 @@ class ModeCalibration(Part):
     """
     second_share: float = Field(default=1.0, gt=0, le=1)
     """`adaptive` only: how much the second pass counts in the answer of both passes."""
-    second_temperature: float | None = Field(default=None, gt=0)
-    """`adaptive` only: for the answers of both passes; None: that of the second pass's mode."""
+    second_temperature: float = Field(default=1.0, gt=0)
+    """`adaptive` only: for the mixture of both passes, each tempered by its own before."""
     view_weights: tuple[float, ...] | None = None
     """Weights of the views for `aggregate="weighted"`, summing to 1."""
     conformal: dict[str, float] = Field(default_factory=dict)

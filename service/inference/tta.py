@@ -187,17 +187,19 @@ def _adaptive(
         return _conclude(first, plan.first, raw, calibration.temperature, options, model, False)
     second = yield from read_passes(image, plan.second)
     own = model.calibration(plan.second_mode)
+    # Each as sure as it ought to be: else the share would make up for one that is not.
     raw = blend(
-        raw, _aggregated(second, options, own.view_weights, model), calibration.second_share
+        temper(raw, calibration.temperature),
+        temper(_aggregated(second, options, own.view_weights, model), own.temperature),
+        calibration.second_share,
     )
     both = Read(
         np.concatenate([first.logits, second.logits]),
         (*first.shown, *second.shown),
         second.class_map if second.class_map is not None else first.class_map,
     )
-    temperature = calibration.second_temperature or own.temperature
     passes = (*plan.first, *plan.second)
-    return _conclude(both, passes, raw, temperature, options, model, True)
+    return _conclude(both, passes, raw, calibration.second_temperature, options, model, True)
 
 
 def read_passes(image: Pixels, passes: tuple[Pass, ...]) -> Generator[list[View], Results, Read]:
