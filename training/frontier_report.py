@@ -90,6 +90,7 @@ def plot(frontier: Frontier, path: Path) -> Path:
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib import ticker
 
     in_fp32 = all(point.ratio_fp32 is not None for point in frontier.points)
     figure, axes = plt.subplots(figsize=(9, 5.5), dpi=120)
@@ -107,9 +108,10 @@ def plot(frontier: Frontier, path: Path) -> Path:
             alpha=0.45 if point.baseline else 0.95,
             elinewidth=0.6,
         )
-        axes.annotate(
-            point.name, (x, top1), xytext=(5, 4), textcoords="offset points", fontsize=7.5
-        )
+        if _alone(point, frontier.points, in_fp32):
+            axes.annotate(
+                point.name, (x, top1), xytext=(5, 4), textcoords="offset points", fontsize=7.5
+            )
     best = best_path(frontier.points, in_fp32)
     axes.plot(
         [_cost(p, in_fp32) for p in best],
@@ -120,6 +122,9 @@ def plot(frontier: Frontier, path: Path) -> Path:
         zorder=0,
     )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     base = "fp32 single crop" if in_fp32 else "single crop"
     axes.set_xlabel(f"mean time per image, in units of one {base} (log)")
     axes.set_ylabel("top-1 %")
@@ -134,6 +139,17 @@ def plot(frontier: Frontier, path: Path) -> Path:
     figure.savefig(path)
     plt.close(figure)
     return path
+
+
+def _alone(point: Point, points: Sequence[Point], in_fp32: bool) -> bool:
+    """Whether no earlier point has its place: two names on one spot cannot be read."""
+    for other in points:
+        if other is point:
+            return True
+        near = abs(_cost(other, in_fp32) / _cost(point, in_fp32) - 1) < 0.03
+        if near and abs(other.scores.top1 - point.scores.top1) < 1e-3:
+            return False
+    return True
 
 
 def best_path(points: Sequence[Point], in_fp32: bool) -> list[Point]:

@@ -1,6 +1,8 @@
 """`quincunx frontier` on drawn images: every point is measured, and the report says what."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +74,13 @@ def test_rectangles_lie_and_stand_around_the_middle(predictor: Predictor) -> Non
         views = next(one.start(predictor, drawn(128, 128, seed=2)))
         if one.name == "dense":
             assert sorted(views[0].pixels.shape[:2]) == [96, 192]
+
+
+def test_a_peak_is_the_childs_own_and_not_its_parents() -> None:
+    large = np.ones(400 << 20, np.uint8)
+    code = "from training.peak_memory import peak_mib; print(peak_mib())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < large.nbytes / 2**20
 
 
 def test_the_random_baseline_is_the_weighted_mean_of_its_views(predictor: Predictor) -> None:

@@ -148,8 +148,10 @@ def test_requests_and_answers_may_be_compressed(
         request_compression_algorithm=coding,
         response_compression_algorithm=coding,
     )
+    packed = result.as_numpy("probabilities")
     assert plain is not None
-    np.testing.assert_allclose(result.as_numpy("probabilities"), plain, atol=1e-6)
+    assert packed is not None
+    np.testing.assert_allclose(packed, plain, atol=1e-6)
 
 
 def test_an_answer_says_how_it_is_compressed_and_a_short_one_is_not(server: Server) -> None:

@@ -87,6 +87,7 @@ def frontier(
     if out:
         out.mkdir(parents=True, exist_ok=True)
         command = f"quincunx frontier {package} DATA --tta {','.join(modes)}"
+        command += f" --gate-cost {gate_cost}"
         command += f" --images {images}" if images else ""
         command += f" --timed-images {timed_images}"
         command += f" --aspect {aspect:g}" if aspect != 1 else ""
