@@ -45,7 +45,13 @@ def test_ctrl_c_leaves_a_usable_checkpoint(data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "service.cli", "train", str(data), "--recipe", "small-cpu"]
     command += ["--out", str(tmp_path / "model"), "--run", str(run), "--threads", "1"]
     command += [part for value in TINY for part in ("--set", value)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # Started in the background, a shell has children ignore SIGINT, and they inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         deadline = time.monotonic() + PATIENCE_S
         while not (run / checkpoint.STATE).exists():
             assert process.poll() is None, "the run ended before its first checkpoint"
