@@ -12,6 +12,7 @@ import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from benchmarks.performance import accelerator, constants, peaks, work
@@ -19,10 +20,12 @@ from benchmarks.performance.constants import Line, Measured
 from service.bench.environment import environment, identity
 from service.bench.photos import photos
 from service.bench.tables import Table, ms
+from service.inference.decode import decode
 from service.inference.geometry import Size
 from service.inference.manifest import Mode, Precision
 from service.inference.planner import Planner
 from service.inference.predictor import Predictor
+from service.inference.views import size_of
 
 BATCHES = (1, 5, 8)
 
@@ -48,6 +51,7 @@ def run(package: Path, folder: Path | None, rounds: int, threads: int) -> dict[s
     """Everything, at every precision of the package that runs on a CPU."""
     pictures = photos(folder, "500x375", seed=0)
     cores = threads or os.cpu_count() or 1
+    seen = [size_of(decode(data)) for data in pictures.files]
     before = peaks.measure(cores)
     opened: dict[Precision, Predictor] = {
         precision: Predictor.from_package(
@@ -81,7 +85,7 @@ def run(package: Path, folder: Path | None, rounds: int, threads: int) -> dict[s
                 _pass(side, views, taken.value, counted[side], peak, best.copy_gbytes)
                 for (side, views), taken in measured.passes.items()
             ],
-            "modes": [_mode(predictor, mode, measured, fitted) for mode in measured.modes],
+            "modes": [_mode(predictor, mode, measured, fitted, seen) for mode in measured.modes],
         }
     return {
         "environment": environment().model_dump(),
@@ -111,11 +115,12 @@ def _pass(
     }
 
 
-def _mode(predictor: Predictor, mode: Mode, measured: Measured, fitted: Line) -> dict[str, Any]:
-    """The model's time of a mode for a square photo, and the time it took."""
+def _mode(
+    predictor: Predictor, mode: Mode, measured: Measured, fitted: Line, seen: list[Size]
+) -> dict[str, Any]:
+    """The model's time of a mode, for photos of the sizes `seen`, and the time it took."""
     planner = Planner(predictor.manifest.input)
-    passes = planner.passes(mode, Size(*(predictor.manifest.input.resize_px,) * 2))
-    crops = planner.cost(passes)
+    crops = mean(planner.cost(planner.passes(mode, size)) for size in seen)
     predicted = measured.decode.value + measured.resize.value + fitted.ms(crops)
     taken = measured.modes[mode]
     return {
