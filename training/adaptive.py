@@ -87,54 +87,41 @@ def fit(
     The likeliest mixture of both passes is not always the most accurate one, so the second pass on
     its own is tried too.
     """
-    first = measured.first_pass(config)
-    temperature = fitting.temperature(softmax(first.logits), measured.labels)
-    alone = temper(softmax(first.logits), temperature)
-    second = tempered(measured, config.second, plain)
-    likeliest = fitting.view_weights(np.stack([alone, second], axis=1), measured.labels)[1]
-    shares = {1.0, max(LEAST_SHARE, min(1.0, likeliest))}
-    return min(
-        (_fit(precision, measured, config, share, plain, tolerance, budget) for share in shares),
-        key=lambda fitted: fitted.rank(budget),
-    )
-
-
-def _fit(
-    precision: Precision,
-    measured: Measured,
-    config: Adaptive,
-    share: float,
-    plain: dict[Mode, ModeCalibration],
-    tolerance: Tolerance,
-    budget: float | None,
-) -> Fitted:
     first, labels = measured.first_pass(config), measured.labels
     temperature = fitting.temperature(softmax(first.logits), labels)
     alone = temper(softmax(first.logits), temperature)
     seconds = {mode: tempered(measured, mode, plain) for mode in SECONDS}
-    both = blend(alone, seconds[config.second], share)
-    second_temperature = fitting.temperature(both, labels)
-    passes = gates.Passes(
-        first_logits=first.logits,
-        first=alone,
-        second=temper(both, second_temperature),
-        first_cost=first.cost,
-        second_cost=measured.costs[config.second],
-        reference=min(seconds.values(), key=lambda answers: nll(answers, labels)),
-    )
-    choice = gates.choose(passes, labels, tolerance, budget)
-    answers = _answers(passes, choice.gate)
-    entry = ModeCalibration(
-        precision=precision,
-        mode="adaptive",
-        temperature=round(temperature, 6),
-        second_share=share,
-        second_temperature=round(second_temperature, 6),
-        conformal=measured.quantiles(answers),
-        gate=choice.gate,
-        gate_curve=choice.curve,
-    )
-    return Fitted(entry, choice.gate, choice.good, answers, nll(answers, labels))
+    second = seconds[config.second]
+    reference = min(seconds.values(), key=lambda answers: nll(answers, labels))
+
+    def with_share(share: float) -> Fitted:
+        both = blend(alone, second, share)
+        second_temperature = fitting.temperature(both, labels)
+        passes = gates.Passes(
+            first_logits=first.logits,
+            first=alone,
+            second=temper(both, second_temperature),
+            first_cost=first.cost,
+            second_cost=measured.costs[config.second],
+            reference=reference,
+        )
+        choice = gates.choose(passes, labels, tolerance, budget)
+        answers = _answers(passes, choice.gate)
+        entry = ModeCalibration(
+            precision=precision,
+            mode="adaptive",
+            temperature=round(temperature, 6),
+            second_share=share,
+            second_temperature=round(second_temperature, 6),
+            conformal=measured.quantiles(answers),
+            gate=choice.gate,
+            gate_curve=choice.curve,
+        )
+        return Fitted(entry, choice.gate, choice.good, answers, nll(answers, labels))
+
+    likeliest = fitting.view_weights(np.stack([alone, second], axis=1), labels)[1]
+    shares = {1.0, max(LEAST_SHARE, min(1.0, likeliest))}
+    return min(map(with_share, shares), key=lambda fitted: fitted.rank(budget))
 
 
 def tempered(measured: Measured, mode: Mode, plain: dict[Mode, ModeCalibration]) -> Probabilities:
