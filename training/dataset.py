@@ -86,7 +86,7 @@ def split(data: Path, recipe: Recipe) -> Split:
     if not counts:
         raise DataError(f"{data}: no training image has a label")
     _look_at(counts, task)
-    train, calibration = stratified(items, recipe.calibration_share, recipe.seed, task)
+    train, calibration = stratified(items, recipe.calibration_share, recipe.split_seed, task)
     if recipe.subset_share < 1:
         _, train = stratified(train, recipe.subset_share, recipe.seed, task)
     return Split(tuple(sorted(counts)), tuple(train), tuple(calibration), task)
@@ -146,7 +146,7 @@ def _training_part(data: Path, recipe: Recipe) -> tuple[list[Item], TaskName]:
 
 def _without_split(table: Table, recipe: Recipe) -> tuple[list[Item], list[Item]]:
     """A table that does not say: (what to train on, what to report on)."""
-    seed = f"{recipe.seed}/validation"
+    seed = f"{recipe.split_seed}/validation"
     return stratified(table.train, recipe.validation_share, seed, table.task)
 
 

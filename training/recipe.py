@@ -91,6 +91,10 @@ class Recipe:
     subset_share: float = 1.0
     """Train on a stratified subset of this share: to try an idea quickly."""
     seed: int = 42
+    """Of weights, order, crops and mixing."""
+    split_seed: int = 42
+    """Which images are held out or only reported on. Apart from `seed`, so that runs which go on
+    from one another, or are averaged, never train on what another one holds out."""
 
     def __post_init__(self) -> None:
         sizes = [self.crop_px, self.resize_px, *self.batch_sizes_px]

@@ -35,3 +35,22 @@ def red(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("images") / "red.png"
     path.write_bytes(encoded(coloured("red")))
     return path
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other on a busy machine cost more than they bring."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set of three classes, to train on."""
+    from tests.support.dataset import drawn_dataset
+
+    return drawn_dataset(tmp_path_factory.mktemp("data"))

@@ -2,11 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks.answers import __main__ as script
 from benchmarks.answers import trainings
@@ -16,6 +14,8 @@ from benchmarks.answers.tables import paired_difference, rewrite
 from tests.support.dataset import drawn_dataset
 from training.dataset import Item, Split
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 OPTIONS = [
     "--subset-share=0.2", "--few=1", "--many=2", "--side-px=32", "--large-px=64",
     "--batch-images=8", "--validation-images=15", "--seeds=1",
@@ -24,14 +24,6 @@ OPTIONS = [
 DOCUMENT = "\n".join(
     f"<!-- answers: {name} -->\nnot run\n<!-- end: {name} -->" for name in ("normalization", "tta")
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, data: Path, folder: Path, *more: str) -> str:

@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from service import cli
@@ -22,19 +20,13 @@ from training.dataset import validation
 from training.export import export_package
 from training.train import train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = [
     "architecture.widen=0.25", "batch_images=12", "stage.1.epochs=2", "stage.1.size_px=32",
     "stage.1.grow_at=[]", "stage.1.lr=0.01", "crop_px=32", "resize_px=64", "min_scale=0.7",
     "calibration_share=0.6", "mixer=mixup",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", name="table")

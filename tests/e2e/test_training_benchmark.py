@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +12,19 @@ import torch
 
 from benchmarks.training.__main__ import share_interval
 from benchmarks.training.stopwatch import PHASES, First, Last, Marks
-from tests.support.dataset import drawn_dataset
 from training import recipe
 from training.dataset import split
 from training.seeding import seed_all, seed_loaders
 from training.stats import IMAGENET
 from training.train import Run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).parents[2]
 TINY = [
     "architecture.widen=0.25", "batch_images=4", "stage.1.size_px=32", "stage.1.grow_at=[]",
     "crop_px=32", "resize_px=64", "calibration_share=0.2",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn_dataset(tmp_path_factory.mktemp("data"))
 
 
 def test_it_measures_and_reports(data: Path, tmp_path: Path) -> None:

@@ -1,37 +1,23 @@
 """What is looked at before training: the batch as a picture, and the learning-rate range test."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from service import cli
-from tests.support.dataset import drawn_dataset
 from training import recipe
 from training.sample_batch import describe, sample_batch
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TINY = [
     "architecture.widen=0.25", "batch_images=12", "stage.1.size_px=32", "stage.1.grow_at=[]",
     "crop_px=32", "resize_px=64",
 ]  # fmt: skip
 SET = [part for value in TINY for part in ("--set", value)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn_dataset(tmp_path_factory.mktemp("data"))
 
 
 def test_a_label_says_what_was_mixed() -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,8 @@ from service.errors import DataError, UsageError
 from tests.support.dataset import drawn_dataset
 from training import checkpoint, recipe
 from training.train import train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 PATIENCE_S = 600
 TINY = [
@@ -36,20 +37,6 @@ data, folder, *overrides = sys.argv[1:]
 torch.set_num_threads(1)
 train(Path(data), recipe.load("small-cpu", overrides), Path(folder), resume=True)
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine cost more than they bring here."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn_dataset(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

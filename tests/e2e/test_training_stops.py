@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,24 +19,13 @@ from training.dataset import split
 from training.recipe import Architecture
 from training.train import train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PATIENCE_S = 300
 TINY = [
     "architecture.widen=0.25", "batch_images=16", "stage.1.epochs=200", "stage.1.size_px=32",
     "stage.1.grow_at=[]", "crop_px=32", "resize_px=64", "calibration_share=0.2",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drawn_dataset(tmp_path_factory.mktemp("data"))
 
 
 def test_ctrl_c_leaves_a_usable_checkpoint(data: Path, tmp_path: Path) -> None:

@@ -1,33 +1,26 @@
 """TensorBoard's event files hold the curves of the run, whole after a stop in the middle."""
 
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from tests.support.dataset import drawn_dataset
 from training import checkpoint, recipe
 from training.board import Board
 from training.train import train
 
-pytestmark = pytest.mark.skipif(
-    find_spec("tensorboard") is None, reason="the extra [tensorboard] is missing"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        find_spec("tensorboard") is None, reason="the extra [tensorboard] is missing"
+    ),
+    pytest.mark.usefixtures("one_thread"),
+]
 TINY = [
     "architecture.widen=0.25", "batch_images=4", "stage.1.epochs=3", "stage.1.size_px=32",
     "stage.1.grow_at=[[2, 64]]", "crop_px=32", "resize_px=64", "calibration_share=0.2",
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Interrupted(Board):

@@ -1,5 +1,6 @@
 """Tables of labelled files: what is read, and what is refused and how."""
 
+import dataclasses
 import warnings
 from pathlib import Path
 
@@ -127,6 +128,14 @@ def test_a_split_column_says_what_is_trained_on_and_what_reported_on(folder: Pat
         validation(many(folder, "label,split", ["cat,train", "dog,train"]))
     with pytest.raises(DataError, match="no row whose split is train"):
         split(many(folder, "label,split", ["cat,val"]), RECIPE)
+
+
+def test_what_is_held_out_does_not_follow_the_seed_of_the_training(folder: Path) -> None:
+    table = many(folder, "label", ["cat", "dog"] * 20)
+    reseeded = dataclasses.replace(RECIPE, seed=7)
+    assert split(table, reseeded) == split(table, RECIPE)
+    other = dataclasses.replace(RECIPE, split_seed=7)
+    assert split(table, other).calibration != split(table, RECIPE).calibration
 
 
 def test_without_one_a_fifth_is_held_out_and_reported_on(folder: Path, package: Path) -> None:
