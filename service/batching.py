@@ -1,7 +1,8 @@
 """The micro-batcher: views of many requests share batches, and nobody waits without need.
 
-It counts views, not requests. When the session falls free, the next batch is formed from whatever
-waits: one view at low load, full batches at high load, no timer in between. It drives the
+It counts views, not requests. When a place in the session falls free, the next batch is formed from
+whatever waits: one view at low load, full batches at high load, no timer in between. On a CPU there
+are several places, and what waits is shared among those that are free. It drives the
 generators of `service.inference.tta`: what they yield is queued, what comes back is sent.
 
     admit (views, deadline) -> begin, in the pool: decode and cut -> queue -> batch -> next step, in
@@ -74,19 +75,21 @@ class Batcher:
         *,
         max_batch_views: int,
         max_queue_views: int,
+        side_by_side: int = 1,
         observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._session = session
         self._pool = pool
-        self._runner = ThreadPoolExecutor(1, thread_name_prefix="session")
+        self._runner = ThreadPoolExecutor(side_by_side, thread_name_prefix="session")
         self._max_batch_views = max_batch_views
         self._observer: Observer = observer or Nobody()
         self._clock = clock
         self.admission = Admission(max_queue_views, self._observer, clock)
         self._queues: dict[Key, deque[_Slot]] = {}
         self._number = 0
-        self._running = False
+        self._free = side_by_side
+        """Batches that could start now."""
 
     async def answer(
         self, begin: Callable[[], Job], *, views: int, timeout_s: float
@@ -134,7 +137,7 @@ class Batcher:
             self._number += 1
             slot = _Slot(step, index, self._number)
             self._queues.setdefault(view.key, deque()).append(slot)
-        self._start_batch()
+        self._start_batches()
         try:
             await step.done
         finally:
@@ -145,14 +148,13 @@ class Batcher:
         self._observer.waited(step.started_at - step.queued_at)
         return [result for result in step.results if result is not None]
 
-    def _start_batch(self) -> None:
-        """Form the next batch from what waits, unless one is running."""
-        if self._running:
-            return
-        slots = self._take()
-        if not slots:
-            return
-        self._running = True
+    def _start_batches(self) -> None:
+        """Form batches from what waits, as long as there is a place for one."""
+        while self._free and (slots := self._take()):
+            self._free -= 1
+            self._start_batch(slots)
+
+    def _start_batch(self, slots: list[_Slot]) -> None:
         now = self._clock()
         for slot in slots:
             slot.step.started_at = slot.step.started_at or now
@@ -162,12 +164,17 @@ class Batcher:
         future.add_done_callback(lambda done: self._finish_batch(slots, done.result(), now))
 
     def _take(self) -> list[_Slot]:
-        """Take up to a batch of views of one key: the key whose first view has waited longest."""
+        """Take a batch of views of one key: the key whose first view has waited longest.
+
+        Of all that waits it takes the share of one of the free places, up to a full batch.
+        """
+        waiting = sum(len(queue) for queue in self._queues.values())
+        most = min(self._max_batch_views, -(-waiting // self._free))
         while self._queues:
             key = min(self._queues, key=lambda key: self._queues[key][0].number)
             queue = self._queues[key]
             slots: list[_Slot] = []
-            while queue and len(slots) < self._max_batch_views:
+            while queue and len(slots) < most:
                 slot = queue.popleft()
                 if not slot.step.done.done():
                     slots.append(slot)
@@ -201,8 +208,8 @@ class Batcher:
         now = self._clock()
         self.admission.progress(len(slots))
         self._observer.batch(len(slots), now - started)
-        self._running = False
-        self._start_batch()  # first, so that the session rests as little as possible
+        self._free += 1
+        self._start_batches()  # first, so that the session rests as little as possible
         for step in dict.fromkeys(slot.step for slot in slots):
             step.batches.append(len(slots))
         for slot, result in zip(slots, results, strict=True):

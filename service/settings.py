@@ -30,8 +30,9 @@ class Settings(BaseModel):
     package under `models/`."""
     provider: Provider = "auto"
     precision: Precision | Literal["auto"] = "auto"
-    session_threads: int = Field(default=0, ge=0)
-    """Threads inside one inference session; 0: one per core."""
+    session_threads: int = Field(default=1, ge=0)
+    """Threads of one batch; 0: one per core. On a CPU, as many batches run side by side as the
+    cores have room for: one thread each gets most done, more answer a lone request sooner."""
     decode_threads: int = Field(default=0, ge=0)
     """Threads that decode and cut images; 0: one per core, at least two."""
     max_batch_views: int = Field(default=0, ge=0)

@@ -58,7 +58,7 @@ def _rate(given: argparse.Namespace) -> tuple[Any, list[str]]:
     from benchmarks.scoring import rate
     from service.inference.predictor import Predictor
 
-    predictor = Predictor.from_package(given.package, precision=given.precision)
+    predictor = Predictor.from_package(given.package, precision=given.precision, threads=1)
     rows = [
         rate.rates(predictor, mode, folder, given.images, given.rounds)
         for folder in given.photos

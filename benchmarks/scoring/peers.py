@@ -89,7 +89,7 @@ def compare(setting: Setting) -> list[dict[str, Any]]:
 def _quincunx(
     setting: Setting, items: list[Labelled], mode: Mode, precision: Any
 ) -> Callable[[], float]:
-    predictor = Predictor.from_package(setting.package, precision=precision)
+    predictor = Predictor.from_package(setting.package, precision=precision, threads=1)
 
     def work() -> float:
         with tempfile.TemporaryDirectory() as folder:

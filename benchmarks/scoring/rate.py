@@ -42,8 +42,9 @@ def rates(
     ready: list[Prepared] = []
 
     def infer() -> None:
-        for start in range(0, len(ready), speed.chunk_images):
-            scorer.finish(ready[start : start + speed.chunk_images])
+        starts = range(0, len(ready), speed.chunk_images)
+        with ThreadPoolExecutor(predictor.session.side_by_side(speed.infer_threads)) as pool:
+            list(pool.map(lambda n: scorer.finish(ready[n : n + speed.chunk_images]), starts))
 
     def whole() -> None:
         for _ in score_items(iter(items), scorer, speed):

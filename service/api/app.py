@@ -18,6 +18,7 @@ import bentoml
 from _bentoml_sdk import Service
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -28,6 +29,7 @@ from service.api.logs import start_logging
 from service.api.metrics import Metrics
 from service.api.models import Models
 from service.api.routes import Api, create_app
+from service.api.tracing import exported_tracer
 from service.inference.manifest import Aggregation, Mode
 from service.settings import Settings
 
@@ -36,17 +38,21 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 BENTOML_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/schema.json"})
 
 
-class UntimedService(Service[Any]):
-    """A BentoML service without its timeout middleware.
+class LeanService(Service[Any]):
+    """A BentoML service without the middleware that costs more than it brings.
 
-    That one keeps every finished request alive until a timer of its own fires, which grows memory
-    and stalls the loop; deadlines are kept by the batcher.
+    Its timeouts keep every finished request alive until a timer of their own fires, which grows
+    memory and stalls the loop; deadlines are kept by the batcher. Its spans are recorded even where
+    nobody exports them.
     """
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """The ASGI application that BentoML's worker serves."""
         app = cast(Starlette, super().to_asgi(is_main))
-        app.user_middleware = [m for m in app.user_middleware if m.cls is not TimeoutMiddleware]
+        unwanted: set[Any] = {TimeoutMiddleware}
+        if exported_tracer() is None:
+            unwanted.add(OpenTelemetryMiddleware)
+        app.user_middleware = [m for m in app.user_middleware if m.cls not in unwanted]
         return app
 
 
@@ -92,7 +98,7 @@ def takes_options(method: Method) -> Method:
 
 @bentoml.service(
     name="quincunx",
-    service_class=UntimedService,
+    service_class=LeanService,
     metrics={"enabled": False},  # /metrics is ours
     logging={"access": {"enabled": False}},  # and so is the request log
 )
@@ -104,11 +110,10 @@ class Quincunx:
         shared = BentoMLContainer.metrics_client.get()  # one exposition over all processes
         metrics = Metrics(shared.registry, shared.generate_latest)
         self.models = Models(settings, metrics.observer)
-        tracer = BentoMLContainer.tracer_provider.get().get_tracer("quincunx")
         # BentoML's folder for the metrics of all workers of this server: nothing else is shared.
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self.reloads = Reloads(Path(folder)) if folder else None
-        self.api = Api(Context(settings, self.models, metrics, tracer, self.reloads))
+        self.api = Api(Context(settings, self.models, metrics, exported_tracer(), self.reloads))
         self.log = start_logging(settings.log_format)
 
     @bentoml.on_startup

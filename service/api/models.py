@@ -133,6 +133,7 @@ class Models:
         return Batcher(
             predictor.session,
             self.pool,
+            side_by_side=predictor.session.side_by_side(os.cpu_count() or 1),
             max_batch_views=self._settings.max_batch_views
             or (GPU_BATCH_VIEWS if on_gpu else CPU_BATCH_VIEWS),
             max_queue_views=self._settings.max_queue_views,

@@ -1,15 +1,25 @@
 """OpenTelemetry spans of one image's stages, under the request's span that BentoML opened.
 
-They are written after the fact, and only when somebody records: no tracing, no cost.
+They are written after the fact, and only when somebody records: no tracing, no cost. BentoML itself
+records the spans of every request and throws them away where no exporter is set; here those
+requests have none.
 """
 
 import time
 
+from bentoml._internal.configuration.containers import BentoMLContainer
 from opentelemetry.trace import Tracer, get_current_span
 
 from service.batching import Times
 
 NS = 1e9
+
+
+def exported_tracer() -> Tracer | None:
+    """BentoML's tracer; None where its configuration names no exporter."""
+    if not BentoMLContainer.tracing.exporter_type.get():
+        return None
+    return BentoMLContainer.tracer_provider.get().get_tracer("quincunx")
 
 
 def trace_image(tracer: Tracer | None, model: str, decode_s: float, times: Times) -> None:

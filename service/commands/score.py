@@ -107,7 +107,9 @@ def score(
     provider: Annotated[
         Literal["auto", "cpu", "cuda", "tensorrt"], typer.Option(help="Where inference runs.")
     ] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="Of inference; 0: one per core.")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Of inference, a batch each; 0: one per core.")
+    ] = 0,
     decode_threads: Annotated[int, typer.Option(min=0, help="0: one per core.")] = 0,
     batch_views: Annotated[
         int, typer.Option(min=0, help="Most views in a batch; 0: 32 on a CPU, 256 on a GPU.")
@@ -157,12 +159,10 @@ def score(
 
         if "-" in sources:
             raise UsageError("the ray engine cannot read standard input: name a file")
-        connection = connect(Cluster(ray_address, actors, threads), provider)
+        connection = connect(Cluster(ray_address, actors), provider)
         predictor = open_here(model, precision, connection.provider)
     else:
-        predictor = Predictor.from_package(
-            model, precision=precision, provider=provider, threads=threads
-        )
+        predictor = Predictor.from_package(model, precision=precision, provider=provider, threads=1)
     mode = tta or predictor.manifest.default_mode
     options = ScoreOptions(
         Options(mode, aggregate, coverage, gate_cost, tuple(_box(text) for text in box or ())),
@@ -172,7 +172,7 @@ def score(
         sha256,
         timing,
     )
-    speed = Speed(batch_views, chunk_images, decode_threads)
+    speed = Speed(batch_views, chunk_images, decode_threads, threads)
     elsewhere = connection.provider if connection else None
     run = Run(leaves, predictor, options, speed, columns, elsewhere)
     run.scorer()  # options that make no sense are refused before anything is written

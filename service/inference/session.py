@@ -26,11 +26,14 @@ class Session:
         session: ort.InferenceSession,
         provider: Chosen,
         path: Path,
+        threads: int,
         bound: BoundRunner | None = None,
     ) -> None:
         self._session = session
         self.provider: Chosen = provider
         self.path = path
+        self.threads = threads
+        """Threads of one run; 0: one per core."""
         self._bound = bound
         self._run_options = ort.RunOptions()
         # The graph has two outputs and a caller wants one: skip the other's nodes.
@@ -46,7 +49,7 @@ class Session:
         bound: bool | None = None,
         engine_cache: Path | None = None,
     ) -> "Session":
-        """Load the graph at `path`; `threads` 0 means one per core.
+        """Load the graph at `path`; `threads` are those of one run, and 0 means one per core.
 
         `bound` runs batches through fixed buffers, padded to buckets: the default on a GPU.
         TensorRT keeps its engines in `engine_cache`.
@@ -70,7 +73,17 @@ class Session:
         if bound if bound is not None else chosen != "cpu":
             device = "cpu" if chosen == "cpu" else "cuda"
             runner = BoundRunner(session, classes, device, graphs=chosen == "cuda")
-        return cls(session, chosen, path, runner)
+        return cls(session, chosen, path, threads, runner)
+
+    def side_by_side(self, cores: int) -> int:
+        """How many runs at once keep `cores` cores busy; a GPU takes one after another.
+
+        Runs of one thread each get more done together than one run with a thread on every core,
+        which has to wait for the last of them at every node; a lone run is answered later.
+        """
+        if self.provider != "cpu" or not self.threads:
+            return 1
+        return max(1, cores // self.threads)
 
     def run(self, views: NDArray[np.uint8], output: Output) -> NDArray[np.float32]:
         """uint8[N, H, W, 3] -> logits float32[N, K], or class_map float32[N, K, h, w].

@@ -40,7 +40,8 @@ def score(
         UsageError: a source that is not there, or options that make no sense for this model.
         ModelPackageError: the package is incomplete or altered.
     """
-    predictor = package if isinstance(package, Predictor) else Predictor.from_package(package)
+    opened = isinstance(package, Predictor)
+    predictor = package if opened else Predictor.from_package(package, threads=1)
     sources = [source] if isinstance(source, (str, Path)) else source
     mode = tta or predictor.manifest.default_mode
     options = ScoreOptions(

@@ -42,6 +42,8 @@ class Speed:
     chunk_images: int = 0
     """Images whose views are sorted into batches together."""
     decode_threads: int = 0
+    infer_threads: int = 0
+    """On a CPU: in all; each runs a batch of its own."""
 
     def resolved(self, provider: str, cores: int) -> "Speed":
         """Fill in the zeros."""
@@ -50,4 +52,5 @@ class Speed:
             self.batch_views or (CPU_BATCH_VIEWS if on_cpu else GPU_BATCH_VIEWS),
             self.chunk_images or (CPU_CHUNK_IMAGES if on_cpu else GPU_CHUNK_IMAGES),
             self.decode_threads or max(2, cores),
+            self.infer_threads or cores,
         )

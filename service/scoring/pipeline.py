@@ -1,8 +1,8 @@
-"""Overlapping stages with bounded memory: read and decode in threads, infer in another.
+"""Overlapping stages with bounded memory: read and decode in threads, infer in others.
 
-    items ──> feeder ──> decode threads ──> chunk ──> inference thread ──> rows
-              one thread  look ahead by       in the   while the next       in the order
-                          LOOKAHEAD images    caller   chunk is decoded      of the items
+    items ──> feeder ──> decode threads ──> chunk ──> inference threads ──> rows
+              one thread  look ahead by       in the   a chunk each, while   in the order
+                          LOOKAHEAD images    caller   others are decoded    of the items
 
 A chunk is closed by its number of images or bytes, both counted in the order of the items, so
 the same items from the same start make the same chunks, the same batches and the same rows to
@@ -105,7 +105,9 @@ def score_items(
     Raises:
         InferenceFailed: the runtime failed.
     """
-    workers = 1 if scorer.predictor.session.provider == "cpu" else GPU_INFERENCE_THREADS
+    session = scorer.predictor.session
+    on_cpu = session.provider == "cpu"
+    workers = session.side_by_side(speed.infer_threads) if on_cpu else GPU_INFERENCE_THREADS
     running: deque[Future[list[Row]]] = deque()
     with ExitStack() as stack:
         infer = ThreadPoolExecutor(workers, "score-infer")

@@ -48,8 +48,6 @@ class Cluster:
     """None: RAY_ADDRESS, a cluster that this machine belongs to, or a new local one."""
     actors: int = 0
     """Sessions open at once; 0 lets Ray choose, up to one for each GPU or node."""
-    threads: int = 0
-    """Of inference in an actor; 0: the cores that the actor holds."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +112,14 @@ class Connection:
                 "package": ray.put(_packed(run.predictor.package, run.predictor.precision)),
                 "precision": run.predictor.precision,
                 "provider": self.provider,
-                "threads": self.cluster.threads or actor.cpus,
                 "max_pixels": run.predictor.max_pixels,
                 "options": run.options,
                 "folder": os.getcwd(),
-                "speed": replace(speed, decode_threads=run.speed.decode_threads or actor.cpus + 1),
+                "speed": replace(
+                    speed,
+                    decode_threads=run.speed.decode_threads or actor.cpus + 1,
+                    infer_threads=run.speed.infer_threads or actor.cpus,
+                ),
             },
         )
         try:
@@ -186,7 +187,6 @@ class ScoringActor:
         package: Any,
         precision: Precision,
         provider: Provider,
-        threads: int,
         max_pixels: int,
         options: ScoreOptions,
         folder: str,
@@ -201,7 +201,7 @@ class ScoringActor:
                 unpacked,
                 precision=precision,
                 provider=provider,
-                threads=threads,
+                threads=1,
                 max_pixels=max_pixels,
             )
         self._scorer = Scorer(predictor, options, speed.batch_views)

@@ -56,6 +56,7 @@ def run(
     body: Callable[[Batcher, Recorder], Coroutine[Any, Any, None]],
     max_batch_views: int = 8,
     max_queue_views: int = 10_000,
+    side_by_side: int = 1,
 ) -> None:
     """Run `body` with a batcher of its own."""
 
@@ -63,8 +64,9 @@ def run(
         recorder = Recorder(predictor)
         with ThreadPoolExecutor(2) as pool:
             batcher = Batcher(
-                recorder, pool, max_batch_views=max_batch_views, max_queue_views=max_queue_views
-            )
+                recorder, pool, max_batch_views=max_batch_views, max_queue_views=max_queue_views,
+                side_by_side=side_by_side,
+            )  # fmt: skip
             await body(batcher, recorder)
             recorder.gate.set()
             await batcher.drain()
@@ -110,9 +112,10 @@ IMAGES = [drawn(h, w, seed=i) for i, (h, w) in enumerate([(96, 96), (100, 131), 
         max_size=12,
     ),
     max_batch_views=st.integers(1, 12),
+    side_by_side=st.integers(1, 3),
 )
 def test_every_answer_equals_the_one_by_one_answer(
-    predictor: Predictor, jobs: list[tuple[int, str, int]], max_batch_views: int
+    predictor: Predictor, jobs: list[tuple[int, str, int]], max_batch_views: int, side_by_side: int
 ) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         async def one(image: int, mode: str, yields: int) -> Answer:
@@ -127,7 +130,7 @@ def test_every_answer_equals_the_one_by_one_answer(
             assert_same(answer, alone(predictor, IMAGES[image], mode))
         assert max(recorder.batches) <= max_batch_views
 
-    run(predictor, body, max_batch_views=max_batch_views)
+    run(predictor, body, max_batch_views=max_batch_views, side_by_side=side_by_side)
 
 
 def test_views_of_different_requests_share_a_batch(predictor: Predictor) -> None:
@@ -145,6 +148,22 @@ def test_views_of_different_requests_share_a_batch(predictor: Predictor) -> None
         assert done[4][1].batches == [20]
 
     run(predictor, body, max_batch_views=32)
+
+
+def test_what_waits_is_shared_among_the_free_places(predictor: Predictor) -> None:
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        recorder.gate.clear()
+        work = begin(predictor, IMAGES[0], "five_crop")
+        first = asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+        await until(lambda: len(recorder.batches) == 3)
+        assert sorted(recorder.batches) == [1, 2, 2]
+        second = asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+        await until(lambda: queued(batcher) == 5)  # no place is free
+        recorder.gate.set()
+        for answer, _ in await asyncio.gather(first, second):
+            assert_same(answer, alone(predictor, IMAGES[0], "five_crop"))
+
+    run(predictor, body, side_by_side=3)
 
 
 def queued(batcher: Batcher) -> int:
