@@ -11,7 +11,10 @@ from typing import Protocol
 
 from service.errors import Overloaded, ShuttingDown
 
-SMOOTHING = 0.2
+KEPT = 0.9
+"""Of what is known of the rate, the share that outlives a batch."""
+HEADROOM = 0.75
+"""A wait is estimated, so a request is let in if it would take this share of its time at most."""
 
 
 class Observer(Protocol):
@@ -45,6 +48,7 @@ class Admission:
         self._observer = observer
         self._clock = clock
         self._last_progress = 0.0
+        self._recent_s = self._recent_views = 0.0
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -56,7 +60,7 @@ class Admission:
     def pressure(self, views: int, timeout_s: float) -> float:
         """How near `views` more would come to a refusal: from 0, idle, to 1, refused."""
         full = (self.views + views) / self._max_queue_views if self.views else 0.0
-        return max(full, self.wait_s(views) / timeout_s)
+        return max(full, self.wait_s(views) / (HEADROOM * timeout_s))
 
     def check(self, views: int, timeout_s: float) -> None:
         """Refuse now what could not be answered in time. An idle server tries whatever it gets.
@@ -76,12 +80,12 @@ class Admission:
                 "(QUINCUNX_MAX_QUEUE_VIEWS)",
                 retry_after_s=wait_s,
             )
-        if wait_s > timeout_s:
+        if wait_s > HEADROOM * timeout_s:
             self._observer.refused("deadline")
             raise Overloaded(
                 f"an answer would take about {wait_s * 1000:.0f} ms and the deadline is "
                 f"{timeout_s * 1000:.0f} ms (X-Request-Timeout-Ms)",
-                retry_after_s=wait_s - timeout_s,
+                retry_after_s=wait_s - HEADROOM * timeout_s,
             )
 
     @contextmanager
@@ -99,10 +103,11 @@ class Admission:
     def progress(self, views: int) -> None:
         """Learn that `views` views were run: decoding that starves the session counts too."""
         now = self._clock()
-        seconds = (now - self._last_progress) / views
+        # Sums, not a mean of rates: batches that run side by side end in pairs, of any size.
+        self._recent_s = KEPT * self._recent_s + now - self._last_progress
+        self._recent_views = KEPT * self._recent_views + views
         self._last_progress = now
-        old = self.seconds_per_view
-        self.seconds_per_view = old + SMOOTHING * (seconds - old) if old else seconds
+        self.seconds_per_view = self._recent_s / self._recent_views
 
     async def drain(self) -> None:
         """Refuse what comes from now on, and wait until what was admitted is answered."""

@@ -5,15 +5,15 @@ whatever waits: one view at low load, full batches at high load, no timer in bet
 are several places, and what waits is shared among those that are free. It drives the
 generators of `service.inference.tta`: what they yield is queued, what comes back is sent.
 
-    admit (views, deadline) -> begin, in the pool: decode and cut -> queue -> batch -> next step, in
-    the pool -> queue again, or the answer
+    admit (views, deadline) -> begin, by a worker: decode and cut -> queue -> batch -> next step, by
+    a worker -> queue again, or the answer
 """
 
 import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +24,7 @@ from service.errors import DeadlineExceeded, InferenceFailed
 from service.inference.batch import Job, Runs
 from service.inference.session import Output
 from service.inference.tta import Answer, Results, View
+from service.workers import Urgency, Workers
 
 Key = tuple[tuple[int, ...], Output]
 
@@ -71,17 +72,21 @@ class Batcher:
     def __init__(
         self,
         session: Runs,
-        pool: Executor,
+        workers: Workers,
         *,
         max_batch_views: int,
         max_queue_views: int,
         side_by_side: int = 1,
+        runner: Executor | None = None,
         observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`runner` runs the batches: by default the workers, a thread of its own for a GPU."""
         self._session = session
-        self._pool = pool
-        self._runner = ThreadPoolExecutor(side_by_side, thread_name_prefix="session")
+        self._begin = workers.at(Urgency.BEGIN)
+        self._finish = workers.at(Urgency.FINISH)
+        self._own_runner = runner
+        self._runner = runner or workers.at(Urgency.BATCH)
         self._max_batch_views = max_batch_views
         self._observer: Observer = observer or Nobody()
         self._clock = clock
@@ -114,18 +119,19 @@ class Batcher:
     async def drain(self) -> None:
         """Refuse what comes, finish what was admitted, and let the session go."""
         await self.admission.drain()
-        self._runner.shutdown(wait=False)
+        if self._own_runner is not None:
+            self._own_runner.shutdown(wait=False)
 
     async def _drive(self, begin: Callable[[], Job]) -> tuple[Answer, Times]:
         loop = asyncio.get_running_loop()
         times = Times()
         started = self._clock()
-        job, state = await loop.run_in_executor(self._pool, _begin, begin)
+        job, state = await loop.run_in_executor(self._begin, _begin, begin)
         times.begin = self._clock() - started
         while not isinstance(state, Answer):
             results = await self._run(state, times)
             started = self._clock()
-            state = await loop.run_in_executor(self._pool, _advance, job, results)
+            state = await loop.run_in_executor(self._finish, _advance, job, results)
             times.finish += self._clock() - started
         return state, times
 

@@ -31,10 +31,10 @@ class Settings(BaseModel):
     provider: Provider = "auto"
     precision: Precision | Literal["auto"] = "auto"
     session_threads: int = Field(default=1, ge=0)
-    """Threads of one batch; 0: one per core. On a CPU, as many batches run side by side as the
+    """Threads inside one batch; 0: one per core. On a CPU, as many batches run side by side as the
     cores have room for: one thread each gets most done, more answer a lone request sooner."""
-    decode_threads: int = Field(default=0, ge=0)
-    """Threads that decode and cut images; 0: one per core, at least two."""
+    threads: int = Field(default=0, ge=0)
+    """Threads that decode images and, on a CPU, run batches; 0: one per core, at least two."""
     max_batch_views: int = Field(default=0, ge=0)
     """Views in one batch; 0: 10 on a CPU, 64 on a GPU."""
     max_queue_views: Positive = 512

@@ -71,7 +71,9 @@ def grown(after: dict[int, int], before: dict[int, int]) -> dict[int, int]:
 
 
 @contextmanager
-def serving(package: Path, precision: str, log: Path, **settings: str) -> Generator[Server]:
+def serving(
+    package: Path, precision: str, log: Path, *, workers: int = 1, **settings: str
+) -> Generator[Server]:
     """Serve `package`, with `settings` as QUINCUNX_* variables, until the block ends."""
     port = free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("QUINCUNX_")}
@@ -80,7 +82,10 @@ def serving(package: Path, precision: str, log: Path, **settings: str) -> Genera
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stream:
         process = subprocess.Popen(  # noqa: S603
-            [*command, "--port", str(port), "--precision", precision, "--provider", "cpu"],
+            [
+                *command, "--port", str(port), "--precision", precision, "--provider", "cpu",
+                "--workers", str(workers),
+            ],
             env=environment, cwd=ROOT, stdout=stream, stderr=stream, start_new_session=True,
         )  # fmt: skip
     server = Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid), log)

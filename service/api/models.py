@@ -16,6 +16,7 @@ from service.inference.manifest import Mode
 from service.inference.package import find
 from service.inference.predictor import Predictor
 from service.settings import Settings
+from service.workers import Workers
 
 logger = logging.getLogger("quincunx.models")
 
@@ -60,8 +61,8 @@ class Models:
     def __init__(self, settings: Settings, observer: Callable[[str], Observer]) -> None:
         self._settings = settings
         self._observer = observer
-        threads = settings.decode_threads or max(2, os.cpu_count() or 1)
-        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        threads = settings.threads or max(2, os.cpu_count() or 1)
+        self.workers = Workers(threads)
         self._served: tuple[Served, ...] = ()
         self._closing = False
         self._reloading = asyncio.Lock()
@@ -126,13 +127,14 @@ class Models:
         """Finish what was admitted; refuse the rest."""
         self.close()
         await asyncio.gather(*(served.batcher.drain() for served in self._served))
-        self.pool.shutdown(wait=False)
+        self.workers.shutdown()
 
     def _batcher(self, predictor: Predictor) -> Batcher:
         on_gpu = predictor.session.provider != "cpu"
         return Batcher(
             predictor.session,
-            self.pool,
+            self.workers,
+            runner=ThreadPoolExecutor(1, thread_name_prefix="gpu") if on_gpu else None,
             side_by_side=predictor.session.side_by_side(os.cpu_count() or 1),
             max_batch_views=self._settings.max_batch_views
             or (GPU_BATCH_VIEWS if on_gpu else CPU_BATCH_VIEWS),

@@ -1,5 +1,6 @@
 """A model package, opened: images in, predictions out."""
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,8 @@ class Predictor:
     def predict(self, item: Answer, top_k: int = 5) -> Prediction:
         """Put labels to an answer."""
         labels = self.manifest.labels
-        order = [int(k) for k in np.argsort(-item.probabilities, kind="stable")[:top_k]]
+        likely: list[float] = item.probabilities.tolist()
+        order = heapq.nlargest(top_k, range(len(likely)), key=likely.__getitem__)
         top = tuple(_top(labels[k], float(item.probabilities[k])) for k in order)
         chosen, present = item.prediction_set, item.present
         return Prediction(

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from service.inference.batch import Job, run_all
 from service.inference.predictor import Predictor
 from service.inference.session import Output
 from service.inference.tta import Answer, Options
+from service.workers import Workers
 from tests.support.images import drawn
 
 LONG_S = 60.0
@@ -62,15 +62,18 @@ def run(
 
     async def main() -> None:
         recorder = Recorder(predictor)
-        with ThreadPoolExecutor(2) as pool:
+        workers = Workers(4)
+        try:
             batcher = Batcher(
-                recorder, pool, max_batch_views=max_batch_views, max_queue_views=max_queue_views,
+                recorder, workers, max_batch_views=max_batch_views, max_queue_views=max_queue_views,
                 side_by_side=side_by_side,
             )  # fmt: skip
             await body(batcher, recorder)
             recorder.gate.set()
             await batcher.drain()
             assert batcher.admission.views == 0
+        finally:
+            workers.shutdown()
 
     asyncio.run(main())
 
