@@ -23,10 +23,10 @@ TITLES = {
     "memory": "Memory of offline scoring",
 }
 NOTES = {
-    "rate": "Decoding is reading, decoding, resizing and cutting; it has the threads that it has "
-    "in the pipeline. On a CPU both stages use the same cores, so that together they can do no "
-    "better than one after the other (the last column, where 1 is all that the cores can do); "
-    "where a GPU infers, the slower stage alone is the limit.",
+    "rate": "Decoding is reading, decoding, resizing and cutting; each stage alone has the threads "
+    "that it has in the pipeline. Where the cores are divided, the slower stage alone is the "
+    "limit. Where both stages have all of them, they can do no better together than one after the "
+    "other (the last column, where 1 is all that the cores can do).",
     "peers": "Every contender reads the same files with as many workers or threads; Quincunx also "
     "writes Parquet. fastai's five passes are its random augmentations; the others are five crops.",
     "memory": "Peak resident memory of the whole process, as the kernel counts it.",
@@ -60,7 +60,8 @@ def _rate(given: argparse.Namespace) -> tuple[Any, list[str]]:
 
     predictor = Predictor.from_package(given.package, precision=given.precision, threads=1)
     rows = [
-        rate.rates(predictor, mode, folder, given.images, given.rounds)
+        rate.rates(predictor, mode, folder, given.images, given.rounds, cores)
+        for cores in rate.divisions()
         for folder in given.photos
         for mode in given.modes
     ]

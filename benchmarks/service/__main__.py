@@ -13,6 +13,7 @@ from benchmarks.peers.roster import ROOT
 from benchmarks.service import malformed, overload, saturation, soak, steady
 from service.bench.photos import photos
 from service.bench.plots import require_matplotlib
+from service.inference.manifest import Mode
 from service.inference.package import ModelPackage
 
 WHAT = ("saturation", "steady", "overload", "soak", "malformed")
@@ -23,7 +24,8 @@ def main() -> None:
     # A polite end must still end the servers, which live in sessions of their own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     package = ModelPackage.load(given.package)
-    mode = given.tta or package.manifest.default_mode
+    default = package.manifest.default_mode
+    modes: list[Mode] = given.tta or list(dict.fromkeys(("five_crop", default)))
     pictures = photos(given.images, "500x375", seed=0)
     where = (package, pictures, given.out, ROOT / "runs" / "service")
     kept = True
@@ -38,18 +40,18 @@ def main() -> None:
             )  # fmt: skip
         elif what == "steady":
             kept &= steady.measure(
-                *where, mode=mode, precision=given.precision, rounds=max(1, given.rounds // 3),
+                *where, modes=modes, precision=given.precision, rounds=max(1, given.rounds // 3),
                 seconds=given.seconds * 3, users=given.users, processes=given.processes or 1,
             )  # fmt: skip
         elif what == "overload":
             kept &= overload.measure(
-                *where, mode=mode, precision=given.precision, seconds=given.overload_seconds,
+                *where, modes=modes, precision=given.precision, seconds=given.overload_seconds,
                 capacity_seconds=given.seconds * 2, deadline_ms=given.deadline_ms,
                 users=given.users, processes=given.processes or 2,
             )  # fmt: skip
         elif what == "soak":
             kept &= soak.measure(
-                *where, mode=mode, precision=given.precision, requests=given.requests,
+                *where, mode=modes[-1], precision=given.precision, requests=given.requests,
                 users=given.users, processes=given.processes or 1,
             )  # fmt: skip
         else:
@@ -66,11 +68,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("package", type=Path)
     parser.add_argument("what", nargs="?", default="all", choices=[*WHAT, "all"])
     parser.add_argument("--images", type=Path, help="photos; without it JPEGs are drawn")
-    parser.add_argument("--tta", help="all but saturation: the mode; by default the package's")
+    parser.add_argument(
+        "--tta", nargs="+",
+        help="steady and overload: the modes, by default exact five-crop and the package's own; "
+        "the last of them is soaked",
+    )  # fmt: skip
     parser.add_argument("--precision", default="auto", help="all but saturation")
     parser.add_argument("--seconds", type=float, default=5.0, help="of one stretch")
     parser.add_argument("--rounds", type=int, default=12, help="of saturation; a third for steady")
-    parser.add_argument("--users", type=int, default=8, help="of a closed loop")
+    parser.add_argument("--users", type=int, default=16, help="of a closed loop")
     parser.add_argument("--processes", type=int, help="client processes; 1, overload: 2")
     parser.add_argument("--overload-seconds", type=float, default=60.0)
     parser.add_argument("--deadline-ms", type=int, default=1000, help="overload: of each request")

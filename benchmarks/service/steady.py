@@ -2,6 +2,9 @@
 
 import random
 import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -21,44 +24,50 @@ IDLE, HALF = "idle: one request at a time", "half of the capacity, Poisson"
 
 def measure(
     package: ModelPackage, photos: Photos, out: Path, logs: Path, *,
-    mode: Mode, precision: str, rounds: int, seconds: float, users: int, processes: int,
+    modes: Sequence[Mode], precision: str, rounds: int, seconds: float, users: int, processes: int,
 ) -> bool:  # fmt: skip
-    """Find the capacity, then measure both loads in turn, `rounds` times."""
-    runs: dict[str, list[Run]] = {IDLE: [], HALF: []}
-    with (
-        serving(package.folder, precision, logs / "steady.log") as server,
-        client(server.url, photos, mode, processes=processes) as asking,
-    ):
-        capacity = asking.closed(users, seconds).step.answered_per_second
+    """Find the capacity in every mode, then measure both loads of each in turn, `rounds` times."""
+    turns = list(product(modes, (IDLE, HALF)))
+    runs: dict[tuple[Mode, str], list[Run]] = {turn: [] for turn in turns}
+    with ExitStack() as stack:
+        server = stack.enter_context(serving(package.folder, precision, logs / "steady.log"))
+        asking = {
+            mode: stack.enter_context(client(server.url, photos, mode, processes=processes))
+            for mode in modes
+        }
+        capacity = {
+            mode: asking[mode].closed(users, seconds).step.answered_per_second for mode in modes
+        }
         order = random.Random(0)
         for _ in range(rounds):
-            for load in order.sample(list(runs), len(runs)):
+            for mode, load in order.sample(turns, len(turns)):
                 if load == IDLE:
-                    run = asking.closed(1, seconds)
+                    run = asking[mode].closed(1, seconds)
                 else:
-                    run = asking.opened(capacity / 2, seconds)
-                runs[load].append(run)
-                print(f"{load}: {run.step.latency}", file=sys.stderr)
-    latencies = {load: _latencies(taken) for load, taken in runs.items()}
+                    run = asking[mode].opened(capacity[mode] / 2, seconds)
+                runs[mode, load].append(run)
+                print(f"{mode}, {load}: {run.step.latency}", file=sys.stderr)
+    latencies = {turn: _latencies(taken) for turn, taken in runs.items()}
     verdicts: list[Verdict] = []
     rows: list[tuple[str, ...]] = []
-    for load, samples in latencies.items():
+    for (mode, load), samples in latencies.items():
         p50, p99 = percentile(samples, 50), percentile(samples, 99)
-        unanswered = sum(r.step.failed + r.step.refused for r in runs[load])
+        unanswered = sum(r.step.failed + r.step.refused for r in runs[mode, load])
         verdicts.append(
             Verdict(
-                f"{load}: p99 ≤ {MOST:g} × p50, everything answered",
+                f"{mode}, {load}: p99 ≤ {MOST:g} × p50, everything answered",
                 f"{p99 / p50:.2f}; {unanswered} unanswered",
                 p99 <= MOST * p50 and not unanswered,
             )
         )
         each = [
             percentile(_latencies([run]), 99) / percentile(_latencies([run]), 50)
-            for run in runs[load]
+            for run in runs[mode, load]
         ]
-        late = max(run.step.lateness_p99_ms for run in runs[load])
+        late = max(run.step.lateness_p99_ms for run in runs[mode, load])
         rows.append(
             (
+                mode,
                 load,
                 str(len(samples)),
                 *(ms(percentile(samples, percent)) for percent in (50, 90, 99, 99.9)),
@@ -73,8 +82,9 @@ def measure(
         package,
         [
             f"images: {photos.description}",
-            f"{mode}, {precision}; capacity {capacity:.1f} images/s with {users} users in a closed "
-            f"loop; {rounds} rounds of {seconds:g} s of each load",
+            f"{precision}; capacity with {users} users in a closed loop: "
+            + ", ".join(f"{mode} {rate:.1f} images/s" for mode, rate in capacity.items()),
+            f"{rounds} rounds of {seconds:g} s of each load, in an order drawn anew each round",
             "latency of an open loop is from the instant a request was due; client and server "
             "share the machine",
         ],
@@ -83,7 +93,7 @@ def measure(
             Table(
                 "Latency, ms",
                 (
-                    *("load", "n", "p50", "p90", "p99", "p99.9", "p99/p50"),
+                    *("mode", "load", "n", "p50", "p90", "p99", "p99.9", "p99/p50"),
                     *("over the rounds", "client late p99"),
                 ),
                 tuple(rows),
@@ -91,7 +101,9 @@ def measure(
         ],
         {
             "capacity_per_second": capacity,
-            "latencies_ms": {load: samples.tolist() for load, samples in latencies.items()},
+            "latencies_ms": {
+                f"{mode}, {load}": samples.tolist() for (mode, load), samples in latencies.items()
+            },
         },
     )
 

@@ -1,17 +1,18 @@
 """Structured logs: one JSON object a line, written by a thread of its own.
 
-The event loop only puts a record into a queue: a slow terminal or disk never delays an answer.
+The event loop only keeps a record: a slow terminal or disk never delays an answer.
 """
 
 import json
 import logging
-import logging.handlers
-import queue
 import sys
+import threading
+from collections import deque
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TextIO
 
 EXTRA = "fields"
+EVERY_S = 0.1
 
 
 class JsonFormatter(logging.Formatter):
@@ -43,24 +44,62 @@ class TextFormatter(logging.Formatter):
         return super().format(record) + "".join(f" {k}={v}" for k, v in fields.items())
 
 
-class Forward(logging.handlers.QueueHandler):
-    """Hand records over as they are: the listener lives in this process and formats them."""
+class Collector(logging.Handler):
+    """Keeps records until its thread writes them: after `EVERY_S`, and at once from a warning on.
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        return record
+    Waking the thread for every request would cost the event loop more than writing the line: each
+    time, the interpreter goes to the thread and has to be waited for.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._records: deque[logging.LogRecord] = deque()
+        self._some = threading.Event()
+        self._urgent = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._records.append(record)
+        if record.levelno >= logging.WARNING:
+            self._urgent.set()
+        if not self._some.is_set():
+            self._some.set()
+
+    def stop(self) -> None:
+        """Write what is left, and end the thread."""
+        self._stopped = True
+        self._urgent.set()
+        self._some.set()
+        self._thread.join()
+
+    def _write(self) -> None:
+        while not self._stopped or self._records:
+            self._some.wait()
+            self._urgent.wait(EVERY_S)
+            self._some.clear()
+            self._urgent.clear()
+            lines = [self._line(self._records.popleft()) for _ in range(len(self._records))]
+            self._stream.write("".join(lines))
+            self._stream.flush()
+
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return f"{self.format(record)}\n"
+        except Exception as error:  # a line that cannot be made must not end all that follow
+            return f"{record.levelname} {record.name}: a log line that cannot be told: {error!r}\n"
 
 
-def start_logging(form: Literal["json", "text"]) -> logging.handlers.QueueListener:
-    """Send the `quincunx` loggers to stderr through a queue; stop what is returned at the end."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
-    records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-    listener = logging.handlers.QueueListener(records, handler)
+def start_logging(form: Literal["json", "text"]) -> Collector:
+    """Send the `quincunx` loggers to stderr; stop what is returned at the end."""
+    collector = Collector(sys.stderr)
+    collector.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     # What a sender got wrong is in the answer; a line a byte of it would fill the log.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logger = logging.getLogger("quincunx")
-    logger.handlers = [Forward(records)]
+    logger.handlers = [collector]
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    listener.start()
-    return listener
+    return collector

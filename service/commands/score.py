@@ -116,7 +116,7 @@ def score(
     ] = 0,
     chunk_images: Annotated[
         int,
-        typer.Option(min=0, help="Images batched together; 0: 64 on a CPU, 256 on a GPU."),
+        typer.Option(min=0, help="Images batched together; 0: 32 on a CPU, 256 on a GPU."),
     ] = 0,
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="ray: a Ray Data job (quincunx[ray]).")

@@ -7,7 +7,7 @@ from service.errors import UsageError
 from service.inference.tta import Options
 
 CPU_BATCH_VIEWS, GPU_BATCH_VIEWS = 32, 256
-CPU_CHUNK_IMAGES, GPU_CHUNK_IMAGES = 64, 256
+CPU_CHUNK_IMAGES, GPU_CHUNK_IMAGES = 32, 256
 
 
 @dataclass(frozen=True)
