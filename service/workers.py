@@ -56,18 +56,7 @@ class Workers:
     def submit(self, urgency: Urgency, work: Callable[[], T]) -> "Future[T]":
         """Have `work` done; cancelling the future before it begins takes it back."""
         future: Future[T] = Future()
-
-        def run() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                result = work()
-            except BaseException as error:  # whatever it is, it belongs to whoever waits
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-        self._queue.put(_Work(urgency, next(self._numbers), run))
+        self._queue.put(_Work(urgency, next(self._numbers), lambda: _do(work, future)))
         return future
 
     def shutdown(self) -> None:
@@ -78,6 +67,19 @@ class Workers:
     def _work(self) -> None:
         while (run := self._queue.get().run) is not None:
             run()
+            del run  # while the thread waits it holds no image
+
+
+def _do(work: Callable[[], T], future: "Future[T]") -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = work()
+    except BaseException as error:  # whatever it is, it belongs to whoever waits
+        future.set_exception(error)
+        del future  # the error knows this frame: a circle would hold the image
+    else:
+        future.set_result(result)
 
 
 class _At(Executor):

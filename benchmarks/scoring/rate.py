@@ -5,7 +5,6 @@ do no better than one after the other. So the pipeline is also measured with its
 stage alone on the half that it has in the pipeline; there the slower stage alone is the limit.
 """
 
-import os
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from service.bench.statistics import mean_interval, paired_ratio
+from service.inference.cores import usable_cores
 from service.inference.manifest import Mode
 from service.inference.predictor import Predictor
 from service.inference.tta import Options
@@ -35,7 +35,7 @@ def items_of(folder: Path, images: int) -> list[Item]:
 
 def divisions() -> dict[str, Speed]:
     """How the cores are given to the stages."""
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     half = max(1, cores // 2)
     divided = Speed(decode_threads=half, infer_threads=half)
     return {f"{half} each": divided, f"all {cores} for both": Speed()}

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from service.admission import Observer
 from service.batching import Batcher
 from service.errors import ModelPackageError, ShuttingDown, UnknownModel, UsageError
+from service.inference.cores import usable_cores
 from service.inference.geometry import FractionBox, Size
 from service.inference.manifest import Mode
 from service.inference.package import find
@@ -61,7 +61,7 @@ class Models:
     def __init__(self, settings: Settings, observer: Callable[[str], Observer]) -> None:
         self._settings = settings
         self._observer = observer
-        threads = settings.threads or max(2, os.cpu_count() or 1)
+        threads = settings.threads or max(2, usable_cores())
         self.workers = Workers(threads)
         self._served: tuple[Served, ...] = ()
         self._closing = False
@@ -135,7 +135,7 @@ class Models:
             predictor.session,
             self.workers,
             runner=ThreadPoolExecutor(1, thread_name_prefix="gpu") if on_gpu else None,
-            side_by_side=predictor.session.side_by_side(os.cpu_count() or 1),
+            side_by_side=predictor.session.side_by_side(usable_cores()),
             max_batch_views=self._settings.max_batch_views
             or (GPU_BATCH_VIEWS if on_gpu else CPU_BATCH_VIEWS),
             max_queue_views=self._settings.max_queue_views,

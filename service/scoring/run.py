@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from service.errors import DataError
+from service.inference.cores import usable_cores
 from service.inference.package import MANIFEST
 from service.inference.predictor import Predictor
 from service.scoring import rows as columns
@@ -47,7 +48,7 @@ class Run:
 
     @property
     def resolved_speed(self) -> Speed:
-        return self.speed.resolved(self.provider, os.cpu_count() or 1)
+        return self.speed.resolved(self.provider, usable_cores())
 
     def settings(self) -> dict[str, Any]:
         """What a run that goes on must have in common with the one that began."""

@@ -1,0 +1,21 @@
+"""How many cores this process may use, which in a container are fewer than the machine has."""
+
+import math
+import os
+from pathlib import Path
+
+CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+"""A container's quota: microseconds of processor time, or `max`, and of how many (cgroup v2)."""
+
+
+def usable_cores(cpu_max: Path = CPU_MAX) -> int:
+    """Cores that the scheduler gives this process, or the container's quota, rounded up."""
+    try:
+        allowed = len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux has it
+        allowed = os.cpu_count() or 1
+    try:
+        quota_us, period_us = map(int, cpu_max.read_text().split())
+    except (OSError, ValueError):  # no cgroup, or no quota
+        return allowed
+    return max(1, min(allowed, math.ceil(quota_us / period_us)))
