@@ -1,14 +1,17 @@
 """``python -m benchmarks.session PACKAGE [--out docs/results/session]``: session options, measured.
 
-Every variant changes one thing against the options that `service.inference.providers` sets, and all
-variants run the same batch in turn, in an order drawn anew each round. Idle time between runs is
-part of it: a thread pool that spins looks good only where nothing else needs the core.
+Every variant changes one thing against one batch on all cores with the options that
+`service.inference.providers` sets, and all variants run the same batch in turn, in an order drawn
+anew each round. Idle time between runs is part of it: a thread pool that spins looks good only where
+nothing else needs the core. "Side by side" is how the service and scoring run: as many batches at
+once as there are cores, one thread each; its times are divided by their number.
 """
 
 import argparse
 import json
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -18,10 +21,13 @@ import onnxruntime as ort
 
 from service.bench.environment import environment
 from service.bench.statistics import mean_interval, paired_ratio
+from service.inference.cores import usable_cores
 from service.inference.package import ModelPackage
 from service.inference.providers import session_options
 
-BASE = "as served"
+BASE = "one batch on all cores"
+SIDE_BY_SIDE = "side by side"
+ONE_THREAD = "one thread"
 Change = Callable[[ort.SessionOptions], None]
 
 
@@ -44,7 +50,7 @@ def _no_pattern(options: ort.SessionOptions) -> None:
 VARIANTS: dict[str, Change] = {
     BASE: lambda options: None,
     "threads spin": _spin,
-    "one thread": _one_thread,
+    ONE_THREAD: _one_thread,
     "no arena": _no_arena,
     "no memory pattern": _no_pattern,
 }
@@ -83,6 +89,8 @@ def compare(
     batch = np.random.default_rng(0).integers(0, 256, (views, side_px, side_px, 3), np.uint8)
     lean = ort.RunOptions()
     lean.only_execute_path_to_fetches = True
+    cores = usable_cores()
+    pool = ThreadPoolExecutor(cores)
     runs: dict[str, Callable[[], Any]] = {}
     for name, change in VARIANTS.items():
         options = session_options("cpu", 0)
@@ -91,16 +99,23 @@ def compare(
         runs[name] = lambda session=session: session.run(["logits"], {"images": batch}, lean)
         if name == BASE:
             runs["both outputs"] = lambda session=session: session.run(None, {"images": batch})
+        if name == ONE_THREAD:
+            runs[SIDE_BY_SIDE] = lambda run=runs[name]: list(
+                pool.map(lambda _: run(), range(cores))
+            )
     times: dict[str, list[float]] = {name: [] for name in runs}
     work: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 3):
         for name in random.Random(number).sample(list(runs), len(runs)):
             began, used = perf_counter(), process_time()
             runs[name]()
-            taken, spent = perf_counter() - began, process_time() - used
+            batches = cores if name == SIDE_BY_SIDE else 1
+            taken = (perf_counter() - began) / batches
+            spent = (process_time() - used) / batches
             if number >= 3:
                 times[name].append(taken * 1e3)
                 work[name].append(spent * 1e3)
+    pool.shutdown()
     rows: list[dict[str, Any]] = []
     for name, own in times.items():
         ratio = paired_ratio(own, times[BASE])
@@ -128,7 +143,7 @@ def markdown(results: dict[str, Any]) -> str:
         f"{machine['taken_at']}, {machine['cpu']}, {machine['cores']} cores. CPU time counts all "
         "threads, spinning ones too.",
         "",
-        "| precision | views | variant | mean ms | CPU ms | × as served (95%) |",
+        "| precision | views | variant | mean ms | CPU ms | × one batch on all cores (95%) |",
         "|---|--:|---|--:|--:|--:|",
         *(
             f"| {r['precision']} | {r['views']} | {r['variant']} | {r['mean_ms']:.2f} "
