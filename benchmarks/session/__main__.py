@@ -2,9 +2,9 @@
 
 Every variant changes one thing against one batch on all cores with the options that
 `service.inference.providers` sets, and all variants run the same batch in turn, in an order drawn
-anew each round. Idle time between runs is part of it: a thread pool that spins looks good only where
-nothing else needs the core. "Side by side" is how the service and scoring run: as many batches at
-once as there are cores, one thread each; its times are divided by their number.
+anew each round. Idle time between runs is part of it: a thread pool that spins looks good only
+where nothing else needs the core. "Side by side" is how the service and scoring run: as many
+batches at once as there are cores, one thread each; its times are divided by their number.
 """
 
 import argparse
