@@ -1,4 +1,4 @@
-"""Cores: the scheduler's word, and a container's quota."""
+"""Cores: the scheduler's word, a container's quota, and how many batches they run side by side."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.inference.cores import usable_cores
+from service.inference.predictor import Predictor
 
 ALLOWED = len(os.sched_getaffinity(0))
 
@@ -28,3 +29,9 @@ def test_a_quota_is_rounded_up_and_never_adds_cores(tmp_path: Path, text: str, c
 def test_without_a_container_the_scheduler_says(tmp_path: Path) -> None:
     assert usable_cores(tmp_path / "nothing") == ALLOWED
     assert 1 <= usable_cores() <= ALLOWED
+
+
+@pytest.mark.parametrize(("threads", "runs"), [(0, 1), (1, 4), (2, 2), (3, 1), (8, 1)])
+def test_runs_side_by_side_fill_the_cores(package: Path, threads: int, runs: int) -> None:
+    predictor = Predictor.from_package(package, provider="cpu", threads=threads)
+    assert predictor.session.side_by_side(4) == runs
