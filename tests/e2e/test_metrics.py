@@ -1,13 +1,16 @@
 """What can be seen from outside: metrics and logs."""
 
 import json
+import time
 
 import httpx
 
+from service.inference.cores import usable_cores
 from tests.support.images import coloured, encoded
 from tests.support.server import Server
 
 PHOTO = encoded(coloured("green"))
+PATIENCE_S = 30
 
 
 def metrics(client: httpx.Client) -> dict[str, float]:
@@ -29,7 +32,8 @@ def test_an_answer_is_counted_everywhere(client: httpx.Client) -> None:
         'quincunx_request_seconds_count{route="/classify"}': 1,
         "quincunx_decode_seconds_count": 1,
         'quincunx_queue_seconds_count{model="tiny"}': 1,
-        'quincunx_inference_seconds_count{model="tiny"}': 1,
+        # Five views are shared among the places for batches, one a core.
+        'quincunx_inference_seconds_count{model="tiny"}': min(5, usable_cores()),
         'quincunx_batch_views_sum{model="tiny"}': 5,
         'quincunx_image_views_sum{model="tiny"}': 5,
         'quincunx_images_total{model="tiny",tta="five_crop"}': 1,
@@ -60,7 +64,11 @@ def test_every_request_is_logged_as_json_with_its_id(server: Server, client: htt
     headers = {"X-Request-Id": "look-for-me"}
     client.post("/classify?tta=dense", files={"image": PHOTO}, headers=headers)
     client.get("/models")
-    lines = [line for line in server.log.read_text().splitlines() if "look-for-me" in line]
+    deadline = time.monotonic() + PATIENCE_S
+    lines: list[str] = []
+    while not lines and time.monotonic() < deadline:  # the log is written a little later
+        time.sleep(0.05)
+        lines = [line for line in server.log.read_text().splitlines() if "look-for-me" in line]
     entry = json.loads(lines[0])
     assert entry["route"] == "/classify"
     assert entry["status"] == 200

@@ -81,7 +81,8 @@ def test_the_stages_of_an_image_are_spans_of_its_request(
     monkeypatch.setenv("BENTOML_CONFIG", str(config))
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
     trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
-    with serving([tiny_package(tmp_path / "tiny", int8=False)], tmp_path) as server:
+    package = tiny_package(tmp_path / "tiny", int8=False)
+    with serving([package], tmp_path, session_threads="0") as server:  # one batch at a time
         httpx.post(
             f"{server.url}/classify?tta=five_crop",
             files={"image": encoded(coloured("red"))},
