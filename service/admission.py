@@ -13,8 +13,9 @@ from service.errors import Overloaded, ShuttingDown
 
 KEPT = 0.9
 """Of what is known of the rate, the share that outlives a batch."""
-HEADROOM = 0.75
-"""A wait is estimated, so a request is let in if it would take this share of its time at most."""
+HEADROOM = 0.5
+"""A wait is estimated, and a machine may slow down: a request is let in where it would take this
+share of its time at most."""
 
 
 class Observer(Protocol):
