@@ -81,12 +81,13 @@ class Admission:
                 "(QUINCUNX_MAX_QUEUE_VIEWS)",
                 retry_after_s=wait_s,
             )
-        if wait_s > HEADROOM * timeout_s:
+        most_s = HEADROOM * timeout_s
+        if wait_s > most_s:
             self._observer.refused("deadline")
             raise Overloaded(
-                f"an answer would take about {wait_s * 1000:.0f} ms and the deadline is "
-                f"{timeout_s * 1000:.0f} ms (X-Request-Timeout-Ms)",
-                retry_after_s=wait_s - HEADROOM * timeout_s,
+                f"an answer would take about {wait_s * 1000:.0f} ms; the limit is "
+                f"{most_s * 1000:.0f} ms, {HEADROOM:.0%} of the deadline (X-Request-Timeout-Ms)",
+                retry_after_s=wait_s - most_s,
             )
 
     @contextmanager

@@ -61,15 +61,16 @@ def compare(setting: Setting) -> list[dict[str, Any]]:
     chosen.sort(key=lambda item: item.path)
     contenders: dict[str, Callable[[], float]] = {}
     bases: dict[str, str] = {}
+    served = Predictor.from_package(setting.package).precision
     for mode, precision in CASES:
-        what = f"{mode} {precision}".replace("auto", _served(setting))
+        what = f"{mode} {served if precision == 'auto' else precision}"
         base, other = f"Quincunx {what}", f"DataLoader + ONNX Runtime {what}"
         contenders[base] = _quincunx(setting, chosen, mode, precision)
         contenders[other] = _loader(setting, chosen, mode, precision)
         bases |= {base: base, other: base}
     exact = next(iter(contenders))
     for name, work in (
-        (f"Quincunx dense {_served(setting)}", _quincunx(setting, chosen, "dense", "auto")),
+        (f"Quincunx dense {served}", _quincunx(setting, chosen, "dense", "auto")),
         ("fastai learn.tta(n=4), five passes", _fastai(setting, chosen)),
     ):
         contenders[name], bases[name] = work, exact
@@ -96,10 +97,6 @@ def compare(setting: Setting) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _served(setting: Setting) -> str:
-    return Predictor.from_package(setting.package).precision
 
 
 def _quincunx(

@@ -1,6 +1,5 @@
 """Images per second at saturation, against decoding and the bare session on the same cores."""
 
-import os
 import random
 import statistics
 import sys
@@ -16,6 +15,7 @@ from benchmarks.service.server import Server, serving
 from service.bench.photos import Photos
 from service.bench.statistics import Interval, paired_ratio
 from service.bench.tables import Table
+from service.inference.cores import usable_cores
 from service.inference.manifest import Mode, Precision
 from service.inference.package import ModelPackage
 
@@ -57,7 +57,7 @@ def measure(
     rounds: int, seconds: float, users: int, processes: int,
 ) -> bool:  # fmt: skip
     """Run every contender of every case once a round, in an order drawn anew; then write."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     wanted = cases(package)
     samples: dict[Case, dict[str, list[Sample]]] = {}
     with ExitStack() as stack:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from service.inference.cores import usable_cores
 from service.inference.package import ModelPackage
 
 LIBRARIES = ("quincunx", "onnxruntime-gpu", "onnxruntime", "numpy", "pillow", "aiohttp", "bentoml")
@@ -50,7 +51,7 @@ def environment() -> Environment:
         taken_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         cpu=_cpu(),
-        cores=_cores(),
+        cores=usable_cores(),
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         memory_bytes=_memory_bytes(),
         load_average=os.getloadavg() if hasattr(os, "getloadavg") else None,
@@ -75,15 +76,6 @@ def _cpu() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "").partition(" ")
-    if quota.isdigit() and period.isdigit():
-        return max(1, min(cores, int(quota) // int(period)))
-    return cores
 
 
 def _memory_bytes() -> int | None:

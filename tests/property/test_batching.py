@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.batching import Batcher
+from service.batching import Batcher, Times
 from service.errors import (
     BadImage,
     DeadlineExceeded,
@@ -78,6 +78,11 @@ def run(
     asyncio.run(main())
 
 
+def asked(batcher: Batcher, work: Callable[[], Job]) -> "asyncio.Task[tuple[Answer, Times]]":
+    """One image of five views, on its way."""
+    return asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+
+
 def alone(predictor: Predictor, image: Pixels, mode: str) -> Answer:
     (answer,) = run_all([predictor.start(image, Options(tta=mode))], predictor.session)  # type: ignore[arg-type]
     return answer
@@ -140,9 +145,7 @@ def test_views_of_different_requests_share_a_batch(predictor: Predictor) -> None
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         recorder.gate.clear()
         work = begin(predictor, IMAGES[0], "five_crop")
-        tasks = [
-            asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S)) for _ in range(5)
-        ]
+        tasks = [asked(batcher, work) for _ in range(5)]
         await until(lambda: queued(batcher) == 20)  # one image runs, four wait
         recorder.gate.set()
         done = await asyncio.gather(*tasks)
@@ -157,10 +160,10 @@ def test_what_waits_is_shared_among_the_free_places(predictor: Predictor) -> Non
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         recorder.gate.clear()
         work = begin(predictor, IMAGES[0], "five_crop")
-        first = asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+        first = asked(batcher, work)
         await until(lambda: len(recorder.batches) == 3)
         assert sorted(recorder.batches) == [1, 2, 2]
-        second = asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+        second = asked(batcher, work)
         await until(lambda: queued(batcher) == 5)  # no place is free
         recorder.gate.set()
         for answer, _ in await asyncio.gather(first, second):
@@ -214,15 +217,15 @@ def test_a_cancelled_request_frees_its_place(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         recorder.gate.clear()
         work = begin(predictor, IMAGES[0], "five_crop")
-        first = asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+        first = asked(batcher, work)
         await until(lambda: len(recorder.batches) == 1)
-        second = asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+        second = asked(batcher, work)
         await until(lambda: queued(batcher) == 5)
         with pytest.raises(Overloaded, match="QUINCUNX_MAX_QUEUE_VIEWS"):
             await batcher.answer(work, views=5, timeout_s=LONG_S)
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
-        third = asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+        third = asked(batcher, work)
         await until(lambda: queued(batcher) == 10)
         recorder.gate.set()
         await asyncio.gather(first, third)
@@ -236,7 +239,7 @@ def test_what_cannot_make_its_deadline_is_refused_at_once(predictor: Predictor) 
         work = begin(predictor, IMAGES[0], "five_crop")
         await batcher.answer(work, views=5, timeout_s=LONG_S)  # learns a rate
         recorder.gate.clear()
-        first = asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+        first = asked(batcher, work)
         await until(lambda: len(recorder.batches) == 2)
         with pytest.raises(Overloaded, match="X-Request-Timeout-Ms") as refused:
             await batcher.answer(work, views=5, timeout_s=1e-9)
@@ -271,7 +274,7 @@ def test_draining_finishes_what_was_admitted_and_refuses_the_rest(predictor: Pre
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         recorder.gate.clear()
         work = begin(predictor, IMAGES[0], "five_crop")
-        admitted = asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+        admitted = asked(batcher, work)
         await until(lambda: len(recorder.batches) == 1)
         draining = asyncio.create_task(batcher.drain())
         await asyncio.sleep(0)
