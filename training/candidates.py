@@ -1,7 +1,8 @@
-"""The ways of answering an image that a frontier compares: every TTA mode, and honest baselines."""
+"""The ways of answering an image that are compared: every TTA mode, and honest baselines."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 from zlib import crc32
 
 import numpy as np
@@ -17,7 +18,11 @@ from service.inference.views import Pixels, size_of
 RANDOM_VIEWS = 4
 PLAIN_SHARE = 0.25
 MIN_SCALE = 0.35
-FASTAI_TTA = "random TTA (fastai)"
+
+Baseline = Literal["full_image", "fastai_tta"]
+"""What nobody is served, but TTA has to be held against: see `BASELINE_JOBS`."""
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+Way = Mode | Baseline
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Result:
 
     probabilities: np.ndarray
     cost: float
+    gate_open: bool | None = None
+    prediction_set: tuple[int, ...] | None = None
 
 
 Job = Generator[list[View], Results, Result]
@@ -61,10 +68,7 @@ def candidates(
             for cost in gate_costs
             if cost >= cheapest
         ]
-    made += [
-        Candidate("one larger pass, full pooling", _larger_pass, baseline=True),
-        Candidate(FASTAI_TTA, _random_tta, baseline=True),
-    ]
+    made += [way(baseline) for baseline in BASELINES]
     return made if aspect == 1 else [_of_rectangles(one, aspect) for one in made]
 
 
@@ -89,17 +93,24 @@ def rectangle(image: Pixels, aspect: float) -> Pixels:
     return np.ascontiguousarray(image[top : top + high, left : left + wide])
 
 
+def way(name: Way, coverage: float | None = None) -> Candidate:
+    """A mode as it is served, or a baseline; `coverage` asks for prediction sets, of modes."""
+    if name == "full_image" or name == "fastai_tta":
+        return Candidate(name, BASELINE_JOBS[name], baseline=True)
+    return mode_candidate(name, Options(tta=name, coverage=coverage))
+
+
 def mode_candidate(name: str, options: Options) -> Candidate:
     """A mode as it is served."""
 
     def start(predictor: Predictor, image: Pixels) -> Job:
         answer = yield from predictor.start(image, options)
-        return Result(answer.probabilities, answer.cost)
+        return Result(answer.probabilities, answer.cost, answer.gate_open, answer.prediction_set)
 
     return Candidate(name, start)
 
 
-def _larger_pass(predictor: Predictor, image: Pixels) -> Job:
+def _full_image(predictor: Predictor, image: Pixels) -> Job:
     """The whole image at the size of `dense`, pooled as the network would: no windows."""
     planner = predictor.model.planner
     resized = shorter_side_on_stride(size_of(image), predictor.manifest.input.resize_px)
@@ -109,7 +120,7 @@ def _larger_pass(predictor: Predictor, image: Pixels) -> Job:
     return Result(temper(softmax(read.logits[0]), temperature), planner.cost(passes))
 
 
-def _random_tta(predictor: Predictor, image: Pixels) -> Job:
+def _fastai_tta(predictor: Predictor, image: Pixels) -> Job:
     """fastai's `learn.tta`: four random training views averaged after softmax, and the plain one.
 
     0.75 of the mean of the random views and 0.25 of the centre crop, as `beta=0.25` has it; the
@@ -148,3 +159,9 @@ def _random_box(size: Size, random: np.random.Generator) -> FractionBox:
         bottom=min(1.0, (top + height) / size.height),
         flip=bool(random.integers(2)),
     )
+
+
+BASELINE_JOBS: dict[Baseline, Callable[[Predictor, Pixels], Job]] = {
+    "full_image": _full_image,
+    "fastai_tta": _fastai_tta,
+}

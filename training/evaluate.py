@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from service.inference.manifest import Manifest, Metrics, Mode, Precision
+from service.inference.manifest import Manifest, Metrics, Precision
 from service.inference.predictor import Predictor
 from service.inference.providers import Provider
+from training.candidates import BASELINES, Way
 from training.dataset import validation
 from training.metrics import Scores, confusion, flips, scores
 from training.outcomes import LabelledFile, Outcomes, outcomes
@@ -17,10 +18,10 @@ from training.outcomes import LabelledFile, Outcomes, outcomes
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One precision and mode, measured."""
+    """One precision and mode, or baseline, measured."""
 
     precision: Precision
-    mode: Mode
+    mode: Way
     scores: Scores
     cost: float
     gate_open: float | None
@@ -30,19 +31,19 @@ class Evaluated:
     coverage: float | None = None
     mean_set_size: float | None = None
 
-    def metrics(self) -> Metrics:
-        """The row as the manifest keeps it."""
+    def facts(self) -> dict[str, Any]:
+        """The row in six digits."""
         s = self.scores
-        return Metrics(
-            precision=self.precision,
-            mode=self.mode,
-            images=s.images,
-            top1=round(s.top1, 6),
-            top1_interval=(round(s.top1_interval[0], 6), round(s.top1_interval[1], 6)),
-            top5=None if s.top5 is None else round(s.top5, 6),
-            nll=round(s.nll, 6),
-            ece=round(s.ece, 6),
-        )
+        return {
+            "precision": self.precision,
+            "mode": self.mode,
+            "images": s.images,
+            "top1": round(s.top1, 6),
+            "top1_interval": [round(bound, 6) for bound in s.top1_interval],
+            "top5": None if s.top5 is None else round(s.top5, 6),
+            "nll": round(s.nll, 6),
+            "ece": round(s.ece, 6),
+        }
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,12 @@ class Evaluation:
     outcomes: dict[Precision, Outcomes]
     unreadable: dict[Path, str]
 
-    def per_class(self, precision: Precision, mode: Mode, classes: int) -> list[float]:
+    def metrics(self) -> tuple[Metrics, ...]:
+        """The rows as the manifest keeps them: those that can be served."""
+        served = [row for row in self.rows if row.mode not in BASELINES]
+        return tuple(Metrics.model_validate(row.facts()) for row in served)
+
+    def per_class(self, precision: Precision, mode: Way, classes: int) -> list[float]:
         """Accuracy of each class, nan where it has no image."""
         got = self.outcomes[precision]
         table = confusion(got.by_mode[mode].probabilities, got.labels)
@@ -64,13 +70,13 @@ class Evaluation:
 def evaluate(
     package: Path,
     items: Sequence[LabelledFile],
-    modes: Sequence[Mode],
+    modes: Sequence[Way],
     precisions: Iterable[Precision] | None = None,
     *,
     coverage: float | None = None,
     provider: Provider = "cpu",
 ) -> Evaluation:
-    """Measure `modes` at every precision of the package.
+    """Measure `modes`, baselines among them, at every precision of the package.
 
     Raises:
         DataError: a class that the model does not have, or no readable image.
@@ -89,7 +95,7 @@ def evaluate(
     return Evaluation(tuple(rows), by_precision, unreadable)
 
 
-def _row(precision: Precision, got: Outcomes, mode: Mode) -> Evaluated:
+def _row(precision: Precision, got: Outcomes, mode: Way) -> Evaluated:
     outcome = got.by_mode[mode]
     turned: tuple[int | None, int | None] = (None, None)
     if mode != "none" and "none" in got.by_mode:
@@ -117,7 +123,7 @@ def as_json(evaluation: Evaluation) -> list[dict[str, Any]]:
     """One object per precision and mode."""
     return [
         {
-            **row.metrics().model_dump(),
+            **row.facts(),
             "nll_interval": row.scores.nll_interval,
             "cost": row.cost,
             "gate_open": row.gate_open,

@@ -215,7 +215,7 @@ def _provenance(source: Source) -> dict[str, Any]:
         "training_precision": facts["precision"],
         "epochs": len(history),
         "training_seconds": round(sum(row["seconds"] for row in history)),
-        "last_epoch": history[-1],
+        "history": history,
         "libraries": {name: found for name in LIBRARIES if (found := _installed(name))},
         "python": platform.python_version(),
     }

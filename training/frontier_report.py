@@ -46,7 +46,9 @@ def markdown(frontier: Frontier, command: str) -> str:
         *("| " + " | ".join(cells) + " |" for cells in rows(frontier)),
         "",
         "Baselines in *italics*. NLL and ECE of baselines use the temperature of the nearest mode "
-        "(`dense` for the larger pass, `five_crop` for random TTA). Intervals are 95% bootstrap.",
+        "(`dense` for `full_image`, one pass over the whole resized image with nothing cut; "
+        "`five_crop` for `fastai_tta`, four random training views and the plain one as `learn.tta` "
+        "mixes them). Intervals are 95% bootstrap.",
         "",
         "Files: " + ", ".join(f"`{k}` sha256 {v[:12]}…" for k, v in frontier.sha256.items()),
     ]

@@ -12,7 +12,7 @@ from service.inference.geometry import Size
 from service.inference.manifest import Adaptive, Mode, Precision
 from service.inference.planner import Pass, Planner
 from service.inference.predictor import Predictor
-from service.inference.tta import Results, View, read_passes
+from service.inference.tta import Read, Results, View, read_passes
 from service.inference.views import Pixels, size_of
 from training.metrics import Labels, Probabilities
 from training.outcomes import LabelledFile, collect, label_index
@@ -81,15 +81,22 @@ def measure(
         own = {i: one.plan("adaptive", size).first for i, one in enumerate(planners)}
         return plain | own
 
-    def start(pixels: Pixels):
+    def start(pixels: Pixels) -> list[Generator[list[View], Results, Read]]:
         mirrored = np.ascontiguousarray(pixels[:, ::-1])
-        return [_each_once(image, passes(size_of(image))) for image in (pixels, mirrored)]
+        return [
+            read_passes(image, own)
+            for image in (pixels, mirrored)
+            for own in passes(size_of(image)).values()
+        ]
 
     kept, reads, _ = collect(predictor, items, start, f"calibrating {precision}")
-    rows = [pair[0] for pair in reads] + [pair[1] for pair in reads]
-    logits = {k: np.stack([row[k] for row in rows]).astype(np.float64) for k in rows[0]}
     square = Size(manifest.input.resize_px, manifest.input.resize_px)
-    costs = {k: planner.cost(own) for k, own in passes(square).items()}
+    plans = passes(square)
+    costs = {wanted: planner.cost(own) for wanted, own in plans.items()}
+    logits: dict[Mode | int, NDArray[np.float64]] = {}
+    for position, wanted in enumerate(plans):
+        both = [row[at] for at in (position, position + len(plans)) for row in reads]
+        logits[wanted] = np.stack([read.logits for read in both]).astype(np.float64)
     return Measured(
         labels=np.array([index[item.label] for item in kept] * 2),
         views={mode: logits[mode] for mode in PLAIN_MODES},
@@ -98,18 +105,3 @@ def measure(
             FirstPass(config, logits[i][:, 0], costs[i]) for i, config in enumerate(firsts)
         ),
     )
-
-
-def _each_once(
-    image: Pixels, wanted: dict[Mode | int, tuple[Pass, ...]]
-) -> Generator[list[View], Results, dict[Mode | int, NDArray[np.float32]]]:
-    """The logits of every key's views; a pass that several keys share runs once."""
-    unique = tuple(dict.fromkeys(one for passes in wanted.values() for one in passes))
-    read = yield from read_passes(image, unique)
-    lengths = [max(1, len(one.windows)) for one in unique]
-    ends = np.cumsum(lengths)
-    found = {
-        one: read.logits[end - length : end]
-        for one, length, end in zip(unique, lengths, ends, strict=True)
-    }
-    return {key: np.concatenate([found[one] for one in own]) for key, own in wanted.items()}

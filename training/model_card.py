@@ -80,7 +80,7 @@ def _training(provenance: dict[str, Any]) -> str:
     recipe, data = provenance.get("recipe"), provenance.get("dataset")
     if not recipe or not data:
         return ""
-    last = provenance.get("last_epoch", {})
+    last = provenance.get("history", [{}])[-1]
     before = provenance.get("started_from")
     began = (
         f"Started from the weights of `{before['name']}`: {before['recipe']['summary']}.\n\n"

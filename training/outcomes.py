@@ -1,4 +1,4 @@
-"""Run labelled images through the code that serves, once for several TTA modes."""
+"""Run labelled images through the code that serves, once for several ways of answering."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +14,12 @@ from rich.progress import track
 
 from service.errors import ClientError, DataError
 from service.inference.batch import run_all
-from service.inference.manifest import Manifest, Mode
+from service.inference.manifest import Manifest
 from service.inference.predictor import Predictor
-from service.inference.tta import Answer, Options, Results, View
+from service.inference.tta import Results, View
 from service.inference.views import Pixels
+from training.candidates import Result, Way, way
+from training.sharing import shared
 
 CHUNK_IMAGES = 32
 
@@ -42,9 +44,9 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One mode's answers for N images."""
+    """One mode's or baseline's answers for N images."""
 
-    mode: Mode
+    mode: Way
     probabilities: NDArray[np.float64]
     cost: float
     """Mean cost of an image in single crops."""
@@ -60,7 +62,7 @@ class Outcomes:
 
     labels: NDArray[np.int64]
     paths: tuple[Path, ...]
-    by_mode: dict[Mode, Outcome]
+    by_mode: dict[Way, Outcome]
     unreadable: dict[Path, str]
 
 
@@ -121,6 +123,8 @@ def collect(
 ) -> tuple[list[LabelledFile], list[list[T]], dict[Path, str]]:
     """Run the jobs that `start` makes of each image; those of a chunk share batches.
 
+    A view that several jobs of an image want runs once.
+
     Returns the readable items, one list of results per item, and the unreadable files.
     """
     unreadable = Unreadable()
@@ -131,9 +135,7 @@ def collect(
     total = -(-len(items) // CHUNK_IMAGES)
     bar = track(chunks(images), what, total=total, console=console, disable=not console.is_terminal)
     for chunk in bar:
-        jobs = [list(start(pixels)) for _, pixels in chunk]
-        answers = iter(run_all((job for own in jobs for job in own), predictor.session))
-        results += [[next(answers) for _ in own] for own in jobs]
+        results += run_all((shared(start(pixels)) for _, pixels in chunk), predictor.session)
         kept += [item for item, _ in chunk]
     if not kept:
         raise DataError("none of the images could be read")
@@ -143,30 +145,32 @@ def collect(
 def outcomes(
     predictor: Predictor,
     items: Sequence[LabelledFile],
-    modes: Sequence[Mode],
+    modes: Sequence[Way],
     *,
     coverage: float | None = None,
 ) -> Outcomes:
-    """Answer every image in every mode, exactly as serving would.
+    """Answer every image in every mode, exactly as serving would, and by every baseline.
 
     Raises:
         DataError: a class that the model does not have, or not one readable image.
     """
     index = label_index(items, predictor.manifest)
 
-    def start(pixels: Pixels) -> list[Generator[list[View], Results, Answer]]:
-        return [predictor.start(pixels, Options(tta=m, coverage=coverage)) for m in modes]
+    ways = [way(mode, coverage) for mode in modes]
+
+    def start(pixels: Pixels) -> list[Generator[list[View], Results, Result]]:
+        return [one.start(predictor, pixels) for one in ways]
 
     what = f"{predictor.manifest.name} {predictor.precision}"
     kept, answers, unreadable = collect(predictor, items, start, what)
     labels = np.array([index[item.label] for item in kept])
-    by_mode: dict[Mode, Outcome] = {
+    by_mode: dict[Way, Outcome] = {
         mode: _outcome(mode, [own[i] for own in answers], labels) for i, mode in enumerate(modes)
     }
     return Outcomes(labels, tuple(item.path for item in kept), by_mode, unreadable)
 
 
-def _outcome(mode: Mode, answers: Sequence[Answer], labels: NDArray[np.int64]) -> Outcome:
+def _outcome(mode: Way, answers: Sequence[Result], labels: NDArray[np.int64]) -> Outcome:
     gates = [a.gate_open for a in answers if a.gate_open is not None]
     sets = [a.prediction_set for a in answers if a.prediction_set is not None]
     return Outcome(

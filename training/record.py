@@ -13,7 +13,7 @@ from training.package import write_manifest
 def record_metrics(folder: Path, measured: Evaluation) -> None:
     """Replace the metrics of the measured precisions and modes; keep the others."""
     package = ModelPackage.load(folder)
-    new = [row.metrics() for row in measured.rows]
+    new = measured.metrics()
     replaced = {(m.precision, m.mode) for m in new}
     kept = [m for m in package.manifest.metrics if (m.precision, m.mode) not in replaced]
     manifest = package.manifest.model_copy(update={"metrics": (*kept, *new)})

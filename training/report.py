@@ -8,9 +8,11 @@ from PIL import Image, ImageDraw
 
 from service.inference.decode import decode
 from service.inference.geometry import centre_box, shorter_side
-from service.inference.manifest import Manifest, Mode, Precision
+from service.inference.manifest import Manifest, Precision
 from service.inference.package import ModelPackage
 from service.inference.views import cut, resize, size_of
+from training.candidates import Way
+from training.curves import draw_curves
 from training.evaluate import Evaluated, Evaluation
 from training.metrics import Labels, Probabilities, confusion, reliability
 
@@ -42,18 +44,18 @@ def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
         [(got.paths[i], _caption(names, probabilities[i], labels[i])) for i in worst],
         folder / "mistakes.png",
     )
-    text = _markdown(manifest, measured, precision, mode)
+    text = _markdown(manifest, measured, precision, mode) + learning_curves(manifest, folder)
     (folder / "report.md").write_text(text)
     return folder / "report.md"
 
 
-def _shown(manifest: Manifest, measured: Evaluation) -> tuple[Precision, Mode]:
+def _shown(manifest: Manifest, measured: Evaluation) -> tuple[Precision, Way]:
     last = measured.rows[-1]
     modes = {row.mode for row in measured.rows if row.precision == last.precision}
     return last.precision, manifest.default_mode if manifest.default_mode in modes else last.mode
 
 
-def _markdown(manifest: Manifest, measured: Evaluation, precision: Precision, mode: Mode) -> str:
+def _markdown(manifest: Manifest, measured: Evaluation, precision: Precision, mode: Way) -> str:
     accuracies = measured.per_class(precision, mode, len(manifest.labels))
     lines = [
         f"# {manifest.name}@{manifest.version} on {measured.rows[0].scores.images} images",
@@ -79,6 +81,18 @@ def _markdown(manifest: Manifest, measured: Evaluation, precision: Precision, mo
         "![Mistakes](mistakes.png)",
     ]
     return "\n".join(lines) + "\n"
+
+
+def learning_curves(manifest: Manifest, folder: Path) -> str:
+    """Draw how the network learned into `folder`; the part of the report that shows it.
+
+    Nothing of a package that came without its history.
+    """
+    history = manifest.provenance.get("history")
+    if not history:
+        return ""
+    draw_curves(history, folder / "curves.png")
+    return "\nHow it learned, epoch by epoch:\n\n![Learning curves](curves.png)\n"
 
 
 def _row(row: Evaluated) -> str:

@@ -75,7 +75,7 @@ def plan(
 def _estimate(arm: Arm, seed: int, setting: Setting, images: int, new: bool) -> float:
     recipe = arm.recipe(seed)
     (stage,) = recipe.stages
-    passes = 1 if arm.way == "centre" else 5
+    passes = 1 if arm.way == "none" else 5
     milliseconds = setting.validation_images * passes * PASS_MS * recipe.crop_px**2
     if new:
         count = images * recipe.subset_share

@@ -3,12 +3,11 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from training import recipe
+from training.candidates import Way
 from training.recipe import Recipe
-
-Way = Literal["centre", "five_crop", "random"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Arm:
     against: str | None = None
     wrong_labels: float = 0.0
     """Share of the training images whose label is replaced by another class's."""
-    way: Way = "centre"
+    way: Way = "none"
     base: str = "quick"
 
     def recipe(self, seed: int) -> Recipe:
@@ -155,8 +154,8 @@ def questions(setting: Setting) -> tuple[Question, ...]:
             "tta",
             "Five-crop against fastai's TTA",
             (
-                Arm("centre crop", epochs(many), way="centre"),
-                Arm("fastai's TTA, 5 passes", epochs(many), "centre crop", way="random"),
+                Arm("centre crop", epochs(many), way="none"),
+                Arm("fastai's TTA, 5 passes", epochs(many), "centre crop", way="fastai_tta"),
                 Arm("five_crop, 5 passes", epochs(many), "centre crop", way="five_crop"),
                 Arm(
                     "five_crop, against fastai's",

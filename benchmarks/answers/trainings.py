@@ -16,12 +16,11 @@ from benchmarks.answers.questions import Arm, Setting
 from service.inference.manifest import InputSize
 from service.inference.predictor import Predictor
 from training import checkpoint, precision
-from training.candidates import FASTAI_TTA, candidates
 from training.checkpoint import Checkpoint
 from training.dataset import Item, scan, split
 from training.export import export_package
 from training.metrics import scores
-from training.outcomes import collect, label_index
+from training.outcomes import outcomes
 from training.recipe import Recipe
 from training.samples import sample, views
 from training.stats import ChannelStats
@@ -102,7 +101,7 @@ def ask(trained: Trained, arm: Arm, data: Path, folder: Path, setting: Setting) 
     """The arm's answers for the validation images: by torch for a centre crop, by the code that
     serves where the arm is a way of TTA."""
     items = tuple(sample(scan(data / "val"), setting.validation_images, 0))
-    if arm.way == "centre":
+    if arm.way == "none":
         probabilities = _by_torch(trained, items)
         labels = np.array([trained.classes.index(item.label) for item in items])
     else:
@@ -148,14 +147,8 @@ def _by_serving(
         shutil.rmtree(package, ignore_errors=True)
         export_package(folder, package, data, int8=False, say=_silent)
     predictor = Predictor.from_package(package, precision="fp32")
-    name = FASTAI_TTA if arm.way == "random" else arm.way
-    (candidate,) = (c for c in candidates(predictor, ("five_crop",), ()) if c.name == name)
-    kept, results, _ = collect(
-        predictor, items, lambda image: [candidate.start(predictor, image)], name
-    )
-    index = label_index(items, predictor.manifest)
-    labels = np.array([index[item.label] for item in kept])
-    return np.stack([result.probabilities for (result,) in results]), labels
+    got = outcomes(predictor, items, [arm.way])
+    return got.by_mode[arm.way].probabilities, got.labels
 
 
 def _silent(_: str) -> None:

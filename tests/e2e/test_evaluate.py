@@ -11,7 +11,9 @@ from service.inference.predictor import Predictor
 from tests.support.images import COLOURS, coloured, encoded
 from tests.support.tiny import tiny_package
 from training import calibrate, evaluate
+from training.candidates import BASELINES
 from training.dataset import Item, scan
+from training.record import record_metrics
 from training.report import worst_mistakes, write_report
 
 MODES = ("none", "five_crop", "ten_crop", "dense", "adaptive")
@@ -53,9 +55,9 @@ def test_evaluation_equals_classifying_one_by_one(fitted: Path, data: Path) -> N
     items = evaluate.labelled(data)
     measured = evaluate.evaluate(fitted, items, MODES, ["int8"])
     predictor = Predictor.from_package(fitted, precision="int8")
-    for row in measured.rows:
+    for mode, row in zip(MODES, measured.rows, strict=True):
         right = sum(
-            predictor.classify([item.path.read_bytes()], row.mode)[0].label == item.label
+            predictor.classify([item.path.read_bytes()], mode)[0].label == item.label
             for item in items
         )
         assert row.scores.top1 == right / len(items)
@@ -88,6 +90,20 @@ def test_rows_as_json(fitted: Path, data: Path) -> None:
     assert rows[1]["coverage"] >= 0.9
 
 
+def test_baselines_are_measured_beside_modes_and_never_recorded(fitted: Path, data: Path) -> None:
+    items = evaluate.labelled(data)
+    measured = evaluate.evaluate(fitted, items, ["none", *BASELINES], ["int8"])
+    again = evaluate.evaluate(fitted, items, ["none", *BASELINES], ["int8"])
+    rows = {row.mode: row for row in measured.rows}
+    assert 1 < rows["full_image"].cost < 5  # the whole of a wide image, once
+    assert rows["fastai_tta"].cost == 5
+    assert rows["fastai_tta"].turned_wrong is not None
+    assert evaluate.as_json(again) == evaluate.as_json(measured)  # the random views are seeded
+    record_metrics(fitted, measured)
+    manifest = ModelPackage.load(fitted).manifest
+    assert [entry.mode for entry in manifest.metrics] == ["none"]
+
+
 def test_a_report_has_its_pictures_and_every_class(
     fitted: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -97,6 +113,7 @@ def test_a_report_has_its_pictures_and_every_class(
     assert text.count("| int8 |") == 2
     for name in COLOURS:
         assert f"| {name.title()} |" in text
+    assert "curves.png" not in text  # no run was ever made of this package
     for picture in ("reliability.png", "confusion.png", "mistakes.png"):
         assert (report.parent / picture).stat().st_size > 1000
     got = measured.outcomes["int8"]

@@ -10,7 +10,7 @@ import pytest
 
 from service.inference.predictor import Predictor
 from tests.support.images import COLOURS, coloured, drawn, encoded
-from training.candidates import FASTAI_TTA, candidates, rectangle
+from training.candidates import candidates, rectangle, way
 from training.commands import frontier as command
 
 MODES = ["none", "five_crop", "dense", "adaptive"]
@@ -45,7 +45,7 @@ def test_every_candidate_is_measured_at_every_precision(out: Path) -> None:
     points = json.loads((out / "frontier.json").read_text())["points"]
     names = {point["name"] for point in points}
     assert {"single crop", "five_crop", "dense", "adaptive", "adaptive, 1.2 crops"} <= names
-    assert {"one larger pass, full pooling", FASTAI_TTA} <= names
+    assert {"full_image", "fastai_tta"} <= names
     assert {point["precision"] for point in points} == {"fp32", "int8"}
     assert len(points) == 2 * len(names)
     for point in points:
@@ -85,7 +85,7 @@ def test_a_peak_is_the_childs_own_and_not_its_parents() -> None:
 
 def test_the_random_baseline_is_the_weighted_mean_of_its_views(predictor: Predictor) -> None:
     image = drawn(100, 130, seed=4)
-    (baseline,) = (c for c in candidates(predictor, ["none"], []) if c.name == FASTAI_TTA)
+    baseline = way("fastai_tta")
 
     def run() -> np.ndarray:
         job = baseline.start(predictor, image)

@@ -33,7 +33,12 @@ def evaluate(
         ),
     ],
     tta: Annotated[
-        str, typer.Option(help="TTA modes, comma separated; adaptive not of multi-label packages.")
+        str,
+        typer.Option(
+            help="TTA modes, comma separated, and what to hold them against: full_image (one pass, "
+            "no crop) and fastai_tta (learn.tta, seeded). Of multi-label packages neither those "
+            "nor adaptive."
+        ),
     ] = "",
     aggregate: Annotated[
         Aggregation, typer.Option(help="Multi-label packages: how views become one answer.")
@@ -61,11 +66,13 @@ def evaluate(
     """
     from service.inference.package import ModelPackage
     from training import evaluate as evaluation
+    from training.candidates import BASELINES
     from training.named_data import located
 
     manifest = ModelPackage.load(package).manifest
     several = manifest.task == "multi_label"
-    modes = chosen(tta or (LABEL_MODES if several else DEFAULT_MODES), get_args(Mode), "tta")
+    known = get_args(Mode) if several else (*get_args(Mode), *BASELINES)
+    modes = chosen(tta or (LABEL_MODES if several else DEFAULT_MODES), known, "tta")
     precisions = chosen(precision, get_args(Precision), "precision") if precision else None
     items = evaluation.labelled(located(data), manifest)
     if several:

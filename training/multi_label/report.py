@@ -9,7 +9,7 @@ from service.inference.manifest import Mode, Precision
 from training.multi_label.answers import LabelAnswers, LabelOutcomes
 from training.multi_label.evaluate import COLUMNS, LabelEvaluation
 from training.multi_label.metrics import f1
-from training.report import WORST, thumbnails
+from training.report import WORST, learning_curves, thumbnails
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -36,7 +36,8 @@ def write_report(measured: LabelEvaluation, folder: Path) -> Path:
         [(got.paths[n], _caption(names, own.present[n], got.truth[n])) for n in worst],
         folder / "mistakes.png",
     )
-    (folder / "report.md").write_text(_markdown(measured, precision, mode))
+    text = _markdown(measured, precision, mode) + learning_curves(measured.manifest, folder)
+    (folder / "report.md").write_text(text)
     return folder / "report.md"
 
 

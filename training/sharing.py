@@ -1,0 +1,42 @@
+"""Several jobs on one image as one job: a view that more than one of them wants runs once."""
+
+from collections.abc import Generator, Iterable
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.inference.session import Output
+from service.inference.tta import Results, View
+
+T = TypeVar("T")
+Job = Generator[list[View], Results, T]
+Seen = tuple[tuple[int, ...], Output, bytes]
+
+
+def shared(jobs: Iterable[Job[T]]) -> Job[list[T]]:
+    """Drive `jobs` together to their answers, in their order.
+
+    Views are told apart by their pixels, so also two modes that cut the same crop in their own
+    way share it, and a second round finds what the first has run.
+    """
+    answers: dict[int, T] = {}
+    results: dict[Seen, NDArray[np.float32]] = {}
+    wanted = [(index, job, next(job)) for index, job in enumerate(jobs)]
+    while wanted:
+        asked = {_seen(view): view for _, _, views in wanted for view in views}
+        new = {seen: view for seen, view in asked.items() if seen not in results}
+        if new:
+            results.update(zip(new, (yield list(new.values())), strict=True))
+        still: list[tuple[int, Job[T], list[View]]] = []
+        for index, job, views in wanted:
+            try:
+                still.append((index, job, job.send([results[_seen(view)] for view in views])))
+            except StopIteration as stop:
+                answers[index] = stop.value
+        wanted = still
+    return [answers[index] for index in sorted(answers)]
+
+
+def _seen(view: View) -> Seen:
+    return (*view.key, view.pixels.tobytes())
