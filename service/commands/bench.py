@@ -276,14 +276,14 @@ def _show(
 
 def _print(tables: "tuple[Table, ...]", notes: tuple[str, ...]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table as Grid
 
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    from service.commands.tables import print_table
+
     for table in tables:
         grid = Grid(*table.header, title=table.title, box=box.SIMPLE, title_justify="left")
         for row in table.rows:
             grid.add_row(*row)
-        console.print(grid)
+        print_table(grid)
     for note in notes:
-        console.print(f"- {note}", markup=False, highlight=False)
+        print(f"- {note}")

@@ -78,9 +78,10 @@ def _class(top: "TopClass") -> dict[str, Any]:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from service.commands.tables import print_table
 
     multi_label = any("labels" in row for row in rows)
     table = Table("file", *(["labels"] if multi_label else []), "class", "probability", "then")
@@ -97,4 +98,4 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             escape(", ".join(f"{other['name']} {other['probability']:.1%}" for other in others)),
         )
     if table.row_count:
-        Console().print(table)
+        print_table(table)

@@ -164,3 +164,17 @@ def test_no_package_is_an_error_not_a_traceback(tmp_path: Path) -> None:
     result = run(cli.app, ["models", "show", str(tmp_path)])
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"quincunx: error: no model package in {tmp_path}")
+
+
+def test_a_table_in_a_pipe_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.table import Table
+
+    from service.commands.tables import print_table
+
+    cells = [f"cell number {column} of one long row" for column in range(8)]
+    table = Table(*(str(column) for column in range(8)))
+    table.add_row(*cells)
+    print_table(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert any(all(cell in line for cell in cells) for line in lines)
+    assert len(lines) == 5

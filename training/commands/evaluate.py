@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from service.commands.tables import print_table
 from service.errors import UsageError
 from service.inference.manifest import Aggregation, Mode, Precision
 
@@ -122,7 +122,7 @@ def _evaluate_labels(
             table.add_column(column)
         for row in measured.rows:
             table.add_row(*row.cells())
-        Console().print(table)
+        print_table(table)
     for path, reason in measured.unreadable.items():
         typer.echo(f"skipped {path}: {reason}", err=True)
     if report:
@@ -182,4 +182,4 @@ def show(measured) -> None:
             cells.append("" if row.coverage is None else f"{100 * row.coverage:.2f}")
             cells.append("" if row.mean_set_size is None else f"{row.mean_set_size:.2f}")
         table.add_row(*cells)
-    Console().print(table)
+    print_table(table)

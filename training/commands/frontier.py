@@ -42,9 +42,9 @@ def frontier(
     """Measure accuracy and time of every TTA mode, precision and baseline in one run."""
     import random
 
-    from rich.console import Console
     from rich.table import Table
 
+    from service.commands.tables import print_table
     from service.errors import UsageError
     from service.inference.package import ModelPackage
     from training import frontier as measuring
@@ -83,7 +83,7 @@ def frontier(
             table.add_column(column)
         for cells in report.rows(measured):
             table.add_row(*cells)
-        Console().print(table)
+        print_table(table)
     if out:
         out.mkdir(parents=True, exist_ok=True)
         command = f"quincunx frontier {package} DATA --tta {','.join(modes)}"
