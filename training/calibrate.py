@@ -14,7 +14,7 @@ from service.inference.aggregate import aggregate, softmax, temper
 from service.inference.manifest import Manifest, Mode, ModeCalibration, Precision
 from service.inference.package import ModelPackage
 from training import adaptive, fitting, gates
-from training.dataset import trained_split
+from training.dataset import LEAST_CALIBRATION_IMAGES, trained_split
 from training.gates import Tolerance
 from training.measured import PLAIN_MODES, Measured, measure
 from training.metrics import Probabilities, nll
@@ -23,7 +23,6 @@ from training.outcomes import LabelledFile
 from training.package import write_manifest
 
 DEFAULTS: tuple[Mode, ...] = ("none", "five_crop", "dense")
-LEAST_IMAGES = 50
 
 
 def held_out(package: ModelPackage, data: Path) -> Sequence[LabelledFile]:
@@ -38,10 +37,10 @@ def held_out(package: ModelPackage, data: Path) -> Sequence[LabelledFile]:
             f"{data} is not the data set that {package.manifest.name} was trained on: "
             "its calibration images may have been trained on"
         )
-    if len(images.calibration) < LEAST_IMAGES:
+    if len(images.calibration) < LEAST_CALIBRATION_IMAGES:
         raise DataError(
-            f"{len(images.calibration)} calibration images; at least {LEAST_IMAGES} are needed "
-            "(calibration_share in the recipe)"
+            f"{len(images.calibration)} calibration images; at least {LEAST_CALIBRATION_IMAGES} "
+            "are needed (calibration_share in the recipe)"
         )
     return images.calibration
 

@@ -28,6 +28,8 @@ __all__ = ["Item", "Split", "readable", "scan", "split", "stratified", "unreadab
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 IMBALANCE_WARNING = 10.0
+LEAST_CALIBRATION_IMAGES = 50
+"""Temperatures, gates and prediction sets that were fitted on fewer would mean little."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,19 @@ LOG_TEMPERATURE_RANGE = (np.log(0.05), np.log(20.0))
 
 
 def temperature(probabilities: Probabilities, labels: Labels) -> float:
-    """The T that minimizes the NLL of softmax(log p / T); float64[N, K], int64[N] -> T > 0."""
-    return least(lambda value: nll(temper(probabilities, value), labels))
+    """The T of the least NLL of softmax(log p / T); float64[N, K], int64[N] -> T > 0.
+
+    One image in N + 1 counts as any class at all, as Platt (1999) smooths the targets of a
+    calibration: without a mistake among few images, to be certain of everything would seem right.
+    """
+    doubt = 1 / (len(labels) + 1)
+
+    def loss(value: float) -> float:
+        tempered = temper(probabilities, value)
+        any_class = -np.log(np.maximum(tempered, TINY)).mean()
+        return (1 - doubt) * nll(tempered, labels) + doubt * float(any_class)
+
+    return least(loss)
 
 
 def least(loss_at: Callable[[float], float]) -> float:

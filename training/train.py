@@ -21,7 +21,7 @@ from training.board import Board
 from training.checkpoint import Checkpoint
 from training.curves import draw_curves
 from training.data import dataloaders
-from training.dataset import Split, readable, split
+from training.dataset import LEAST_CALIBRATION_IMAGES, Split, readable, split
 from training.initial import Start, load_matching
 from training.learner import learner
 from training.progress import progress_bar
@@ -94,6 +94,8 @@ def train(
                 f"no image is held out for calibration: a share of {recipe.calibration_share} of "
                 f"every class comes to none of {len(images.train)} (--set calibration_share=…)"
             )
+        if too_few := _too_few(images):
+            say(too_few)
         before, after = (len(s.train) + len(s.calibration) for s in (found, images))
         unread.append(before - after)
         if not begun:
@@ -110,6 +112,19 @@ def train(
     if sum(unread):
         say(f"trained without {sum(unread)} unreadable images, named above")
     return run_folder
+
+
+def _too_few(images: Split) -> str:
+    """What to say, before the hours of training, of a split that cannot be calibrated on."""
+    held_out = len(images.calibration)
+    if held_out >= LEAST_CALIBRATION_IMAGES:
+        return ""
+    share = 1.1 * LEAST_CALIBRATION_IMAGES / len(images)  # each class rounds its part
+    advice = f": --set calibration_share={share:.2f}" if share < 0.5 else ""
+    return (
+        f"{held_out} images are held out, and calibration takes {LEAST_CALIBRATION_IMAGES}: the "
+        f"package will have neither temperatures nor adaptive TTA{advice}"
+    )
 
 
 class Run:

@@ -278,12 +278,12 @@ def _print(tables: "tuple[Table, ...]", notes: tuple[str, ...]) -> None:
     from rich import box
     from rich.table import Table as Grid
 
-    from service.commands.tables import print_table
+    from service.terminal import console
 
     for table in tables:
         grid = Grid(*table.header, title=table.title, box=box.SIMPLE, title_justify="left")
         for row in table.rows:
             grid.add_row(*row)
-        print_table(grid)
+        console().print(grid)
     for note in notes:
         print(f"- {note}")

@@ -81,7 +81,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from service.commands.tables import print_table
+    from service.terminal import console
 
     multi_label = any("labels" in row for row in rows)
     table = Table("file", *(["labels"] if multi_label else []), "class", "probability", "then")
@@ -98,4 +98,4 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             escape(", ".join(f"{other['name']} {other['probability']:.1%}" for other in others)),
         )
     if table.row_count:
-        print_table(table)
+        console().print(table)

@@ -100,7 +100,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from service.commands.tables import print_table
+    from service.terminal import console
 
     table = Table("path", "version", "architecture", "classes", "crop", "precisions", "MiB")
     for row in rows:
@@ -116,13 +116,13 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             ", ".join(row["precisions"]),
             f"{row['size_bytes'] / 2**20:.1f}",
         )
-    print_table(table)
+    console().print(table)
 
 
 def _print_package(folder: Path, manifest: "Manifest") -> None:
     from rich.table import Table
 
-    from service.commands.tables import print_table
+    from service.terminal import console
 
     size = manifest.input
     facts = Table(show_header=False, box=None)
@@ -133,12 +133,12 @@ def _print_package(folder: Path, manifest: "Manifest") -> None:
     facts.add_row("task", manifest.task.replace("_", "-"))
     facts.add_row("classes", ", ".join(label.name for label in manifest.labels))
     facts.add_row("default TTA", manifest.default_mode)
-    print_table(facts)
+    console().print(facts)
     files = Table("file", "precision", "MiB", "sha256")
     for file in manifest.files:
         mib = f"{file.size_bytes / 2**20:.1f}"
         files.add_row(file.file, file.precision, mib, f"{file.sha256[:16]}…")
-    print_table(files)
+    console().print(files)
     if manifest.metrics:
         metrics = Table("precision", "TTA", "images", "top-1", "95% interval", "NLL", "ECE")
         for row in manifest.metrics:
@@ -152,7 +152,7 @@ def _print_package(folder: Path, manifest: "Manifest") -> None:
                 f"{row.nll:.3f}",
                 f"{row.ece:.2%}",
             )
-        print_table(metrics)
+        console().print(metrics)
     if manifest.multi_label_metrics:
         metrics = Table("precision", "TTA", "images", "mAP", "95% interval", "micro F1", "macro F1")
         for row in manifest.multi_label_metrics:
@@ -166,4 +166,4 @@ def _print_package(folder: Path, manifest: "Manifest") -> None:
                 f"{row.micro_f1:.2%}",
                 f"{row.macro_f1:.2%}",
             )
-        print_table(metrics)
+        console().print(metrics)

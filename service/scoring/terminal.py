@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from service import terminal
 from service.scoring.report import percent, sentence, shares
 
 MOST_CLASSES = 12
@@ -14,7 +15,7 @@ MOST_CLASSES = 12
 
 def print_summary(summary: dict[str, Any]) -> None:
     """Counts, rate, errors, accuracy and confusions."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = terminal.console(stderr=True)
     output = escape(summary["output"])
     if summary.get("complete_already"):
         console.print(f"{output} is complete already: {summary['images']} images. Nothing to do.")

@@ -103,3 +103,12 @@ def test_networks_of_any_depth_and_width(name: str) -> None:
             assert network(torch.zeros(2, 3, 32, 64)).shape == (2, 7)
     with pytest.raises(UsageError, match="no architecture 'resnet18'; there are: xresnet18"):
         architecture.build(Architecture("resnet18"), 7)
+
+
+def test_too_few_images_to_calibrate_on_are_said_before_training(tmp_path: Path) -> None:
+    data = drawn_dataset(tmp_path / "data", train=40, val=1)
+    made = recipe.load("small-cpu", [*TINY, "stage.1.epochs=1", "calibration_share=0.1"])
+    lines: list[str] = []
+    train(data, made, tmp_path / "run", say=lines.append)
+    assert lines[0].startswith("12 images are held out, and calibration takes 50")
+    assert lines[0].endswith("--set calibration_share=0.46")

@@ -169,12 +169,12 @@ def test_no_package_is_an_error_not_a_traceback(tmp_path: Path) -> None:
 def test_a_table_in_a_pipe_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.table import Table
 
-    from service.commands.tables import print_table
+    from service.terminal import console
 
     cells = [f"cell number {column} of one long row" for column in range(8)]
     table = Table(*(str(column) for column in range(8)))
     table.add_row(*cells)
-    print_table(table)
+    console().print(table)
     lines = capsys.readouterr().out.splitlines()
     assert any(all(cell in line for cell in cells) for line in lines)
     assert len(lines) == 5

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 from rich.table import Table
 
-from service.commands.tables import print_table
 from service.errors import UsageError
 from service.inference.manifest import Aggregation, Mode, Precision
+from service.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 DEFAULT_MODES = "none,five_crop,dense,adaptive"
-LABEL_MODES = "none,five_crop,dense"
+UNGATED_MODES = "none,five_crop,dense"
 
 
 @app.command()
@@ -72,7 +72,8 @@ def evaluate(
     manifest = ModelPackage.load(package).manifest
     several = manifest.task == "multi_label"
     known = get_args(Mode) if several else (*get_args(Mode), *BASELINES)
-    modes = chosen(tta or (LABEL_MODES if several else DEFAULT_MODES), known, "tta")
+    gated = any(entry.gate for entry in manifest.calibration)
+    modes = chosen(tta or (DEFAULT_MODES if gated else UNGATED_MODES), known, "tta")
     precisions = chosen(precision, get_args(Precision), "precision") if precision else None
     items = evaluation.labelled(located(data), manifest)
     if several:
@@ -122,7 +123,7 @@ def _evaluate_labels(
             table.add_column(column)
         for row in measured.rows:
             table.add_row(*row.cells())
-        print_table(table)
+        console().print(table)
     for path, reason in measured.unreadable.items():
         typer.echo(f"skipped {path}: {reason}", err=True)
     if report:
@@ -182,4 +183,4 @@ def show(measured) -> None:
             cells.append("" if row.coverage is None else f"{100 * row.coverage:.2f}")
             cells.append("" if row.mean_set_size is None else f"{row.mean_set_size:.2f}")
         table.add_row(*cells)
-    print_table(table)
+    console().print(table)

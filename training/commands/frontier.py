@@ -44,9 +44,9 @@ def frontier(
 
     from rich.table import Table
 
-    from service.commands.tables import print_table
     from service.errors import UsageError
     from service.inference.package import ModelPackage
+    from service.terminal import console
     from training import frontier as measuring
     from training import frontier_report as report
     from training.evaluate import labelled
@@ -83,7 +83,7 @@ def frontier(
             table.add_column(column)
         for cells in report.rows(measured):
             table.add_row(*cells)
-        print_table(table)
+        console().print(table)
     if out:
         out.mkdir(parents=True, exist_ok=True)
         command = f"quincunx frontier {package} DATA --tta {','.join(modes)}"

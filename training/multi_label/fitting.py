@@ -14,10 +14,16 @@ MOST_ANSWERS = 100_000
 
 
 def temperature(probabilities: Probabilities, truth: Truth) -> float:
-    """The T that minimizes the binary NLL of sigmoid(logit p / T); float64[N, K] -> T > 0."""
+    """The T of the least binary NLL of sigmoid(logit p / T); float64[N, K] -> T > 0.
+
+    With the same doubt as `training.fitting.temperature`: one image in N + 1 may have any labels.
+    """
+    doubt = 1 / (len(truth) + 1)
 
     def loss(value: float) -> float:
-        return binary_nll(temper(probabilities, value, MULTI_LABEL), truth)
+        tempered = temper(probabilities, value, MULTI_LABEL)
+        yes_or_no = (binary_nll(tempered, truth) + binary_nll(tempered, ~truth)) / 2
+        return (1 - doubt) * binary_nll(tempered, truth) + doubt * yes_or_no
 
     return fitting.least(loss)
 
