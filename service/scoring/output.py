@@ -15,11 +15,11 @@ from service.scoring.arrow import ipc, pq
 from service.scoring.files import filesystem, is_file, is_url, open_binary
 from service.scoring.item import Position
 from service.scoring.journal import Journal, readable_errors
-from service.scoring.label_report import LabelTally, tally_of
-from service.scoring.report import Tally
+from service.scoring.label_tally import LabelTally, tally_of
 from service.scoring.rows import Row
 from service.scoring.run import Run
 from service.scoring.sinks import sink_for
+from service.scoring.tally import Tally
 
 PART_ROWS = 8_192
 PART_SECONDS = 10.0

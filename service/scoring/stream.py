@@ -6,7 +6,7 @@ from typing import IO, Any
 
 from service.errors import DataError
 from service.scoring import rows as columns
-from service.scoring.label_report import tally_of
+from service.scoring.label_tally import tally_of
 from service.scoring.output import Observer, Rows, summarize
 from service.scoring.run import BEGINNING, Run
 from service.scoring.sinks import JsonLinesSink

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from service.inference.manifest import Manifest
 from service.inference.task import split_labels
-from service.scoring.report import Tally, percent
+from service.scoring.tally import Tally
 
 
 @dataclass
@@ -70,20 +70,3 @@ def tally_of(manifest: Manifest) -> Tally:
     """What counts the rows of a run of this model."""
     labels = tuple(label.id for label in manifest.labels)
     return LabelTally(labels) if manifest.task == "multi_label" else Tally(labels)
-
-
-def lines(agreement: dict[str, Any]) -> list[str]:
-    """The report in Markdown."""
-    return [
-        f"{agreement['images']} labelled images: F1 of all labels together "
-        f"{percent(agreement['micro_f1'])}, mean over classes {percent(agreement['macro_f1'])}; "
-        f"all labels right on {percent(agreement['exact'])}.",
-        "",
-        "| class | images | recall | precision | F1 |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {entry['id']} | {entry['images']} | {percent(entry['recall'])} "
-            f"| {percent(entry['precision'])} | {percent(entry['f1'])} |"
-            for entry in agreement["classes"]
-        ),
-    ]
