@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from training.commands.options import Workers
+
 app = typer.Typer()
 
 
@@ -23,7 +25,7 @@ def average(
     images: Annotated[
         int, typer.Option(min=1, help="Training images for batch normalization's statistics.")
     ] = 4096,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that load images.")] = 0,
+    workers: Workers = 0,
 ) -> None:
     """Average the weights of runs, as of a run and the one that went on from it.
 

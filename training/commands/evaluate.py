@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from training.outcomes import LabelledFile
 
+from training.commands.options import AsJson, Precisions
+
 app = typer.Typer()
 
 DEFAULT_MODES = "none,five_crop,dense,adaptive"
@@ -43,9 +45,7 @@ def evaluate(
     aggregate: Annotated[
         Aggregation, typer.Option(help="Multi-label packages: how views become one answer.")
     ] = "mean",
-    precision: Annotated[
-        str, typer.Option(help="Precisions, comma separated; all of the package's by default.")
-    ] = "",
+    precision: Precisions = "",
     coverage: Annotated[
         float | None, typer.Option(help="Also measure prediction sets of this coverage.")
     ] = None,
@@ -55,7 +55,7 @@ def evaluate(
     record: Annotated[
         bool, typer.Option("--record", help="Keep the metrics in the manifest and model card.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure a package on labelled images with the code that serves it.
 

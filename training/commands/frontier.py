@@ -8,6 +8,7 @@ import typer
 
 from service.inference.manifest import Mode, Precision
 from training.commands.evaluate import chosen
+from training.commands.options import AsJson, Precisions
 
 app = typer.Typer()
 
@@ -19,9 +20,7 @@ def frontier(
     tta: Annotated[
         str, typer.Option(help="TTA modes, comma separated.")
     ] = "none,five_crop,ten_crop,dense,adaptive",
-    precision: Annotated[
-        str, typer.Option(help="Precisions, comma separated; all of the package's by default.")
-    ] = "",
+    precision: Precisions = "",
     gate_cost: Annotated[
         str, typer.Option(help="Also run adaptive at these mean costs, in single crops.")
     ] = "0.75,1,1.25",
@@ -37,7 +36,7 @@ def frontier(
     out: Annotated[
         Path | None, typer.Option(help="Write frontier.md, .json and .png into this folder.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure accuracy and time of every TTA mode, precision and baseline in one run."""
     import random

@@ -12,31 +12,21 @@ import typer
 if TYPE_CHECKING:
     from training.range_test import RangeTest
 
+from training.commands.options import AsJson, Init, Overrides, RecipeName, TrainingData, Workers
+
 app = typer.Typer()
 
 
 @app.command()
 def lr_find(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA",
-            help="A folder of train/<class>/* images, a table of path,label, or a name.",
-        ),
-    ],
-    recipe: Annotated[str, typer.Option(metavar="NAME", help="See `quincunx recipes`.")],
+    data: TrainingData,
+    recipe: RecipeName,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The plot.")] = Path("lr-find.png"),
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="As in --set batch_images=32."),
-    ] = None,
-    init: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Start from the weights of this package or run."),
-    ] = None,
+    overrides: Overrides = None,
+    init: Init = None,
     steps: Annotated[int, typer.Option(min=20, help="Batches, each at a higher rate.")] = 100,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that load images.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    workers: Workers = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Suggest a learning rate: raise it batch by batch and watch where the loss falls.
 

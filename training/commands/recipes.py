@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from training.commands.options import Overrides
+
 app = typer.Typer(invoke_without_command=True)
 
 
@@ -30,9 +32,7 @@ def recipes(
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help="A recipe's name.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value.")
-    ] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Print a recipe as JSON, every value named; --set shows what an override makes of it."""
     from training import recipe

@@ -10,30 +10,20 @@ import typer
 if TYPE_CHECKING:
     from training.sample_batch import Sample
 
+from training.commands.options import Init, Overrides, RecipeName, TrainingData
+
 app = typer.Typer()
 COLUMNS = 4
 
 
 @app.command()
 def show_batch(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA",
-            help="A folder of train/<class>/* images, a table of path,label, or a name.",
-        ),
-    ],
-    recipe: Annotated[str, typer.Option(metavar="NAME", help="See `quincunx recipes`.")],
+    data: TrainingData,
+    recipe: RecipeName,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The picture.")] = Path("batch.png"),
     images: Annotated[int, typer.Option(min=1, help="How many images of the batch.")] = 16,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="As in --set mixer=resizemix."),
-    ] = None,
-    init: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="For recipes that take its normalization."),
-    ] = None,
+    overrides: Overrides = None,
+    init: Init = None,
 ) -> None:
     """Save a grid of training images as the network gets them: augmented and mixed.
 

@@ -7,20 +7,15 @@ from typing import Annotated
 
 import typer
 
+from training.commands.options import Init, Overrides, RecipeName, TrainingData, Workers
+
 app = typer.Typer()
 
 
 @app.command()
 def train(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA",
-            help="A folder of train/<class>/* and val/<class>/*; a table (.csv, .tsv, .parquet) of "
-            "path,label; or a name: imagenette, imagewoof.",
-        ),
-    ],
-    recipe: Annotated[str, typer.Option(metavar="NAME", help="See `quincunx recipes`.")],
+    data: TrainingData,
+    recipe: RecipeName,
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where the model package goes: models/NAME.")
     ],
@@ -29,17 +24,9 @@ def train(
         typer.Option(metavar="FOLDER", help="Checkpoints and history; by default runs/NAME."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="As in --set stage.1.epochs=8."),
-    ] = None,
-    init: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Start from the weights of this package or run."),
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(min=0, help="Processes that load images; 0 loads in this one.")
-    ] = 0,
+    overrides: Overrides = None,
+    init: Init = None,
+    workers: Workers = 0,
     threads: Annotated[
         int, typer.Option(min=0, help="Threads of the arithmetic; 0: one for each core.")
     ] = 0,

@@ -1,0 +1,31 @@
+"""Options that several commands take, each said once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TrainingData = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="A folder of train/<class>/* and val/<class>/*; a table (.csv, .tsv, .parquet) of "
+        "path,label; or a name: imagenette, imagewoof.",
+    ),
+]
+RecipeName = Annotated[str, typer.Option(metavar="NAME", help="See `quincunx recipes`.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="As in --set stage.1.epochs=8."),
+]
+Init = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Start from the weights of this package or run."),
+]
+Workers = Annotated[
+    int, typer.Option(min=0, help="Processes that load images; 0 loads in this one.")
+]
+Precisions = Annotated[
+    str, typer.Option(help="Precisions, comma separated; all of the package's by default.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
