@@ -19,8 +19,8 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     panels = (
         ("loss", {"train_loss": "training", "calibration_loss": "calibration"}),
-        ("accuracy", {"calibration_accuracy": "calibration"}),
-        ("learning rate at the end of the epoch", {"lr": ""}),
+        ("calibration accuracy", {"calibration_accuracy": ""}),
+        ("learning rate, epoch's end", {"lr": ""}),
     )
     for axes, (title, columns) in zip(figure.subplots(1, 3), panels, strict=True):
         for column, label in columns.items():

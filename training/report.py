@@ -141,7 +141,8 @@ def confusion_matrix(
     axes.imshow(off, cmap="Reds", vmax=max(1, off.max()))
     for (row, column), count in np.ndenumerate(table):
         if count and len(names) <= 20:
-            axes.text(column, row, str(count), ha="center", va="center", fontsize=7)
+            colour = "white" if off[row, column] > off.max() / 2 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=colour)
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
     axes.set_yticks(range(len(names)), names, fontsize=7)
     axes.set_xlabel("answer")
