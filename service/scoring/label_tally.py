@@ -25,14 +25,7 @@ class LabelTally(Tally):
 
     def add(self, rows: pa.Table) -> None:
         """Count the rows of a part."""
-        columns = (rows[name].to_pylist() for name in ("error", "label", "labels"))
-        for error, label, answered in zip(*columns, strict=True):
-            if error is not None:
-                self.failed[error.partition(":")[0]] += 1
-                continue
-            self.ok += 1
-            if label is None:
-                continue
+        for label, answered in self._labelled(rows, ["labels"]):
             true, got = set(split_labels(label)), set(answered)
             self.known += 1
             self.exact += true == got

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,20 +40,26 @@ class Tally:
         """Count the rows of a part."""
         names = rows.column_names
         ranks = [name for name in names if name.startswith("top") and name.endswith("_id")]
-        picked = ["error", "label", *ranks, *(["single_id"] if "single_id" in names else [])]
-        for error, label, *rest in zip(*(rows[n].to_pylist() for n in picked), strict=True):
-            if error is not None:
-                self.failed[error.partition(":")[0]] += 1
-                continue
-            self.ok += 1
-            if label is None:
-                continue
+        picked = [*ranks, *(["single_id"] if "single_id" in names else [])]
+        for label, *rest in self._labelled(rows, picked):
             tops = rest[: len(ranks)]
             self.confusion[label, tops[0]] += 1
             self.in_top_k += label in tops
             if len(rest) > len(ranks):
                 self.single[rest[-1] == label, tops[0] == label] += 1
         self.top_k = len(ranks)
+
+    def _labelled(self, rows: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Count what was answered and what failed; the label, then the columns `names`, of every
+        answered row whose label is known."""
+        columns = (rows[name].to_pylist() for name in ("error", "label", *names))
+        for error, label, *rest in zip(*columns, strict=True):
+            if error is not None:
+                self.failed[error.partition(":")[0]] += 1
+                continue
+            self.ok += 1
+            if label is not None:
+                yield label, *rest
 
     top_k: int = 0
 

@@ -10,13 +10,12 @@ from rich.table import Table
 from service.errors import UsageError
 from service.inference.manifest import Aggregation, Mode, Precision
 from service.terminal import console
+from training.commands.options import AsJson, Precisions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from training.outcomes import LabelledFile
-
-from training.commands.options import AsJson, Precisions
 
 app = typer.Typer()
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from training.commands.options import AsJson, Init, Overrides, RecipeName, TrainingData, Workers
+
 if TYPE_CHECKING:
     from training.range_test import RangeTest
-
-from training.commands.options import AsJson, Init, Overrides, RecipeName, TrainingData, Workers
 
 app = typer.Typer()
 

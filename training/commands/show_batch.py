@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from training.commands.options import Init, Overrides, RecipeName, TrainingData
+
 if TYPE_CHECKING:
     from training.sample_batch import Sample
-
-from training.commands.options import Init, Overrides, RecipeName, TrainingData
 
 app = typer.Typer()
 COLUMNS = 4
