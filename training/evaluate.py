@@ -10,7 +10,7 @@ import numpy as np
 from service.inference.manifest import Manifest, Metrics, Precision
 from service.inference.predictor import Predictor
 from service.inference.providers import Provider
-from training.candidates import BASELINES, Way
+from training.candidates import BASELINES, Way, way
 from training.dataset import validation
 from training.metrics import Scores, confusion, flips, scores
 from training.outcomes import LabelledFile, Outcomes, outcomes
@@ -62,7 +62,7 @@ class Evaluation:
     def per_class(self, precision: Precision, mode: Way, classes: int) -> list[float]:
         """Accuracy of each class, nan where it has no image."""
         got = self.outcomes[precision]
-        table = confusion(got.by_mode[mode].probabilities, got.labels)
+        table = confusion(got.by_name[mode].probabilities, got.labels)
         totals = table.sum(1)
         return [float(table[k, k] / totals[k]) if totals[k] else np.nan for k in range(classes)]
 
@@ -88,7 +88,7 @@ def evaluate(
     chosen = precisions or Predictor.from_package(package, provider=provider).package.precisions
     for precision in chosen:
         predictor = Predictor.from_package(package, precision=precision, provider=provider)
-        got = outcomes(predictor, items, modes, coverage=coverage)
+        got = outcomes(predictor, items, [way(mode, coverage) for mode in modes])
         by_precision[precision] = got
         unreadable |= got.unreadable
         rows += [_row(precision, got, mode) for mode in modes]
@@ -96,10 +96,10 @@ def evaluate(
 
 
 def _row(precision: Precision, got: Outcomes, mode: Way) -> Evaluated:
-    outcome = got.by_mode[mode]
+    outcome = got.by_name[mode]
     turned: tuple[int | None, int | None] = (None, None)
-    if mode != "none" and "none" in got.by_mode:
-        single = got.by_mode["none"].probabilities
+    if mode != "none" and "none" in got.by_name:
+        single = got.by_name["none"].probabilities
         turned = flips(single, outcome.probabilities, got.labels)
     return Evaluated(
         precision=precision,

@@ -23,10 +23,9 @@ from service.bench.statistics import Interval, mean_interval, paired_ratio, perc
 from service.inference.batch import run_all
 from service.inference.manifest import Mode, Precision
 from service.inference.predictor import Predictor
-from service.inference.views import Pixels
-from training.candidates import Candidate, Result, candidates
-from training.metrics import Labels, Probabilities, Scores, flips, scores
-from training.outcomes import LabelledFile, collect, label_index
+from training.candidates import Candidate, candidates
+from training.metrics import Scores, flips, scores
+from training.outcomes import LabelledFile, outcomes
 
 BATCH_IMAGES = (1, 8, 32)
 THROUGHPUT_IMAGES = 64
@@ -101,27 +100,28 @@ def measure(
     compared: dict[Precision, list[Candidate]] = {
         p: candidates(one, modes, gate_costs, aspect) for p, one in predictors.items()
     }
-    labels, answers = _accuracy(predictors, compared, items)
+    answers = {p: outcomes(one, items, compared[p]) for p, one in predictors.items()}
     sample = random.Random(seed).sample(list(items), min(timed_images, len(items)))
     times, decode_ms = _times(predictors, compared, sample, seed)
     singles: dict[Precision, list[float]] = {p: times[p, compared[p][0].name] for p in predictors}
     points: list[Point] = []
     for precision, predictor in predictors.items():
-        single = answers[precision, compared[precision][0].name][0]
+        got = answers[precision]
+        single = got.by_name[compared[precision][0].name].probabilities
         for candidate in compared[precision]:
             key: Key = (precision, candidate.name)
-            probabilities, cost = answers[key]
-            turned = flips(single, probabilities, labels)
+            answered = got.by_name[candidate.name]
+            turned = flips(single, answered.probabilities, got.labels)
             rate, batch = _throughput(predictor, candidate, sample)
             points.append(
                 Point(
                     precision=precision,
                     name=candidate.name,
                     baseline=candidate.baseline,
-                    scores=scores(probabilities, labels),
+                    scores=scores(answered.probabilities, got.labels),
                     turned_wrong=turned[0],
                     turned_right=turned[1],
-                    cost=cost,
+                    cost=answered.cost,
                     mean_ms=mean_interval(times[key]),
                     p50_ms=percentile(times[key], 50),
                     p99_ms=percentile(times[key], 99),
@@ -136,7 +136,7 @@ def measure(
             )
     return Frontier(
         points=tuple(points),
-        images=len(labels),
+        images=min(len(got.labels) for got in answers.values()),
         timed_images=len(sample),
         aspect=aspect,
         decode_ms=decode_ms,
@@ -144,34 +144,6 @@ def measure(
         package=f"{loaded.manifest.name}@{loaded.manifest.version}",
         sha256={f.file: f.sha256 for f in loaded.manifest.files},
     )
-
-
-def _accuracy(
-    predictors: Mapping[Precision, Predictor],
-    compared: Mapping[Precision, Sequence[Candidate]],
-    items: Sequence[LabelledFile],
-) -> tuple[Labels, dict[Key, tuple[Probabilities, float]]]:
-    """Every candidate's probabilities float64[N, K] and mean cost, over all images."""
-    found: dict[Key, tuple[Probabilities, float]] = {}
-    labels: Labels = np.array([], np.int64)
-    for precision, predictor in predictors.items():
-        own = compared[precision]
-
-        def start(
-            image: Pixels, predictor: Predictor = predictor, own: Sequence[Candidate] = own
-        ) -> list:
-            return [candidate.start(predictor, image) for candidate in own]
-
-        index = label_index(items, predictor.manifest)
-        kept, results, _ = collect(predictor, items, start, f"accuracy, {precision}")
-        labels = np.array([index[item.label] for item in kept])
-        for position, candidate in enumerate(own):
-            mine: list[Result] = [row[position] for row in results]
-            found[precision, candidate.name] = (
-                np.stack([result.probabilities for result in mine]),
-                float(np.mean([result.cost for result in mine])),
-            )
-    return labels, found
 
 
 def _times(

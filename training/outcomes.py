@@ -18,7 +18,7 @@ from service.inference.manifest import Manifest
 from service.inference.predictor import Predictor
 from service.inference.tta import Results, View
 from service.inference.views import Pixels
-from training.candidates import Result, Way, way
+from training.candidates import Candidate, Result
 from training.sharing import shared
 
 CHUNK_IMAGES = 32
@@ -44,9 +44,9 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One mode's or baseline's answers for N images."""
+    """One candidate's answers for N images."""
 
-    mode: Way
+    name: str
     probabilities: NDArray[np.float64]
     cost: float
     """Mean cost of an image in single crops."""
@@ -58,11 +58,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What every mode answered, and the truth."""
+    """What every candidate answered, and the truth."""
 
     labels: NDArray[np.int64]
     paths: tuple[Path, ...]
-    by_mode: dict[Way, Outcome]
+    by_name: dict[str, Outcome]
     unreadable: dict[Path, str]
 
 
@@ -143,38 +143,33 @@ def collect(
 
 
 def outcomes(
-    predictor: Predictor,
-    items: Sequence[LabelledFile],
-    modes: Sequence[Way],
-    *,
-    coverage: float | None = None,
+    predictor: Predictor, items: Sequence[LabelledFile], candidates: Sequence[Candidate]
 ) -> Outcomes:
-    """Answer every image in every mode, exactly as serving would, and by every baseline.
+    """Answer every image in every candidate's way: a mode exactly as it is served.
 
     Raises:
         DataError: a class that the model does not have, or not one readable image.
     """
     index = label_index(items, predictor.manifest)
 
-    ways = [way(mode, coverage) for mode in modes]
-
     def start(pixels: Pixels) -> list[Generator[list[View], Results, Result]]:
-        return [one.start(predictor, pixels) for one in ways]
+        return [one.start(predictor, pixels) for one in candidates]
 
     what = f"{predictor.manifest.name} {predictor.precision}"
     kept, answers, unreadable = collect(predictor, items, start, what)
     labels = np.array([index[item.label] for item in kept])
-    by_mode: dict[Way, Outcome] = {
-        mode: _outcome(mode, [own[i] for own in answers], labels) for i, mode in enumerate(modes)
+    by_name = {
+        one.name: _outcome(one.name, [own[i] for own in answers], labels)
+        for i, one in enumerate(candidates)
     }
-    return Outcomes(labels, tuple(item.path for item in kept), by_mode, unreadable)
+    return Outcomes(labels, tuple(item.path for item in kept), by_name, unreadable)
 
 
-def _outcome(mode: Way, answers: Sequence[Result], labels: NDArray[np.int64]) -> Outcome:
+def _outcome(name: str, answers: Sequence[Result], labels: NDArray[np.int64]) -> Outcome:
     gates = [a.gate_open for a in answers if a.gate_open is not None]
     sets = [a.prediction_set for a in answers if a.prediction_set is not None]
     return Outcome(
-        mode=mode,
+        name=name,
         probabilities=np.stack([a.probabilities for a in answers]),
         cost=float(np.mean([a.cost for a in answers])),
         gate_open=float(np.mean(gates)) if gates else None,

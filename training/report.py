@@ -35,7 +35,7 @@ def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
     manifest = ModelPackage.load(package).manifest
     precision, mode = _shown(manifest, measured)
     got = measured.outcomes[precision]
-    probabilities, labels = got.by_mode[mode].probabilities, got.labels
+    probabilities, labels = got.by_name[mode].probabilities, got.labels
     names = [label.name for label in manifest.labels]
     reliability_diagram(probabilities, labels, folder / "reliability.png")
     confusion_matrix(probabilities, labels, names, folder / "confusion.png")

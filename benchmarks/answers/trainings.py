@@ -16,6 +16,7 @@ from benchmarks.answers.questions import Arm, Setting
 from service.inference.manifest import InputSize
 from service.inference.predictor import Predictor
 from training import checkpoint, precision
+from training.candidates import way
 from training.checkpoint import Checkpoint
 from training.dataset import Item, scan, split
 from training.export import export_package
@@ -147,8 +148,8 @@ def _by_serving(
         shutil.rmtree(package, ignore_errors=True)
         export_package(folder, package, data, int8=False, say=_silent)
     predictor = Predictor.from_package(package, precision="fp32")
-    got = outcomes(predictor, items, [arm.way])
-    return got.by_mode[arm.way].probabilities, got.labels
+    got = outcomes(predictor, items, [way(arm.way)])
+    return got.by_name[arm.way].probabilities, got.labels
 
 
 def _silent(_: str) -> None:

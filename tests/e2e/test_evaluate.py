@@ -117,5 +117,5 @@ def test_a_report_has_its_pictures_and_every_class(
     for picture in ("reliability.png", "confusion.png", "mistakes.png"):
         assert (report.parent / picture).stat().st_size > 1000
     got = measured.outcomes["int8"]
-    worst = worst_mistakes(got.by_mode["dense"].probabilities, got.labels)
+    worst = worst_mistakes(got.by_name["dense"].probabilities, got.labels)
     assert len(worst) == 9  # every seventh image was mislabelled
