@@ -46,10 +46,7 @@ class Source:
     state: Checkpoint
     recipe: Recipe
     images: Split
-
-    @property
-    def sizes(self) -> InputSize:
-        return InputSize(crop_px=self.recipe.crop_px, resize_px=self.recipe.resize_px)
+    sizes: InputSize
 
     @property
     def normalization(self) -> Normalization:
@@ -71,10 +68,13 @@ def export_package(
     fp16: bool = False,
     version: str = "1",
     allow_unfinished: bool = False,
+    sizes: InputSize | None = None,
     quantization: Quantization | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Export the run's checkpoint to `out_folder`, which is replaced whole or left as it was.
+
+    `sizes` are those to serve at, by default the recipe's.
 
     The images under `data_folder` are those of the run: some of them check parity, training images
     calibrate int8, and the calibration split tells how far int8 agrees.
@@ -85,7 +85,9 @@ def export_package(
         UsageError: `out_folder` exists and is no model package.
     """
     check_replaceable(out_folder)
-    source = load_source(run_folder, data_folder, allow_unfinished=allow_unfinished, say=say)
+    source = load_source(
+        run_folder, data_folder, allow_unfinished=allow_unfinished, sizes=sizes, say=say
+    )
     with replacing(out_folder) as folder:
         provenance = _provenance(source)
         names = labels(source.state.facts["classes"], data_folder)
@@ -115,6 +117,7 @@ def load_source(
     data_folder: Path,
     *,
     allow_unfinished: bool,
+    sizes: InputSize | None = None,
     say: Callable[[str], None] = print,
 ) -> Source:
     """Read the checkpoint and find its images.
@@ -139,7 +142,8 @@ def load_source(
             f"{data_folder} is not what {run_folder} was trained on: files were added, removed or "
             "changed, so the calibration split would not be the one held out"
         )
-    return Source(state, recipe, images)
+    own = InputSize(crop_px=recipe.crop_px, resize_px=recipe.resize_px)
+    return Source(state, recipe, images, sizes or own)
 
 
 def _write_fp32(

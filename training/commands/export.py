@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from service.errors import UsageError
+from service.inference.manifest import InputSize
 
 app = typer.Typer()
 
@@ -27,6 +29,14 @@ def export(
     int8: Annotated[bool, typer.Option(help="Also build the int8 graph, for CPUs.")] = True,
     fp16: Annotated[bool, typer.Option(help="Also build the fp16 graph, for GPUs.")] = False,
     version: Annotated[str, typer.Option(help="The package's version.")] = "1",
+    crop_px: Annotated[
+        int | None,
+        typer.Option(min=1, help="Side of a crop, where not the recipe's: a multiple of 32."),
+    ] = None,
+    resize_px: Annotated[
+        int | None,
+        typer.Option(min=1, help="The shorter side of what is cut, where not the recipe's."),
+    ] = None,
     allow_unfinished: Annotated[
         bool, typer.Option("--allow-unfinished", help="Export a run that has epochs left.")
     ] = False,
@@ -43,8 +53,8 @@ def export(
     """
     say = partial(print, file=sys.stderr, flush=True)
     if add_fp16 is not None:
-        if run or out or data:
-            raise UsageError("--add-fp16 PACKAGE takes no run, --out or --data")
+        if run or out or data or crop_px or resize_px:
+            raise UsageError("--add-fp16 PACKAGE takes no run, --out, --data or sizes")
         from training.fp16 import add_fp16 as add
 
         print(add(add_fp16, say=say))
@@ -63,6 +73,21 @@ def export(
             fp16=fp16,
             version=version,
             allow_unfinished=allow_unfinished,
+            sizes=_sizes(crop_px, resize_px),
             say=say,
         )
     )
+
+
+def _sizes(crop_px: int | None, resize_px: int | None) -> InputSize | None:
+    """The sizes to serve at; a network often answers best a little above or below its recipe's."""
+    if crop_px is None and resize_px is None:
+        return None
+    if crop_px is None or resize_px is None:
+        raise UsageError("--crop-px and --resize-px go together")
+    try:
+        return InputSize(crop_px=crop_px, resize_px=resize_px)
+    except ValidationError as error:
+        raise UsageError(
+            f"--crop-px {crop_px} --resize-px {resize_px}: {error.errors()[0]['msg']}"
+        ) from None
