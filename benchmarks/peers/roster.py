@@ -112,7 +112,9 @@ def _prefixed(data: bytes) -> bytes:
 
 
 PEERS = (
-    Peer("fastapi", "fastapi_ort.py", (*COMMON, "fastapi==0.165.0", "uvicorn==0.54.0"), raw),
+    Peer(
+        "fastapi", "fastapi_ort.py", (*COMMON, "fastapi==0.165.0", "uvicorn[standard]==0.54.0"), raw
+    ),
     Peer("litserve", "litserve_api.py", (*COMMON, "litserve==0.2.19"), base64_json),
     Peer("bentoml", "bentoml_batchable.py", (*COMMON, "bentoml==1.4.39"), multipart),
     Peer(

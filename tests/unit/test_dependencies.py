@@ -1,0 +1,42 @@
+"""What is installed for serving, in a bento as anywhere else."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+
+
+def wanted(lines: list[str]) -> dict[str, str]:
+    """Name to version, whatever the marker."""
+    return {one.name: str(one.specifier) for one in map(Requirement, lines)}
+
+
+@pytest.fixture(scope="module")
+def declared() -> dict[str, str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return wanted(project["dependencies"])
+
+
+@pytest.fixture(scope="module")
+def bento() -> dict[str, str]:
+    return wanted(yaml.safe_load((ROOT / "bentofile.yaml").read_text())["python"]["packages"])
+
+
+def test_a_bento_holds_the_versions_of_the_project(
+    declared: dict[str, str], bento: dict[str, str]
+) -> None:
+    assert bento.items() <= declared.items()
+
+
+@pytest.mark.parametrize("name", ["httptools", "uvloop"])
+def test_every_server_parses_and_loops_in_c(
+    declared: dict[str, str], bento: dict[str, str], name: str
+) -> None:
+    """uvicorn takes both where they are there, and says nothing where they are not."""
+    assert name in declared
+    assert name in bento
+    assert any(line.startswith(f"{name}==") for line in (ROOT / "constraints.txt").open())
