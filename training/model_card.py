@@ -27,7 +27,7 @@ def render(manifest: Manifest) -> str:
         _head(manifest),
         _labels(manifest),
         _files(manifest),
-        _training(manifest.provenance),
+        _training(manifest),
         _checks(manifest.provenance),
         _metrics(manifest),
         _label_metrics(manifest),
@@ -76,7 +76,8 @@ def _files(manifest: Manifest) -> str:
     return f"## Files\n\n{table(('file', 'precision', 'size'), rows)}"
 
 
-def _training(provenance: dict[str, Any]) -> str:
+def _training(manifest: Manifest) -> str:
+    provenance = manifest.provenance
     recipe, data = provenance.get("recipe"), provenance.get("dataset")
     if not recipe or not data:
         return ""
@@ -95,7 +96,17 @@ def _training(provenance: dict[str, Any]) -> str:
         f"{data['training_images']} images; {data['calibration_images']} more, held out of "
         "training, watched it: accuracy there ended at "
         f"{last.get('calibration_accuracy', float('nan')):.4f}. The whole recipe is in "
-        f"`manifest.json`.{_averaged(provenance.get('averaged'))}"
+        f"`manifest.json`.{_averaged(provenance.get('averaged'))}{_other_sizes(manifest, recipe)}"
+    )
+
+
+def _other_sizes(manifest: Manifest, recipe: dict[str, Any]) -> str:
+    own, served = (recipe.get("crop_px"), recipe.get("resize_px")), manifest.input
+    if own in ((None, None), (served.crop_px, served.resize_px)):
+        return ""
+    return (
+        f"\n\nThe recipe has crops of {own[0]} px out of {own[1]}; the sizes served were chosen at "
+        "the export."
     )
 
 

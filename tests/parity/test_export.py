@@ -10,11 +10,12 @@ import torch
 from onnx import numpy_helper
 
 from service.errors import DataError, ExportError, UsageError
+from service.inference.manifest import InputSize
 from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
 from service.inference.session import Session
 from tests.support.dataset import drawn_dataset
-from tests.support.images import drawn
+from tests.support.images import drawn, encoded
 from tests.support.untrained import RECIPE, STATS, network, normalized, write_run
 from training import export as exporting
 from training.dataset import scan
@@ -191,6 +192,23 @@ def test_an_unfinished_run_is_exported_only_when_allowed(drawn_data: Path, tmp_p
     with pytest.raises(ExportError, match=r"has done 1 of 1 epochs.*--allow-unfinished"):
         export_package(run, tmp_path / "out", drawn_data)
     assert exporting.load_source(run, drawn_data, allow_unfinished=True).recipe == RECIPE
+
+
+def test_it_is_served_at_the_sizes_that_were_asked_for(
+    run_folder: Path, drawn_data: Path, tmp_path: Path
+) -> None:
+    sizes = InputSize(crop_px=96, resize_px=128)
+    package = export_package(
+        run_folder, tmp_path / "larger", drawn_data, int8=False, sizes=sizes, say=lambda _: None
+    )
+    assert ModelPackage.load(package).manifest.input == sizes
+    answer = (
+        Predictor.from_package(package).classify([encoded(drawn(200, 300))], tta="dense")[0].answer
+    )
+    assert answer.cost == pytest.approx(128 * 192 / 96**2)
+    card = (package / "MODEL_CARD.md").read_text()
+    assert "crops are 96×96 px" in card
+    assert "The recipe has crops of 64 px out of 96" in card
 
 
 def test_other_data_than_the_run_was_trained_on_is_refused(

@@ -75,7 +75,18 @@ def test_an_fp16_graph_that_differs_is_refused_and_leaves_no_trace(
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["run"], ["run", "--out", "x"], ["run", "--add-fp16", "x"]], ids=str
+    "arguments",
+    [
+        [],
+        ["run"],
+        ["run", "--out", "x"],
+        ["run", "--add-fp16", "x"],
+        ["--crop-px", "64", "--add-fp16", "x"],
+        ["run", "--out", "x", "--data", "y", "--crop-px", "64"],
+        ["run", "--out", "x", "--data", "y", "--crop-px", "96", "--resize-px", "64"],
+        ["run", "--out", "x", "--data", "y", "--crop-px", "65", "--resize-px", "96"],
+    ],
+    ids=str,
 )
 def test_options_that_make_no_sense_together_are_usage_errors(arguments: list[str]) -> None:
     assert isinstance(CliRunner().invoke(app, arguments).exception, UsageError)
