@@ -1,7 +1,6 @@
 """Fit `adaptive`: which first pass, which second, how both count, and when the gate opens."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -18,10 +17,9 @@ from service.inference.manifest import (
 )
 from training import fitting, gates
 from training.gates import Tolerance
-from training.measured import Measured
+from training.measured import SECONDS, Measured
 from training.metrics import Probabilities, nll
 
-SECONDS: tuple[Literal["dense", "five_crop"], ...] = ("dense", "five_crop")
 LEAST_SHARE = 0.05
 
 
@@ -102,7 +100,7 @@ def fit(
             first=alone,
             second=temper(both, second_temperature),
             first_cost=first.cost,
-            second_cost=measured.costs[config.second],
+            second_cost=first.rest[config.second],
             reference=reference,
         )
         choice = gates.choose(passes, labels, tolerance, budget)

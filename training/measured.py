@@ -3,13 +3,14 @@
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.conformal import COVERAGES, key, quantile
 from service.inference.geometry import Size
-from service.inference.manifest import Adaptive, Mode, Precision
+from service.inference.manifest import Adaptive, InputSize, Mode, Precision
 from service.inference.planner import Pass, Planner
 from service.inference.predictor import Predictor
 from service.inference.tta import Read, Results, View, read_passes
@@ -18,6 +19,8 @@ from training.metrics import Labels, Probabilities
 from training.outcomes import LabelledFile, collect, label_index
 
 PLAIN_MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense")
+SECONDS: tuple[Literal["dense", "five_crop"], ...] = ("dense", "five_crop")
+"""What the second pass of `adaptive` may be."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class FirstPass:
     config: Adaptive
     logits: NDArray[np.float64]
     cost: float
+    rest: dict[Mode, float]
+    """What either second pass costs after it."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,15 @@ def measure(
         views={mode: logits[mode] for mode in PLAIN_MODES},
         costs={mode: costs[mode] for mode in PLAIN_MODES},
         first_passes=tuple(
-            FirstPass(config, logits[i][:, 0], costs[i]) for i, config in enumerate(firsts)
+            FirstPass(config, logits[i][:, 0], costs[i], _rest(manifest.input, config))
+            for i, config in enumerate(firsts)
         ),
     )
+
+
+def _rest(sizes: InputSize, first: Adaptive) -> dict[Mode, float]:
+    square, costs = Size(sizes.resize_px, sizes.resize_px), dict[Mode, float]()
+    for second in SECONDS:
+        planner = Planner(sizes, first.model_copy(update={"second": second}))
+        costs[second] = planner.cost(planner.plan("adaptive", square).rest)
+    return costs

@@ -52,7 +52,7 @@ class Served:
             UsageError: `custom` without boxes, or boxes for another mode.
         """
         plan = self.predictor.model.planner.plan(mode, SQUARE, boxes)
-        return len(plan.first) + len(plan.second)
+        return len(plan.first) + len(plan.rest)
 
 
 class Models:

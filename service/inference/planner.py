@@ -66,6 +66,11 @@ class Plan:
     second: tuple[Pass, ...] = ()
     second_mode: Mode = "dense"
 
+    @property
+    def rest(self) -> tuple[Pass, ...]:
+        """What of `second` is left to run after `first`: no crop is run twice."""
+        return tuple(item for item in self.second if item not in self.first)
+
 
 @dataclass(frozen=True)
 class Planner:

@@ -163,7 +163,7 @@ def answer(image: Pixels, options: Options, model: Model) -> Generator[list[View
         return (yield from _adaptive(image, plan, options, model))
     read = yield from read_passes(image, plan.first)
     calibration = model.calibration(options.tta)
-    raw = _aggregated(read, options, calibration.view_weights, model)
+    raw = _aggregated(read.logits, options, calibration.view_weights, model)
     return _conclude(read, plan.first, raw, calibration.temperature, options, model)
 
 
@@ -182,10 +182,11 @@ def _adaptive(
     """The first pass where it is sure enough; else both, each counting as calibration found."""
     gate, calibration = model.gate(options.gate_cost), model.calibration("adaptive")
     first = yield from read_passes(image, plan.first)
-    raw = _aggregated(first, options, None, model)
+    raw = _aggregated(first.logits, options, None, model)
     if gate_value(first.logits[0], gate.kind) >= gate.threshold:
         return _conclude(first, plan.first, raw, calibration.temperature, options, model, False)
-    second = yield from read_passes(image, plan.second)
+    rest = yield from read_passes(image, plan.rest)
+    second = _second_logits(plan, first, rest)
     own = model.calibration(plan.second_mode)
     # Each as sure as it ought to be: else the share would make up for one that is not.
     raw = blend(
@@ -194,12 +195,20 @@ def _adaptive(
         calibration.second_share,
     )
     both = Read(
-        np.concatenate([first.logits, second.logits]),
-        (*first.shown, *second.shown),
-        second.class_map if second.class_map is not None else first.class_map,
+        np.concatenate([first.logits, rest.logits]),
+        (*first.shown, *rest.shown),
+        rest.class_map if rest.class_map is not None else first.class_map,
     )
-    passes = (*plan.first, *plan.second)
+    passes = (*plan.first, *plan.rest)
     return _conclude(both, passes, raw, calibration.second_temperature, options, model, True)
+
+
+def _second_logits(plan: Plan, first: Read, rest: Read) -> NDArray[np.float32]:
+    """float32[V, K] of the second passes in their order, the crop that `first` ran among them."""
+    if len(plan.rest) == len(plan.second):
+        return rest.logits
+    own = iter(rest.logits)  # crops, one row each: a pass with windows is never among the first
+    return np.stack([first.logits[0] if p in plan.first else next(own) for p in plan.second])
 
 
 def read_passes(image: Pixels, passes: tuple[Pass, ...]) -> Generator[list[View], Results, Read]:
@@ -236,11 +245,14 @@ def make_views(image: Pixels, passes: tuple[Pass, ...]) -> list[View]:
 
 
 def _aggregated(
-    read: Read, options: Options, weights: tuple[float, ...] | None, model: Model
+    logits: NDArray[np.float32],
+    options: Options,
+    weights: tuple[float, ...] | None,
+    model: Model,
 ) -> Array:
     """One answer of all views, not tempered; a single view has nothing to weigh."""
-    how = "mean" if len(read.logits) == 1 else options.aggregate
-    return aggregate(read.logits, how, weights, model.task)
+    how = "mean" if len(logits) == 1 else options.aggregate
+    return aggregate(logits, how, weights, model.task)
 
 
 def _conclude(

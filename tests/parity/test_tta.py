@@ -109,6 +109,36 @@ def test_adaptive_answers_from_both_passes_when_its_gate_opens(tmp_path: Path) -
     assert 0 < opened < 12  # else one side went untested
 
 
+@pytest.mark.parametrize("size", [(150, 140), (400, 100)], ids=["five crops", "panorama"])
+def test_a_crop_of_the_first_pass_is_not_run_again(tmp_path: Path, size: tuple[int, int]) -> None:
+    """The second pass is five crops, asked for or because a panorama's `dense` falls back."""
+    second = "dense" if size == (400, 100) else "five_crop"
+    predictor = changed(
+        tmp_path,
+        lambda entry: entry.model_copy(update={"second_share": 0.7, "second_temperature": 0.8}),
+        first_px=128,
+        first_crop_px=96,
+        second=second,
+    )
+    opened = 0
+    for seed in range(12):
+        image = drawn(*size, seed)
+        got = predictor.classify([image], "adaptive")[0].answer
+        single = predictor.classify([image], "none")[0].answer
+        if got.gate_open:
+            opened += 1
+            five = predictor.classify([image], second)[0].answer
+            expected = temper(0.3 * temper(single.raw, 1.25) + 0.7 * five.probabilities, 0.8)
+            np.testing.assert_allclose(got.probabilities, expected, atol=1e-6)
+            boxes = {view.box for view in got.views}
+            assert boxes == {view.box for view in five.views}
+            assert got.passes == len(got.views) == 5
+            assert got.cost == 5
+        else:
+            assert got.passes == 1
+    assert opened
+
+
 def test_an_inset_first_pass_counts_the_border_half(tmp_path: Path) -> None:
     predictor = changed(tmp_path, lambda entry: entry, first_inset=True)
     image = drawn(128, 128, seed=3)

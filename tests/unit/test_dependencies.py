@@ -39,4 +39,4 @@ def test_every_server_parses_and_loops_in_c(
     """uvicorn takes both where they are there, and says nothing where they are not."""
     assert name in declared
     assert name in bento
-    assert any(line.startswith(f"{name}==") for line in (ROOT / "constraints.txt").open())
+    assert f"\n{name}==" in (ROOT / "constraints.txt").read_text()

@@ -6,6 +6,7 @@ import numpy as np
 
 from service.inference.batch import run_all
 from service.inference.decode import decode
+from service.inference.manifest import Adaptive
 from service.inference.planner import Planner
 from service.inference.predictor import Predictor
 from service.inference.tta import read_passes
@@ -40,6 +41,16 @@ def test_every_mode_gets_the_logits_of_its_own_passes(tmp_path: Path) -> None:
                 got = measured.first_pass(config).logits[row]
                 expected = alone(shown, planner, "adaptive")[0]
                 np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+def test_a_second_pass_costs_what_the_first_left_to_run(tmp_path: Path) -> None:
+    folder = tiny_package(tmp_path / "tiny", crop_px=64, resize_px=96)
+    items = scan(drawn_dataset(tmp_path / "data", train=1, val=1) / "val")
+    served = Adaptive(first_px=96, first_crop_px=64)
+    small = Adaptive(first_px=64)
+    measured = measure(folder, "fp32", items, [served, small])
+    assert measured.first_pass(served).rest == {"dense": 2.25, "five_crop": 4}
+    assert measured.first_pass(small).rest == {"dense": 2.25, "five_crop": 5}
 
 
 def test_prediction_sets_are_fitted_on_the_images_alone(tmp_path: Path) -> None:
