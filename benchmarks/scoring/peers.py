@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from service.bench.statistics import mean_interval, paired_ratio
 from service.inference.manifest import Mode
+from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
 from service.inference.providers import choose, settings
 from service.inference.tta import Options
@@ -174,7 +175,8 @@ def _fastai(setting: Setting, items: list[Labelled]) -> Callable[[], float]:
     facts = source.state.facts
     found = source.normalization
     stats = ChannelStats(found.mean, found.std, found.source)
-    dls = dataloaders(source.images, source.recipe, source.recipe.crop_px, stats)
+    crop_px = ModelPackage.load(setting.package).manifest.input.crop_px  # as all others have it
+    dls = dataloaders(source.images, source.recipe, crop_px, stats)
     learn: Any = learner(source.recipe, dls, len(facts["classes"]), pretrained=False)
     learn.model.load_state_dict(source.state.weights)
     data = learn.dls.test_dl(items, with_labels=True, num_workers=setting.workers)
