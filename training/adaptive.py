@@ -21,6 +21,8 @@ from training.measured import SECONDS, Measured
 from training.metrics import Probabilities, nll
 
 LEAST_SHARE = 0.05
+SERVED_AS: Mode = "five_crop"
+"""Whose answers `adaptive` gives as often as a budget lets it."""
 
 
 def candidates(sizes: InputSize) -> list[Adaptive]:
@@ -58,18 +60,24 @@ class Fitted:
     good: bool
     probabilities: Probabilities
     nll: float
+    disagreement: float
+    """The share of answers that are not those of `SERVED_AS`."""
 
     def rank(self, budget: float | None) -> tuple[bool, float, float]:
-        """Smaller is better: the cheapest good one, or the likeliest within a budget."""
+        """Smaller is better: the cheapest good one, or the one of a budget that answers as
+        `SERVED_AS` most often."""
         cost = self.gate.expected_cost
         if budget is not None:
-            return cost > budget, self.nll, cost
+            return cost > budget, self.disagreement, self.nll
         return not self.good, cost, self.nll
 
     @property
     def text(self) -> str:
-        verdict = "" if self.good else ", not as good as the best second pass"
-        return f"gate on {self.gate.kind}, {self.gate.expected_cost:.3f} crops expected{verdict}"
+        verdict = "" if self.good else ", not within the tolerance"
+        return (
+            f"gate on {self.gate.kind}, {self.gate.expected_cost:.3f} crops expected, "
+            f"{self.disagreement:.1%} other answers than {SERVED_AS}{verdict}"
+        )
 
 
 def fit(
@@ -82,15 +90,17 @@ def fit(
 ) -> Fitted:
     """Fit both temperatures, the share of the second pass and the gate of `config`.
 
-    The likeliest mixture of both passes is not always the most accurate one, so the second pass on
-    its own is tried too.
+    What to live up to is the likelier of the second passes, run on everything; with a `budget` in
+    single crops, always `SERVED_AS`. The likeliest mixture of both passes is not always the most
+    accurate one, so the second pass on its own is tried too.
     """
     first, labels = measured.first_pass(config), measured.labels
     temperature = fitting.temperature(softmax(first.logits), labels)
     alone = temper(softmax(first.logits), temperature)
     seconds = {mode: tempered(measured, mode, plain) for mode in SECONDS}
     second = seconds[config.second]
-    reference = min(seconds.values(), key=lambda answers: nll(answers, labels))
+    likelier = min(seconds.values(), key=lambda answers: nll(answers, labels))
+    wanted = tempered(measured, SERVED_AS, plain)
 
     def with_share(share: float) -> Fitted:
         both = blend(alone, second, share)
@@ -101,7 +111,7 @@ def fit(
             second=temper(both, second_temperature),
             first_cost=first.cost,
             second_cost=first.rest[config.second],
-            reference=reference,
+            reference=likelier if budget is None else wanted,
         )
         choice = gates.choose(passes, labels, tolerance, budget)
         answers = _answers(passes, choice.gate)
@@ -115,7 +125,8 @@ def fit(
             gate=choice.gate,
             gate_curve=choice.curve,
         )
-        return Fitted(entry, choice.gate, choice.good, answers, nll(answers, labels))
+        apart = gates.disagreement(answers, wanted)
+        return Fitted(entry, choice.gate, choice.good, answers, nll(answers, labels), apart)
 
     likeliest = fitting.view_weights(np.stack([alone, second], axis=1), labels)[1]
     shares = {1.0, max(LEAST_SHARE, min(1.0, likeliest))}

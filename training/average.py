@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from service.errors import DataError, UsageError
 from training import checkpoint
+from training.batch_statistics import remeasure
 from training.checkpoint import Checkpoint
 from training.data import dataloaders
 from training.dataset import Split, readable, split
 from training.initial import of_run
 from training.learner import learner
 from training.multi_scale import at_a_size
-from training.progress import progress_bar
 from training.recipe import Recipe
 from training.seeding import seed_all
 from training.stats import ChannelStats
@@ -64,7 +63,10 @@ def average(
     seed_all(recipe.seed, 0)
     learn = _learner(recipe, items, facts, workers)
     learn.model.load_state_dict(mean([state.weights for state in states]))
-    _measure_statistics(learn, recipe, images)
+    batches = -(-images // recipe.batch_images)
+    shown = (batch for batch, *_ in islice(learn.dls.train, batches))
+    sized = (at_a_size(batch, recipe.batch_sizes_px) for batch in shown)
+    remeasure(learn.model, sized, batches)
     loss, accuracy = (float(value) for value in learn.validate()[:2])
     averaged = {
         "runs": [of_run(run, state.facts) for run, state in zip(runs, states, strict=True)],
@@ -103,18 +105,3 @@ def _learner(recipe: Recipe, items: Split, facts: dict[str, Any], workers: int) 
     stats = None if saved.source == "none" else saved
     loaders = dataloaders(items, recipe, stage.size_at(stage.epochs - 1), stats, workers)
     return learner(recipe, loaders, len(items.classes), pretrained=False, task=items.task)
-
-
-def _measure_statistics(learn: Any, recipe: Recipe, images: int) -> None:
-    """Cumulative means over the batches, with nothing learned."""
-    for layer in learn.model.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            layer.reset_running_stats()
-            layer.momentum = None  # a plain mean over all batches
-    learn.model.train()
-    batches = -(-images // recipe.batch_images)
-    with torch.no_grad(), progress_bar() as bar:
-        task = bar.add_task("statistics", total=batches, loss="")
-        for shown, *_ in islice(learn.dls.train, batches):
-            learn.model(at_a_size(shown, recipe.batch_sizes_px))
-            bar.update(task, advance=1)

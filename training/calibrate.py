@@ -6,7 +6,7 @@ that any mode needs; the modes are then worked out from the stored logits with t
 serve.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from service.errors import DataError
@@ -50,7 +50,7 @@ def calibrate(
     items: Sequence[LabelledFile],
     *,
     tolerance: Tolerance | None = None,
-    budget: float | None = None,
+    budgets: Mapping[Precision, float] | None = None,
     default_mode: Mode | None = None,
     say: Callable[[str], None] = print,
 ) -> Manifest:
@@ -58,7 +58,8 @@ def calibrate(
 
     The first pass of `adaptive` is picked on the most quantized graph (the one that is served on a
     CPU) and shared by the others, each with a gate of its own: the cheapest within `tolerance` of
-    the best second pass, or with a `budget` the likeliest of that mean cost in single crops.
+    the best second pass, or where `budgets` has a mean cost in single crops, the one within it that
+    agrees most with exact five crops.
     `default_mode` names the mode that requests get unless they choose; None picks the cheapest
     that keeps up.
 
@@ -67,7 +68,7 @@ def calibrate(
     """
     if ModelPackage.load(folder).manifest.task == "multi_label":
         return multi_label.calibrate(folder, items, default_mode=default_mode, say=say)
-    tolerance = tolerance or Tolerance()
+    tolerance, budgets = tolerance or Tolerance(), budgets or {}
     package = ModelPackage.load(folder)
     firsts = adaptive.candidates(package.manifest.input)
     measured: dict[Precision, Measured] = {
@@ -79,11 +80,11 @@ def calibrate(
     leading: Precision = "int8" if "int8" in measured else package.precisions[0]
     configs = adaptive.pairs(firsts)
     tried: dict[tuple[Precision, int], adaptive.Fitted] = {
-        (p, i): adaptive.fit(p, m, config, fitted[p], tolerance, budget)
+        (p, i): adaptive.fit(p, m, config, fitted[p], tolerance, budgets.get(p))
         for p, m in measured.items()
         for i, config in enumerate(configs)
     }
-    chosen = min(range(len(configs)), key=lambda i: tried[leading, i].rank(budget))
+    chosen = min(range(len(configs)), key=lambda i: tried[leading, i].rank(budgets.get(leading)))
     for (precision, index), one in tried.items():
         mark = "*" if index == chosen else " "
         say(f"{mark} {precision} {adaptive.describe(configs[index])}: {one.text}")

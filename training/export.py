@@ -2,17 +2,19 @@
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
+from torch import nn
 
 from service.errors import DataError, ExportError
 from service.inference.manifest import InputSize, Label, Manifest, Normalization, OnnxFile
 from training import architecture, checkpoint
+from training.batch_statistics import remeasure, served_batches
 from training.checkpoint import Checkpoint
 from training.dataset import Split, readable, split
 from training.fp16 import add_fp16
@@ -54,9 +56,13 @@ class Source:
 
     def graph(self, weights: dict[str, torch.Tensor]) -> ServingGraph:
         """The network with `weights`, wrapped for serving."""
+        return ServingGraph(self.network(weights), self.normalization.mean, self.normalization.std)
+
+    def network(self, weights: dict[str, torch.Tensor]) -> nn.Sequential:
+        """The network as it was trained."""
         network = architecture.build(self.recipe.architecture, len(self.state.facts["classes"]))
         network.load_state_dict(weights)
-        return ServingGraph(network, self.normalization.mean, self.normalization.std)
+        return network
 
 
 def export_package(
@@ -69,12 +75,15 @@ def export_package(
     version: str = "1",
     allow_unfinished: bool = False,
     sizes: InputSize | None = None,
+    statistics_images: int = 0,
     quantization: Quantization | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Export the run's checkpoint to `out_folder`, which is replaced whole or left as it was.
 
-    `sizes` are those to serve at, by default the recipe's.
+    `sizes` are those to serve at, by default the recipe's. With `statistics_images` the statistics
+    of batch normalization are measured anew on crops of so many training images, as they are
+    served; 0 keeps those of training.
 
     The images under `data_folder` are those of the run: some of them check parity, training images
     calibrate int8, and the calibration split tells how far int8 agrees.
@@ -90,6 +99,8 @@ def export_package(
     )
     with replacing(out_folder) as folder:
         provenance = _provenance(source)
+        if statistics_images:
+            source = _with_served_statistics(source, statistics_images, provenance)
         names = labels(source.state.facts["classes"], data_folder)
         files = [_write_fp32(source, names, folder, provenance, say)]
         if int8:
@@ -144,6 +155,16 @@ def load_source(
         )
     own = InputSize(crop_px=recipe.crop_px, resize_px=recipe.resize_px)
     return Source(state, recipe, images, sizes or own)
+
+
+def _with_served_statistics(source: Source, images: int, provenance: dict[str, Any]) -> Source:
+    network = source.network(source.state.weights)
+    batches, total = served_batches(
+        source.images.train, source.sizes, source.normalization, images, source.recipe.seed
+    )
+    remeasure(network, batches, total)
+    provenance["statistics_images"] = min(images, len(source.images.train))
+    return replace(source, state=replace(source.state, weights=network.state_dict()))
 
 
 def _write_fp32(

@@ -32,7 +32,7 @@ class Passes:
     first_cost: float
     second_cost: float
     reference: Probabilities
-    """The answers to live up to: those of the best second pass there is."""
+    """The answers to live up to."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,15 @@ def choose(
 ) -> Choice:
     """The gate of the least mean cost whose answers stay within `tolerance` of the reference's.
 
-    With a `budget` in single crops instead: the gate within it whose answers are the likeliest.
+    With a `budget` in single crops instead: the gate within it whose answers are the reference's
+    most often. That needs no labels, so a few hundred images tell one gate from another where their
+    accuracy or likelihood would be luck.
 
     Every kind is tried at every share of images sent on, in steps of one image; the threshold of a
     share is the midpoint between two neighbouring values.
     """
     if budget is not None:
-        return _likeliest(passes, labels, tolerance, budget)
+        return _closest(passes, labels, tolerance, budget)
     values = gate_value(passes.first_logits, "probability")
     everything = _gate(passes, "probability", values, len(values))
     best: tuple[float, float, Gate] = (everything.expected_cost, float("inf"), everything)
@@ -72,13 +74,17 @@ def choose(
     return Choice(gate, best[1] < float("inf"), tuple(curve(passes, gate.kind)))
 
 
-def _likeliest(passes: Passes, labels: Labels, tolerance: Tolerance, budget: float) -> Choice:
-    """The least NLL among all gates that cost no more than `budget`.
+def _closest(passes: Passes, labels: Labels, tolerance: Tolerance, budget: float) -> Choice:
+    """The most agreement with the reference among all gates within `budget`; then the least NLL.
 
     A first pass that costs more by itself is not good, whatever it answers.
     """
     affordable = [
-        (nll(mixed, labels), gate, good_enough(mixed, passes.reference, labels, tolerance))
+        (
+            (disagreement(mixed, passes.reference), nll(mixed, labels)),
+            gate,
+            good_enough(mixed, passes.reference, labels, tolerance),
+        )
         for kind in get_args(GateKind)
         for gate, mixed in _candidates(passes, kind)
         if gate.expected_cost <= budget
@@ -88,6 +94,11 @@ def _likeliest(passes: Passes, labels: Labels, tolerance: Tolerance, budget: flo
         return Choice(gate, False, tuple(curve(passes, "probability")))
     _, gate, good = min(affordable, key=lambda one: one[0])
     return Choice(gate, good, tuple(curve(passes, gate.kind)))
+
+
+def disagreement(answers: Probabilities, reference: Probabilities) -> float:
+    """The share of images that get another class than from the reference."""
+    return float((answers.argmax(1) != reference.argmax(1)).mean())
 
 
 def curve(passes: Passes, kind: GateKind) -> list[Gate]:

@@ -97,6 +97,7 @@ def _training(manifest: Manifest) -> str:
         "training, watched it: accuracy there ended at "
         f"{last.get('calibration_accuracy', float('nan')):.4f}. The whole recipe is in "
         f"`manifest.json`.{_averaged(provenance.get('averaged'))}{_other_sizes(manifest, recipe)}"
+        f"{_served_statistics(provenance.get('statistics_images'))}"
     )
 
 
@@ -107,6 +108,15 @@ def _other_sizes(manifest: Manifest, recipe: dict[str, Any]) -> str:
     return (
         f"\n\nThe recipe has crops of {own[0]} px out of {own[1]}; the sizes served were chosen at "
         "the export."
+    )
+
+
+def _served_statistics(images: int | None) -> str:
+    if not images:
+        return ""
+    return (
+        "\n\nAt the export batch normalization's statistics were measured anew on crops of "
+        f"{images} training images, cut as they are served."
     )
 
 

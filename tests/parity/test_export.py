@@ -23,7 +23,7 @@ from training.export import export_package
 from training.graph import ServingGraph
 from training.parity import check_parity
 from training.recipe import Recipe
-from training.weights import round_to_fp16
+from training.weights import round_to_fp16, weights_from_package
 
 SHAPES = [(1, 64, 64), (3, 96, 160), (2, 64, 96), (5, 33, 77)]
 ROOT = Path(__file__).parents[2]
@@ -209,6 +209,26 @@ def test_it_is_served_at_the_sizes_that_were_asked_for(
     card = (package / "MODEL_CARD.md").read_text()
     assert "crops are 96×96 px" in card
     assert "The recipe has crops of 64 px out of 96" in card
+
+
+def test_statistics_of_served_crops_replace_those_of_training_and_nothing_else(
+    run_folder: Path, drawn_data: Path, tmp_path: Path
+) -> None:
+    package = export_package(
+        run_folder, tmp_path / "own", drawn_data, int8=False, statistics_images=10,
+        say=lambda _: None,
+    )  # fmt: skip
+    plain = export_package(
+        run_folder, tmp_path / "plain", drawn_data, int8=False, say=lambda _: None
+    )
+    own, trained = (weights_from_package(folder) for folder in (package, plain))
+    changed = {key for key in own if not torch.equal(own[key], trained[key])}
+    statistics = {key for key in own if key.endswith(("running_mean", "running_var"))}
+    assert changed == statistics
+    assert (
+        "crops of 10 training images, cut as they are served"
+        in (package / "MODEL_CARD.md").read_text()
+    )
 
 
 def test_other_data_than_the_run_was_trained_on_is_refused(

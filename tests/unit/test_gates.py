@@ -86,7 +86,7 @@ def test_a_second_pass_that_is_not_good_enough_says_so(
     assert not gates.choose(weak, labels, tolerance).good
 
 
-def test_a_budget_is_spent_on_the_likeliest_answers(
+def test_a_budget_is_spent_on_the_answers_of_the_reference(
     passes: tuple[gates.Passes, np.ndarray],
 ) -> None:
     made, labels = passes
@@ -95,11 +95,35 @@ def test_a_budget_is_spent_on_the_likeliest_answers(
         gate = gates.choose(made, labels, tolerance, budget).gate
         assert gate.expected_cost <= budget
         sent_on = gate_value(made.first_logits, gate.kind) < gate.threshold
-        got = nll(np.where(sent_on[:, None], made.second, made.first), labels)
+        got = np.where(sent_on[:, None], made.second, made.first)
+        reached = (gates.disagreement(got, made.reference), nll(got, labels))
         for kind in get_args(GateKind):
             order = np.argsort(gate_value(made.first_logits, kind))
             for count in range(round((budget - 1) / 1.5 * len(labels)) + 1):
                 mixed = made.first.copy()
                 mixed[order[:count]] = made.second[order[:count]]
-                assert got <= nll(mixed, labels) + 1e-9
+                other = (gates.disagreement(mixed, made.reference), nll(mixed, labels) + 1e-9)
+                assert reached <= other
     assert not gates.choose(made, labels, tolerance, 0.9).good
+
+
+def test_a_gate_of_a_budget_is_not_moved_by_labels(
+    passes: tuple[gates.Passes, np.ndarray],
+) -> None:
+    """Labels break ties only: where every gate agrees as often, the likelier answers win."""
+    made, labels = passes
+    tolerance = gates.Tolerance()
+    other = (labels + 1) % 4
+    one, two = (gates.choose(made, of, tolerance, 1.1).gate for of in (labels, other))
+    shares = [
+        gates.disagreement(
+            np.where(
+                (gate_value(made.first_logits, g.kind) < g.threshold)[:, None],
+                made.second,
+                made.first,
+            ),
+            made.reference,
+        )
+        for g in (one, two)
+    ]
+    assert shares[0] == shares[1]

@@ -1,11 +1,15 @@
 """`quincunx calibrate`: fit confidence, gate and prediction sets on the held-out split."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
-from service.inference.manifest import Mode
+from service.errors import UsageError
+from service.inference.manifest import Mode, Precision
+
+LEAST_CROPS = 0.1
 
 app = typer.Typer()
 
@@ -24,10 +28,11 @@ def calibrate(
         float, typer.Option(help="NLL that adaptive may lose against dense, in nats.")
     ] = 0.01,
     adaptive_cost: Annotated[
-        float | None,
+        list[str] | None,
         typer.Option(
-            min=0.1,
-            help="Instead of the tolerances: the likeliest answers at this mean cost in crops.",
+            metavar="[PRECISION=]CROPS",
+            help="Instead of the tolerances: what agrees most with exact five crops at this mean "
+            "cost in crops, as in --adaptive-cost fp32=1.25 --adaptive-cost int8=1.4.",
         ),
     ] = None,
     default_mode: Annotated[
@@ -54,10 +59,31 @@ def calibrate(
         package,
         items,
         tolerance=tolerance,
-        budget=adaptive_cost,
+        budgets=_budgets(adaptive_cost or []),
         default_mode=default_mode,
         say=lambda line: typer.echo(line, err=True),
     )
     typer.echo(
         f"{package}: calibrated on {len(items)} images; default mode {manifest.default_mode}"
     )
+
+
+def _budgets(costs: Sequence[str]) -> dict[Precision, float]:
+    """``["1.4", "fp32=1.25"]``: a cost for every precision, and others for some."""
+    precisions: tuple[Precision, ...] = get_args(Precision)
+    everywhere, own = {}, {}
+    for given in costs:
+        name, _, number = given.rpartition("=")
+        try:
+            crops = float(number)
+        except ValueError:
+            crops = 0.0
+        if not LEAST_CROPS <= crops < float("inf") or name not in ("", *precisions):
+            raise UsageError(
+                f"--adaptive-cost {given}: a mean cost in crops from {LEAST_CROPS:g}, for one "
+                f"precision ({', '.join(precisions)}) as in int8=1.4"
+            )
+        for precision in precisions:
+            if name in ("", precision):
+                (own if name else everywhere)[precision] = crops
+    return {**everywhere, **own}

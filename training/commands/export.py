@@ -37,6 +37,14 @@ def export(
         int | None,
         typer.Option(min=1, help="The shorter side of what is cut, where not the recipe's."),
     ] = None,
+    statistics_images: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Measure batch normalization anew, on crops of so many training images as they "
+            "are served; 0 keeps what training saw.",
+        ),
+    ] = 0,
     allow_unfinished: Annotated[
         bool, typer.Option("--allow-unfinished", help="Export a run that has epochs left.")
     ] = False,
@@ -74,6 +82,7 @@ def export(
             version=version,
             allow_unfinished=allow_unfinished,
             sizes=_sizes(crop_px, resize_px),
+            statistics_images=statistics_images,
             say=say,
         )
     )
