@@ -1,7 +1,8 @@
 """``python -m benchmarks.scoring rate|peers|memory PACKAGE …``: offline scoring, measured.
 
     rate PACKAGE --photos FOLDER...          the pipeline against decoding and inference alone
-    peers PACKAGE --run RUN --data FOLDER    against fastai's tta and a torch DataLoader loop
+    peers PACKAGE --run RUN --data FOLDER    against fastai's tta and a torch DataLoader loop;
+                                             with --photos also on unlabelled photos of another size
     memory PACKAGE --photos FOLDER           peak memory, 10,000 images against 200,000
 
 Contenders take turns in an order drawn anew each round; factors carry bootstrap intervals. Each
@@ -79,6 +80,7 @@ def _peers(given: argparse.Namespace) -> tuple[Any, list[str]]:
         given.images,
         given.rounds,
         given.workers,
+        given.photos[0] if given.photos else None,
     )
     rows = peers.compare(setting)
     return rows, peers.markdown(rows)

@@ -7,6 +7,7 @@ import random
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.scoring.rate import items_of
 from service.bench.statistics import mean_interval, paired_ratio
 from service.inference.manifest import Mode
 from service.inference.package import ModelPackage
@@ -35,6 +37,7 @@ from training.learner import learner
 from training.stats import ChannelStats
 
 LOADER_BATCH_IMAGES = 16
+UNLABELLED = -1
 CASES: tuple[tuple[Mode, str], ...] = (
     ("five_crop", "auto"),
     ("five_crop", "fp32"),
@@ -54,50 +57,82 @@ class Setting:
     images: int
     rounds: int
     workers: int
+    photos: Path | None = None
+    """Unlabelled photos of another size, on which the DataLoader loop runs too."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A loop over some images, and the one that its time is held against.
+
+    `work` returns the share of right answers, NaN where nothing is labelled.
+    """
+
+    name: str
+    base: str
+    work: Callable[[], float]
+    images: int
 
 
 def compare(setting: Setting) -> list[dict[str, Any]]:
     """Seconds for each image and accuracy of every contender, run in turn."""
-    chosen = random.Random(0).sample(scan(setting.validation), setting.images)
-    chosen.sort(key=lambda item: item.path)
-    contenders: dict[str, Callable[[], float]] = {}
-    bases: dict[str, str] = {}
-    served = Predictor.from_package(setting.package).precision
-    for mode, precision in CASES:
-        what = f"{mode} {served if precision == 'auto' else precision}"
-        base, other = f"Quincunx {what}", f"DataLoader + ONNX Runtime {what}"
-        contenders[base] = _quincunx(setting, chosen, mode, precision)
-        contenders[other] = _loader(setting, chosen, mode, precision)
-        bases |= {base: base, other: base}
-    exact = next(iter(contenders))
-    for name, work in (
-        (f"Quincunx dense {served}", _quincunx(setting, chosen, "dense", "auto")),
-        ("fastai learn.tta(n=4), five passes", _fastai(setting, chosen)),
-    ):
-        contenders[name], bases[name] = work, exact
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    contenders = _contenders(setting)
+    seconds: dict[str, list[float]] = {one.name: [] for one in contenders}
     accuracy: dict[str, float] = {}
     for number in range(setting.rounds + 1):  # the first warms up
-        for name in random.Random(number).sample(list(contenders), len(contenders)):
+        for one in random.Random(number).sample(contenders, len(contenders)):
             began = perf_counter()
-            accuracy[name] = contenders[name]()
+            accuracy[one.name] = one.work()
             if number:
-                seconds[name].append((perf_counter() - began) / len(chosen))
+                seconds[one.name].append((perf_counter() - began) / one.images)
     rows: list[dict[str, Any]] = []
-    for name, own in seconds.items():
-        ratio = paired_ratio(own, seconds[bases[name]])
+    for one in contenders:
+        own = seconds[one.name]
+        ratio = paired_ratio(own, seconds[one.base])
+        right = accuracy[one.name]
         rows.append(
             {
-                "contender": name,
-                "base": bases[name],
-                "images": len(chosen),
+                "contender": one.name,
+                "base": one.base,
+                "images": one.images,
                 "rounds": setting.rounds,
                 "images_per_s": 1 / mean_interval(own).value,
-                "top1": accuracy[name],
+                "top1": None if isnan(right) else right,
                 "time_against_base": [ratio.value, ratio.low, ratio.high],
             }
         )
     return rows
+
+
+def _contenders(setting: Setting) -> list[Contender]:
+    chosen = random.Random(0).sample(scan(setting.validation), setting.images)
+    chosen.sort(key=lambda item: item.path)
+    made = _pairs(setting, chosen, "")
+    served = Predictor.from_package(setting.package).precision
+    for name, work in (
+        (f"Quincunx dense {served}", _quincunx(setting, chosen, "dense", "auto")),
+        ("fastai learn.tta(n=4), five passes", _fastai(setting, chosen)),
+    ):
+        made.append(Contender(name, made[0].name, work, len(chosen)))
+    if setting.photos:
+        paths = [item.path for item in items_of(setting.photos, setting.images)]
+        unlabelled = [Labelled(Path(path), "") for path in paths]
+        made += _pairs(setting, unlabelled, f", {setting.photos.name}")
+    return made
+
+
+def _pairs(setting: Setting, items: list[Labelled], where: str) -> list[Contender]:
+    """Quincunx and the DataLoader loop in each of `CASES`, the second held against the first."""
+    made: list[Contender] = []
+    served = Predictor.from_package(setting.package).precision
+    for mode, precision in CASES:
+        what = f"{mode} {served if precision == 'auto' else precision}{where}"
+        base, other = f"Quincunx {what}", f"DataLoader + ONNX Runtime {what}"
+        made += [
+            Contender(base, base, _quincunx(setting, items, mode, precision), len(items)),
+            Contender(other, base, _loader(setting, items, mode, precision), len(items)),
+        ]
+    return made
 
 
 def _quincunx(
@@ -112,7 +147,8 @@ def _quincunx(
             options = ScoreOptions(Options(tta=mode), top_k=1, all_probabilities=True)
             run = Run(expand([str(listed)]), predictor, options)
             summary = write_output(run, f"{folder}/out.parquet")
-        return summary["accuracy"]["top1"]["accuracy"]
+        accuracy = summary["accuracy"]
+        return accuracy["top1"]["accuracy"] if accuracy else float("nan")
 
     return work
 
@@ -124,7 +160,9 @@ class _Crops(Dataset[tuple[np.ndarray, int]]):
         self, items: list[Labelled], ids: list[str], mode: Mode, resize_px: int, crop_px: int
     ) -> None:
         self._five = mode == "five_crop"
-        self._items = [(item.path, ids.index(item.label)) for item in items]
+        self._items = [
+            (item.path, ids.index(item.label) if item.label else UNLABELLED) for item in items
+        ]
         self._resize_px, self._crop_px = resize_px, crop_px
 
     def __len__(self) -> int:
@@ -159,13 +197,14 @@ def _loader(
 
     def work() -> float:
         loader = DataLoader(data, LOADER_BATCH_IMAGES, num_workers=setting.workers)
-        right = 0
+        right, labelled = 0, 0
         for crops, labels in loader:  # (N, V, S, S, 3), (N,)
             count, views = crops.shape[:2]
             (logits,) = session.run(["logits"], {"images": crops.flatten(0, 1).numpy()})
             probabilities = torch.from_numpy(logits).softmax(1).view(count, views, -1).mean(1)
             right += int((probabilities.argmax(1) == labels).sum())
-        return right / len(data)
+            labelled += int((labels != UNLABELLED).sum())
+        return right / labelled if labelled else float("nan")
 
     return work
 
@@ -198,7 +237,11 @@ def markdown(rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         value, low, high = row["time_against_base"]
         lines.append(
-            f"| {row['contender']} | {row['images_per_s']:.1f} | {row['top1']:.2%} "
+            f"| {row['contender']} | {row['images_per_s']:.1f} | {_share(row['top1'])} "
             f"| {value:.2f} ({low:.2f} to {high:.2f}) | {row['base']} |"
         )
     return lines
+
+
+def _share(of_one: float | None) -> str:
+    return "unlabelled" if of_one is None else f"{of_one:.2%}"
