@@ -30,7 +30,7 @@ from training.package import (
     replacing,
     write_manifest,
 )
-from training.parity import check_int8, check_parity, compare
+from training.parity import check_int8, check_parity, compare, served_shapes, shapes
 from training.quantize import Quantization, agreement, quantize
 from training.recipe import Recipe
 from training.samples import sample
@@ -185,7 +185,7 @@ def _write_fp32(
     provenance["parity"] = check_parity(rounded, path, some, source.sizes)
     provenance["weights_stored"] = {
         "as": "float16",
-        "largest_relative_difference": compare(exact, path, some, source.sizes),
+        "largest_relative_difference": compare(exact, path, some, shapes(source.sizes)),
     }
     worst = max(provenance["parity"]["largest_relative_difference"].values())
     say(f"{path.name}: {_mib(path)}; agrees with the checkpoint to {worst:.0e}")
@@ -204,7 +204,8 @@ def _write_int8(
     seed, images, sizes = source.recipe.seed, source.images, source.sizes
     quantize(fp32, path, sample(images.train, how.images, seed), sizes, how)
     copy_metadata(fp32, path)
-    apart = compare(source.graph(source.state.weights), path, sample(images.train, 3, seed), sizes)
+    some, exact = sample(images.train, 3, seed), source.graph(source.state.weights)
+    apart = compare(exact, path, some, served_shapes(sizes))
     check_int8(path, apart)
     held_out = sample(images.calibration or images.train, AGREEMENT_IMAGES, seed)
     measured = agreement(fp32, path, held_out, sizes)

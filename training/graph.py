@@ -109,7 +109,6 @@ def _clean(model: onnx.ModelProto) -> onnx.ModelProto:
     """Drop what the exporter says about its own machine; name weights and axes for people."""
     graph = model.graph
     _drop_zero_biases(graph)
-    _leave_padding_out_of_averages(graph)
     for node in graph.node:
         node.ClearField("metadata_props")  # stack traces, with paths
         node.ClearField("doc_string")
@@ -159,17 +158,3 @@ def _drop_zero_biases(graph: onnx.GraphProto) -> None:
     used = {name for node in graph.node for name in node.input}
     for tensor in [t for t in graph.initializer if t.name not in used]:
         graph.initializer.remove(tensor)
-
-
-def _leave_padding_out_of_averages(graph: onnx.GraphProto) -> None:
-    """Say the same of a pooling without padding in the words that ONNX Runtime's int8 kernel gets.
-
-    At an odd side the last window is partial. With count_include_pad its int8 average is far off;
-    there is no padding to include, so without it nothing else changes.
-    """
-    for node in graph.node:
-        if node.op_type != "AveragePool":
-            continue
-        attributes = {attribute.name: attribute for attribute in node.attribute}
-        if "count_include_pad" in attributes and not any(attributes["pads"].ints):
-            attributes["count_include_pad"].i = 0

@@ -1,6 +1,7 @@
 """Hold an exported graph to its torch module, on real images, at several shapes."""
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from service.errors import ExportError
 from service.inference.geometry import Size
-from service.inference.manifest import InputSize
+from service.inference.manifest import STRIDE_PX, InputSize
 from service.inference.session import Session
 from training.dataset import Item
 from training.graph import OUTPUTS, ServingGraph
@@ -23,14 +24,15 @@ INT8_TOLERANCE = 0.25
 BATCHES = (3, 1)
 
 
+def served_shapes(sizes: InputSize) -> tuple[Size, ...]:
+    """What serving shows a graph: a square crop, and a whole rectangular image on the stride."""
+    short_px = ceil(sizes.resize_px / STRIDE_PX) * STRIDE_PX
+    return Size(sizes.crop_px, sizes.crop_px), Size(short_px, short_px + 2 * STRIDE_PX)
+
+
 def shapes(sizes: InputSize) -> tuple[Size, ...]:
-    """A square crop, a whole rectangular image, and a shape that no stride divides."""
-    crop_px, resize_px = sizes.crop_px, sizes.resize_px
-    return (
-        Size(crop_px, crop_px),
-        Size(resize_px, resize_px + 64),
-        Size(crop_px - 31, crop_px + 21),
-    )
+    """Those that are served, and one that no stride divides."""
+    return *served_shapes(sizes), Size(sizes.crop_px - 31, sizes.crop_px + 21)
 
 
 def check_parity(
@@ -47,7 +49,7 @@ def check_parity(
         onnx.checker.check_model(str(path), full_check=True)
     except Exception as error:  # the checker raises its own, shape inference another's
         raise ExportError(f"{path.name} is no valid ONNX model: {error}") from error
-    worst = compare(graph, path, items, sizes)
+    worst = compare(graph, path, items, shapes(sizes))
     for name, value in worst.items():
         if not value <= TOLERANCE:  # not: NaN must fail too
             raise ExportError(
@@ -72,12 +74,12 @@ def check_int8(path: Path, differences: dict[str, float]) -> None:
 
 
 def compare(
-    graph: ServingGraph, path: Path, items: Sequence[Item], sizes: InputSize
+    graph: ServingGraph, path: Path, items: Sequence[Item], at: Sequence[Size]
 ) -> dict[str, float]:
-    """The largest relative difference of each shape, named ``HxW``."""
+    """The largest relative difference at each shape, named ``HxW``."""
     session = Session.open(path, provider="cpu")
     worst: dict[str, float] = {}
-    for size in shapes(sizes):
+    for size in at:
         images = batch(items[: max(BATCHES)], size)
         found = [difference(graph, session, images[:count]) for count in BATCHES]
         worst[f"{size.height}x{size.width}"] = float(np.max(found))  # NaN, where there is one
