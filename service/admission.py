@@ -96,6 +96,12 @@ class Admission:
         self.check(views, timeout_s)
         if not self.views:
             self._last_progress = self._clock()
+        with self.hold(views):
+            yield
+
+    @contextmanager
+    def hold(self, views: int) -> Generator[None]:
+        """Count `views` more of an image that was admitted: its second pass is never refused."""
         self._change(views)
         try:
             yield

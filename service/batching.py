@@ -128,11 +128,14 @@ class Batcher:
         started = self._clock()
         job, state = await loop.run_in_executor(self._begin, _begin, begin)
         times.begin = self._clock() - started
+        held = 0  # beyond the places of the first step, which it was admitted with
         while not isinstance(state, Answer):
-            results = await self._run(state, times)
+            with self.admission.hold(held):
+                results = await self._run(state, times)
             started = self._clock()
             state = await loop.run_in_executor(self._finish, _advance, job, results)
             times.finish += self._clock() - started
+            held = 0 if isinstance(state, Answer) else len(state)
         return state, times
 
     async def _run(self, views: Sequence[View], times: Times) -> Results:

@@ -69,7 +69,7 @@ async def classify_one(
     """
     served = context.models.get(asked.model)
     applied = applied_mode(asked, resolve(asked, served), served, context.settings, timeout_s)
-    with served.batcher.admission.admit(places(asked, served, applied), timeout_s):
+    with served.batcher.admission.admit(served.views(applied, asked.boxes), timeout_s):
         return await _drive(context, data, asked, served, applied, timeout_s)
 
 
@@ -91,7 +91,7 @@ async def classify_all(
             note_failure(error, request_id)
             return {"error": describe(error, request_id)}
 
-    views = places(asked, served, applied) * len(images)
+    views = served.views(applied, asked.boxes) * len(images)
     with served.batcher.admission.admit(views, timeout_s):
         return await asyncio.gather(*map(one, images))
 
@@ -106,11 +106,6 @@ async def run_image(
     context.metrics.image(served.name, answer, requested, applied, work.decode_s)
     trace_image(context.tracer, served.tag, work.decode_s, times)
     return answer, times
-
-
-def places(asked: Asked, served: Served, applied: Mode) -> int:
-    """How many views to hold a place for, at most."""
-    return served.views(applied, asked.boxes) + ("heatmap" in asked.include)
 
 
 async def _drive(

@@ -46,13 +46,15 @@ class Served:
         return f"{self.name}@{self.version}"
 
     def views(self, mode: Mode, boxes: tuple[FractionBox, ...] = ()) -> int:
-        """The most views that an image takes in `mode`, for the queue's bound.
+        """The views that an image begins with in `mode`, for the queue's bound.
+
+        A second pass, which few images need, is counted once it is asked for.
 
         Raises:
             UsageError: `custom` without boxes, or boxes for another mode.
         """
         plan = self.predictor.model.planner.plan(mode, SQUARE, boxes)
-        return len(plan.first) + len(plan.rest)
+        return len(plan.first)
 
 
 class Models:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api.bodies import read_body
-from service.api.classify import Work, places, resolve, run_image
+from service.api.classify import Work, resolve, run_image
 from service.api.compression import LEAST_BYTES, choose, deflate
 from service.api.context import Context
 from service.api.degrade import applied_mode
@@ -114,7 +114,7 @@ class Oip:
         mode = resolve(asked, served)
         applied = applied_mode(asked, mode, served, context.settings, timeout_s)
         works = [Work(image, served, asked.options(applied), False) for image in images]
-        views = places(asked, served, applied) * len(works)
+        views = served.views(applied, asked.boxes) * len(works)
         with served.batcher.admission.admit(views, timeout_s):
             tasks = [
                 asyncio.ensure_future(run_image(context, work, asked, timeout_s)) for work in works

@@ -259,6 +259,37 @@ def test_an_idle_batcher_admits_whatever_the_estimate(predictor: Predictor) -> N
     run(predictor, body)
 
 
+def test_a_second_pass_is_counted_while_it_waits_and_is_never_refused(
+    predictor: Predictor,
+) -> None:
+    def two_steps() -> Job:
+        job = predictor.start(IMAGES[0], Options(tta="none"))
+        views = next(job)
+        results = yield views
+        yield views * 3
+        try:
+            job.send(results)
+        except StopIteration as stop:
+            return stop.value
+        raise AssertionError("the mode `none` has one step")
+
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        first_gate = recorder.gate
+        first_gate.clear()
+        image = asyncio.create_task(batcher.answer(two_steps, views=1, timeout_s=LONG_S))
+        await until(lambda: len(recorder.batches) == 1)
+        assert batcher.admission.views == 1
+        recorder.gate = threading.Event()
+        first_gate.set()
+        await until(lambda: len(recorder.batches) == 2)
+        assert batcher.admission.views == 1 + 3
+        recorder.gate.set()
+        answer, _ = await image
+        assert_same(answer, alone(predictor, IMAGES[0], "none"))
+
+    run(predictor, body, max_queue_views=1)
+
+
 def test_a_deadline_that_passes_while_waiting_ends_the_wait(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         recorder.gate.clear()
