@@ -70,7 +70,7 @@ def main() -> None:
         for row in compare(package, given.package / file.file, file.precision, views, given.rounds)
     ]
     results = {
-        "command": f"python -m benchmarks.session {given.package}",
+        "command": f"python -m benchmarks.session {given.package} --rounds {given.rounds}",
         "environment": environment().model_dump(),
         "rows": rows,
     }

@@ -86,6 +86,7 @@ def frontier(
     if out:
         out.mkdir(parents=True, exist_ok=True)
         command = f"quincunx frontier {package} DATA --tta {','.join(modes)}"
+        command += f" --precision {precision}" if precision else ""
         command += f" --gate-cost {gate_cost}"
         command += f" --images {images}" if images else ""
         command += f" --timed-images {timed_images}"
