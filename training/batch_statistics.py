@@ -21,18 +21,24 @@ from training.samples import sample, views
 BATCH_IMAGES = 64
 
 
-def remeasure(network: nn.Module, batches: Iterable[torch.Tensor], total: int) -> None:
-    """Set every layer's statistics to a plain mean over `total` batches float32[N, 3, H, W]."""
+def remeasure(network: nn.Module, batches: Iterable[torch.Tensor], total: int) -> int:
+    """Set every layer's statistics to a plain mean over `total` batches float32[N, 3, H, W].
+
+    Returns how many images that were.
+    """
     for layer in network.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.reset_running_stats()
             layer.momentum = None  # a cumulative mean
     network.train()
+    images = 0
     with torch.no_grad(), progress_bar() as bar:
         task = bar.add_task("statistics", total=total, loss="")
         for batch in batches:
             network(batch)
+            images += len(batch)
             bar.update(task, advance=1)
+    return images
 
 
 def served_batches(

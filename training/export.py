@@ -162,8 +162,7 @@ def _with_served_statistics(source: Source, images: int, provenance: dict[str, A
     batches, total = served_batches(
         source.images.train, source.sizes, source.normalization, images, source.recipe.seed
     )
-    remeasure(network, batches, total)
-    provenance["statistics_images"] = min(images, len(source.images.train))
+    provenance["statistics_images"] = remeasure(network, batches, total)
     return replace(source, state=replace(source.state, weights=network.state_dict()))
 
 

@@ -1,7 +1,6 @@
 """Hold an exported graph to its torch module, on real images, at several shapes."""
 
 from collections.abc import Sequence
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,8 @@ BATCHES = (3, 1)
 
 def served_shapes(sizes: InputSize) -> tuple[Size, ...]:
     """What serving shows a graph: a square crop, and a whole rectangular image on the stride."""
-    short_px = ceil(sizes.resize_px / STRIDE_PX) * STRIDE_PX
-    return Size(sizes.crop_px, sizes.crop_px), Size(short_px, short_px + 2 * STRIDE_PX)
+    crop_px, resize_px = sizes.crop_px, sizes.resize_px
+    return Size(crop_px, crop_px), Size(resize_px, resize_px + 2 * STRIDE_PX)
 
 
 def shapes(sizes: InputSize) -> tuple[Size, ...]:

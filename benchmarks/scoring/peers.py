@@ -7,7 +7,6 @@ import random
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isnan
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.scoring.rate import items_of
 from service.bench.statistics import mean_interval, paired_ratio
-from service.inference.manifest import Mode
+from service.inference.manifest import Mode, Precision
 from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
 from service.inference.providers import choose, settings
@@ -65,12 +64,12 @@ class Setting:
 class Contender:
     """A loop over some images, and the one that its time is held against.
 
-    `work` returns the share of right answers, NaN where nothing is labelled.
+    `work` returns the share of right answers, None where nothing is labelled.
     """
 
     name: str
     base: str
-    work: Callable[[], float]
+    work: Callable[[], float | None]
     images: int
 
 
@@ -78,7 +77,7 @@ def compare(setting: Setting) -> list[dict[str, Any]]:
     """Seconds for each image and accuracy of every contender, run in turn."""
     contenders = _contenders(setting)
     seconds: dict[str, list[float]] = {one.name: [] for one in contenders}
-    accuracy: dict[str, float] = {}
+    accuracy: dict[str, float | None] = {}
     for number in range(setting.rounds + 1):  # the first warms up
         for one in random.Random(number).sample(contenders, len(contenders)):
             began = perf_counter()
@@ -89,7 +88,6 @@ def compare(setting: Setting) -> list[dict[str, Any]]:
     for one in contenders:
         own = seconds[one.name]
         ratio = paired_ratio(own, seconds[one.base])
-        right = accuracy[one.name]
         rows.append(
             {
                 "contender": one.name,
@@ -97,7 +95,7 @@ def compare(setting: Setting) -> list[dict[str, Any]]:
                 "images": one.images,
                 "rounds": setting.rounds,
                 "images_per_s": 1 / mean_interval(own).value,
-                "top1": None if isnan(right) else right,
+                "top1": accuracy[one.name],
                 "time_against_base": [ratio.value, ratio.low, ratio.high],
             }
         )
@@ -107,8 +105,8 @@ def compare(setting: Setting) -> list[dict[str, Any]]:
 def _contenders(setting: Setting) -> list[Contender]:
     chosen = random.Random(0).sample(scan(setting.validation), setting.images)
     chosen.sort(key=lambda item: item.path)
-    made = _pairs(setting, chosen, "")
     served = Predictor.from_package(setting.package).precision
+    made = _pairs(setting, served, chosen, "")
     for name, work in (
         (f"Quincunx dense {served}", _quincunx(setting, chosen, "dense", "auto")),
         ("fastai learn.tta(n=4), five passes", _fastai(setting, chosen)),
@@ -117,14 +115,15 @@ def _contenders(setting: Setting) -> list[Contender]:
     if setting.photos:
         paths = [item.path for item in items_of(setting.photos, setting.images)]
         unlabelled = [Labelled(Path(path), "") for path in paths]
-        made += _pairs(setting, unlabelled, f", {setting.photos.name}")
+        made += _pairs(setting, served, unlabelled, f", {setting.photos.name}")
     return made
 
 
-def _pairs(setting: Setting, items: list[Labelled], where: str) -> list[Contender]:
+def _pairs(
+    setting: Setting, served: Precision, items: list[Labelled], where: str
+) -> list[Contender]:
     """Quincunx and the DataLoader loop in each of `CASES`, the second held against the first."""
     made: list[Contender] = []
-    served = Predictor.from_package(setting.package).precision
     for mode, precision in CASES:
         what = f"{mode} {served if precision == 'auto' else precision}{where}"
         base, other = f"Quincunx {what}", f"DataLoader + ONNX Runtime {what}"
@@ -137,10 +136,10 @@ def _pairs(setting: Setting, items: list[Labelled], where: str) -> list[Contende
 
 def _quincunx(
     setting: Setting, items: list[Labelled], mode: Mode, precision: Any
-) -> Callable[[], float]:
+) -> Callable[[], float | None]:
     predictor = Predictor.from_package(setting.package, precision=precision, threads=1)
 
-    def work() -> float:
+    def work() -> float | None:
         with tempfile.TemporaryDirectory() as folder:
             listed = Path(folder) / "list.txt"
             listed.write_text("".join(f"{item.path.absolute()}\n" for item in items))
@@ -148,7 +147,7 @@ def _quincunx(
             run = Run(expand([str(listed)]), predictor, options)
             summary = write_output(run, f"{folder}/out.parquet")
         accuracy = summary["accuracy"]
-        return accuracy["top1"]["accuracy"] if accuracy else float("nan")
+        return accuracy["top1"]["accuracy"] if accuracy else None
 
     return work
 
@@ -185,7 +184,7 @@ class _Crops(Dataset[tuple[np.ndarray, int]]):
 
 def _loader(
     setting: Setting, items: list[Labelled], mode: Mode, precision: Any
-) -> Callable[[], float]:
+) -> Callable[[], float | None]:
     predictor = Predictor.from_package(setting.package, precision=precision)
     manifest = predictor.manifest
     session = ort.InferenceSession(
@@ -195,16 +194,15 @@ def _loader(
     ids = [label.id for label in manifest.labels]
     data = _Crops(items, ids, mode, manifest.input.resize_px, manifest.input.crop_px)
 
-    def work() -> float:
+    def work() -> float | None:
         loader = DataLoader(data, LOADER_BATCH_IMAGES, num_workers=setting.workers)
-        right, labelled = 0, 0
+        right = 0
         for crops, labels in loader:  # (N, V, S, S, 3), (N,)
             count, views = crops.shape[:2]
             (logits,) = session.run(["logits"], {"images": crops.flatten(0, 1).numpy()})
             probabilities = torch.from_numpy(logits).softmax(1).view(count, views, -1).mean(1)
             right += int((probabilities.argmax(1) == labels).sum())
-            labelled += int((labels != UNLABELLED).sum())
-        return right / labelled if labelled else float("nan")
+        return right / len(data) if items[0].label else None
 
     return work
 

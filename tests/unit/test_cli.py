@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from service import cli
 from service.errors import DataError, ImageTooSmall, UsageError
 from tests.support.images import coloured, encoded
+from training.commands.calibrate import _budgets
 
 HEAVY = ("onnxruntime", "numpy", "bentoml", "torch", "fastai", "pydantic", "PIL", "training")
 
@@ -178,3 +179,11 @@ def test_a_table_in_a_pipe_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert any(all(cell in line for cell in cells) for line in lines)
     assert len(lines) == 5
+
+
+def test_a_budget_is_for_every_precision_or_for_one() -> None:
+    assert _budgets([]) == {}
+    assert _budgets(["fp32=1.25", "1.4"]) == {"fp32": 1.25, "fp16": 1.4, "int8": 1.4}
+    for wrong in ("cheap", "int4=1.4", "int8=", "0", "inf"):
+        with pytest.raises(UsageError, match=r"--adaptive-cost .* as in int8=1\.4"):
+            _budgets([wrong])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -71,7 +71,8 @@ def calibrate(
 def _budgets(costs: Sequence[str]) -> dict[Precision, float]:
     """``["1.4", "fp32=1.25"]``: a cost for every precision, and others for some."""
     precisions: tuple[Precision, ...] = get_args(Precision)
-    everywhere, own = {}, {}
+    everywhere: dict[Precision, float] = {}
+    own: dict[Precision, float] = {}
     for given in costs:
         name, _, number = given.rpartition("=")
         try:
@@ -83,7 +84,8 @@ def _budgets(costs: Sequence[str]) -> dict[Precision, float]:
                 f"--adaptive-cost {given}: a mean cost in crops from {LEAST_CROPS:g}, for one "
                 f"precision ({', '.join(precisions)}) as in int8=1.4"
             )
-        for precision in precisions:
-            if name in ("", precision):
-                (own if name else everywhere)[precision] = crops
+        if name:
+            own[cast(Precision, name)] = crops
+        else:
+            everywhere = dict.fromkeys(precisions, crops)
     return {**everywhere, **own}
