@@ -11,8 +11,8 @@ from typing import Protocol
 
 from service.errors import Overloaded, ShuttingDown
 
-KEPT = 0.9
-"""Of what is known of the rate, the share that outlives a batch."""
+KEPT = 0.95
+"""Of what is known of the rate, the share that outlives an answer."""
 HEADROOM = 0.5
 """A wait is estimated, and a machine may slow down: a request is let in where it would take this
 share of its time at most."""
@@ -43,8 +43,10 @@ class Admission:
         self, max_queue_views: int, observer: Observer, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.views = 0
-        """Views admitted and not yet answered."""
+        """Views of images not yet answered: those they were admitted with, and second passes."""
         self.seconds_per_view = 0.0
+        """Of those that images were admitted with; what a second pass costs is in it."""
+        self._admitted = 0
         self._max_queue_views = max_queue_views
         self._observer = observer
         self._clock = clock
@@ -56,7 +58,7 @@ class Admission:
 
     def wait_s(self, views: int) -> float:
         """How long `views` more views would take from now; 0 when nothing is waiting."""
-        return (self.views + views) * self.seconds_per_view if self.views else 0.0
+        return (self._admitted + views) * self.seconds_per_view if self.views else 0.0
 
     def pressure(self, views: int, timeout_s: float) -> float:
         """How near `views` more would come to a refusal: from 0, idle, to 1, refused."""
@@ -96,8 +98,12 @@ class Admission:
         self.check(views, timeout_s)
         if not self.views:
             self._last_progress = self._clock()
-        with self.hold(views):
-            yield
+        self._admitted += views
+        try:
+            with self.hold(views):
+                yield
+        finally:
+            self._admitted -= views
 
     @contextmanager
     def hold(self, views: int) -> Generator[None]:
@@ -108,10 +114,13 @@ class Admission:
         finally:
             self._change(-views)
 
-    def progress(self, views: int) -> None:
-        """Learn that `views` views were run: decoding that starves the session counts too."""
+    def answered(self, views: int) -> None:
+        """Learn the rate from an image that is answered and was admitted with `views` views.
+
+        Not from batches: of what one view will cost, its second pass and its decoding are part.
+        """
         now = self._clock()
-        # Sums, not a mean of rates: batches that run side by side end in pairs, of any size.
+        # Sums, not a mean of rates: images of one batch are answered together.
         self._recent_s = KEPT * self._recent_s + now - self._last_progress
         self._recent_views = KEPT * self._recent_views + views
         self._last_progress = now

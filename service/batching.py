@@ -11,10 +11,10 @@ generators of `service.inference.tta`: what they yield is queued, what comes bac
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,14 +56,14 @@ class _Step:
     batches: list[int] = field(default_factory=list[int])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class _Slot:
-    """One view in the queue."""
+    """One view in the queue. The image that came first goes first, in its second pass too."""
 
-    step: _Step
+    image: int
+    """Counts up."""
     index: int
-    number: int
-    """Counts up: the lowest has waited longest."""
+    step: _Step = field(compare=False)
 
 
 class Batcher:
@@ -91,8 +91,9 @@ class Batcher:
         self._observer: Observer = observer or Nobody()
         self._clock = clock
         self.admission = Admission(max_queue_views, self._observer, clock)
-        self._queues: dict[Key, deque[_Slot]] = {}
-        self._number = 0
+        self._queues: dict[Key, list[_Slot]] = {}
+        """Heaps, of views that can share a batch."""
+        self._images = 0
         self._free = side_by_side
         """Batches that could start now."""
 
@@ -128,24 +129,25 @@ class Batcher:
         started = self._clock()
         job, state = await loop.run_in_executor(self._begin, _begin, begin)
         times.begin = self._clock() - started
+        self._images += 1
+        image, first = self._images, len(state)
         held = 0  # beyond the places of the first step, which it was admitted with
         while not isinstance(state, Answer):
             with self.admission.hold(held):
-                results = await self._run(state, times)
+                results = await self._run(image, state, times)
             started = self._clock()
             state = await loop.run_in_executor(self._finish, _advance, job, results)
             times.finish += self._clock() - started
             held = 0 if isinstance(state, Answer) else len(state)
+        self.admission.answered(first)
         return state, times
 
-    async def _run(self, views: Sequence[View], times: Times) -> Results:
+    async def _run(self, image: int, views: Sequence[View], times: Times) -> Results:
         """Queue the views of one step, wait until all have run, and give their results."""
         loop = asyncio.get_running_loop()
         step = _Step(views, [None] * len(views), len(views), loop.create_future(), self._clock())
         for index, view in enumerate(views):
-            self._number += 1
-            slot = _Slot(step, index, self._number)
-            self._queues.setdefault(view.key, deque()).append(slot)
+            heappush(self._queues.setdefault(view.key, []), _Slot(image, index, step))
         self._start_batches()
         try:
             await step.done
@@ -173,18 +175,18 @@ class Batcher:
         future.add_done_callback(lambda done: self._finish_batch(slots, done.result(), now))
 
     def _take(self) -> list[_Slot]:
-        """Take a batch of views of one key: the key whose first view has waited longest.
+        """Take a batch of views of one key: the key of the image that came first.
 
         Of all that waits it takes the share of one of the free places, up to a full batch.
         """
         waiting = sum(len(queue) for queue in self._queues.values())
         most = min(self._max_batch_views, -(-waiting // self._free))
         while self._queues:
-            key = min(self._queues, key=lambda key: self._queues[key][0].number)
+            key = min(self._queues, key=lambda key: self._queues[key][0])
             queue = self._queues[key]
             slots: list[_Slot] = []
             while queue and len(slots) < most:
-                slot = queue.popleft()
+                slot = heappop(queue)
                 if not slot.step.done.done():
                     slots.append(slot)
             if not queue:
@@ -215,7 +217,6 @@ class Batcher:
         started: float,
     ) -> None:
         now = self._clock()
-        self.admission.progress(len(slots))
         self._observer.batch(len(slots), now - started)
         self._free += 1
         self._start_batches()  # first, so that the session rests as little as possible

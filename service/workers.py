@@ -5,7 +5,9 @@ every image in flight would slow down every other; in one pool images are finish
 """
 
 import itertools
+import os
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -15,6 +17,9 @@ from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+NICER = 5
+"""How much nicer a worker is than the thread that made it."""
 
 
 class Urgency(IntEnum):
@@ -65,9 +70,21 @@ class Workers:
             self._queue.put(_Work(Urgency.STOP, next(self._numbers), None))
 
     def _work(self) -> None:
+        _step_back()
         while (run := self._queue.get().run) is not None:
             run()
             del run  # while the thread waits it holds no image
+
+
+def _step_back() -> None:
+    """Let the event loop go first: it needs little, and every request waits for it.
+
+    Only Linux has a niceness for each thread.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        own = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, own + NICER)
 
 
 def _do(work: Callable[[], T], future: "Future[T]") -> None:

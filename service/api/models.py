@@ -88,6 +88,16 @@ class Models:
         if not self._served:
             raise ShuttingDown("the models are still loading")
 
+    def check_room(self, timeout_s: float) -> None:
+        """Refuse before a body is read what no model could answer in time: it costs least then.
+
+        Raises:
+            Overloaded: a single view more is too much, for every model.
+        """
+        waiting = [served.batcher.admission for served in self._served]
+        if waiting and all(one.pressure(1, timeout_s) > 1 for one in waiting):
+            waiting[0].check(1, timeout_s)
+
     def close(self) -> None:
         """Take no new work; what was admitted is finished."""
         self._closing = True

@@ -87,6 +87,7 @@ class Oip:
         self.context.models.check_ready()
         served = self._served(request)
         timeout_s = timeout_of(request, settings)
+        served.batcher.admission.check(1, timeout_s)  # before a body is read for nothing
         started = time.perf_counter()
         body = await read_body(request, settings.max_request_bytes, timeout_s)
         timeout_s -= time.perf_counter() - started

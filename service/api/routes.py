@@ -95,6 +95,7 @@ class Api:
     async def read(self, request: Request, file_field: str, timeout_s: float) -> Form:
         """Read and take apart a body of images, within the limits."""
         self.models.check_ready()
+        self.models.check_room(timeout_s)
         body = await read_body(request, self.settings.max_request_bytes, timeout_s)
         kind = request.headers.get("content-type", "")
         form = parse_form(body, kind, file_field, raw=file_field == "image")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from service.inference.cores import usable_cores
 from service.inference.package import ModelPackage
 
-LIBRARIES = ("quincunx", "onnxruntime-gpu", "onnxruntime", "numpy", "pillow", "aiohttp", "bentoml")
+LIBRARIES = ("quincunx", "onnxruntime-gpu", "onnxruntime", "numpy", "pillow", "bentoml")
 
 
 class Environment(BaseModel):

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
-import aiohttp
 import numpy as np
 
 from service.bench.arrivals import Schedule
+from service.bench.connection import Connection as HttpConnection
+from service.bench.connection import address_of, head
 from service.bench.records import ANSWERED, FAILED, REFUSED, Records
 
 READY = "ready"
@@ -62,24 +63,70 @@ def work(pipe: Connection, target: Target) -> None:
 
 async def _serve(pipe: Connection, target: Target) -> None:
     loop = asyncio.get_running_loop()
-    connector = aiohttp.TCPConnector(limit=target.connections)
-    timeout = aiohttp.ClientTimeout(total=target.timeout_s)
-    async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, headers=target.headers
-    ) as session:
-        pipe.send(READY)
-        while (step := await loop.run_in_executor(None, pipe.recv)) is not None:
-            pipe.send(await _Sender(session, target, step).run())
+    pool = _Pool(target)
+    pipe.send(READY)
+    while (step := await loop.run_in_executor(None, pipe.recv)) is not None:
+        pipe.send(await _Sender(pool, step).run())
+    pool.close()
+
+
+class _Pool:
+    """The connections of one worker, and its requests, ready to send."""
+
+    def __init__(self, target: Target) -> None:
+        self._address = address_of(target.urls[0])
+        self._bodies = target.bodies
+        self._heads = [
+            [
+                head(url, {**target.headers, "Content-Type": kind}, len(body))
+                for body, kind in zip(target.bodies, target.content_types, strict=True)
+            ]
+            for url in target.urls
+        ]
+        self._timeout_s = target.timeout_s
+        self._limit = asyncio.Semaphore(target.connections)
+        self._idle: list[HttpConnection] = []
+
+    @property
+    def taken(self) -> bool:
+        """Whether every connection is busy."""
+        return self._limit.locked()
+
+    async def post(self, mode: int, image: int) -> int:
+        """Send a request; gives the status.
+
+        Raises:
+            OSError: nobody there, or a broken connection.
+            TimeoutError: not answered in time.
+        """
+        async with self._limit, asyncio.timeout(self._timeout_s):
+            connection = await self._connection()
+            try:
+                return await connection.exchange(self._heads[mode][image] + self._bodies[image])
+            except BaseException:
+                connection.close()  # half an answer may still come on it
+                raise
+            finally:
+                if connection.open:
+                    self._idle.append(connection)
+
+    async def _connection(self) -> HttpConnection:
+        while self._idle:
+            if (connection := self._idle.pop()).open:
+                return connection
+        return await HttpConnection.to(self._address)
+
+    def close(self) -> None:
+        for connection in self._idle:
+            connection.close()
 
 
 class _Sender:
     """Sends one step's requests."""
 
-    def __init__(self, session: aiohttp.ClientSession, target: Target, step: Step) -> None:
-        self._session = session
-        self._target = target
+    def __init__(self, pool: _Pool, step: Step) -> None:
+        self._pool = pool
         self._step = step
-        self._in_flight = 0
         self._rows: list[tuple[float, float, float, int, int, bool]] = []
 
     async def run(self) -> Done:
@@ -130,21 +177,14 @@ class _Sender:
             yield from rows
 
     async def _send(self, due_s: float, mode: int, image: int) -> None:
-        target = self._target
-        waited = self._in_flight >= target.connections
-        self._in_flight += 1
+        waited = self._pool.taken
         sent_s = self._now_s()
         try:
-            async with self._session.post(
-                target.urls[mode],
-                data=target.bodies[image],
-                headers={"Content-Type": target.content_types[image]},
-            ) as response:
-                await response.read()
-                status = response.status if response.status in (ANSWERED, REFUSED) else FAILED
-        except (aiohttp.ClientError, TimeoutError, OSError):
+            status = await self._pool.post(mode, image)
+        except OSError:  # a TimeoutError is one, too
             status = FAILED
-        self._in_flight -= 1
+        if status not in (ANSWERED, REFUSED):
+            status = FAILED
         self._rows.append((due_s, sent_s, self._now_s(), status, mode, waited))
 
     def _now_s(self) -> float:
