@@ -2,8 +2,11 @@
 
 It counts views, not requests. When a place in the session falls free, the next batch is formed from
 whatever waits: one view at low load, full batches at high load, no timer in between. On a CPU there
-are several places, and what waits is shared among those that are free. It drives the
-generators of `service.inference.tta`: what they yield is queued, what comes back is sent.
+are several places, and what waits is shared among those that are free; and since the same threads
+decode, a batch of few views lets the images that wait go first: what they add is run with it.
+
+It drives the generators of `service.inference.tta`: what they yield is queued, what comes back is
+sent.
 
     admit (views, deadline) -> begin, by a worker: decode and cut -> queue -> batch -> next step, by
     a worker -> queue again, or the answer
@@ -12,7 +15,7 @@ generators of `service.inference.tta`: what they yield is queued, what comes bac
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -27,6 +30,10 @@ from service.inference.tta import Answer, Results, View
 from service.workers import Urgency, Workers
 
 Key = tuple[tuple[int, ...], Output]
+
+FEW_VIEWS = 4
+"""Fewer of them in a batch take more time each, on a CPU: one view 1.2 times that of four (int8,
+`python -m benchmarks.session`)."""
 
 
 @dataclass
@@ -66,6 +73,15 @@ class _Slot:
     step: _Step = field(compare=False)
 
 
+@dataclass(frozen=True)
+class _Ran:
+    """What became of a batch: a result for each view, and when it ran."""
+
+    results: list[NDArray[np.float32] | Exception]
+    started: float
+    seconds: float
+
+
 class Batcher:
     """One session, and the views that wait for it. Use from one event loop."""
 
@@ -87,6 +103,9 @@ class Batcher:
         self._finish = workers.at(Urgency.FINISH)
         self._own_runner = runner
         self._runner = runner or workers.at(Urgency.BATCH)
+        self._runner_of_few = runner or self._begin
+        self._few: dict[Future[_Ran], list[_Slot]] = {}
+        """Batches of few views that have not started yet."""
         self._max_batch_views = max_batch_views
         self._observer: Observer = observer or Nobody()
         self._clock = clock
@@ -146,8 +165,8 @@ class Batcher:
         """Queue the views of one step, wait until all have run, and give their results."""
         loop = asyncio.get_running_loop()
         step = _Step(views, [None] * len(views), len(views), loop.create_future(), self._clock())
-        for index, view in enumerate(views):
-            heappush(self._queues.setdefault(view.key, []), _Slot(image, index, step))
+        for index in range(len(views)):
+            self._queue(_Slot(image, index, step))
         self._start_batches()
         try:
             await step.done
@@ -161,18 +180,35 @@ class Batcher:
 
     def _start_batches(self) -> None:
         """Form batches from what waits, as long as there is a place for one."""
+        for future, slots in list(self._few.items()):
+            if future.cancel():  # to be formed anew, with what has come since
+                self._free += 1
+                for slot in slots:
+                    if not slot.step.done.done():
+                        self._queue(slot)
+        self._few.clear()
         while self._free and (slots := self._take()):
             self._free -= 1
             self._start_batch(slots)
 
     def _start_batch(self, slots: list[_Slot]) -> None:
-        now = self._clock()
-        for slot in slots:
-            slot.step.started_at = slot.step.started_at or now
-        views = [slot.step.views[slot.index] for slot in slots]
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._runner, self._run_batch, slots, views)
-        future.add_done_callback(lambda done: self._finish_batch(slots, done.result(), now))
+        views = [slot.step.views[slot.index] for slot in slots]
+        few = len(slots) < FEW_VIEWS
+        runner = self._runner_of_few if few else self._runner
+        future = runner.submit(self._run_timed, slots, views)
+        if few:
+            self._few[future] = slots
+
+        def finish(ran: Future[_Ran]) -> None:
+            if not ran.cancelled():
+                loop.call_soon_threadsafe(self._finish_batch, slots, ran.result())
+
+        future.add_done_callback(finish)
+
+    def _queue(self, slot: _Slot) -> None:
+        view = slot.step.views[slot.index]
+        heappush(self._queues.setdefault(view.key, []), slot)
 
     def _take(self) -> list[_Slot]:
         """Take a batch of views of one key: the key of the image that came first.
@@ -195,6 +231,10 @@ class Batcher:
                 return slots
         return []
 
+    def _run_timed(self, slots: list[_Slot], views: list[View]) -> "_Ran":
+        started = self._clock()
+        return _Ran(self._run_batch(slots, views), started, self._clock() - started)
+
     def _run_batch(
         self, slots: list[_Slot], views: list[View]
     ) -> list[NDArray[np.float32] | Exception]:
@@ -210,19 +250,14 @@ class Batcher:
             results += self._run_batch([s for s, _ in own], [v for _, v in own])
         return results
 
-    def _finish_batch(
-        self,
-        slots: list[_Slot],
-        results: list[NDArray[np.float32] | Exception],
-        started: float,
-    ) -> None:
-        now = self._clock()
-        self._observer.batch(len(slots), now - started)
+    def _finish_batch(self, slots: list[_Slot], ran: "_Ran") -> None:
+        self._observer.batch(len(slots), ran.seconds)
         self._free += 1
         self._start_batches()  # first, so that the session rests as little as possible
         for step in dict.fromkeys(slot.step for slot in slots):
             step.batches.append(len(slots))
-        for slot, result in zip(slots, results, strict=True):
+            step.started_at = step.started_at or ran.started
+        for slot, result in zip(slots, ran.results, strict=True):
             step = slot.step
             if step.done.done():
                 continue

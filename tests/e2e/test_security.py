@@ -1,5 +1,6 @@
 """Keys, limits, headers."""
 
+import http.client
 import io
 import struct
 import zlib
@@ -56,6 +57,23 @@ def test_reload_is_closed_where_no_admin_key_is_set(locked: Server) -> None:
     response = httpx.post(f"{locked.url}/models/reload", headers={"X-API-Key": "first"})
     assert response.status_code == 401
     assert "QUINCUNX_ADMIN_KEYS" in response.json()["error"]["message"]
+
+
+def test_a_connection_outlives_a_refusal_that_came_before_its_body(locked: Server) -> None:
+    connection = http.client.HTTPConnection(locked.url.removeprefix("http://"), timeout=30)
+    try:
+        for _ in range(2):
+            connection.request("POST", "/classify", body=b"x" * 5_000_000)  # no key
+            response = connection.getresponse()
+            assert response.status == 401
+            response.read()
+            headers = {"X-API-Key": "first", "Content-Type": "image/png"}
+            connection.request("POST", "/classify", body=PHOTO, headers=headers)
+            response = connection.getresponse()
+            assert response.status == 200
+            response.read()
+    finally:
+        connection.close()
 
 
 def classify(server: Server, data: bytes) -> httpx.Response:

@@ -57,12 +57,13 @@ def run(
     max_batch_views: int = 8,
     max_queue_views: int = 10_000,
     side_by_side: int = 1,
+    threads: int = 4,
 ) -> None:
     """Run `body` with a batcher of its own."""
 
     async def main() -> None:
         recorder = Recorder(predictor)
-        workers = Workers(4)
+        workers = Workers(threads)
         try:
             batcher = Batcher(
                 recorder, workers, max_batch_views=max_batch_views, max_queue_views=max_queue_views,
@@ -78,9 +79,11 @@ def run(
     asyncio.run(main())
 
 
-def asked(batcher: Batcher, work: Callable[[], Job]) -> "asyncio.Task[tuple[Answer, Times]]":
-    """One image of five views, on its way."""
-    return asyncio.create_task(batcher.answer(work, views=5, timeout_s=LONG_S))
+def asked(
+    batcher: Batcher, work: Callable[[], Job], views: int = 5
+) -> "asyncio.Task[tuple[Answer, Times]]":
+    """One image, on its way."""
+    return asyncio.create_task(batcher.answer(work, views=views, timeout_s=LONG_S))
 
 
 def alone(predictor: Predictor, image: Pixels, mode: str) -> Answer:
@@ -90,6 +93,23 @@ def alone(predictor: Predictor, image: Pixels, mode: str) -> Answer:
 
 def begin(predictor: Predictor, image: Pixels, mode: str) -> Callable[[], Job]:
     return lambda: predictor.start(image, Options(tta=mode))  # type: ignore[arg-type]
+
+
+def two_steps(predictor: Predictor) -> Callable[[], Job]:
+    """One view, then three."""
+
+    def job() -> Job:
+        crop = predictor.start(IMAGES[0], Options(tta="none"))
+        views = next(crop)
+        results = yield views
+        yield views * 3
+        try:
+            crop.send(results)
+        except StopIteration as stop:
+            return stop.value
+        raise AssertionError("the mode `none` has one step")
+
+    return job
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -183,12 +203,9 @@ def test_a_failing_image_fails_alone(predictor: Predictor) -> None:
         good = np.full((64, 64, 3), 200, np.uint8)
         images = [good, bad, good, good, bad, good]
         recorder.gate.clear()
-        tasks = [
-            asyncio.create_task(
-                batcher.answer(begin(predictor, image, "none"), views=1, timeout_s=LONG_S)
-            )
-            for image in images
-        ]
+        tasks = [asked(batcher, begin(predictor, images[0], "none"), views=1)]
+        await until(lambda: len(recorder.batches) == 1)
+        tasks += [asked(batcher, begin(predictor, image, "none"), views=1) for image in images[1:]]
         await until(lambda: queued(batcher) == 5)
         recorder.gate.set()
         results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -196,6 +213,41 @@ def test_a_failing_image_fails_alone(predictor: Predictor) -> None:
         assert failed == [False, True, False, False, True, False]
 
     run(predictor, body)
+
+
+def test_few_views_let_the_images_that_wait_go_first(predictor: Predictor) -> None:
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        images = [asked(batcher, begin(predictor, IMAGES[0], "none"), views=1) for _ in range(4)]
+        await asyncio.gather(*images)
+        # The thread may take three before the loop has added the fourth.
+        assert recorder.batches in ([4], [3, 1])
+        recorder.batches.clear()
+        await asked(batcher, begin(predictor, IMAGES[0], "none"), views=1)
+        assert recorder.batches == [1]  # and wait for nobody where nobody waits
+
+    run(predictor, body, threads=1)
+
+
+def test_a_batch_of_few_that_waits_is_taken_back_where_its_images_are_gone(
+    predictor: Predictor,
+) -> None:
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        free = threading.Event()
+        decoded = asked(batcher, begin(predictor, IMAGES[0], "none"), views=1)
+
+        def slow() -> Job:
+            assert free.wait(LONG_S)
+            return predictor.start(IMAGES[0], Options(tta="none"))
+
+        waiting = asked(batcher, slow, views=1)
+        await until(lambda: bool(batcher._few))  # formed, and behind the slow image
+        decoded.cancel()
+        await asyncio.gather(decoded, return_exceptions=True)
+        free.set()
+        answer, _ = await waiting
+        assert_same(answer, alone(predictor, IMAGES[0], "none"))
+
+    run(predictor, body, threads=1)
 
 
 def test_an_image_that_cannot_be_decoded_fails_alone(predictor: Predictor) -> None:
@@ -262,21 +314,11 @@ def test_an_idle_batcher_admits_whatever_the_estimate(predictor: Predictor) -> N
 def test_a_second_pass_is_counted_while_it_waits_and_is_never_refused(
     predictor: Predictor,
 ) -> None:
-    def two_steps() -> Job:
-        job = predictor.start(IMAGES[0], Options(tta="none"))
-        views = next(job)
-        results = yield views
-        yield views * 3
-        try:
-            job.send(results)
-        except StopIteration as stop:
-            return stop.value
-        raise AssertionError("the mode `none` has one step")
-
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         first_gate = recorder.gate
         first_gate.clear()
-        image = asyncio.create_task(batcher.answer(two_steps, views=1, timeout_s=LONG_S))
+        work = two_steps(predictor)
+        image = asyncio.create_task(batcher.answer(work, views=1, timeout_s=LONG_S))
         await until(lambda: len(recorder.batches) == 1)
         assert batcher.admission.views == 1
         recorder.gate = threading.Event()
@@ -288,6 +330,32 @@ def test_a_second_pass_is_counted_while_it_waits_and_is_never_refused(
         assert_same(answer, alone(predictor, IMAGES[0], "none"))
 
     run(predictor, body, max_queue_views=1)
+
+
+def test_a_second_pass_goes_before_the_images_that_came_later(predictor: Predictor) -> None:
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        done: list[str] = []
+
+        async def answered(name: str, work: Callable[[], Job]) -> None:
+            await batcher.answer(work, views=1, timeout_s=LONG_S)
+            done.append(name)
+
+        gate = recorder.gate
+        gate.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(answered("two steps", two_steps(predictor)))
+            await until(lambda: len(recorder.batches) == 1)
+            for name in ("second", "third", "fourth"):
+                group.create_task(answered(name, begin(predictor, IMAGES[0], "none")))
+                count = batcher.admission.views
+                await until(lambda count=count: queued(batcher) == count)
+            recorder.gate = threading.Event()
+            gate.set()  # the first pass ends; the second image has the session
+            await until(lambda: queued(batcher) == 2 + 3)
+            recorder.gate.set()
+        assert done == ["second", "two steps", "third", "fourth"]
+
+    run(predictor, body, max_batch_views=1)
 
 
 def test_a_deadline_that_passes_while_waiting_ends_the_wait(predictor: Predictor) -> None:

@@ -88,6 +88,25 @@ def test_a_deadline_that_cannot_be_met_is_refused_and_one_that_passes_is_a_504(
     asyncio.run(main())
 
 
+def test_where_nothing_can_be_answered_in_time_the_body_is_not_even_read(
+    package: Path, gate: threading.Event
+) -> None:
+    async def main() -> None:
+        async with in_process(package, max_queue_views=5) as running:
+            gate.clear()
+            admitted = post(running, tta="five_crop")
+            await until_waiting(running, 5)
+            for path in ("/classify", "/classify_batch", "/v2/models/tiny/infer"):
+                refused = await running.client.post(path, content=b"no image and no form")
+                assert refused.status_code == 429
+            gate.set()
+            assert (await admitted).status_code == 200
+            read = await running.client.post("/classify", content=b"no image and no form")
+            assert read.status_code == 415
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "99999999", "x", "²"])
 def test_a_senseless_deadline_is_a_400(package: Path, value: str) -> None:
     async def main() -> None:

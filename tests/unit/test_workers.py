@@ -1,11 +1,13 @@
 """The pool: what is nearest to an answer goes first, and a failure belongs to whoever waits."""
 
+import os
+import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from service.workers import Urgency, Workers
+from service.workers import NICER, Urgency, Workers
 
 PATIENCE_S = 30
 
@@ -56,3 +58,12 @@ def test_what_was_submitted_before_the_shutdown_is_done(workers: Workers) -> Non
     workers.shutdown()
     free.set()
     assert late.result(PATIENCE_S) == "done"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness on Linux only")
+def test_workers_let_the_event_loop_go_first(workers: Workers) -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    of_worker = workers.at(Urgency.BEGIN).submit(niceness).result(PATIENCE_S)
+    assert of_worker == min(19, niceness() + NICER)

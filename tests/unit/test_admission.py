@@ -1,0 +1,68 @@
+"""Who is let in: the wait is learnt from answers, whatever an answer took."""
+
+import pytest
+
+from service.admission import Admission, Nobody
+from service.errors import Overloaded
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def answered_every(seconds: float, second_pass: int, images: int = 40) -> Admission:
+    """Admission after `images` of one view each, answered one after another."""
+    clock = Clock()
+    admission = Admission(1000, Nobody(), clock)
+    for _ in range(images):
+        with admission.admit(1, timeout_s=1e6):
+            clock.now += seconds / 2
+            with admission.hold(second_pass):
+                clock.now += seconds / 2
+            admission.answered(1)
+    return admission
+
+
+@pytest.mark.parametrize("second_pass", [0, 4])
+def test_the_wait_is_that_of_the_images_in_front(second_pass: int) -> None:
+    admission = answered_every(0.1, second_pass)
+    with admission.admit(1, 10), admission.admit(1, 10), admission.admit(1, 10):
+        assert admission.wait_s(1) == pytest.approx(0.4)
+        with admission.hold(second_pass):  # it was expected: nobody waits longer for it
+            assert admission.wait_s(1) == pytest.approx(0.4)
+
+
+def test_a_second_pass_counts_for_the_bound() -> None:
+    admission = Admission(6, Nobody())
+    with admission.admit(1, 10), admission.hold(4):
+        admission.check(1, 10)
+        with pytest.raises(Overloaded, match="QUINCUNX_MAX_QUEUE_VIEWS"):
+            admission.check(2, 10)
+    assert admission.views == 0
+
+
+def test_pressure_reaches_one_where_refusals_begin() -> None:
+    admission = answered_every(0.1, 0)
+    with admission.admit(1, 10), admission.admit(1, 10):
+        assert admission.pressure(1, 0.61) < 1  # 0.3 s is half of it
+        admission.check(1, 0.61)
+        assert admission.pressure(1, 0.59) > 1
+        with pytest.raises(Overloaded, match="X-Request-Timeout-Ms"):
+            admission.check(1, 0.59)
+
+
+def test_what_failed_is_no_progress_but_took_its_time() -> None:
+    clock = Clock()
+    admission = Admission(1000, Nobody(), clock)
+    with admission.admit(1, 10):
+        with admission.admit(1, 10):
+            clock.now += 1.0  # and fails
+        clock.now += 1.0
+        admission.answered(1)
+    assert admission.seconds_per_view == pytest.approx(2.0)
