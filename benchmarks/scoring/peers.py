@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.scoring.rate import items_of
 from service.bench.statistics import mean_interval, paired_ratio
+from service.inference.gate import gate_value
 from service.inference.manifest import Mode, Precision
 from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
@@ -40,6 +41,7 @@ UNLABELLED = -1
 CASES: tuple[tuple[Mode, str], ...] = (
     ("five_crop", "auto"),
     ("five_crop", "fp32"),
+    ("adaptive", "auto"),
     ("none", "auto"),
 )
 """Modes and precisions in which the DataLoader loop runs too."""
@@ -153,12 +155,15 @@ def _quincunx(
 
 
 class _Crops(Dataset[tuple[np.ndarray, int]]):
-    """What one writes in five minutes: open, resize, five crops or the one in the middle."""
+    """What one writes in five minutes: open, resize, five crops or the one in the middle.
+
+    For `adaptive` a loader's process, which knows no answer yet, cuts all five.
+    """
 
     def __init__(
         self, items: list[Labelled], ids: list[str], mode: Mode, resize_px: int, crop_px: int
     ) -> None:
-        self._five = mode == "five_crop"
+        self._five = mode != "none"
         self._items = [
             (item.path, ids.index(item.label) if item.label else UNLABELLED) for item in items
         ]
@@ -194,14 +199,33 @@ def _loader(
     ids = [label.id for label in manifest.labels]
     data = _Crops(items, ids, mode, manifest.input.resize_px, manifest.input.crop_px)
 
+    def logits(crops: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(session.run(["logits"], {"images": crops})[0])
+
+    def each(crops: torch.Tensor) -> torch.Tensor:
+        """(N, V, S, S, 3) -> probabilities (N, K), the mean over the crops."""
+        count, views = crops.shape[:2]
+        flat = logits(crops.flatten(0, 1).numpy())
+        return flat.softmax(1).view(count, views, -1).mean(1)
+
+    def unsure_again(crops: torch.Tensor) -> torch.Tensor:
+        """The crop in the middle, which is the last; all five where the gate is open."""
+        gate = predictor.model.gate(None)
+        first = logits(np.ascontiguousarray(crops[:, -1].numpy()))
+        probabilities = first.softmax(1)
+        unsure = torch.from_numpy(gate_value(first.numpy(), gate.kind) < gate.threshold)
+        if unsure.any():
+            corners = each(crops[unsure, :-1])
+            probabilities[unsure] = (4 * corners + probabilities[unsure]) / 5
+        return probabilities
+
+    answer = unsure_again if mode == "adaptive" else each
+
     def work() -> float | None:
         loader = DataLoader(data, LOADER_BATCH_IMAGES, num_workers=setting.workers)
         right = 0
         for crops, labels in loader:  # (N, V, S, S, 3), (N,)
-            count, views = crops.shape[:2]
-            (logits,) = session.run(["logits"], {"images": crops.flatten(0, 1).numpy()})
-            probabilities = torch.from_numpy(logits).softmax(1).view(count, views, -1).mean(1)
-            right += int((probabilities.argmax(1) == labels).sum())
+            right += int((answer(crops).argmax(1) == labels).sum())
         return right / len(data) if items[0].label else None
 
     return work
