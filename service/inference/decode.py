@@ -39,7 +39,8 @@ def decode(
             if image.format in ("JPEG", "MPO"):
                 check_scans(image, data, max_pixels)
             image.load()
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+            ImageOps.exif_transpose(image, in_place=True)
+            return np.asarray(_to_rgb(image))
     except UnidentifiedImageError:
         raise _unidentified(data, max_decode_ms) from None
     except ClientError:
@@ -64,7 +65,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         canvas = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         canvas.alpha_composite(image.convert("RGBA"))
         image = canvas
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which copies RGB, too
 
 
 def _to_grey8(image: Image.Image) -> Image.Image:
