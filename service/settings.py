@@ -34,7 +34,8 @@ class Settings(BaseModel):
     """Threads inside one batch; 0: one per core. On a CPU, as many batches run side by side as the
     cores have room for: one thread each gets most done, more answer a lone request sooner."""
     threads: int = Field(default=0, ge=0)
-    """Threads that decode images and, on a CPU, run batches; 0: one per core, at least two."""
+    """Threads that decode images and, on a CPU, run batches; 0: one per core, at least two, or of
+    `--workers` N each its share of the cores."""
     max_batch_views: int = Field(default=0, ge=0)
     """Views in one batch; 0: 10 on a CPU, 64 on a GPU."""
     max_queue_views: Positive = 512

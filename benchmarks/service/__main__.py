@@ -36,23 +36,23 @@ def main() -> None:
         if what == "saturation":
             kept &= saturation.measure(
                 *where, rounds=given.rounds, seconds=given.seconds, users=given.users,
-                processes=given.processes or 1,
+                processes=given.processes,
             )  # fmt: skip
         elif what == "steady":
             kept &= steady.measure(
                 *where, modes=modes, precision=given.precision, rounds=max(1, given.rounds // 3),
-                seconds=given.seconds * 3, users=given.users, processes=given.processes or 1,
+                seconds=given.seconds * 3, users=given.users, processes=given.processes,
             )  # fmt: skip
         elif what == "overload":
             kept &= overload.measure(
                 *where, modes=modes, precision=given.precision, seconds=given.overload_seconds,
                 capacity_seconds=given.seconds * 2, deadline_ms=given.deadline_ms,
-                users=given.users, processes=given.processes or 2,
+                users=given.users, processes=given.processes,
             )  # fmt: skip
         elif what == "soak":
             kept &= soak.measure(
                 *where, mode=modes[-1], precision=given.precision, requests=given.requests,
-                users=given.users, processes=given.processes or 1,
+                users=given.users, processes=given.processes,
             )  # fmt: skip
         else:
             kept &= malformed.measure(*where, precision=given.precision, requests=given.malformed)
@@ -77,7 +77,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=5.0, help="of one stretch")
     parser.add_argument("--rounds", type=int, default=12, help="of saturation; a third for steady")
     parser.add_argument("--users", type=int, default=16, help="of a closed loop")
-    parser.add_argument("--processes", type=int, help="client processes; 1, overload: 2")
+    parser.add_argument("--processes", type=int, default=1, help="client processes")
     parser.add_argument("--overload-seconds", type=float, default=60.0)
     parser.add_argument("--deadline-ms", type=int, default=1000, help="overload: of each request")
     parser.add_argument("--requests", type=int, default=200_000, help="of the soak")

@@ -20,7 +20,7 @@ from service.inference.manifest import Mode, Precision
 from service.inference.package import ModelPackage
 
 FIVE_CROP, DEFAULT = 0.9, 0.75
-SERVICE = "service"
+SERVICE, PROCESSES = "service", "service, a process a core"
 
 
 @dataclass(frozen=True)
@@ -62,21 +62,25 @@ def measure(
     samples: dict[Case, dict[str, list[Sample]]] = {}
     with ExitStack() as stack:
         servers = {
-            precision: stack.enter_context(
-                serving(package.folder, precision, logs / f"saturation-{precision}.log")
+            (precision, name): stack.enter_context(
+                serving(
+                    package.folder, precision, logs / f"saturation-{precision}-{workers}.log",
+                    workers=workers,
+                )
             )
             for precision in dict.fromkeys(case.precision for case in wanted)
-        }
+            for name, workers in ((SERVICE, 1), (PROCESSES, cores))
+        }  # fmt: skip
         bares = {
             case: Bare(package.folder, case.precision, case.mode, photos.files, cores)
             for case in wanted
         }
-        turns = [(case, name) for case in wanted for name in (SERVICE, *LOOPS)]
+        turns = [(case, name) for case in wanted for name in (SERVICE, PROCESSES, *LOOPS)]
         order = random.Random(0)
         for number in range(rounds):
             for case, name in order.sample(turns, len(turns)):
-                if name == SERVICE:
-                    server = servers[case.precision]
+                if name in (SERVICE, PROCESSES):
+                    server = servers[case.precision, name]
                     sample = _served(server, case.mode, photos, seconds, users, processes)
                 else:
                     sample = Sample(LOOPS[name](bares[case], seconds))
@@ -110,11 +114,13 @@ def _median(samples: Sequence[Sample]) -> float:
     return statistics.median(sample.images_per_second for sample in samples)
 
 
-def _ratio(by_name: dict[str, list[Sample]], loop: str, cores: int, *, adjusted: bool) -> Interval:
+def _ratio(
+    by_name: dict[str, list[Sample]], loop: str, cores: int, *, adjusted: bool, of: str = SERVICE
+) -> Interval:
     """Service to loop, round by round; adjusted: as if the client had run on other cores."""
     served = [
         s.images_per_second * (cores / (cores - s.client_cores) if adjusted else 1)
-        for s in by_name[SERVICE]
+        for s in by_name[of]
     ]
     return paired_ratio(served, [s.images_per_second for s in by_name[loop]])
 
@@ -136,10 +142,12 @@ def _write(
         for loop in LOOPS:
             raw = _ratio(by_name, loop, cores, adjusted=False)
             adjusted = _ratio(by_name, loop, cores, adjusted=True)
+            divided = _ratio(by_name, loop, cores, adjusted=False, of=PROCESSES)
             ratios.append(
                 {
                     "mode": case.mode, "precision": case.precision, "loop": loop,
                     "ratio": asdict(raw), "ratio_client_elsewhere": asdict(adjusted),
+                    "ratio_a_process_a_core": asdict(divided),
                 }
             )  # fmt: skip
             rows.append(
@@ -151,6 +159,8 @@ def _write(
                     f"{_median(by_name[SERVICE]):.1f}",
                     _text(raw),
                     _text(adjusted),
+                    f"{_median(by_name[PROCESSES]):.1f}",
+                    _text(divided),
                 )
             )
         raw = _ratio(by_name, best, cores, adjusted=False)
@@ -177,7 +187,10 @@ def _write(
             for case, by_name in samples.items()
         ),
     )
-    header = ("mode", "precision", "bare loop", "bare images/s", "service images/s", "ratio [95%]")
+    header = (
+        "mode", "precision", "bare loop", "bare images/s", "service images/s", "ratio [95%]",
+        "client elsewhere", f"--workers {cores} images/s", "ratio [95%]",
+    )  # fmt: skip
     rounds = len(next(iter(next(iter(samples.values())).values())))
     return write(
         out,
@@ -194,7 +207,7 @@ def _write(
             "the promise is judged by the raw ratio to the fastest of them",
         ],
         verdicts,
-        [Table("Service and bare loops", (*header, "client elsewhere"), tuple(rows)), busy],
+        [Table("Service and bare loops", header, tuple(rows)), busy],
         {
             "ratios": ratios,
             "samples": [

@@ -8,6 +8,7 @@ import tempfile
 
 from service.api.models import package_folders
 from service.errors import UsageError
+from service.inference.cores import usable_cores
 from service.inference.package import ModelPackage
 from service.settings import Settings, variable_of
 
@@ -20,6 +21,8 @@ def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> 
         ModelPackageError: a package that is incomplete or altered.
     """
     os.environ.update({variable_of(name): value for name, value in overrides.items()})
+    if workers > 1:  # processes that share the cores must not each take all of them
+        os.environ.setdefault(variable_of("threads"), str(max(1, usable_cores() // workers)))
     settings = Settings.from_environment()
     tags: list[str] = []
     for folder in package_folders(settings):

@@ -63,8 +63,8 @@ class Models:
     def __init__(self, settings: Settings, observer: Callable[[str], Observer]) -> None:
         self._settings = settings
         self._observer = observer
-        threads = settings.threads or max(2, usable_cores())
-        self.workers = Workers(threads)
+        self._threads = settings.threads or max(2, usable_cores())
+        self.workers = Workers(self._threads)
         self._served: tuple[Served, ...] = ()
         self._closing = False
         self._reloading = asyncio.Lock()
@@ -147,7 +147,7 @@ class Models:
             predictor.session,
             self.workers,
             runner=ThreadPoolExecutor(1, thread_name_prefix="gpu") if on_gpu else None,
-            side_by_side=predictor.session.side_by_side(usable_cores()),
+            side_by_side=predictor.session.side_by_side(min(self._threads, usable_cores())),
             max_batch_views=self._settings.max_batch_views
             or (GPU_BATCH_VIEWS if on_gpu else CPU_BATCH_VIEWS),
             max_queue_views=self._settings.max_queue_views,
