@@ -1,8 +1,6 @@
-"""A frontier as a table, as JSON, and as a plot of accuracy against cost."""
+"""A frontier as a table and as JSON."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from training.frontier import Frontier, Point
@@ -84,85 +82,3 @@ def _row(point: Point) -> list[str]:
         f"{point.images_per_second:.0f} ({point.best_batch_images})",
         f"{point.peak_mib:.0f}",
     ]
-
-
-def plot(frontier: Frontier, path: Path) -> Path:
-    """Accuracy against mean time, in fp32 single crops where fp32 ran; the best path is drawn."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-    from matplotlib import ticker
-
-    in_fp32 = all(point.ratio_fp32 is not None for point in frontier.points)
-    figure, axes = plt.subplots(figsize=(9, 5.5), dpi=120)
-    colours = {"fp32": "#4c72b0", "int8": "#c44e52", "fp16": "#55a868"}
-    for point in frontier.points:
-        x = _cost(point, in_fp32)
-        low, high = point.scores.top1_interval
-        top1 = 100 * point.scores.top1
-        axes.errorbar(
-            x,
-            top1,
-            yerr=[[top1 - 100 * low], [100 * high - top1]],
-            fmt="D" if point.baseline else "o",
-            color=colours[point.precision],
-            alpha=0.45 if point.baseline else 0.95,
-            elinewidth=0.6,
-        )
-        if _alone(point, frontier.points, in_fp32):
-            axes.annotate(
-                point.name, (x, top1), xytext=(5, 4), textcoords="offset points", fontsize=7.5
-            )
-    best = best_path(frontier.points, in_fp32)
-    axes.plot(
-        [_cost(p, in_fp32) for p in best],
-        [100 * p.scores.top1 for p in best],
-        color="black",
-        linewidth=0.8,
-        linestyle="--",
-        zorder=0,
-    )
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
-    base = "fp32 single crop" if in_fp32 else "single crop"
-    axes.set_xlabel(f"mean time per image, in units of one {base} (log)")
-    axes.set_ylabel("top-1 %")
-    shape = "" if frontier.aspect == 1 else f" of {frontier.aspect:g}:1"
-    axes.set_title(f"{frontier.package}: accuracy against cost, {frontier.images} images{shape}")
-    for precision in dict.fromkeys(point.precision for point in frontier.points):
-        axes.plot([], [], "o", color=colours[precision], label=precision)
-    axes.plot([], [], "D", color="grey", alpha=0.5, label="baseline")
-    axes.legend(loc="lower right")
-    axes.grid(alpha=0.25)
-    figure.tight_layout()
-    figure.savefig(path)
-    plt.close(figure)
-    return path
-
-
-def _alone(point: Point, points: Sequence[Point], in_fp32: bool) -> bool:
-    """Whether no earlier point has its place: two names on one spot cannot be read."""
-    for other in points:
-        if other is point:
-            return True
-        near = abs(_cost(other, in_fp32) / _cost(point, in_fp32) - 1) < 0.03
-        if near and abs(other.scores.top1 - point.scores.top1) < 1e-3:
-            return False
-    return True
-
-
-def best_path(points: Sequence[Point], in_fp32: bool) -> list[Point]:
-    """The points that no cheaper one matches in accuracy, by rising cost."""
-    path: list[Point] = []
-    for point in sorted(points, key=lambda p: (_cost(p, in_fp32), -p.scores.top1)):
-        if not path or point.scores.top1 > path[-1].scores.top1:
-            path.append(point)
-    return path
-
-
-def _cost(point: Point, in_fp32: bool) -> float:
-    ratio = point.ratio_fp32 if in_fp32 else point.ratio
-    return ratio.value if ratio else point.ratio.value

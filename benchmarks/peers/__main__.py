@@ -2,8 +2,9 @@
 
 Each peer is a short program as its documentation would write it (`systems/`), in a venv of its own,
 made on the first run. All serve the same ONNX files to the same client: closed loops of 1 and of 8
-users, and an open loop at a share of what the contender itself just answered with 8. Contenders
-take turns in an order drawn anew each round. Writes docs/results/peers.json and .md.
+users, and an open loop at a share of what the contender itself just answered with 8. All servers
+are up all the time; contenders take turns under each load, in an order drawn anew each round, those
+of one precision next to each other. Writes docs/results/peers.json and .md.
 """
 
 import argparse
@@ -12,23 +13,35 @@ import random
 import shlex
 import signal
 import sys
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Generator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+
+import psutil
 
 from benchmarks.peers.report import Contender, Measured, markdown
 from benchmarks.peers.roster import PEERS, ROOT
 from benchmarks.peers.servers import peer_server, quincunx_server
+from benchmarks.service.client import Client
+from benchmarks.service.server import cpu_s
 from service.bench.environment import environment, identity
-from service.bench.load import Plan, bench_load
+from service.bench.fleet import Fleet
+from service.bench.load import content_type
 from service.bench.photos import Photos, photos
 from service.bench.results import LoadStep
+from service.bench.worker import Target
 from service.inference.manifest import Mode, Precision
 from service.inference.package import ModelPackage
 
 QUINCUNX = "quincunx"
 USERS = (1, 8)
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+CONNECTIONS = 64
+TIMEOUT_S = 30.0
+WARM_UP_S = 3.0
+IDLE_S = 5.0
 
 
 def main() -> None:
@@ -45,11 +58,18 @@ def main() -> None:
     entered = contenders(wanted, package.manifest.default_mode, given.single_crop)
     measured: list[Measured] = []
     order = random.Random(0)
-    for number in range(given.rounds):
-        for one in order.sample(entered, len(entered)):
-            print(f"round {number + 1}: {one}", file=sys.stderr)
-            measured += _measure(one, number, package, pictures, given)
-    _write(Path(given.out), measured, package, pictures, given)
+    with ExitStack() as stack:
+        running: dict[Contender, Client] = {}
+        for one in entered:
+            print(f"starting {one}", file=sys.stderr)
+            running[one] = stack.enter_context(_running(one, package, pictures, Path(given.logs)))
+        idle_cores = _idle_cores()
+        print(f"idle, all servers keep {idle_cores:.2f} cores busy", file=sys.stderr)
+        groups = [[one for one in entered if one.precision == p] for p in PRECISIONS]
+        for number in range(given.rounds):
+            for group in groups:
+                measured += _round(number, order.sample(group, len(group)), running, given)
+    _write(Path(given.out), measured, package, pictures, idle_cores, given)
 
 
 def contenders(systems: list[str], default_mode: Mode, single_crop: bool) -> list[Contender]:
@@ -60,19 +80,57 @@ def contenders(systems: list[str], default_mode: Mode, single_crop: bool) -> lis
     return [*made, *([served] if QUINCUNX in systems and served not in made else [])]
 
 
-def _measure(
-    one: Contender, number: int, package: ModelPackage, pictures: Photos, given: argparse.Namespace
+def _round(
+    number: int, group: list[Contender], running: dict[Contender, Client], given: argparse.Namespace
 ) -> list[Measured]:
-    server, bodies, headers = _serving(one, package, pictures, Path(given.logs))
-    common = {"mix": {one.mode: 1.0}, "seconds": given.seconds, "headers": headers}
-    with server as url:
-        closed = bench_load(url, Plan("closed", users=USERS, **common), bodies)
+    """Everybody of a group under one load, then under the next."""
+    rows: list[Measured] = []
+    answered: dict[Contender, float] = {}
+    for users in USERS:
+        for one in group:
+            step = running[one].closed(users, given.seconds).step
+            answered[one] = step.answered_per_second
+            rows.append(_row(one, number, f"{users} user" + "s" * (users > 1), step))
+    for one in group:
         # A contender that stalled, and answered nobody, is still offered a request or two.
-        rate = max(given.share * closed.steps[-1].answered_per_second, 1 / given.seconds)
-        opened = bench_load(url, Plan(rates=(rate,), **common), bodies)
-    loads = [f"{users} user" + "s" * (users > 1) for users in USERS] + [f"{given.share:.0%} load"]
-    steps = (*closed.steps, *opened.steps)
-    return [_row(one, number, load, step) for load, step in zip(loads, steps, strict=True)]
+        rate = max(given.share * answered[one], 1 / given.seconds)
+        step = running[one].opened(rate, given.seconds).step
+        rows.append(_row(one, number, f"{given.share:.0%} load", step))
+    for one in group:
+        print(f"round {number + 1}: {one}: {answered[one]:.1f}/s", file=sys.stderr)
+    return rows
+
+
+@contextmanager
+def _running(
+    one: Contender, package: ModelPackage, pictures: Photos, logs: Path
+) -> Generator[Client]:
+    """A contender's server, and a client that speaks to it."""
+    server, bodies, headers = _serving(one, package, pictures, logs)
+    with server as url:
+        target = Target(
+            urls=(f"{url}?tta={one.mode}",),
+            bodies=bodies.files,
+            content_types=tuple(bodies.content_type or content_type(b) for b in bodies.files),
+            headers=headers,
+            connections=CONNECTIONS,
+            timeout_s=TIMEOUT_S,
+        )
+        with Fleet(target, 1) as fleet:
+            client = Client(fleet, one.mode, len(bodies.files), seed=0)
+            client.closed(max(USERS), WARM_UP_S)
+            yield client
+
+
+def _idle_cores() -> float:
+    """Cores that the servers, which wait for their turn, keep busy all together."""
+
+    def busy_s() -> float:
+        return cpu_s(psutil.Process().children(recursive=True))
+
+    before, started = busy_s(), time.monotonic()
+    time.sleep(IDLE_S)
+    return (busy_s() - before) / (time.monotonic() - started)
 
 
 def _serving(
@@ -95,7 +153,7 @@ def _row(one: Contender, number: int, load: str, step: LoadStep) -> Measured:
         offered_per_second=step.offered_per_second,
         answered_per_second=step.answered_per_second,
         p50_ms=latency.p50_ms if latency else None,
-        p99_ms=latency.p99_ms if latency else None,
+        latencies_ms=tuple(round(ms, 1) for own in step.latencies_ms.values() for ms in own),
         not_answered=step.failed + step.refused,
         client_limited=step.client_limited,
     )
@@ -106,6 +164,7 @@ def _write(
     measured: list[Measured],
     package: ModelPackage,
     pictures: Photos,
+    idle_cores: float,
     given: argparse.Namespace,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,6 +175,7 @@ def _write(
         "images": pictures.description,
         "rounds": given.rounds,
         "seconds": given.seconds,
+        "idle_cores": round(idle_cores, 3),
         "measured": [asdict(item) for item in measured],
     }
     (folder / "peers.json").write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
@@ -130,8 +190,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=Path, help="photos; without it JPEGs are drawn")
     parser.add_argument("--only", help=f"of {QUINCUNX}, {', '.join(p.name for p in PEERS)}")
     parser.add_argument("--single-crop", action="store_true", help="measure the single crop too")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of one load in one round")
     parser.add_argument("--share", type=float, default=0.7, help="of the open loop")
     parser.add_argument("--out", default=str(ROOT / "docs" / "results"))
     parser.add_argument("--logs", default=str(ROOT / "runs" / "peers"))

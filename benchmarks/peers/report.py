@@ -1,12 +1,18 @@
-"""What the peers' table shows: medians over the rounds, and ratios taken within rounds."""
+"""What the peers' table shows: every load, and ratios of ours to theirs with intervals."""
 
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from service.bench.statistics import Interval, paired_ratio, percentile
 from service.bench.tables import Table, ms
 from service.inference.manifest import Mode, Precision
+
+FIVE_CROP: Mode = "five_crop"
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,8 @@ class Measured:
     offered_per_second: float | None
     answered_per_second: float
     p50_ms: float | None
-    p99_ms: float | None
+    latencies_ms: tuple[float, ...]
+    """Of the requests that were answered."""
     not_answered: int
     client_limited: str | None
 
@@ -50,13 +57,19 @@ def markdown(facts: dict[str, Any], measured: Sequence[Measured], ours: str) -> 
         "",
         f"{machine['taken_at']}, {machine['cpu']}, {machine['cores']} cores, client included; "
         f"{package['name']}@{package['version']}; {facts['images']}. {facts['rounds']} rounds, "
-        f"{facts['seconds']:g} s for each load; medians over the rounds [least, most]. The open "
-        "loop offers each contender a share of its own throughput, so a faster one is offered "
-        "more; its latency counts from the time a request was due.",
+        f"{facts['seconds']:g} s for each load; images/s and p50 are medians over the rounds "
+        "[least, most], p99 is of all requests of all rounds. The open loop offers each contender "
+        "a share of its own throughput, so a faster one is offered more; its latency counts from "
+        "the time a request was due. All servers were up all the time; those that waited for their "
+        f"turn kept {facts['idle_cores']:.2f} cores busy.",
         "",
         table(measured).markdown(),
         "",
-        "## Against the best peer in exact five-crop, fp32",
+        "## Quincunx against each peer",
+        "",
+        "Ratios of images/s are taken within rounds, where the contenders of one precision follow "
+        "each other within seconds; p99 is compared over all rounds. 95% by the bootstrap over "
+        "rounds. Above 1: more images; below 1: a shorter wait.",
         "",
         against(measured, ours).markdown(),
     ]
@@ -79,12 +92,11 @@ def table(measured: Sequence[Measured]) -> Table:
         for load in loads:
             cells += [
                 _spread(_of(measured, one, load, value))
-                for value in (
-                    lambda m: m.answered_per_second,
-                    lambda m: m.p50_ms,
-                    lambda m: m.p99_ms,
-                )
+                for value in (lambda m: m.answered_per_second, lambda m: m.p50_ms)
             ]
+            mine = [m for m in measured if (m.contender, m.load) == (one, load)]
+            pooled = [latency for m in mine for latency in m.latencies_ms]
+            cells.append(ms(percentile(pooled, 99)) if pooled else "–")
         cells.append(str(sum(m.not_answered for m in measured if m.contender == one)))
         rows.append(tuple(cells))
     columns = [f"{load}: {what}" for load in loads for what in ("images/s", "p50 ms", "p99 ms")]
@@ -93,30 +105,46 @@ def table(measured: Sequence[Measured]) -> Table:
 
 
 def against(measured: Sequence[Measured], ours: str) -> Table:
-    """Images per second at saturation and p99 under the open loop, as ratios within rounds.
+    """Images per second at saturation and p99 under the open loop, ours to each peer's.
 
-    The best peer is the one with the most images per second (or the least p99) of that round.
+    The same precision in exact five-crop; what else we serve against their fp32.
     """
     loads = list(dict.fromkeys(item.load for item in measured))
-    peers = [
-        m
-        for m in measured
-        if m.contender.system != ours and str(m.contender).endswith("fp32 five_crop")
-    ]
+    by: dict[tuple[Contender, str], list[Measured]] = {}
+    for item in sorted(measured, key=lambda m: m.round):
+        by.setdefault((item.contender, item.load), []).append(item)
+    entered = list(dict.fromkeys(item.contender for item in measured))
     rows: list[tuple[str, ...]] = []
-    for one in dict.fromkeys(m.contender for m in measured if m.contender.system == ours):
-        rate: list[float | None] = []
-        tail: list[float | None] = []
-        for number in sorted({m.round for m in peers}):
-            others = [m for m in peers if m.round == number]
-            mine = [m for m in measured if m.contender == one and m.round == number]
-            fastest = max(m.answered_per_second for m in others if m.load == loads[-2])
-            rate += [m.answered_per_second / fastest for m in mine if m.load == loads[-2]]
-            tails = [m.p99_ms for m in others if m.load == loads[-1] and m.p99_ms]
-            tail += [m.p99_ms / min(tails) for m in mine if m.load == loads[-1] and m.p99_ms]
-        rows.append((one.precision, one.mode, _spread(rate), _spread(tail)))
-    header = ("precision", "mode", f"× images/s ({loads[-2]})", f"× p99 ({loads[-1]})")
-    return Table("Against the best peer", header, tuple(rows))
+    for mine in (one for one in entered if one.system == ours):
+        precision = mine.precision if mine.mode == FIVE_CROP else "fp32"
+        for peer in entered:
+            if peer.system == ours or (peer.precision, peer.mode) != (precision, FIVE_CROP):
+                continue
+            rates = ([m.answered_per_second for m in by[one, loads[-2]]] for one in (mine, peer))
+            tails = ([m.latencies_ms for m in by[one, loads[-1]]] for one in (mine, peer))
+            rows.append(
+                (mine.precision, mine.mode, str(peer), _interval(paired_ratio(*rates)),
+                 _interval(_tail_ratio(*tails)))
+            )  # fmt: skip
+    header = ("precision", "mode", "against", f"× images/s ({loads[-2]})", f"× p99 ({loads[-1]})")
+    return Table("Quincunx against each peer", header, tuple(rows))
+
+
+def _tail_ratio(ours: Sequence[tuple[float, ...]], theirs: Sequence[tuple[float, ...]]) -> Interval:
+    """p99 of all our rounds over theirs; 95% by drawing rounds with replacement."""
+
+    def ratio(rounds: Sequence[int]) -> float:
+        tails = (np.concatenate([own[number] for number in rounds]) for own in (ours, theirs))
+        mine, its = (percentile(tail, 99) if tail.size else np.nan for tail in tails)
+        return float(mine / its)
+
+    draws = np.random.default_rng(0).integers(0, len(ours), (RESAMPLES, len(ours)))
+    low, high = np.nanpercentile([ratio(list(rounds)) for rounds in draws], (2.5, 97.5))
+    return Interval(ratio(range(len(ours))), float(low), float(high))
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def _of(

@@ -61,7 +61,14 @@ def _rate(given: argparse.Namespace) -> tuple[Any, list[str]]:
 
     predictor = Predictor.from_package(given.package, precision=given.precision, threads=1)
     rows = [
-        rate.rates(predictor, mode, folder, given.images, given.rounds, cores)
+        rate.rates(
+            predictor,
+            mode,
+            folder,
+            rate.as_many(predictor, mode, given.images),
+            given.rounds,
+            cores,
+        )
         for cores in rate.divisions()
         for folder in given.photos
         for mode in given.modes
@@ -108,7 +115,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, nargs="+", default=[])
     parser.add_argument("--modes", nargs="+", default=["five_crop", "dense", "none"])
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument(
+        "--images", type=int, default=512, help="rate: of one crop each; fewer where they take more"
+    )
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--run", type=Path, help="peers: the run that the package was made from")
     parser.add_argument("--data", type=Path, help="peers: the folder with train/ and val/")

@@ -14,6 +14,7 @@ from typing import Any
 
 from service.bench.statistics import mean_interval, paired_ratio
 from service.inference.cores import usable_cores
+from service.inference.geometry import Size
 from service.inference.manifest import Mode
 from service.inference.predictor import Predictor
 from service.inference.tta import Options
@@ -24,6 +25,8 @@ from service.scoring.run import Run
 from service.scoring.scorer import Prepared
 from service.scoring.sources.walk import walk
 
+SQUARE = Size(1000, 1000)
+
 
 def items_of(folder: Path, images: int) -> list[Item]:
     """`images` items: the files under `folder`, over and over."""
@@ -31,6 +34,12 @@ def items_of(folder: Path, images: int) -> list[Item]:
     if not paths:
         raise SystemExit(f"{folder} has no images")
     return [Item(paths[number % len(paths)]) for number in range(images)]
+
+
+def as_many(predictor: Predictor, mode: Mode, single_crops: int) -> int:
+    """Images that take about as long in `mode` as `single_crops` do in `none`."""
+    plan = predictor.model.planner.plan(mode, SQUARE)
+    return max(1, round(single_crops / predictor.model.planner.cost(plan.first)))
 
 
 def divisions() -> dict[str, Speed]:
@@ -103,14 +112,15 @@ def _interval(ratio: Any) -> list[float]:
 def markdown(rows: list[dict[str, Any]]) -> list[str]:
     """A table; a share of 1 means as fast as the slower stage alone."""
     lines = [
-        "| images | mode | precision | cores | decode/s | inference/s | pipeline/s "
+        "| photos | images | mode | precision | cores | decode/s | inference/s | pipeline/s "
         "| × the slower alone (95%) | × one stage after the other (95%) |",
-        "|---|---|---|---|--:|--:|--:|--:|--:|",
+        "|---|--:|---|---|---|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
         rate = row["images_per_s"]
         lines.append(
-            f"| {row['folder']} | {row['mode']} | {row['precision']} | {row['cores']} "
+            f"| {row['folder']} | {row['images']} | {row['mode']} | {row['precision']} "
+            f"| {row['cores']} "
             f"| {rate['decode']:.0f} | {rate['infer']:.0f} | {rate['whole']:.0f} "
             f"| {_text(row['share_of_slower'])} | {_text(row['share_of_both_in_turn'])} |"
         )

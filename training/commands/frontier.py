@@ -49,6 +49,7 @@ def frontier(
     from training import frontier as measuring
     from training import frontier_report as report
     from training.evaluate import labelled
+    from training.frontier_plot import plot
     from training.named_data import located
 
     manifest = ModelPackage.load(package).manifest
@@ -93,5 +94,5 @@ def frontier(
         command += f" --aspect {aspect:g}" if aspect != 1 else ""
         (out / "frontier.md").write_text(report.markdown(measured, command))
         (out / "frontier.json").write_text(json.dumps(report.as_json(measured), indent=1) + "\n")
-        report.plot(measured, out / "frontier.png")
+        plot(measured, out / "frontier.png")
         typer.echo(f"wrote {out}/frontier.md, .json and .png", err=True)
