@@ -124,7 +124,7 @@ class Models:
         """
         async with self._reloading:
             folders = package_folders(self._settings)
-            fresh = await asyncio.to_thread(_open_all, folders, self._settings)
+            fresh = await asyncio.to_thread(self._open_all, folders)
             old = self._served
             self._served = tuple(Served(p, self._batcher(p)) for p in fresh)
             for served in self._served:
@@ -147,12 +147,38 @@ class Models:
             predictor.session,
             self.workers,
             runner=ThreadPoolExecutor(1, thread_name_prefix="gpu") if on_gpu else None,
-            side_by_side=predictor.session.side_by_side(min(self._threads, usable_cores())),
-            max_batch_views=self._settings.max_batch_views
-            or (GPU_BATCH_VIEWS if on_gpu else CPU_BATCH_VIEWS),
+            side_by_side=self._side_by_side(predictor),
+            max_batch_views=self._batch_views(predictor),
             max_queue_views=self._settings.max_queue_views,
             observer=self._observer(predictor.manifest.name),
         )
+
+    def _batch_views(self, predictor: Predictor) -> int:
+        on_gpu = predictor.session.provider != "cpu"
+        return self._settings.max_batch_views or (GPU_BATCH_VIEWS if on_gpu else CPU_BATCH_VIEWS)
+
+    def _side_by_side(self, predictor: Predictor) -> int:
+        return predictor.session.side_by_side(min(self._threads, usable_cores()))
+
+    def _open_all(self, folders: tuple[Path, ...]) -> list[Predictor]:
+        settings = self._settings
+        predictors: list[Predictor] = []
+        for folder in folders:
+            predictor = Predictor.from_package(
+                folder,
+                precision=settings.precision,
+                provider=settings.provider,
+                threads=settings.session_threads,
+                max_pixels=settings.max_pixels,
+                max_decode_ms=settings.max_decode_ms,
+            )
+            predictor.warm_up(self._batch_views(predictor), self._side_by_side(predictor))
+            predictors.append(predictor)
+        tags = [f"{p.manifest.name}@{p.manifest.version}" for p in predictors]
+        for tag in tags:
+            if tags.count(tag) > 1:
+                raise UsageError(f"{tag} is served from two packages; versions must differ")
+        return predictors
 
 
 def package_folders(settings: Settings) -> tuple[Path, ...]:
@@ -171,23 +197,3 @@ def package_folders(settings: Settings) -> tuple[Path, ...]:
         f"no model package in {roots[0].resolve()}; name one: quincunx serve FOLDER "
         "(QUINCUNX_PACKAGES)"
     )
-
-
-def _open_all(folders: tuple[Path, ...], settings: Settings) -> list[Predictor]:
-    predictors: list[Predictor] = []
-    for folder in folders:
-        predictor = Predictor.from_package(
-            folder,
-            precision=settings.precision,
-            provider=settings.provider,
-            threads=settings.session_threads,
-            max_pixels=settings.max_pixels,
-            max_decode_ms=settings.max_decode_ms,
-        )
-        predictor.warm_up()
-        predictors.append(predictor)
-    tags = [f"{p.manifest.name}@{p.manifest.version}" for p in predictors]
-    for tag in tags:
-        if tags.count(tag) > 1:
-            raise UsageError(f"{tag} is served from two packages; versions must differ")
-    return predictors

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,7 @@ import numpy as np
 from service.errors import UsageError
 from service.inference import decode as decoding
 from service.inference import providers
-from service.inference.batch import Job, run_all
+from service.inference.batch import MAX_BATCH_VIEWS, Job, run_all
 from service.inference.geometry import FractionBox
 from service.inference.manifest import Aggregation, Label, Manifest, Mode, Precision
 from service.inference.package import ModelPackage
@@ -105,12 +106,25 @@ class Predictor:
         check_options(options, self.model)
         return answer(image, options, self.model)
 
-    def warm_up(self) -> None:
-        """Run every shape that a square photo takes once, so that no request pays for it."""
+    def warm_up(self, batch_views: int = 1, side_by_side: int = 1) -> None:
+        """Run every shape that a square photo takes once, so that no request pays for it.
+
+        Then batches of `batch_views`, `side_by_side` of them at once, as a busy server will: memory
+        is as large as it gets before the first request comes.
+        """
         image = np.zeros((self.manifest.input.resize_px,) * 2 + (3,), np.uint8)
-        modes: tuple[Mode, ...] = ("none", "five_crop", "dense")
-        for mode in modes:
-            run_all([answer(image, Options(tta=mode), self.model)], self.session)
+
+        def run(mode: Mode, images: int = 1) -> None:
+            jobs = [answer(image, Options(tta=mode), self.model) for _ in range(images)]
+            run_all(jobs, self.session, max(images, MAX_BATCH_VIEWS))
+
+        alone: tuple[Mode, ...] = ("none", "five_crop", "dense")
+        for mode in alone:
+            run(mode)
+        of_each_output: tuple[Mode, ...] = ("none", "dense")
+        with ThreadPoolExecutor(side_by_side) as pool:
+            for mode in of_each_output:
+                list(pool.map(run, [mode] * side_by_side, [batch_views] * side_by_side))
 
     def classify(
         self,
