@@ -75,10 +75,16 @@ def measure(
             case: Bare(package.folder, case.precision, case.mode, photos.files, cores)
             for case in wanted
         }
-        turns = [(case, name) for case in wanted for name in (SERVICE, PROCESSES, *LOOPS)]
+        names = (SERVICE, PROCESSES, *LOOPS)
         order = random.Random(0)
         for number in range(rounds):
-            for case, name in order.sample(turns, len(turns)):
+            # Those that are compared follow each other: a machine's speed changes within minutes.
+            turns = [
+                (case, name)
+                for case in order.sample(wanted, len(wanted))
+                for name in order.sample(names, len(names))
+            ]
+            for case, name in turns:
                 if name in (SERVICE, PROCESSES):
                     server = servers[case.precision, name]
                     sample = _served(server, case.mode, photos, seconds, users, processes)
@@ -199,7 +205,7 @@ def _write(
         [
             f"images: {photos.description}",
             f"{rounds} rounds of {seconds:g} s for each contender, in an order drawn anew each "
-            f"round; {users} users in a closed loop, {processes} client process(es)",
+            f"round, those of one mode after each other; {users} users in a closed loop, {processes} client process(es)",
             "ratios are of rates within rounds, median of means, 95% by the block bootstrap",
             "the client runs on the same cores as the server and takes its share of them; "
             "“client elsewhere” multiplies the rate by cores / (cores - those that it kept busy)",
