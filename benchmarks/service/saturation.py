@@ -205,7 +205,8 @@ def _write(
         [
             f"images: {photos.description}",
             f"{rounds} rounds of {seconds:g} s for each contender, in an order drawn anew each "
-            f"round, those of one mode after each other; {users} users in a closed loop, {processes} client process(es)",
+            f"round, those of one mode after each other; {users} users in a closed loop, "
+            f"{processes} client process(es)",
             "ratios are of rates within rounds, median of means, 95% by the block bootstrap",
             "the client runs on the same cores as the server and takes its share of them; "
             "“client elsewhere” multiplies the rate by cores / (cores - those that it kept busy)",
