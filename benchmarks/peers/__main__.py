@@ -3,8 +3,9 @@
 Each peer is a short program as its documentation would write it (`systems/`), in a venv of its own,
 made on the first run. All serve the same ONNX files to the same client: closed loops of 1 and of 8
 users, and an open loop at a share of what the contender itself just answered with 8. All servers
-are up all the time; contenders take turns under each load, in an order drawn anew each round, those
-of one precision next to each other. Writes docs/results/peers.json and .md.
+are up from the start, and stopped but for the one whose turn it is. Contenders take turns under
+each load, in an order drawn anew each round, those of one precision next to each other. Writes
+docs/results/peers.json and .md.
 """
 
 import argparse
@@ -16,16 +17,13 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import psutil
 
 from benchmarks.peers.report import Contender, Measured, markdown
 from benchmarks.peers.roster import PEERS, ROOT
-from benchmarks.peers.servers import peer_server, quincunx_server
+from benchmarks.peers.servers import Server, peer_server, quincunx_server
 from benchmarks.service.client import Client
-from benchmarks.service.server import cpu_s
 from service.bench.environment import environment, identity
 from service.bench.fleet import Fleet
 from service.bench.load import content_type
@@ -41,7 +39,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 CONNECTIONS = 64
 TIMEOUT_S = 30.0
 WARM_UP_S = 3.0
-IDLE_S = 5.0
+AWAKE_S = 0.3
 
 
 def main() -> None:
@@ -59,17 +57,15 @@ def main() -> None:
     measured: list[Measured] = []
     order = random.Random(0)
     with ExitStack() as stack:
-        running: dict[Contender, Client] = {}
+        running: dict[Contender, _Running] = {}
         for one in entered:
             print(f"starting {one}", file=sys.stderr)
             running[one] = stack.enter_context(_running(one, package, pictures, Path(given.logs)))
-        idle_cores = _idle_cores()
-        print(f"idle, all servers keep {idle_cores:.2f} cores busy", file=sys.stderr)
         groups = [[one for one in entered if one.precision == p] for p in PRECISIONS]
         for number in range(given.rounds):
             for group in groups:
                 measured += _round(number, order.sample(group, len(group)), running, given)
-    _write(Path(given.out), measured, package, pictures, idle_cores, given)
+    _write(Path(given.out), measured, package, pictures, given)
 
 
 def contenders(systems: list[str], default_mode: Mode, single_crop: bool) -> list[Contender]:
@@ -81,35 +77,58 @@ def contenders(systems: list[str], default_mode: Mode, single_crop: bool) -> lis
 
 
 def _round(
-    number: int, group: list[Contender], running: dict[Contender, Client], given: argparse.Namespace
+    number: int,
+    group: list[Contender],
+    running: "dict[Contender, _Running]",
+    given: argparse.Namespace,
 ) -> list[Measured]:
     """Everybody of a group under one load, then under the next."""
     rows: list[Measured] = []
     answered: dict[Contender, float] = {}
     for users in USERS:
         for one in group:
-            step = running[one].closed(users, given.seconds).step
+            with running[one].turn() as client:
+                step = client.closed(users, given.seconds).step
             answered[one] = step.answered_per_second
             rows.append(_row(one, number, f"{users} user" + "s" * (users > 1), step))
     for one in group:
         # A contender that stalled, and answered nobody, is still offered a request or two.
         rate = max(given.share * answered[one], 1 / given.seconds)
-        step = running[one].opened(rate, given.seconds).step
+        with running[one].turn() as client:
+            step = client.opened(rate, given.seconds).step
         rows.append(_row(one, number, f"{given.share:.0%} load", step))
     for one in group:
         print(f"round {number + 1}: {one}: {answered[one]:.1f}/s", file=sys.stderr)
     return rows
 
 
+@dataclass(frozen=True)
+class _Running:
+    """A contender's server, which sleeps, and a client that speaks to it."""
+
+    server: Server
+    client: Client
+
+    @contextmanager
+    def turn(self) -> Generator[Client]:
+        """The server is awake for as long as this lasts."""
+        self.server.resume()
+        time.sleep(AWAKE_S)  # it may close connections that it thinks long forgotten
+        try:
+            yield self.client
+        finally:
+            self.server.pause()
+
+
 @contextmanager
 def _running(
     one: Contender, package: ModelPackage, pictures: Photos, logs: Path
-) -> Generator[Client]:
-    """A contender's server, and a client that speaks to it."""
-    server, bodies, headers = _serving(one, package, pictures, logs)
-    with server as url:
+) -> Generator[_Running]:
+    """Start a contender, and warm it up."""
+    serving, bodies, headers = _serving(one, package, pictures, logs)
+    with serving as server:
         target = Target(
-            urls=(f"{url}?tta={one.mode}",),
+            urls=(f"{server.url}?tta={one.mode}",),
             bodies=bodies.files,
             content_types=tuple(bodies.content_type or content_type(b) for b in bodies.files),
             headers=headers,
@@ -117,25 +136,18 @@ def _running(
             timeout_s=TIMEOUT_S,
         )
         with Fleet(target, 1) as fleet:
-            client = Client(fleet, one.mode, len(bodies.files), seed=0)
-            client.closed(max(USERS), WARM_UP_S)
-            yield client
-
-
-def _idle_cores() -> float:
-    """Cores that the servers, which wait for their turn, keep busy all together."""
-
-    def busy_s() -> float:
-        return cpu_s(psutil.Process().children(recursive=True))
-
-    before, started = busy_s(), time.monotonic()
-    time.sleep(IDLE_S)
-    return (busy_s() - before) / (time.monotonic() - started)
+            running = _Running(server, Client(fleet, one.mode, len(bodies.files), seed=0))
+            try:
+                with running.turn() as client:
+                    client.closed(max(USERS), WARM_UP_S)
+                yield running
+            finally:
+                server.resume()  # who sleeps cannot end politely
 
 
 def _serving(
     one: Contender, package: ModelPackage, pictures: Photos, logs: Path
-) -> tuple[AbstractContextManager[str], Photos, dict[str, str]]:
+) -> tuple[AbstractContextManager[Server], Photos, dict[str, str]]:
     log = logs / f"{one.system}-{one.precision}-{one.mode}.log"
     if one.system == QUINCUNX:
         return quincunx_server(package, one.precision, pictures, log), pictures, {}
@@ -164,7 +176,6 @@ def _write(
     measured: list[Measured],
     package: ModelPackage,
     pictures: Photos,
-    idle_cores: float,
     given: argparse.Namespace,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
@@ -175,7 +186,6 @@ def _write(
         "images": pictures.description,
         "rounds": given.rounds,
         "seconds": given.seconds,
-        "idle_cores": round(idle_cores, 3),
         "measured": [asdict(item) for item in measured],
     }
     (folder / "peers.json").write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")

@@ -60,8 +60,8 @@ def markdown(facts: dict[str, Any], measured: Sequence[Measured], ours: str) -> 
         f"{facts['seconds']:g} s for each load; images/s and p50 are medians over the rounds "
         "[least, most], p99 is of all requests of all rounds. The open loop offers each contender "
         "a share of its own throughput, so a faster one is offered more; its latency counts from "
-        "the time a request was due. All servers were up all the time; those that waited for their "
-        f"turn kept {facts['idle_cores']:.2f} cores busy.",
+        "the time a request was due. All servers were up all the time, and stopped (SIGSTOP) but "
+        "for the one whose turn it was.",
         "",
         table(measured).markdown(),
         "",

@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 from benchmarks.peers.roster import ROOT, SYSTEMS, Peer
 from service.bench.load import content_type
@@ -22,11 +24,31 @@ START_S = 120.0
 STOP_S = 10.0
 
 
+@dataclass(frozen=True)
+class Server:
+    """A running server, which can be put to sleep: one of them polls while it waits."""
+
+    url: str
+    process: psutil.Process
+
+    def pause(self) -> None:
+        """Stop it and every process that it started."""
+        for one in (self.process, *self.process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                one.suspend()
+
+    def resume(self) -> None:
+        """Let it go on; who watches over the others comes last."""
+        for one in reversed((self.process, *self.process.children(recursive=True))):
+            with suppress(psutil.NoSuchProcess):
+                one.resume()
+
+
 @contextmanager
 def peer_server(
     peer: Peer, package: ModelPackage, precision: Precision, mode: Mode, photos: Photos, log: Path
-) -> Generator[str]:
-    """The URL of a peer that serves the package's file of `precision` in one mode."""
+) -> Generator[Server]:
+    """A peer that serves the package's file of `precision` in one mode."""
     port = free_port()
     size = package.manifest.input
     settings = peer.environment(
@@ -37,23 +59,23 @@ def peer_server(
         CROP_PX=str(size.crop_px),
     )
     url = f"http://127.0.0.1:{port}{peer.path}"
-    with _running(peer.command(), settings, SYSTEMS, log):
+    with _running(peer.command(), settings, SYSTEMS, log) as process:
         _wait(url, peer.wrap(photos), dict(peer.headers), log)
-        yield url
+        yield Server(url, process)
 
 
 @contextmanager
 def quincunx_server(
     package: ModelPackage, precision: Precision, photos: Photos, log: Path
-) -> Generator[str]:
-    """The URL of `quincunx serve`."""
+) -> Generator[Server]:
+    """`quincunx serve`."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/classify"
     command = [sys.executable, "-m", "service.cli", "serve", str(package.folder.resolve())]
     options = ["--port", str(port), "--precision", precision]
-    with _running([*command, *options], dict(os.environ), ROOT, log):
+    with _running([*command, *options], dict(os.environ), ROOT, log) as process:
         _wait(url, photos, {}, log)
-        yield url
+        yield Server(url, process)
 
 
 def free_port() -> int:
@@ -66,7 +88,7 @@ def free_port() -> int:
 @contextmanager
 def _running(
     command: list[str], environment: dict[str, str], folder: Path, log: Path
-) -> Generator[None]:
+) -> Generator[psutil.Process]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stream:
         process = subprocess.Popen(  # noqa: S603
@@ -74,7 +96,7 @@ def _running(
             start_new_session=True,
         )  # fmt: skip
         try:
-            yield
+            yield psutil.Process(process.pid)
         finally:
             _end(process)
 
