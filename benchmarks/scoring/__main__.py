@@ -29,7 +29,8 @@ NOTES = {
     "limit. Where both stages have all of them, they can do no better together than one after the "
     "other (the last column, where 1 is all that the cores can do).",
     "peers": "Every contender reads the same files with as many workers or threads; Quincunx also "
-    "writes Parquet. fastai's five passes are its random augmentations; the others are five crops.",
+    "writes Parquet. A loop is held against Quincunx in the same mode and precision, fastai's five "
+    "passes, which are its random augmentations, against exact int8 five-crop.",
     "memory": "Peak resident memory of the whole process, as the kernel counts it.",
 }
 
