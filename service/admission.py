@@ -4,6 +4,7 @@ A request that cannot make its deadline is refused before any work is spent on i
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,8 +12,9 @@ from typing import Protocol
 
 from service.errors import Overloaded, ShuttingDown
 
-KEPT = 0.95
-"""Of what is known of the rate, the share that outlives an answer."""
+AVERAGED_S = 1.0
+"""The rate is that of about the last so many seconds. Over fewer answers it swings, and under
+overload every upward swing lets in at once whoever knocks."""
 HEADROOM = 0.5
 """A wait is estimated, and a machine may slow down: a request is let in where it would take this
 share of its time at most."""
@@ -119,11 +121,12 @@ class Admission:
 
         Not from batches: of what one view will cost, its second pass and its decoding are part.
         """
-        now = self._clock()
+        elapsed_s = self._clock() - self._last_progress
+        kept = math.exp(-elapsed_s / AVERAGED_S)
         # Sums, not a mean of rates: images of one batch are answered together.
-        self._recent_s = KEPT * self._recent_s + now - self._last_progress
-        self._recent_views = KEPT * self._recent_views + views
-        self._last_progress = now
+        self._recent_s = kept * self._recent_s + elapsed_s
+        self._recent_views = kept * self._recent_views + views
+        self._last_progress += elapsed_s
         self.seconds_per_view = self._recent_s / self._recent_views
 
     async def drain(self) -> None:

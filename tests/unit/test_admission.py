@@ -57,6 +57,23 @@ def test_pressure_reaches_one_where_refusals_begin() -> None:
             admission.check(1, 0.59)
 
 
+def test_a_burst_of_answers_moves_the_rate_little_and_a_slower_machine_soon() -> None:
+    clock = Clock()
+    admission = Admission(1000, Nobody(), clock)
+
+    def answers(count: int, every_s: float) -> None:
+        for _ in range(count):
+            clock.now += every_s
+            admission.answered(1)
+
+    with admission.admit(1, 1e6):
+        answers(1000, 0.01)
+        answers(20, 0.0)
+        assert admission.seconds_per_view == pytest.approx(0.01, rel=0.25)
+        answers(150, 0.03)  # 4.5 s, at a third of the speed
+        assert admission.seconds_per_view == pytest.approx(0.03, rel=0.25)
+
+
 def test_what_failed_is_no_progress_but_took_its_time() -> None:
     clock = Clock()
     admission = Admission(1000, Nobody(), clock)
