@@ -95,7 +95,7 @@ def test_a_reload_reaches_every_worker(tmp_path: Path) -> None:
                 assert time.monotonic() < deadline, server.log.read_text()
                 time.sleep(0.05)
 
-        until_logged("serving tiny@1")
+        until_logged("serving tiny@1 (")  # not the line of the command itself
         shutil.rmtree(folder)
         tiny_package(folder, int8=False, version="2")
         reloaded = httpx.post(f"{server.url}/models/reload", headers=key, timeout=30)
