@@ -32,8 +32,7 @@ from service.workers import Urgency, Workers
 Key = tuple[tuple[int, ...], Output]
 
 FEW_VIEWS = 4
-"""Fewer of them in a batch take more time each, on a CPU: one view 1.2 times that of four (int8,
-`python -m benchmarks.session`)."""
+"""Fewer of them in a batch take more time each, on a CPU: every batch launches each node once."""
 
 
 @dataclass

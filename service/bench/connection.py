@@ -7,6 +7,7 @@ takes is missing there. A general HTTP client spends a millisecond of processor 
 import asyncio
 import ssl
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -48,6 +49,12 @@ def head(url: str, headers: dict[str, str], body_bytes: int) -> bytes:
     return f"POST {path} HTTP/1.1\r\n{text}\r\n".encode("latin-1")
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Reads the machine's certificates: milliseconds, once for all connections."""
+    return ssl.create_default_context()
+
+
 class Connection(asyncio.Protocol):
     """HTTP/1.1, one request at a time, kept open as long as the server does."""
 
@@ -61,7 +68,7 @@ class Connection(asyncio.Protocol):
     @classmethod
     async def to(cls, address: Address) -> "Connection":
         """Connect. Raises OSError where nobody listens."""
-        context = ssl.create_default_context() if address.tls else None
+        context = _trusted() if address.tls else None
         _, connection = await asyncio.get_running_loop().create_connection(
             cls, address.host, address.port, ssl=context
         )
