@@ -23,21 +23,16 @@ from pathlib import Path
 from benchmarks.peers.report import Contender, Measured, markdown
 from benchmarks.peers.roster import PEERS, ROOT
 from benchmarks.peers.servers import Server, peer_server, quincunx_server
-from benchmarks.service.client import Client
+from benchmarks.service.client import Client, client
 from service.bench.environment import environment, identity
-from service.bench.fleet import Fleet
-from service.bench.load import content_type
 from service.bench.photos import Photos, photos
 from service.bench.results import LoadStep
-from service.bench.worker import Target
 from service.inference.manifest import Mode, Precision
 from service.inference.package import ModelPackage
 
 QUINCUNX = "quincunx"
 USERS = (1, 8)
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
-CONNECTIONS = 64
-TIMEOUT_S = 30.0
 WARM_UP_S = 3.0
 AWAKE_S = 0.3
 
@@ -87,15 +82,15 @@ def _round(
     answered: dict[Contender, float] = {}
     for users in USERS:
         for one in group:
-            with running[one].turn() as client:
-                step = client.closed(users, given.seconds).step
+            with running[one].turn() as asking:
+                step = asking.closed(users, given.seconds).step
             answered[one] = step.answered_per_second
             rows.append(_row(one, number, f"{users} user" + "s" * (users > 1), step))
     for one in group:
         # A contender that stalled, and answered nobody, is still offered a request or two.
         rate = max(given.share * answered[one], 1 / given.seconds)
-        with running[one].turn() as client:
-            step = client.opened(rate, given.seconds).step
+        with running[one].turn() as asking:
+            step = asking.opened(rate, given.seconds).step
         rows.append(_row(one, number, f"{given.share:.0%} load", step))
     for one in group:
         print(f"round {number + 1}: {one}: {answered[one]:.1f}/s", file=sys.stderr)
@@ -126,23 +121,14 @@ def _running(
 ) -> Generator[_Running]:
     """Start a contender, and warm it up."""
     serving, bodies, headers = _serving(one, package, pictures, logs)
-    with serving as server:
-        target = Target(
-            urls=(f"{server.url}?tta={one.mode}",),
-            bodies=bodies.files,
-            content_types=tuple(bodies.content_type or content_type(b) for b in bodies.files),
-            headers=headers,
-            connections=CONNECTIONS,
-            timeout_s=TIMEOUT_S,
-        )
-        with Fleet(target, 1) as fleet:
-            running = _Running(server, Client(fleet, one.mode, len(bodies.files), seed=0))
-            try:
-                with running.turn() as client:
-                    client.closed(max(USERS), WARM_UP_S)
-                yield running
-            finally:
-                server.resume()  # who sleeps cannot end politely
+    with serving as server, client(server.url, bodies, one.mode, headers=headers) as asking:
+        running = _Running(server, asking)
+        try:
+            with running.turn():
+                asking.closed(max(USERS), WARM_UP_S)
+            yield running
+        finally:
+            server.resume()  # who sleeps cannot end politely
 
 
 def _serving(

@@ -85,9 +85,9 @@ def client(
     headers: dict[str, str] | None = None,
     seed: int = 0,
 ) -> Generator[Client]:
-    """A fleet that posts `photos` to /classify at `url`."""
+    """A fleet that posts `photos` to `url`, which may be that of a peer."""
     target = Target(
-        urls=(f"{url}/classify?tta={mode}",),
+        urls=(f"{url}?tta={mode}",),
         bodies=photos.files,
         content_types=tuple(photos.content_type or content_type(data) for data in photos.files),
         headers=headers or {},

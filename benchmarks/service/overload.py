@@ -93,9 +93,9 @@ class _Stretch:
         """Measure it."""
         headers = {"X-Request-Timeout-Ms": str(deadline_ms)}
         with (
-            client(server.url, photos, mode, processes=1) as patient,
+            client(server.classify_url, photos, mode, processes=1) as patient,
             client(
-                server.url, photos, mode, processes=processes,
+                server.classify_url, photos, mode, processes=processes,
                 connections=processes * PER_PROCESS, headers=headers,
             ) as hurried,
         ):  # fmt: skip

@@ -102,7 +102,7 @@ def measure(
 def _served(
     server: Server, mode: Mode, photos: Photos, seconds: float, users: int, processes: int
 ) -> Sample:
-    with client(server.url, photos, mode, processes=processes) as asking:
+    with client(server.classify_url, photos, mode, processes=processes) as asking:
         cpu = server.cpu_s()
         run = asking.closed(users, seconds)
         server_cpu = server.cpu_s() - cpu

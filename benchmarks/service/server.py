@@ -17,6 +17,7 @@ import psutil
 
 from benchmarks.peers.roster import ROOT
 from benchmarks.peers.servers import free_port
+from service.bench.load import ENDPOINT
 
 START_S = 120.0
 STOP_S = 30.0
@@ -32,6 +33,11 @@ class Server:
     url: str
     process: psutil.Process
     log: Path
+
+    @property
+    def classify_url(self) -> str:
+        """Where images go."""
+        return self.url + ENDPOINT
 
     def tree(self) -> list[psutil.Process]:
         """The server's processes: BentoML's arbiter and its workers."""

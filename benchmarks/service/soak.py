@@ -50,7 +50,7 @@ def measure(
     taken = Taken()
     with (
         serving(package.folder, precision, logs / "soak.log") as server,
-        client(server.url, pictures, mode, processes=processes) as asking,
+        client(server.classify_url, pictures, mode, processes=processes) as asking,
     ):
         counted = server.statuses()
         with Memory(server, every_s) as memory:

@@ -32,7 +32,9 @@ def measure(
     with ExitStack() as stack:
         server = stack.enter_context(serving(package.folder, precision, logs / "steady.log"))
         asking = {
-            mode: stack.enter_context(client(server.url, photos, mode, processes=processes))
+            mode: stack.enter_context(
+                client(server.classify_url, photos, mode, processes=processes)
+            )
             for mode in modes
         }
         capacity = {

@@ -38,6 +38,8 @@ class Recorder:
     def __init__(self, predictor: Predictor) -> None:
         self.session = predictor.session
         self.batches: list[int] = []
+        self.shades: list[int] = []
+        """The first value of each view."""
         self.gate = threading.Event()
         self.gate.set()
         self.poison = 256
@@ -45,6 +47,7 @@ class Recorder:
 
     def run(self, views: Pixels, output: Output) -> NDArray[np.float32]:
         self.batches.append(len(views))
+        self.shades += views[:, 0, 0, 0].tolist()
         assert self.gate.wait(LONG_S)
         if (views[:, 0, 0, 0] == self.poison).any():
             raise InferenceFailed("poison")
@@ -95,13 +98,18 @@ def begin(predictor: Predictor, image: Pixels, mode: str) -> Callable[[], Job]:
     return lambda: predictor.start(image, Options(tta=mode))  # type: ignore[arg-type]
 
 
-def two_steps(predictor: Predictor) -> Callable[[], Job]:
-    """One view, then three."""
+def plain(shade: int) -> Pixels:
+    return np.full((64, 64, 3), shade, np.uint8)
+
+
+def two_steps(predictor: Predictor, read: threading.Event | None = None) -> Callable[[], Job]:
+    """One view, then three, once `read` is set."""
 
     def job() -> Job:
-        crop = predictor.start(IMAGES[0], Options(tta="none"))
+        crop = predictor.start(plain(10), Options(tta="none"))
         views = next(crop)
         results = yield views
+        assert read is None or read.wait(LONG_S)
         yield views * 3
         try:
             crop.send(results)
@@ -199,8 +207,7 @@ def queued(batcher: Batcher) -> int:
 def test_a_failing_image_fails_alone(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         recorder.poison = 7
-        bad = np.full((64, 64, 3), 7, np.uint8)
-        good = np.full((64, 64, 3), 200, np.uint8)
+        bad, good = plain(7), plain(200)
         images = [good, bad, good, good, bad, good]
         recorder.gate.clear()
         tasks = [asked(batcher, begin(predictor, images[0], "none"), views=1)]
@@ -217,10 +224,24 @@ def test_a_failing_image_fails_alone(predictor: Predictor) -> None:
 
 def test_few_views_let_the_images_that_wait_go_first(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
-        images = [asked(batcher, begin(predictor, IMAGES[0], "none"), views=1) for _ in range(4)]
-        await asyncio.gather(*images)
-        # The thread may take three before the loop has added the fourth.
-        assert recorder.batches in ([4], [3, 1])
+        begun, ran_after = threading.Event(), list[int]()
+        free = threading.Event()
+
+        def second() -> Job:
+            begun.set()
+            assert free.wait(LONG_S)
+            return predictor.start(IMAGES[0], Options(tta="none"))
+
+        def later() -> Job:
+            ran_after.append(len(recorder.batches))
+            return predictor.start(IMAGES[0], Options(tta="none"))
+
+        first = asked(batcher, begin(predictor, IMAGES[0], "none"), views=1)
+        others = [asked(batcher, work, views=1) for work in (second, later, later)]
+        await until(lambda: begun.is_set() and bool(batcher._few))  # the first waits for a thread
+        free.set()
+        await asyncio.gather(first, *others)
+        assert ran_after == [0, 0]  # no batch ran before the last image was decoded
         recorder.batches.clear()
         await asked(batcher, begin(predictor, IMAGES[0], "none"), views=1)
         assert recorder.batches == [1]  # and wait for nobody where nobody waits
@@ -327,33 +348,30 @@ def test_a_second_pass_is_counted_while_it_waits_and_is_never_refused(
         assert batcher.admission.views == 1 + 3
         recorder.gate.set()
         answer, _ = await image
-        assert_same(answer, alone(predictor, IMAGES[0], "none"))
+        assert_same(answer, alone(predictor, plain(10), "none"))
 
     run(predictor, body, max_queue_views=1)
 
 
 def test_a_second_pass_goes_before_the_images_that_came_later(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
-        done: list[str] = []
-
-        async def answered(name: str, work: Callable[[], Job]) -> None:
-            await batcher.answer(work, views=1, timeout_s=LONG_S)
-            done.append(name)
-
-        gate = recorder.gate
+        gate, read = recorder.gate, threading.Event()
         gate.clear()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(answered("two steps", two_steps(predictor)))
+        works = [two_steps(predictor, read)]
+        works += [begin(predictor, plain(shade), "none") for shade in (20, 30, 40)]
+        tasks: list[asyncio.Task[tuple[Answer, Times]]] = []
+        for number, work in enumerate(works):
+            tasks.append(asked(batcher, work, views=1))
+            await until(lambda n=number: len(recorder.batches) + queued(batcher) == n + 1)
             await until(lambda: len(recorder.batches) == 1)
-            for name in ("second", "third", "fourth"):
-                group.create_task(answered(name, begin(predictor, IMAGES[0], "none")))
-                count = batcher.admission.views
-                await until(lambda count=count: queued(batcher) == count)
-            recorder.gate = threading.Event()
-            gate.set()  # the first pass ends; the second image has the session
-            await until(lambda: queued(batcher) == 2 + 3)
-            recorder.gate.set()
-        assert done == ["second", "two steps", "third", "fourth"]
+        recorder.gate = threading.Event()
+        gate.set()  # the first pass ends; the second image has the session
+        await until(lambda: len(recorder.batches) == 2)
+        read.set()
+        await until(lambda: queued(batcher) == 3 + 2)
+        recorder.gate.set()
+        await asyncio.gather(*tasks)
+        assert recorder.shades == [10, 20, 10, 10, 10, 30, 40]
 
     run(predictor, body, max_batch_views=1)
 
