@@ -5,6 +5,7 @@ A request that cannot make its deadline is refused before any work is spent on i
 
 import asyncio
 import math
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ class Admission:
         self._last_progress = 0.0
         self._recent_s = self._recent_views = 0.0
         self._draining = False
+        self._lock = threading.Lock()
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -101,20 +103,25 @@ class Admission:
         if not self.views:
             self._last_progress = self._clock()
         self._admitted += views
-        try:
-            with self.hold(views):
-                yield
-        finally:
-            self._admitted -= views
-
-    @contextmanager
-    def hold(self, views: int) -> Generator[None]:
-        """Count `views` more of an image that was admitted: its second pass is never refused."""
-        self._change(views)
+        self._empty.clear()
+        self.count(views)
         try:
             yield
         finally:
-            self._change(-views)
+            self.count(-views)
+            self._admitted -= views
+            if not self._admitted:
+                self._empty.set()
+
+    def count(self, views: int) -> None:
+        """Count `views` more, or fewer: an image that was admitted is not refused a second pass.
+
+        From any thread.
+        """
+        if views:
+            with self._lock:
+                self.views += views
+            self._observer.admitted(views)
 
     def answered(self, views: int) -> None:
         """Learn the rate from an image that is answered and was admitted with `views` views.
@@ -133,11 +140,3 @@ class Admission:
         """Refuse what comes from now on, and wait until what was admitted is answered."""
         self._draining = True
         await self._empty.wait()
-
-    def _change(self, views: int) -> None:
-        self.views += views
-        self._observer.admitted(views)
-        if self.views:
-            self._empty.clear()
-        else:
-            self._empty.set()

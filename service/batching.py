@@ -2,22 +2,27 @@
 
 It counts views, not requests. When a place in the session falls free, the next batch is formed from
 whatever waits: one view at low load, full batches at high load, no timer in between. On a CPU there
-are several places, and what waits is shared among those that are free; and since the same threads
-decode, a batch of few views lets the images that wait go first: what they add is run with it.
+are several places, and what waits is shared among the threads that are free; and since the same
+threads decode, few views let the images that wait go first: what they add is run with them.
 
 It drives the generators of `service.inference.tta`: what they yield is queued, what comes back is
-sent.
+sent. The workers do all of it, and the event loop hears of an image once, when it is answered:
 
-    admit (views, deadline) -> begin, by a worker: decode and cut -> queue -> batch -> next step, by
-    a worker -> queue again, or the answer
+    loop: admit (views, deadline) -> worker: begin, decode and cut -> queue -> batch -> next step
+    -> queue again, or the answer -> loop
 """
 
 import asyncio
+import itertools
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +32,11 @@ from service.errors import DeadlineExceeded, InferenceFailed
 from service.inference.batch import Job, Runs
 from service.inference.session import Output
 from service.inference.tta import Answer, Results, View
-from service.workers import Urgency, Workers
+from service.workers import Urgency, Work, Workers
 
+T = TypeVar("T")
 Key = tuple[tuple[int, ...], Output]
+Result = NDArray[np.float32] | Exception
 
 FEW_VIEWS = 4
 """Fewer of them in a batch take more time each, on a CPU: every batch launches each node once."""
@@ -50,35 +57,33 @@ class Times:
 
 
 @dataclass(eq=False)
-class _Step:
-    """The views that one image waits for."""
+class _Image:
+    """One image, and the views that it waits for."""
 
-    views: Sequence[View]
-    results: list[NDArray[np.float32] | None]
-    missing: int
-    done: "asyncio.Future[None]"
-    queued_at: float
+    number: int
+    """Counts up."""
+    begin: Callable[[], Job]
+    done: "asyncio.Future[Answer]"
+    times: Times = field(default_factory=Times)
+    job: Job | None = None
+    first: int = 0
+    """Views of the first step, which it was admitted with."""
+    held: int = 0
+    """Views of a later step, while they wait."""
+    views: Sequence[View] = ()
+    results: dict[int, Result] = field(default_factory=dict[int, Result])
+    queued_at: float = 0.0
     started_at: float = 0.0
-    batches: list[int] = field(default_factory=list[int])
+    gone: bool = False
+    """Answered, failed, or nobody waits for it any more."""
 
 
-@dataclass(frozen=True, order=True)
-class _Slot:
+class _Slot(NamedTuple):
     """One view in the queue. The image that came first goes first, in its second pass too."""
 
-    image: int
-    """Counts up."""
-    index: int
-    step: _Step = field(compare=False)
-
-
-@dataclass(frozen=True)
-class _Ran:
-    """What became of a batch: a result for each view, and when it ran."""
-
-    results: list[NDArray[np.float32] | Exception]
-    started: float
-    seconds: float
+    number: int
+    which: int
+    image: _Image
 
 
 class Batcher:
@@ -92,28 +97,37 @@ class Batcher:
         max_batch_views: int,
         max_queue_views: int,
         side_by_side: int = 1,
-        runner: Executor | None = None,
+        runner: Workers | None = None,
         observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`runner` runs the batches: by default the workers, a thread of its own for a GPU."""
         self._session = session
-        self._begin = workers.at(Urgency.BEGIN)
-        self._finish = workers.at(Urgency.FINISH)
-        self._own_runner = runner
-        self._runner = runner or workers.at(Urgency.BATCH)
-        self._runner_of_few = runner or self._begin
-        self._few: dict[Future[_Ran], list[_Slot]] = {}
-        """Batches of few views that have not started yet."""
+        self._workers = workers
+        self._runner = runner or workers
+        self._shares_threads = runner is None
         self._max_batch_views = max_batch_views
         self._observer: Observer = observer or Nobody()
         self._clock = clock
         self.admission = Admission(max_queue_views, self._observer, clock)
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        """Around all that follows."""
+        self._begins: deque[_Image] = deque()
         self._queues: dict[Key, list[_Slot]] = {}
         """Heaps, of views that can share a batch."""
-        self._images = 0
-        self._free = side_by_side
+        self._finishes: deque[_Image] = deque()
+        self._places = side_by_side
         """Batches that could start now."""
+        self._let_go_first = 0
+        """Images that began while views waited, since the last batch."""
+        self._sources = (
+            (self._workers, Urgency.FINISH, self._take_finish),
+            (self._runner, Urgency.BATCH, self._take_batch),
+            (self._workers, Urgency.BEGIN, self._take_begin),
+        )
+        for pool, urgency, take in self._sources:
+            pool.add(urgency, take)
 
     async def answer(
         self, begin: Callable[[], Job], *, views: int, timeout_s: float
@@ -129,100 +143,76 @@ class Batcher:
             DeadlineExceeded: not answered within `timeout_s`.
             QuincunxError: whatever `begin` or a step of the generator raised for this image.
         """
+        done = asyncio.get_running_loop().create_future()
+        image = _Image(next(self._numbers), begin, done)
+        with self._lock:
+            self._begins.append(image)
+        self._workers.wake()
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._drive(begin)
+                answer = await done
         except TimeoutError:
             raise DeadlineExceeded(f"no answer within {timeout_s * 1000:.0f} ms") from None
+        finally:
+            self._leave(image)
+        self.admission.answered(image.first)
+        return answer, image.times
 
     async def drain(self) -> None:
         """Refuse what comes, finish what was admitted, and let the session go."""
         await self.admission.drain()
-        if self._own_runner is not None:
-            self._own_runner.shutdown(wait=False)
+        for pool, urgency, take in self._sources:
+            pool.remove(urgency, take)
+        if not self._shares_threads:
+            self._runner.shutdown()
 
-    async def _drive(self, begin: Callable[[], Job]) -> tuple[Answer, Times]:
-        loop = asyncio.get_running_loop()
-        times = Times()
-        started = self._clock()
-        job, state = await loop.run_in_executor(self._begin, _begin, begin)
-        times.begin = self._clock() - started
-        self._images += 1
-        image, first = self._images, len(state)
-        held = 0  # beyond the places of the first step, which it was admitted with
-        while not isinstance(state, Answer):
-            with self.admission.hold(held):
-                results = await self._run(image, state, times)
-            started = self._clock()
-            state = await loop.run_in_executor(self._finish, _advance, job, results)
-            times.finish += self._clock() - started
-            held = 0 if isinstance(state, Answer) else len(state)
-        self.admission.answered(first)
-        return state, times
+    def _take_begin(self) -> Work | None:
+        with self._lock:
+            if not self._waits_to_begin():
+                return None
+            self._let_go_first += bool(self._queues)
+            return partial(self._begin, self._begins.popleft())
 
-    async def _run(self, image: int, views: Sequence[View], times: Times) -> Results:
-        """Queue the views of one step, wait until all have run, and give their results."""
-        loop = asyncio.get_running_loop()
-        step = _Step(views, [None] * len(views), len(views), loop.create_future(), self._clock())
-        for index in range(len(views)):
-            self._queue(_Slot(image, index, step))
-        self._start_batches()
-        try:
-            await step.done
-        finally:
-            step.views = ()  # a cancelled request keeps neither its place nor its pixels
-        times.queue += step.started_at - step.queued_at
-        times.inference += self._clock() - step.started_at
-        times.batches += step.batches
-        self._observer.waited(step.started_at - step.queued_at)
-        return [result for result in step.results if result is not None]
+    def _take_batch(self) -> Work | None:
+        """A batch of views of one key: the key of the image that came first."""
+        with self._lock:
+            if not self._places or self._lets_others_go_first():
+                return None
+            waiting = sum(len(queue) for queue in self._queues.values())
+            sharing = min(self._places, self._runner.idle + 1)
+            slots = self._pop(min(self._max_batch_views, -(-waiting // sharing)))
+            if not slots:
+                return None
+            self._places -= 1
+            self._let_go_first = 0
+            return partial(self._run, slots, [slot.image.views[slot.which] for slot in slots])
 
-    def _start_batches(self) -> None:
-        """Form batches from what waits, as long as there is a place for one."""
-        for future, slots in list(self._few.items()):
-            if future.cancel():  # to be formed anew, with what has come since
-                self._free += 1
-                for slot in slots:
-                    if not slot.step.done.done():
-                        self._queue(slot)
-        self._few.clear()
-        while self._free and (slots := self._take()):
-            self._free -= 1
-            self._start_batch(slots)
+    def _take_finish(self) -> Work | None:
+        with self._lock:
+            return partial(self._finish, self._finishes.popleft()) if self._finishes else None
 
-    def _start_batch(self, slots: list[_Slot]) -> None:
-        loop = asyncio.get_running_loop()
-        views = [slot.step.views[slot.index] for slot in slots]
-        few = len(slots) < FEW_VIEWS
-        runner = self._runner_of_few if few else self._runner
-        future = runner.submit(self._run_timed, slots, views)
-        if few:
-            self._few[future] = slots
+    def _waits_to_begin(self) -> bool:
+        while self._begins and self._begins[0].gone:
+            self._begins.popleft()
+        return bool(self._begins)
 
-        def finish(ran: Future[_Ran]) -> None:
-            if not ran.cancelled():
-                loop.call_soon_threadsafe(self._finish_batch, slots, ran.result())
+    def _lets_others_go_first(self) -> bool:
+        """Whether so few views wait that the threads had better decode. Not for long."""
+        return (
+            self._shares_threads
+            and self._let_go_first < FEW_VIEWS
+            and sum(len(queue) for queue in self._queues.values()) < FEW_VIEWS
+            and self._waits_to_begin()
+        )
 
-        future.add_done_callback(finish)
-
-    def _queue(self, slot: _Slot) -> None:
-        view = slot.step.views[slot.index]
-        heappush(self._queues.setdefault(view.key, []), slot)
-
-    def _take(self) -> list[_Slot]:
-        """Take a batch of views of one key: the key of the image that came first.
-
-        Of all that waits it takes the share of one of the free places, up to a full batch.
-        """
-        waiting = sum(len(queue) for queue in self._queues.values())
-        most = min(self._max_batch_views, -(-waiting // self._free))
+    def _pop(self, most: int) -> list[_Slot]:
         while self._queues:
             key = min(self._queues, key=lambda key: self._queues[key][0])
             queue = self._queues[key]
             slots: list[_Slot] = []
             while queue and len(slots) < most:
                 slot = heappop(queue)
-                if not slot.step.done.done():
+                if not slot.image.gone:
                     slots.append(slot)
             if not queue:
                 del self._queues[key]
@@ -230,56 +220,136 @@ class Batcher:
                 return slots
         return []
 
-    def _run_timed(self, slots: list[_Slot], views: list[View]) -> "_Ran":
+    def _begin(self, image: _Image) -> None:
         started = self._clock()
-        return _Ran(self._run_batch(slots, views), started, self._clock() - started)
+        outcome = _attempt(partial(_begun, image.begin))
+        image.times.begin = self._clock() - started
+        if isinstance(outcome, Exception):
+            self._end(image, outcome)
+            return
+        image.job, views = outcome
+        image.first = len(views)
+        self._queue(image, views, held=0)
 
-    def _run_batch(
-        self, slots: list[_Slot], views: list[View]
-    ) -> list[NDArray[np.float32] | Exception]:
-        """Run in the session's thread. Where a batch fails, each image is tried alone."""
+    def _queue(self, image: _Image, views: Sequence[View], held: int) -> None:
+        """Let the views of one step wait for their batches."""
+        with self._lock:
+            if image.gone:
+                return
+            self._hold(image, held)
+            image.views, image.results = views, {}
+            image.queued_at, image.started_at = self._clock(), 0.0
+            for which, view in enumerate(views):
+                slot = _Slot(image.number, which, image)
+                heappush(self._queues.setdefault(view.key, []), slot)
+        # Of threads that share all work, this one will look for some itself.
+        self._runner.wake(len(views) - self._shares_threads)
+
+    def _run(self, slots: list[_Slot], views: list[View]) -> None:
+        """Run a batch, and give each image its results."""
+        started = self._clock()
+        results = self._results(slots, views)
+        ended = self._clock()
+        self._observer.batch(len(slots), ended - started)
+        images = dict.fromkeys(slot.image for slot in slots)
+        with self._lock:
+            self._places += 1
+            more = bool(self._queues)
+            for slot, result in zip(slots, results, strict=True):
+                slot.image.results[slot.which] = result
+            for image in images:
+                image.started_at = image.started_at or started
+                image.times.batches.append(len(slots))
+            complete = [i for i in images if not i.gone and len(i.results) == len(i.views)]
+            for image in complete:
+                image.times.queue += image.started_at - image.queued_at
+                image.times.inference += ended - image.started_at
+            self._finishes += complete
+        for image in complete:
+            self._observer.waited(image.started_at - image.queued_at)
+        self._workers.wake(len(complete) + (more - 1 if self._shares_threads else 0))
+
+    def _results(self, slots: list[_Slot], views: list[View]) -> list[Result]:
+        """A result for each view. Where a batch fails, each image is tried alone."""
         try:
             return list(self._session.run(np.stack([v.pixels for v in views]), views[0].output))
         except Exception as error:
-            if len({slot.step for slot in slots}) == 1:
+            if len({slot.image for slot in slots}) == 1:
                 return [error] * len(slots)
-        results: list[NDArray[np.float32] | Exception] = []
-        for step in dict.fromkeys(slot.step for slot in slots):
-            own = [(s, v) for s, v in zip(slots, views, strict=True) if s.step is step]
-            results += self._run_batch([s for s, _ in own], [v for _, v in own])
+        results: list[Result] = []
+        for image in dict.fromkeys(slot.image for slot in slots):
+            own = [(s, v) for s, v in zip(slots, views, strict=True) if s.image is image]
+            results += self._results([s for s, _ in own], [v for _, v in own])
         return results
 
-    def _finish_batch(self, slots: list[_Slot], ran: "_Ran") -> None:
-        self._observer.batch(len(slots), ran.seconds)
-        self._free += 1
-        self._start_batches()  # first, so that the session rests as little as possible
-        for step in dict.fromkeys(slot.step for slot in slots):
-            step.batches.append(len(slots))
-            step.started_at = step.started_at or ran.started
-        for slot, result in zip(slots, ran.results, strict=True):
-            step = slot.step
-            if step.done.done():
-                continue
-            if isinstance(result, Exception):
-                step.done.set_exception(_as_failure(result))
-                continue
-            step.results[slot.index] = result
-            step.missing -= 1
-            if not step.missing:
-                step.done.set_result(None)
+    def _finish(self, image: _Image) -> None:
+        job = image.job
+        if job is None:
+            return
+        started = self._clock()
+        outcome = _attempt(partial(_advanced, job, image.results))
+        image.times.finish += self._clock() - started
+        if isinstance(outcome, list):
+            self._queue(image, outcome, held=len(outcome))
+        else:
+            self._end(image, outcome)
+
+    def _end(self, image: _Image, outcome: Answer | Exception) -> None:
+        self._leave(image)
+        with suppress(RuntimeError):  # where the loop is closed, nobody waits
+            image.done.get_loop().call_soon_threadsafe(_settle, image.done, outcome)
+
+    def _leave(self, image: _Image) -> None:
+        """An image that is gone keeps neither its place nor its pixels."""
+        if not image.gone:
+            with self._lock:
+                image.gone = True
+                image.views, image.job = (), None
+                self._hold(image, 0)
+
+    def _hold(self, image: _Image, views: int) -> None:
+        self.admission.count(views - image.held)
+        image.held = views
 
 
-def _begin(begin: Callable[[], Job]) -> tuple[Job, list[View]]:
+def _attempt(work: Callable[[], T]) -> T | Exception:
+    """The error instead of raising it: it belongs to whoever waits.
+
+    In a frame of its own: the error knows the frames it passed, and they must not know the image,
+    which knows the error. Such a circle would hold the pixels.
+    """
+    try:
+        return work()
+    except Exception as error:
+        return error
+
+
+def _begun(begin: Callable[[], Job]) -> tuple[Job, list[View]]:
     job = begin()
     return job, next(job)
 
 
-def _advance(job: Job, results: Results) -> "list[View] | Answer":
+def _advanced(job: Job, results: dict[int, Result]) -> list[View] | Answer:
+    in_order: Results = []
+    for index in range(len(results)):
+        result = results[index]
+        if isinstance(result, Exception):
+            raise _as_failure(result)
+        in_order.append(result)
     try:
-        return job.send(results)
+        return job.send(in_order)
     except StopIteration as stop:
         return stop.value
 
 
 def _as_failure(error: Exception) -> InferenceFailed:
     return error if isinstance(error, InferenceFailed) else InferenceFailed(str(error))
+
+
+def _settle(done: "asyncio.Future[Answer]", outcome: Answer | Exception) -> None:
+    if done.done():
+        return
+    if isinstance(outcome, Exception):
+        done.set_exception(outcome)
+    else:
+        done.set_result(outcome)

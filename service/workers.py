@@ -2,21 +2,24 @@
 
 Decoding and inference compete for the same cores. In pools of their own they would share them, and
 every image in flight would slow down every other; in one pool images are finished in turn.
+
+Nothing is submitted: a thread that falls free asks its sources for the most urgent work that there
+is now. So a batch is formed when it can start, from whatever waits by then.
 """
 
-import itertools
+import logging
 import os
-import queue
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import ParamSpec, TypeVar
 
-P = ParamSpec("P")
-T = TypeVar("T")
+Work = Callable[[], None]
+Take = Callable[[], Work | None]
+"""Gives the next piece of work of a source, or None. Called by one thread of a pool at a time."""
+
+logger = logging.getLogger("quincunx.workers")
 
 NICER = 5
 """How much nicer a worker is than the thread that made it."""
@@ -30,53 +33,72 @@ class Urgency(IntEnum):
     BATCH = 1
     BEGIN = 2
     """Decode an image and cut its first views."""
-    STOP = 3
-
-
-@dataclass(order=True)
-class _Work:
-    urgency: Urgency
-    number: int
-    """Counts up: of two that are as urgent, the first come goes first."""
-    run: Callable[[], None] | None = field(compare=False)
 
 
 class Workers:
-    """A fixed number of threads and one queue, drawn from by urgency."""
+    """A fixed number of threads that draw from the same sources by urgency."""
 
-    def __init__(self, threads: int) -> None:
-        self._queue: queue.PriorityQueue[_Work] = queue.PriorityQueue()
-        self._numbers = itertools.count()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"worker_{n}", daemon=True)
-            for n in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+    def __init__(self, threads: int, *, nicer: int = NICER, name: str = "worker") -> None:
+        self._changed = threading.Condition()
+        self._sources: dict[Urgency, deque[Take]] = {urgency: deque() for urgency in Urgency}
+        self._nicer = nicer
+        self._closing = False
+        self.idle = 0
+        """Threads that wait for work."""
+        for number in range(threads):
+            threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True).start()
 
-    def at(self, urgency: Urgency) -> Executor:
-        """These workers as an executor whose work all has one urgency."""
-        return _At(self, urgency)
+    def add(self, urgency: Urgency, take: Take) -> None:
+        """Ask `take` for work of this urgency, in turn with the other sources of it."""
+        with self._changed:
+            self._sources[urgency].append(take)
 
-    def submit(self, urgency: Urgency, work: Callable[[], T]) -> "Future[T]":
-        """Have `work` done; cancelling the future before it begins takes it back."""
-        future: Future[T] = Future()
-        self._queue.put(_Work(urgency, next(self._numbers), lambda: _do(work, future)))
-        return future
+    def remove(self, urgency: Urgency, take: Take) -> None:
+        """Ask it no more."""
+        with self._changed:
+            if take in self._sources[urgency]:
+                self._sources[urgency].remove(take)
+
+    def wake(self, threads: int = 1) -> None:
+        """A source has new work, for so many threads at most. Hold no lock that it takes."""
+        if threads > 0:
+            with self._changed:
+                self._changed.notify(threads)
 
     def shutdown(self) -> None:
-        """Finish what was submitted, then let the threads end. Does not wait."""
-        for _ in self._threads:
-            self._queue.put(_Work(Urgency.STOP, next(self._numbers), None))
+        """Do what there is to do, then let the threads end. Does not wait."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
 
     def _work(self) -> None:
-        _step_back()
-        while (run := self._queue.get().run) is not None:
-            run()
-            del run  # while the thread waits it holds no image
+        _step_back(self._nicer)
+        while (work := self._next()) is not None:
+            try:
+                work()
+            except Exception:  # a mistake of ours: it must not take a thread away from all
+                logger.exception("work failed")
+            del work  # while the thread waits it holds no image
+
+    def _next(self) -> Work | None:
+        with self._changed:
+            while (work := self._most_urgent()) is None and not self._closing:
+                self.idle += 1
+                self._changed.wait()
+                self.idle -= 1
+            return work
+
+    def _most_urgent(self) -> Work | None:
+        for sources in self._sources.values():
+            for _ in range(len(sources)):
+                take = sources[0]
+                sources.rotate(-1)
+                if (work := take()) is not None:
+                    return work
+        return None
 
 
-def _step_back() -> None:
+def _step_back(nicer: int) -> None:
     """Let the event loop go first: it needs little, and every request waits for it.
 
     Only Linux has a niceness for each thread.
@@ -84,25 +106,4 @@ def _step_back() -> None:
     if sys.platform == "linux":
         thread = threading.get_native_id()
         own = os.getpriority(os.PRIO_PROCESS, thread)
-        os.setpriority(os.PRIO_PROCESS, thread, own + NICER)
-
-
-def _do(work: Callable[[], T], future: "Future[T]") -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        result = work()
-    except BaseException as error:  # whatever it is, it belongs to whoever waits
-        future.set_exception(error)
-        del future  # the error knows this frame: a circle would hold the image
-    else:
-        future.set_result(result)
-
-
-class _At(Executor):
-    def __init__(self, workers: Workers, urgency: Urgency) -> None:
-        self._workers = workers
-        self._urgency = urgency
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        return self._workers.submit(self._urgency, lambda: fn(*args, **kwargs))
+        os.setpriority(os.PRIO_PROCESS, thread, own + nicer)

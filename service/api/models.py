@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,7 +145,7 @@ class Models:
         return Batcher(
             predictor.session,
             self.workers,
-            runner=ThreadPoolExecutor(1, thread_name_prefix="gpu") if on_gpu else None,
+            runner=Workers(1, nicer=0, name="gpu") if on_gpu else None,
             side_by_side=self._side_by_side(predictor),
             max_batch_views=self._batch_views(predictor),
             max_queue_views=self._settings.max_queue_views,

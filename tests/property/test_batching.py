@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.batching import Batcher, Times
+from service.batching import FEW_VIEWS, Batcher, Times
 from service.errors import (
     BadImage,
     DeadlineExceeded,
@@ -238,7 +238,7 @@ def test_few_views_let_the_images_that_wait_go_first(predictor: Predictor) -> No
 
         first = asked(batcher, begin(predictor, IMAGES[0], "none"), views=1)
         others = [asked(batcher, work, views=1) for work in (second, later, later)]
-        await until(lambda: begun.is_set() and bool(batcher._few))  # the first waits for a thread
+        await until(begun.is_set)  # by the only thread; the first image's view waits
         free.set()
         await asyncio.gather(first, *others)
         assert ran_after == [0, 0]  # no batch ran before the last image was decoded
@@ -249,24 +249,52 @@ def test_few_views_let_the_images_that_wait_go_first(predictor: Predictor) -> No
     run(predictor, body, threads=1)
 
 
-def test_a_batch_of_few_that_waits_is_taken_back_where_its_images_are_gone(
-    predictor: Predictor,
-) -> None:
+def test_few_views_do_not_wait_for_images_that_are_gone(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
-        free = threading.Event()
-        decoded = asked(batcher, begin(predictor, IMAGES[0], "none"), views=1)
+        begun, free = threading.Event(), threading.Event()
 
         def slow() -> Job:
+            begun.set()
             assert free.wait(LONG_S)
             return predictor.start(IMAGES[0], Options(tta="none"))
 
         waiting = asked(batcher, slow, views=1)
-        await until(lambda: bool(batcher._few))  # formed, and behind the slow image
-        decoded.cancel()
-        await asyncio.gather(decoded, return_exceptions=True)
+        await until(begun.is_set)
+        gone = asked(batcher, begin(predictor, IMAGES[0], "none"), views=1)
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
         free.set()
         answer, _ = await waiting
         assert_same(answer, alone(predictor, IMAGES[0], "none"))
+
+    run(predictor, body, threads=1)
+
+
+def test_few_views_wait_for_a_few_images_at_most(predictor: Predictor) -> None:
+    """Where images go on coming that add no views, those that wait are not forgotten."""
+
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        begun, free = threading.Event(), threading.Event()
+        ran_after: list[int] = []
+
+        def slow() -> Job:
+            begun.set()
+            assert free.wait(LONG_S)
+            return predictor.start(IMAGES[0], Options(tta="none"))
+
+        def broken() -> Job:
+            ran_after.append(len(recorder.batches))
+            raise BadImage("broken")
+
+        waiting = asked(batcher, slow, views=1)
+        await until(begun.is_set)
+        others = [asked(batcher, broken, views=1) for _ in range(2 * FEW_VIEWS)]
+        await asyncio.sleep(0)
+        free.set()
+        await waiting
+        await asyncio.gather(*others, return_exceptions=True)
+        assert ran_after == [0] * FEW_VIEWS + [1] * FEW_VIEWS
 
     run(predictor, body, threads=1)
 

@@ -23,8 +23,9 @@ def answered_every(seconds: float, second_pass: int, images: int = 40) -> Admiss
     for _ in range(images):
         with admission.admit(1, timeout_s=1e6):
             clock.now += seconds / 2
-            with admission.hold(second_pass):
-                clock.now += seconds / 2
+            admission.count(second_pass)
+            clock.now += seconds / 2
+            admission.count(-second_pass)
             admission.answered(1)
     return admission
 
@@ -34,16 +35,18 @@ def test_the_wait_is_that_of_the_images_in_front(second_pass: int) -> None:
     admission = answered_every(0.1, second_pass)
     with admission.admit(1, 10), admission.admit(1, 10), admission.admit(1, 10):
         assert admission.wait_s(1) == pytest.approx(0.4)
-        with admission.hold(second_pass):  # it was expected: nobody waits longer for it
-            assert admission.wait_s(1) == pytest.approx(0.4)
+        admission.count(second_pass)  # it was expected: nobody waits longer for it
+        assert admission.wait_s(1) == pytest.approx(0.4)
 
 
 def test_a_second_pass_counts_for_the_bound() -> None:
     admission = Admission(6, Nobody())
-    with admission.admit(1, 10), admission.hold(4):
+    with admission.admit(1, 10):
+        admission.count(4)
         admission.check(1, 10)
         with pytest.raises(Overloaded, match="QUINCUNX_MAX_QUEUE_VIEWS"):
             admission.check(2, 10)
+        admission.count(-4)
     assert admission.views == 0
 
 

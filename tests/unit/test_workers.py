@@ -1,15 +1,33 @@
-"""The pool: what is nearest to an answer goes first, and a failure belongs to whoever waits."""
+"""The pool: what is nearest to an answer goes first, and sources take turns."""
 
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 
 import pytest
 
-from service.workers import NICER, Urgency, Workers
+from service.workers import NICER, Urgency, Work, Workers
 
 PATIENCE_S = 30
+
+
+class Source:
+    """Work that waits."""
+
+    def __init__(self, workers: Workers, urgency: Urgency) -> None:
+        self.workers = workers
+        self.urgency = urgency
+        self.waiting: deque[Work] = deque()
+        workers.add(urgency, self.take)
+
+    def take(self) -> Work | None:
+        return self.waiting.popleft() if self.waiting else None
+
+    def put(self, work: Work) -> None:
+        self.waiting.append(work)
+        self.workers.wake()
 
 
 @pytest.fixture(name="workers")
@@ -19,51 +37,78 @@ def _workers() -> Iterator[Workers]:
     made.shutdown()
 
 
+def _busy(source: Source) -> threading.Event:
+    """Keep the only thread busy until the event is set."""
+    begun, free = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        free.wait(PATIENCE_S)
+
+    source.put(work)
+    assert begun.wait(PATIENCE_S)
+    return free
+
+
+def _wait_for_idle(source: Source) -> None:
+    """Wait until all that was put before is done."""
+    done = threading.Event()
+    source.put(done.set)
+    assert done.wait(PATIENCE_S)
+
+
 def test_the_most_urgent_goes_first_and_of_two_the_first_come(workers: Workers) -> None:
-    free, done = threading.Event(), list[str]()
-    workers.submit(Urgency.BEGIN, lambda: free.wait(PATIENCE_S))
-    wanted = [(Urgency.BEGIN, "begin"), (Urgency.BATCH, "batch"), (Urgency.FINISH, "finish")]
-    futures = [
-        workers.at(urgency).submit(done.append, f"{name} {number}")
-        for number in range(2)
-        for urgency, name in wanted
-    ]
+    done: list[str] = []
+    sources = {urgency: Source(workers, urgency) for urgency in (Urgency.BEGIN, Urgency.FINISH)}
+    free = _busy(sources[Urgency.BEGIN])
+    for number in range(2):
+        for urgency, source in sources.items():
+            source.put(lambda name=f"{urgency.name} {number}": done.append(name))
     free.set()
-    for future in futures:
-        future.result(PATIENCE_S)
-    assert done == ["finish 0", "finish 1", "batch 0", "batch 1", "begin 0", "begin 1"]
+    _wait_for_idle(sources[Urgency.BEGIN])
+    assert done == ["FINISH 0", "FINISH 1", "BEGIN 0", "BEGIN 1"]
 
 
-def test_a_failure_reaches_whoever_waits_and_nobody_else(workers: Workers) -> None:
-    failing = workers.at(Urgency.BEGIN).submit(int, "no number")
-    with pytest.raises(ValueError, match="no number"):
-        failing.result(PATIENCE_S)
-    assert workers.at(Urgency.BEGIN).submit(int, "7").result(PATIENCE_S) == 7
-
-
-def test_what_is_taken_back_is_not_done(workers: Workers) -> None:
-    free, done = threading.Event(), list[int]()
-    workers.submit(Urgency.BEGIN, lambda: free.wait(PATIENCE_S))
-    taken_back, kept = (workers.at(Urgency.BEGIN).submit(done.append, n) for n in range(2))
-    assert taken_back.cancel()
+def test_sources_of_one_urgency_take_turns_and_one_that_is_removed_is_not_asked(
+    workers: Workers,
+) -> None:
+    done: list[str] = []
+    sources = [Source(workers, Urgency.BATCH) for _ in range(3)]
+    free = _busy(sources[0])
+    for index, source in enumerate(sources):
+        for number in range(2):
+            source.put(lambda name=f"{index}.{number}": done.append(name))
+    workers.remove(Urgency.BATCH, sources[2].take)
     free.set()
-    kept.result(PATIENCE_S)
-    assert done == [1]
+    _wait_for_idle(Source(workers, Urgency.BEGIN))
+    assert done == ["1.0", "0.0", "1.1", "0.1"]
 
 
-def test_what_was_submitted_before_the_shutdown_is_done(workers: Workers) -> None:
-    free = threading.Event()
-    workers.submit(Urgency.BEGIN, lambda: free.wait(PATIENCE_S))
-    late = workers.at(Urgency.BEGIN).submit(lambda: "done")
+def test_a_mistake_takes_no_thread_away(workers: Workers, caplog: pytest.LogCaptureFixture) -> None:
+    source = Source(workers, Urgency.BATCH)
+    source.put(lambda: print(1 // 0))
+    _wait_for_idle(source)
+    assert "work failed" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_what_waits_at_the_shutdown_is_done(workers: Workers) -> None:
+    source, done = Source(workers, Urgency.BEGIN), threading.Event()
+    free = _busy(source)
+    source.put(done.set)
     workers.shutdown()
     free.set()
-    assert late.result(PATIENCE_S) == "done"
+    assert done.wait(PATIENCE_S)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness on Linux only")
 def test_workers_let_the_event_loop_go_first(workers: Workers) -> None:
+    found: list[int] = []
+
     def niceness() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
-    of_worker = workers.at(Urgency.BEGIN).submit(niceness).result(PATIENCE_S)
-    assert of_worker == min(19, niceness() + NICER)
+    source = Source(workers, Urgency.BATCH)
+    source.put(lambda: found.append(niceness()))
+    _wait_for_idle(source)
+    assert found == [min(19, niceness() + NICER)]
