@@ -3,13 +3,14 @@
 The event loop only keeps a record: a slow terminal or disk never delays an answer.
 """
 
-import json
 import logging
 import sys
 import threading
 from collections import deque
 from datetime import UTC, datetime
 from typing import Literal, TextIO
+
+from pydantic_core import to_json
 
 EXTRA = "fields"
 EVERY_S = 0.1
@@ -30,7 +31,7 @@ class JsonFormatter(logging.Formatter):
             entry["traceback"] = self.formatException(record.exc_info)
         elif record.exc_text:
             entry["traceback"] = record.exc_text
-        return json.dumps(entry, ensure_ascii=False, default=str)
+        return to_json(entry, fallback=str).decode()
 
 
 class TextFormatter(logging.Formatter):
