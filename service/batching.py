@@ -176,9 +176,9 @@ class Batcher:
     def _take_batch(self) -> Work | None:
         """A batch of views of one key: the key of the image that came first."""
         with self._lock:
-            if not self._places or self._lets_others_go_first():
-                return None
             waiting = sum(len(queue) for queue in self._queues.values())
+            if not self._places or self._lets_others_go_first(waiting):
+                return None
             sharing = min(self._places, self._runner.idle + 1)
             slots = self._pop(min(self._max_batch_views, -(-waiting // sharing)))
             if not slots:
@@ -196,12 +196,12 @@ class Batcher:
             self._begins.popleft()
         return bool(self._begins)
 
-    def _lets_others_go_first(self) -> bool:
+    def _lets_others_go_first(self, waiting: int) -> bool:
         """Whether so few views wait that the threads had better decode. Not for long."""
         return (
             self._shares_threads
+            and waiting < FEW_VIEWS
             and self._let_go_first < FEW_VIEWS
-            and sum(len(queue) for queue in self._queues.values()) < FEW_VIEWS
             and self._waits_to_begin()
         )
 

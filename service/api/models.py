@@ -141,11 +141,10 @@ class Models:
         self.workers.shutdown()
 
     def _batcher(self, predictor: Predictor) -> Batcher:
-        on_gpu = predictor.session.provider != "cpu"
         return Batcher(
             predictor.session,
             self.workers,
-            runner=Workers(1, nicer=0, name="gpu") if on_gpu else None,
+            runner=Workers(1, nicer=0, name="gpu") if _on_gpu(predictor) else None,
             side_by_side=self._side_by_side(predictor),
             max_batch_views=self._batch_views(predictor),
             max_queue_views=self._settings.max_queue_views,
@@ -153,8 +152,8 @@ class Models:
         )
 
     def _batch_views(self, predictor: Predictor) -> int:
-        on_gpu = predictor.session.provider != "cpu"
-        return self._settings.max_batch_views or (GPU_BATCH_VIEWS if on_gpu else CPU_BATCH_VIEWS)
+        own = GPU_BATCH_VIEWS if _on_gpu(predictor) else CPU_BATCH_VIEWS
+        return self._settings.max_batch_views or own
 
     def _side_by_side(self, predictor: Predictor) -> int:
         return predictor.session.side_by_side(min(self._threads, usable_cores()))
@@ -178,6 +177,10 @@ class Models:
             if tags.count(tag) > 1:
                 raise UsageError(f"{tag} is served from two packages; versions must differ")
         return predictors
+
+
+def _on_gpu(predictor: Predictor) -> bool:
+    return predictor.session.provider != "cpu"
 
 
 def package_folders(settings: Settings) -> tuple[Path, ...]:

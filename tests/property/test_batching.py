@@ -19,7 +19,7 @@ from service.errors import (
     Overloaded,
     ShuttingDown,
 )
-from service.inference.batch import Job, run_all
+from service.inference.batch import Job, Runs, run_all
 from service.inference.predictor import Predictor
 from service.inference.session import Output
 from service.inference.tta import Answer, Options
@@ -36,7 +36,7 @@ class Recorder:
     """A session that notes every batch, and can be held or made to fail on some views."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self.session = predictor.session
+        self.session: Runs = predictor.session
         self.batches: list[int] = []
         self.shades: list[int] = []
         """The first value of each view."""
@@ -61,16 +61,18 @@ def run(
     max_queue_views: int = 10_000,
     side_by_side: int = 1,
     threads: int = 4,
+    own_runner: bool = False,
 ) -> None:
-    """Run `body` with a batcher of its own."""
+    """Run `body` with a batcher of its own; with `own_runner` as on a GPU."""
 
     async def main() -> None:
         recorder = Recorder(predictor)
         workers = Workers(threads)
+        runner = Workers(1, nicer=0, name="gpu") if own_runner else None
         try:
             batcher = Batcher(
                 recorder, workers, max_batch_views=max_batch_views, max_queue_views=max_queue_views,
-                side_by_side=side_by_side,
+                side_by_side=side_by_side, runner=runner,
             )  # fmt: skip
             await body(batcher, recorder)
             recorder.gate.set()
@@ -149,9 +151,16 @@ IMAGES = [drawn(h, w, seed=i) for i, (h, w) in enumerate([(96, 96), (100, 131), 
     ),
     max_batch_views=st.integers(1, 12),
     side_by_side=st.integers(1, 3),
+    threads=st.integers(1, 4),
+    own_runner=st.booleans(),
 )
 def test_every_answer_equals_the_one_by_one_answer(
-    predictor: Predictor, jobs: list[tuple[int, str, int]], max_batch_views: int, side_by_side: int
+    predictor: Predictor,
+    jobs: list[tuple[int, str, int]],
+    max_batch_views: int,
+    side_by_side: int,
+    threads: int,
+    own_runner: bool,
 ) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         async def one(image: int, mode: str, yields: int) -> Answer:
@@ -166,7 +175,10 @@ def test_every_answer_equals_the_one_by_one_answer(
             assert_same(answer, alone(predictor, IMAGES[image], mode))
         assert max(recorder.batches) <= max_batch_views
 
-    run(predictor, body, max_batch_views=max_batch_views, side_by_side=side_by_side)
+    run(
+        predictor, body, max_batch_views=max_batch_views, side_by_side=side_by_side,
+        threads=threads, own_runner=own_runner,
+    )  # fmt: skip
 
 
 def test_views_of_different_requests_share_a_batch(predictor: Predictor) -> None:
@@ -182,6 +194,32 @@ def test_views_of_different_requests_share_a_batch(predictor: Predictor) -> None
         assert done[4][1].batches == [20]
 
     run(predictor, body, max_batch_views=32)
+
+
+def test_a_thread_of_its_own_runs_the_batches_and_the_workers_all_else(
+    predictor: Predictor,
+) -> None:
+    ran, begun = set[str](), set[str]()
+
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        run_batch = recorder.session.run
+
+        class Session:
+            def run(self, views: Pixels, output: Output) -> NDArray[np.float32]:
+                ran.add(threading.current_thread().name)
+                return run_batch(views, output)
+
+        def work() -> Job:
+            begun.add(threading.current_thread().name)
+            return predictor.start(IMAGES[0], Options(tta="five_crop"))
+
+        recorder.session = Session()
+        tasks = [asked(batcher, work) for _ in range(4)]
+        await asyncio.gather(*tasks)
+
+    run(predictor, body, own_runner=True)
+    assert ran == {"gpu_0"}
+    assert all(name.startswith("worker_") for name in begun)
 
 
 def test_what_waits_is_shared_among_the_free_places(predictor: Predictor) -> None:
