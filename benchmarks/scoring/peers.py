@@ -7,6 +7,7 @@ import random
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -115,7 +116,7 @@ def _contenders(setting: Setting) -> list[Contender]:
     ):
         made.append(Contender(name, made[0].name, work, len(chosen)))
     if setting.photos:
-        paths = [item.path for item in items_of(setting.photos, setting.images)]
+        paths = [item.path for _, item in islice(items_of(setting.photos), setting.images)]
         unlabelled = [Labelled(Path(path), "") for path in paths]
         made += _pairs(setting, served, unlabelled, f", {setting.photos.name}")
     return made

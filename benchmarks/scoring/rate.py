@@ -3,11 +3,16 @@
 Where inference runs on a CPU, two stages that both have all cores cannot overlap: together they can
 do no better than one after the other. So the pipeline is also measured with its cores divided, each
 stage alone on the half that it has in the pipeline; there the slower stage alone is the limit.
+
+What is measured is the middle of a long job: one pipeline runs through all rounds and rests while a
+stage is measured alone; what it had ready from before the rest is drawn before the clock starts.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import count, islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -26,14 +31,16 @@ from service.scoring.scorer import Prepared
 from service.scoring.sources.walk import walk
 
 SQUARE = Size(1000, 1000)
+MADE_READY = 3
+"""Chunks that a pipeline at rest has ready, beside one for each inference thread, or more."""
 
 
-def items_of(folder: Path, images: int) -> list[Item]:
-    """`images` items: the files under `folder`, over and over."""
+def items_of(folder: Path) -> Iterator[tuple[Position, Item]]:
+    """The files under `folder`, over and over, without end."""
     paths = list(walk(str(folder)))
     if not paths:
         raise SystemExit(f"{folder} has no images")
-    return [Item(paths[number % len(paths)]) for number in range(images)]
+    return ((Position(0, number), Item(paths[number % len(paths)])) for number in count())
 
 
 def as_many(predictor: Predictor, mode: Mode, single_crops: int) -> int:
@@ -55,11 +62,13 @@ def rates(
 ) -> dict[str, Any]:
     """Seconds for each image of decoding alone, inference alone and the pipeline.
 
-    `cores` is one of `divisions`.
+    `images`, in whole chunks, are timed in each round; `cores` is one of `divisions`.
     """
     run = Run([], predictor, ScoreOptions(Options(tta=mode), top_k=1), divisions()[cores])
     scorer, speed = run.scorer(), run.resolved_speed
-    items = [(Position(0, n), item) for n, item in enumerate(items_of(folder, images))]
+    chunks = -(-images // speed.chunk_images)
+    images = chunks * speed.chunk_images
+    items = list(islice(items_of(folder), images))
 
     def decode() -> Sequence[Prepared]:
         with ThreadPoolExecutor(speed.decode_threads) as pool:
@@ -68,23 +77,27 @@ def rates(
     ready: list[Prepared] = []
 
     def infer() -> None:
-        starts = range(0, len(ready), speed.chunk_images)
+        starts = range(0, images, speed.chunk_images)
         with ThreadPoolExecutor(predictor.session.side_by_side(speed.infer_threads)) as pool:
             list(pool.map(lambda n: scorer.finish(ready[n : n + speed.chunk_images]), starts))
 
-    def whole() -> None:
-        for _ in score_items(iter(items), scorer, speed):
-            pass
+    seconds: dict[str, list[float]] = {"decode": [], "infer": [], "whole": []}
+    with closing(score_items(items_of(folder), scorer, speed)) as pipeline:
 
-    work: dict[str, Callable[[], object]] = {"decode": decode, "infer": infer, "whole": whole}
-    seconds: dict[str, list[float]] = {name: [] for name in work}
-    for number in range(rounds + 1):  # the first warms up
-        for name in random.Random(number).sample(list(work), len(work)):
-            ready[:] = decode() if name == "infer" else []
-            began = perf_counter()
-            work[name]()
-            if number:
-                seconds[name].append((perf_counter() - began) / images)
+        def whole() -> None:
+            for _ in range(chunks):
+                next(pipeline)
+
+        work: dict[str, Callable[[], object]] = {"decode": decode, "infer": infer, "whole": whole}
+        for number in range(rounds + 1):  # the first warms up
+            for name in random.Random(number).sample(list(work), len(work)):
+                ready[:] = decode() if name == "infer" else []
+                for _ in range(speed.infer_threads + MADE_READY if name == "whole" else 0):
+                    next(pipeline)
+                began = perf_counter()
+                work[name]()
+                if number:
+                    seconds[name].append((perf_counter() - began) / images)
     means = {name: mean_interval(own).value for name, own in seconds.items()}
     slower = max("decode", "infer", key=lambda name: means[name])
     both = [d + i for d, i in zip(seconds["decode"], seconds["infer"], strict=True)]
