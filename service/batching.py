@@ -196,13 +196,17 @@ class Batcher:
             self._begins.popleft()
         return bool(self._begins)
 
-    def _lets_others_go_first(self, waiting: int) -> bool:
-        """Whether so few views wait that the threads had better decode. Not for long."""
+    def _lets_others_go_first(self, views: int) -> bool:
+        """Whether the threads had better decode, since few views wait, or more images than views.
+
+        The longer the queue, the fuller the batches: where all wait anyhow, throughput is what
+        shortens the wait. No batch waits for more images than it can take.
+        """
         return (
             self._shares_threads
-            and waiting < FEW_VIEWS
-            and self._let_go_first < FEW_VIEWS
             and self._waits_to_begin()
+            and views < max(FEW_VIEWS, min(len(self._begins), self._max_batch_views))
+            and self._let_go_first < self._max_batch_views
         )
 
     def _pop(self, most: int) -> list[_Slot]:

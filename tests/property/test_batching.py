@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.batching import FEW_VIEWS, Batcher, Times
+from service.batching import Batcher, Times
 from service.errors import (
     BadImage,
     DeadlineExceeded,
@@ -311,6 +311,7 @@ def test_few_views_do_not_wait_for_images_that_are_gone(predictor: Predictor) ->
 
 def test_few_views_wait_for_a_few_images_at_most(predictor: Predictor) -> None:
     """Where images go on coming that add no views, those that wait are not forgotten."""
+    most = 6
 
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         begun, free = threading.Event(), threading.Event()
@@ -327,14 +328,14 @@ def test_few_views_wait_for_a_few_images_at_most(predictor: Predictor) -> None:
 
         waiting = asked(batcher, slow, views=1)
         await until(begun.is_set)
-        others = [asked(batcher, broken, views=1) for _ in range(2 * FEW_VIEWS)]
+        others = [asked(batcher, broken, views=1) for _ in range(2 * most)]
         await asyncio.sleep(0)
         free.set()
         await waiting
         await asyncio.gather(*others, return_exceptions=True)
-        assert ran_after == [0] * FEW_VIEWS + [1] * FEW_VIEWS
+        assert ran_after == [0] * most + [1] * most
 
-    run(predictor, body, threads=1)
+    run(predictor, body, threads=1, max_batch_views=most)
 
 
 def test_an_image_that_cannot_be_decoded_fails_alone(predictor: Predictor) -> None:
