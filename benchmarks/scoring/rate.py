@@ -33,6 +33,8 @@ from service.scoring.sources.walk import walk
 SQUARE = Size(1000, 1000)
 MADE_READY = 3
 """Chunks that a pipeline at rest has ready, beside one for each inference thread, or more."""
+CHUNKS_OF_A_THREAD = 4
+"""At least: rows come a chunk at a time, and of a few chunks too many may come at once."""
 
 
 def items_of(folder: Path) -> Iterator[tuple[Position, Item]]:
@@ -62,11 +64,11 @@ def rates(
 ) -> dict[str, Any]:
     """Seconds for each image of decoding alone, inference alone and the pipeline.
 
-    `images`, in whole chunks, are timed in each round; `cores` is one of `divisions`.
+    At least `images`, in whole chunks, are timed in each round; `cores` is one of `divisions`.
     """
     run = Run([], predictor, ScoreOptions(Options(tta=mode), top_k=1), divisions()[cores])
     scorer, speed = run.scorer(), run.resolved_speed
-    chunks = -(-images // speed.chunk_images)
+    chunks = max(-(-images // speed.chunk_images), CHUNKS_OF_A_THREAD * speed.infer_threads)
     images = chunks * speed.chunk_images
     items = list(islice(items_of(folder), images))
 
