@@ -2,8 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.batching import Batcher, Times
+from service.batching import Batcher
 from service.errors import (
     BadImage,
     DeadlineExceeded,
@@ -19,123 +17,27 @@ from service.errors import (
     Overloaded,
     ShuttingDown,
 )
-from service.inference.batch import Job, Runs, run_all
+from service.inference.batch import Job
 from service.inference.predictor import Predictor
 from service.inference.session import Output
 from service.inference.tta import Answer, Options
-from service.workers import Workers
-from tests.support.images import drawn
+from tests.support.batching import (
+    IMAGES,
+    LONG_S,
+    Pixels,
+    Recorder,
+    alone,
+    asked,
+    assert_same,
+    begin,
+    plain,
+    queued,
+    run,
+    two_steps,
+    until,
+)
 
-LONG_S = 60.0
 MODES = ["none", "five_crop", "ten_crop", "dense", "adaptive"]
-
-Pixels = NDArray[np.uint8]
-
-
-class Recorder:
-    """A session that notes every batch, and can be held or made to fail on some views."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        self.session: Runs = predictor.session
-        self.batches: list[int] = []
-        self.shades: list[int] = []
-        """The first value of each view."""
-        self.gate = threading.Event()
-        self.gate.set()
-        self.poison = 256
-        """A view with a first pixel of this value fails its batch."""
-
-    def run(self, views: Pixels, output: Output) -> NDArray[np.float32]:
-        self.batches.append(len(views))
-        self.shades += views[:, 0, 0, 0].tolist()
-        assert self.gate.wait(LONG_S)
-        if (views[:, 0, 0, 0] == self.poison).any():
-            raise InferenceFailed("poison")
-        return self.session.run(views, output)
-
-
-def run(
-    predictor: Predictor,
-    body: Callable[[Batcher, Recorder], Coroutine[Any, Any, None]],
-    max_batch_views: int = 8,
-    max_queue_views: int = 10_000,
-    side_by_side: int = 1,
-    threads: int = 4,
-    own_runner: bool = False,
-) -> None:
-    """Run `body` with a batcher of its own; with `own_runner` as on a GPU."""
-
-    async def main() -> None:
-        recorder = Recorder(predictor)
-        workers = Workers(threads)
-        runner = Workers(1, nicer=0, name="gpu") if own_runner else None
-        try:
-            batcher = Batcher(
-                recorder, workers, max_batch_views=max_batch_views, max_queue_views=max_queue_views,
-                side_by_side=side_by_side, runner=runner,
-            )  # fmt: skip
-            await body(batcher, recorder)
-            recorder.gate.set()
-            await batcher.drain()
-            assert batcher.admission.views == 0
-        finally:
-            workers.shutdown()
-
-    asyncio.run(main())
-
-
-def asked(
-    batcher: Batcher, work: Callable[[], Job], views: int = 5
-) -> "asyncio.Task[tuple[Answer, Times]]":
-    """One image, on its way."""
-    return asyncio.create_task(batcher.answer(work, views=views, timeout_s=LONG_S))
-
-
-def alone(predictor: Predictor, image: Pixels, mode: str) -> Answer:
-    (answer,) = run_all([predictor.start(image, Options(tta=mode))], predictor.session)  # type: ignore[arg-type]
-    return answer
-
-
-def begin(predictor: Predictor, image: Pixels, mode: str) -> Callable[[], Job]:
-    return lambda: predictor.start(image, Options(tta=mode))  # type: ignore[arg-type]
-
-
-def plain(shade: int) -> Pixels:
-    return np.full((64, 64, 3), shade, np.uint8)
-
-
-def two_steps(predictor: Predictor, read: threading.Event | None = None) -> Callable[[], Job]:
-    """One view, then three, once `read` is set."""
-
-    def job() -> Job:
-        crop = predictor.start(plain(10), Options(tta="none"))
-        views = next(crop)
-        results = yield views
-        assert read is None or read.wait(LONG_S)
-        yield views * 3
-        try:
-            crop.send(results)
-        except StopIteration as stop:
-            return stop.value
-        raise AssertionError("the mode `none` has one step")
-
-    return job
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LONG_S):
-        while not condition():
-            await asyncio.sleep(0)
-
-
-def assert_same(got: Answer, expected: Answer) -> None:
-    np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-6)
-    assert got.passes == expected.passes
-    assert got.gate_open == expected.gate_open
-    assert [v.box for v in got.views] == [v.box for v in expected.views]
-
-
-IMAGES = [drawn(h, w, seed=i) for i, (h, w) in enumerate([(96, 96), (100, 131), (160, 97)])]
 
 
 @settings(
@@ -222,26 +124,6 @@ def test_a_thread_of_its_own_runs_the_batches_and_the_workers_all_else(
     assert all(name.startswith("worker_") for name in begun)
 
 
-def test_what_waits_is_shared_among_the_free_places(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
-        recorder.gate.clear()
-        work = begin(predictor, IMAGES[0], "five_crop")
-        first = asked(batcher, work)
-        await until(lambda: len(recorder.batches) == 3)
-        assert sorted(recorder.batches) == [1, 2, 2]
-        second = asked(batcher, work)
-        await until(lambda: queued(batcher) == 5)  # no place is free
-        recorder.gate.set()
-        for answer, _ in await asyncio.gather(first, second):
-            assert_same(answer, alone(predictor, IMAGES[0], "five_crop"))
-
-    run(predictor, body, side_by_side=3)
-
-
-def queued(batcher: Batcher) -> int:
-    return sum(len(queue) for queue in batcher._queues.values())
-
-
 def test_a_failing_image_fails_alone(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         recorder.poison = 7
@@ -258,84 +140,6 @@ def test_a_failing_image_fails_alone(predictor: Predictor) -> None:
         assert failed == [False, True, False, False, True, False]
 
     run(predictor, body)
-
-
-def test_few_views_let_the_images_that_wait_go_first(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
-        begun, ran_after = threading.Event(), list[int]()
-        free = threading.Event()
-
-        def second() -> Job:
-            begun.set()
-            assert free.wait(LONG_S)
-            return predictor.start(IMAGES[0], Options(tta="none"))
-
-        def later() -> Job:
-            ran_after.append(len(recorder.batches))
-            return predictor.start(IMAGES[0], Options(tta="none"))
-
-        first = asked(batcher, begin(predictor, IMAGES[0], "none"), views=1)
-        others = [asked(batcher, work, views=1) for work in (second, later, later)]
-        await until(begun.is_set)  # by the only thread; the first image's view waits
-        free.set()
-        await asyncio.gather(first, *others)
-        assert ran_after == [0, 0]  # no batch ran before the last image was decoded
-        recorder.batches.clear()
-        await asked(batcher, begin(predictor, IMAGES[0], "none"), views=1)
-        assert recorder.batches == [1]  # and wait for nobody where nobody waits
-
-    run(predictor, body, threads=1)
-
-
-def test_few_views_do_not_wait_for_images_that_are_gone(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
-        begun, free = threading.Event(), threading.Event()
-
-        def slow() -> Job:
-            begun.set()
-            assert free.wait(LONG_S)
-            return predictor.start(IMAGES[0], Options(tta="none"))
-
-        waiting = asked(batcher, slow, views=1)
-        await until(begun.is_set)
-        gone = asked(batcher, begin(predictor, IMAGES[0], "none"), views=1)
-        await asyncio.sleep(0)
-        gone.cancel()
-        await asyncio.gather(gone, return_exceptions=True)
-        free.set()
-        answer, _ = await waiting
-        assert_same(answer, alone(predictor, IMAGES[0], "none"))
-
-    run(predictor, body, threads=1)
-
-
-def test_few_views_wait_for_a_few_images_at_most(predictor: Predictor) -> None:
-    """Where images go on coming that add no views, those that wait are not forgotten."""
-    most = 6
-
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
-        begun, free = threading.Event(), threading.Event()
-        ran_after: list[int] = []
-
-        def slow() -> Job:
-            begun.set()
-            assert free.wait(LONG_S)
-            return predictor.start(IMAGES[0], Options(tta="none"))
-
-        def broken() -> Job:
-            ran_after.append(len(recorder.batches))
-            raise BadImage("broken")
-
-        waiting = asked(batcher, slow, views=1)
-        await until(begun.is_set)
-        others = [asked(batcher, broken, views=1) for _ in range(2 * most)]
-        await asyncio.sleep(0)
-        free.set()
-        await waiting
-        await asyncio.gather(*others, return_exceptions=True)
-        assert ran_after == [0] * most + [1] * most
-
-    run(predictor, body, threads=1, max_batch_views=most)
 
 
 def test_an_image_that_cannot_be_decoded_fails_alone(predictor: Predictor) -> None:
@@ -418,29 +222,6 @@ def test_a_second_pass_is_counted_while_it_waits_and_is_never_refused(
         assert_same(answer, alone(predictor, plain(10), "none"))
 
     run(predictor, body, max_queue_views=1)
-
-
-def test_a_second_pass_goes_before_the_images_that_came_later(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
-        gate, read = recorder.gate, threading.Event()
-        gate.clear()
-        works = [two_steps(predictor, read)]
-        works += [begin(predictor, plain(shade), "none") for shade in (20, 30, 40)]
-        tasks: list[asyncio.Task[tuple[Answer, Times]]] = []
-        for number, work in enumerate(works):
-            tasks.append(asked(batcher, work, views=1))
-            await until(lambda n=number: len(recorder.batches) + queued(batcher) == n + 1)
-            await until(lambda: len(recorder.batches) == 1)
-        recorder.gate = threading.Event()
-        gate.set()  # the first pass ends; the second image has the session
-        await until(lambda: len(recorder.batches) == 2)
-        read.set()
-        await until(lambda: queued(batcher) == 3 + 2)
-        recorder.gate.set()
-        await asyncio.gather(*tasks)
-        assert recorder.shades == [10, 20, 10, 10, 10, 30, 40]
-
-    run(predictor, body, max_batch_views=1)
 
 
 def test_a_deadline_that_passes_while_waiting_ends_the_wait(predictor: Predictor) -> None:

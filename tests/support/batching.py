@@ -1,0 +1,148 @@
+"""A batcher under test: a session that can be held, and images on their way through it."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.batching import Batcher, Times
+from service.errors import (
+    InferenceFailed,
+)
+from service.inference.batch import Job, Runs, run_all
+from service.inference.predictor import Predictor
+from service.inference.session import Output
+from service.inference.tta import Answer, Options
+from service.workers import Workers
+from tests.support.images import drawn
+
+LONG_S = 60.0
+
+Pixels = NDArray[np.uint8]
+
+
+class Recorder:
+    """A session that notes every batch, and can be held or made to fail on some views."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.session: Runs = predictor.session
+        self.batches: list[int] = []
+        self.shades: list[int] = []
+        """The first value of each view."""
+        self.gate = threading.Event()
+        self.gate.set()
+        self.poison = 256
+        """A view with a first pixel of this value fails its batch."""
+
+    def run(self, views: Pixels, output: Output) -> NDArray[np.float32]:
+        self.batches.append(len(views))
+        self.shades += views[:, 0, 0, 0].tolist()
+        assert self.gate.wait(LONG_S)
+        if (views[:, 0, 0, 0] == self.poison).any():
+            raise InferenceFailed("poison")
+        return self.session.run(views, output)
+
+
+def run(
+    predictor: Predictor,
+    body: Callable[[Batcher, Recorder], Coroutine[Any, Any, None]],
+    max_batch_views: int = 8,
+    max_queue_views: int = 10_000,
+    side_by_side: int = 1,
+    threads: int = 4,
+    own_runner: bool = False,
+) -> None:
+    """Run `body` with a batcher of its own; with `own_runner` as on a GPU."""
+
+    async def main() -> None:
+        recorder = Recorder(predictor)
+        workers = Workers(threads)
+        runner = Workers(1, nicer=0, name="gpu") if own_runner else None
+        try:
+            batcher = Batcher(
+                recorder, workers, max_batch_views=max_batch_views, max_queue_views=max_queue_views,
+                side_by_side=side_by_side, runner=runner,
+            )  # fmt: skip
+            await body(batcher, recorder)
+            recorder.gate.set()
+            await batcher.drain()
+            assert batcher.admission.views == 0
+        finally:
+            workers.shutdown()
+
+    asyncio.run(main())
+
+
+def asked(
+    batcher: Batcher, work: Callable[[], Job], views: int = 5
+) -> "asyncio.Task[tuple[Answer, Times]]":
+    """One image, on its way."""
+    return asyncio.create_task(batcher.answer(work, views=views, timeout_s=LONG_S))
+
+
+def alone(predictor: Predictor, image: Pixels, mode: str) -> Answer:
+    (answer,) = run_all([predictor.start(image, Options(tta=mode))], predictor.session)  # type: ignore[arg-type]
+    return answer
+
+
+def begin(predictor: Predictor, image: Pixels, mode: str) -> Callable[[], Job]:
+    return lambda: predictor.start(image, Options(tta=mode))  # type: ignore[arg-type]
+
+
+def plain(shade: int) -> Pixels:
+    return np.full((64, 64, 3), shade, np.uint8)
+
+
+def two_steps(predictor: Predictor, read: threading.Event | None = None) -> Callable[[], Job]:
+    """One view, then three, once `read` is set."""
+
+    def job() -> Job:
+        crop = predictor.start(plain(10), Options(tta="none"))
+        views = next(crop)
+        results = yield views
+        assert read is None or read.wait(LONG_S)
+        yield views * 3
+        try:
+            crop.send(results)
+        except StopIteration as stop:
+            return stop.value
+        raise AssertionError("the mode `none` has one step")
+
+    return job
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LONG_S):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def assert_same(got: Answer, expected: Answer) -> None:
+    np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-6)
+    assert got.passes == expected.passes
+    assert got.gate_open == expected.gate_open
+    assert [v.box for v in got.views] == [v.box for v in expected.views]
+
+
+IMAGES = [drawn(h, w, seed=i) for i, (h, w) in enumerate([(96, 96), (100, 131), (160, 97)])]
+
+
+def queued(batcher: Batcher) -> int:
+    return sum(len(queue) for queue in batcher._queues.values())
+
+
+class Held:
+    """An image whose decoding begins, and goes on when it is let go."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self.begun = threading.Event()
+        self.free = threading.Event()
+
+    def __call__(self) -> Job:
+        self.begun.set()
+        assert self.free.wait(LONG_S)
+        return self._predictor.start(IMAGES[0], Options(tta="none"))
