@@ -16,7 +16,7 @@ from service.errors import Overloaded, ShuttingDown
 AVERAGED_S = 1.0
 """The rate is that of about the last so many seconds. Over fewer answers it swings, and under
 overload every upward swing lets in at once whoever knocks."""
-HEADROOM = 0.5
+HEADROOM = 0.4
 """A wait is estimated, and a machine may slow down: a request is let in where it would take this
 share of its time at most."""
 

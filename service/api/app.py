@@ -2,7 +2,7 @@
 """The BentoML service: lifecycle, packaging, health and clients around the routes.
 
 BentoML's own request parser is never reached for our routes: it fetches a URL that it finds in a
-file field, and answers errors in shapes of its own. `Front` hands them to the Starlette application
+file field, and answers errors in shapes of its own. `Front` hands them to our own application
 first; the methods below declare them to BentoML's schema and clients, and serve calls in process.
 """
 
@@ -28,7 +28,7 @@ from service.api.following import Reloads
 from service.api.logs import start_logging
 from service.api.metrics import Metrics
 from service.api.models import Models
-from service.api.routes import Api, create_app
+from service.api.routes import Api, Application, create_app
 from service.api.tracing import exported_tracer
 from service.inference.manifest import Aggregation, Mode
 from service.settings import Settings
@@ -59,7 +59,7 @@ class LeanService(Service[Any]):
 class Front:
     """ASGI middleware: BentoML's own paths go on to BentoML, all others to our application."""
 
-    http: Starlette | None = None
+    http: Application | None = None
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

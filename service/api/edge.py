@@ -12,11 +12,13 @@ from collections.abc import Awaitable, Callable
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.keys import Keys
 from service.api.metrics import Metrics
+from service.api.moderation import Moderation
 from service.api.problems import problem
-from service.errors import Unauthorized
+from service.errors import Overloaded, Unauthorized
 
 logger = logging.getLogger("quincunx.request")
 
@@ -28,7 +30,7 @@ CLIENT_CLOSED = 499
 # An id tells requests apart and guards nothing. The system's randomness would be a system call, at
 # which the event loop hands the interpreter to a worker for milliseconds.
 _IDS = random.Random()
-HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
 class Edge:
@@ -39,6 +41,7 @@ class Edge:
         metrics: Metrics,
         user_keys: Keys,
         admin_keys: Keys,
+        moderation: Moderation,
         *,
         log: bool,
         render: Render = problem,
@@ -46,63 +49,83 @@ class Edge:
         self._metrics = metrics
         self._user_keys = user_keys
         self._admin_keys = admin_keys
+        self._moderation = moderation
         self._log = log
         self._render = render
         """How an error becomes an answer; the Open Inference Protocol has a shape of its own."""
 
-    def open(self, route: str, handler: Handler) -> Handler:
+    def open(self, route: str, handler: Handler) -> ASGIApp:
         """For everybody."""
-        return self._wrap(route, handler, None)
+        return _Endpoint(self, route, handler, None)
 
-    def keyed(self, route: str, handler: Handler) -> Handler:
+    def keyed(self, route: str, handler: Handler) -> ASGIApp:
         """For holders of a key, where keys are set."""
-        return self._wrap(route, handler, self._user_keys.admit if self._user_keys else None)
+        return _Endpoint(self, route, handler, self._user_keys.admit if self._user_keys else None)
 
-    def admin(self, route: str, handler: Handler) -> Handler:
+    def admin(self, route: str, handler: Handler) -> ASGIApp:
         """For holders of an admin key; closed where none is set."""
-        return self._wrap(route, handler, self._admit_admin)
+        return _Endpoint(self, route, handler, self._admit_admin)
 
-    async def unknown(self, request: Request, error: Exception) -> Response:
+    def unknown(self, error: HTTPException) -> ASGIApp:
         """Answer for a path or a method that is none of ours."""
 
         async def refuse(_: Request) -> Response:
             raise error
 
-        response = await self.open("other", refuse)(request)
-        if isinstance(error, HTTPException):
-            response.headers.update(error.headers or {})
-        return response
+        return self.open("other", refuse)
 
     def _admit_admin(self, request: Request) -> None:
         if not self._admin_keys:
             raise Unauthorized("closed: no admin key is set (QUINCUNX_ADMIN_KEYS)")
         self._admin_keys.admit(request)
 
-    def _wrap(
-        self, route: str, handler: Handler, admit: Callable[[Request], None] | None
-    ) -> Handler:
-        async def endpoint(request: Request) -> Response:
-            started = time.perf_counter()
-            request.state.request_id = _request_id(request)
-            request.state.log = {}
-            try:
-                if admit is not None:
-                    admit(request)
-                response = await handler(request)
-            except ClientDisconnect:
-                response = Response(status_code=CLIENT_CLOSED)  # nobody is there to read it
-            except Exception as error:  # the edge: whatever went wrong becomes an answer
-                response = self._render(request, error)
-            response.headers["X-Request-Id"] = request.state.request_id
-            for name, value in HEADERS.items():
-                response.headers.setdefault(name, value)
-            seconds = time.perf_counter() - started
-            self._metrics.request(route, response.status_code, seconds)
-            if self._log:
-                _write_log(request, route, response.status_code, seconds)
-            return response
+    def failed(self, request: Request, error: Exception) -> Response:
+        """The answer to a request that was not granted."""
+        if isinstance(error, ClientDisconnect):
+            return Response(status_code=CLIENT_CLOSED)  # nobody is there to read it
+        if isinstance(error, Overloaded):
+            self._moderation.refused()
+        return self._render(request, error)
 
-        return endpoint
+    def leave(self, request: Request, route: str, response: Response, seconds: float) -> None:
+        """Mark, count and log an answer."""
+        there = {name for name, _ in response.raw_headers}
+        response.raw_headers += [header for header in HEADERS if header[0] not in there]
+        request_id: str = request.state.request_id
+        response.raw_headers.append((b"x-request-id", request_id.encode("ascii")))
+        self._metrics.request(route, response.status_code, seconds)
+        if self._log:
+            _write_log(request, route, response.status_code, seconds)
+
+
+class _Endpoint:
+    """One route, as an ASGI application: as a function it would be wrapped by Starlette once more.
+
+    Every layer is memory that has to be fetched again, since inference empties the caches between
+    two requests: under overload the layers take more time than what is in them.
+    """
+
+    def __init__(
+        self, edge: Edge, route: str, handler: Handler, admit: Callable[[Request], None] | None
+    ) -> None:
+        self._edge = edge
+        self._route = route
+        self._handler = handler
+        self._admit = admit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        request = Request(scope, receive, send)
+        request.state.request_id = _request_id(request)
+        request.state.log = {}
+        try:
+            if self._admit is not None:
+                self._admit(request)
+            response = await self._handler(request)
+        except Exception as error:  # the edge: whatever went wrong becomes an answer
+            response = self._edge.failed(request, error)
+        self._edge.leave(request, self._route, response, time.perf_counter() - started)
+        await response(scope, receive, send)
 
 
 def _request_id(request: Request) -> str:

@@ -95,6 +95,10 @@ class Collector(logging.Handler):
 
 def start_logging(form: Literal["json", "text"]) -> Collector:
     """Send the `quincunx` loggers to stderr; stop what is returned at the end."""
+    # What no line of ours tells need not be found out for every one of them.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    # Documented as the way to look up no caller.
+    logging._srcfile = None  # pyright: ignore[reportPrivateUsage]
     collector = Collector(sys.stderr)
     collector.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     # What a sender got wrong is in the answer; a line a byte of it would fill the log.

@@ -97,6 +97,10 @@ class Models:
         if waiting and all(one.pressure(1, timeout_s) > 1 for one in waiting):
             waiting[0].check(1, timeout_s)
 
+    def wait_s(self) -> float:
+        """How long one view more would wait for its answer, at the model with the longest queue."""
+        return max((served.batcher.admission.wait_s(1) for served in self._served), default=0.0)
+
     def close(self) -> None:
         """Take no new work; what was admitted is finished."""
         self._closing = True

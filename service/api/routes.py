@@ -1,4 +1,4 @@
-"""The HTTP routes, as one Starlette application that knows nothing of BentoML."""
+"""The HTTP routes, as one ASGI application that knows nothing of BentoML."""
 
 import asyncio
 import time
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
 
 from service.api.bodies import Form, parse_form, read_body
 from service.api.classify import classify_all, classify_one
@@ -18,6 +18,7 @@ from service.api.context import Context
 from service.api.describe import describe_model
 from service.api.edge import Edge
 from service.api.keys import Keys
+from service.api.moderation import Moderation
 from service.api.oip import Oip, oip_problem
 from service.api.openapi import openapi
 from service.api.options import read_options
@@ -138,11 +139,31 @@ def _given(options: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in options.items() if value is not None}
 
 
-def create_app(api: Api) -> Starlette:
+class Application:
+    """The routes, and an answer to what is none of them.
+
+    Starlette's own application would put two layers of error handling around every request; the
+    edge leaves nothing for them to do.
+    """
+
+    def __init__(self, routes: list[Route], edge: Edge) -> None:
+        self._router = Router(routes)
+        self._edge = edge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self  # so that the router raises instead of answering in its own words
+        try:
+            await self._router(scope, receive, send)
+        except HTTPException as error:
+            await self._edge.unknown(error)(scope, receive, send)
+
+
+def create_app(api: Api) -> Application:
     """The application over `api`."""
     settings = api.settings
     users, admins = Keys(settings.keys()), Keys(settings.admin_keys)
-    edge = Edge(api.context.metrics, users, admins, log=settings.log_requests)
+    guards = (api.context.metrics, users, admins, Moderation(api.models.wait_s))
+    edge = Edge(*guards, log=settings.log_requests)
     guard_metrics = edge.keyed if settings.metrics_need_key else edge.open
 
     def route(method: str, path: str, handler: Any, guard: Any = edge.keyed) -> Route:
@@ -158,8 +179,7 @@ def create_app(api: Api) -> Starlette:
         route("GET", "/docs.json", api.documentation, edge.open),
     ]
     routes += oip_routes(
-        Oip(api.context),
-        Edge(api.context.metrics, users, admins, log=settings.log_requests, render=oip_problem),
+        Oip(api.context), Edge(*guards, log=settings.log_requests, render=oip_problem)
     )
     if settings.page:
         routes.append(route("GET", "/", partial(page_file, "index.html"), edge.open))
@@ -167,7 +187,7 @@ def create_app(api: Api) -> Starlette:
             Route(f"/page/{name}", edge.open("/page", partial(page_file, name)), methods=["GET"])
             for name in FILES
         ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: edge.unknown})
+    return Application(routes, edge)
 
 
 def oip_routes(oip: Oip, edge: Edge) -> list[Route]:

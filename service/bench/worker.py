@@ -1,7 +1,6 @@
 """One client process: sends its share of the requests when they are due, and notes the times."""
 
 import asyncio
-import selectors
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import numpy as np
 from service.bench.arrivals import Schedule
 from service.bench.connection import Connection as HttpConnection
 from service.bench.connection import address_of, head
+from service.bench.punctual import punctual_loop
 from service.bench.records import ANSWERED, FAILED, REFUSED, Records
 
 READY = "ready"
@@ -55,9 +55,7 @@ class Done:
 
 def work(pipe: Connection, target: Target) -> None:
     """Serve steps from `pipe` until it sends None: the main function of a worker process."""
-    # epoll wakes at whole milliseconds, select at microseconds: requests leave when they are due.
-    selector = selectors.SelectSelector()
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+    with asyncio.Runner(loop_factory=punctual_loop) as runner:
         runner.run(_serve(pipe, target))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.admission import Admission, Nobody
+from service.admission import HEADROOM, Admission, Nobody
 from service.errors import Overloaded
 
 
@@ -53,11 +53,12 @@ def test_a_second_pass_counts_for_the_bound() -> None:
 def test_pressure_reaches_one_where_refusals_begin() -> None:
     admission = answered_every(0.1, 0)
     with admission.admit(1, 10), admission.admit(1, 10):
-        assert admission.pressure(1, 0.61) < 1  # 0.3 s is half of it
-        admission.check(1, 0.61)
-        assert admission.pressure(1, 0.59) > 1
+        enough_s = 0.3 / HEADROOM  # three images in front
+        assert admission.pressure(1, enough_s + 0.01) < 1
+        admission.check(1, enough_s + 0.01)
+        assert admission.pressure(1, enough_s - 0.01) > 1
         with pytest.raises(Overloaded, match="X-Request-Timeout-Ms"):
-            admission.check(1, 0.59)
+            admission.check(1, enough_s - 0.01)
 
 
 def test_a_burst_of_answers_moves_the_rate_little_and_a_slower_machine_soon() -> None:
