@@ -34,5 +34,10 @@ class Moderation:
             asyncio.get_running_loop().call_soon(self._rest)
 
     def _rest(self) -> None:
-        self._due = False
         self._sleep(min(LONGEST_S, SHARE * self._wait_s()))
+        # Requests that came meanwhile are read in this turn and answered in the next one. A rest
+        # that fell between would keep each of them waiting for two.
+        asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        self._due = False
