@@ -2,9 +2,8 @@
 
 It counts views, not requests. When a place in the session falls free, the next batch is formed from
 whatever waits: one view at low load, full batches at high load, no timer in between. On a CPU there
-are several places, and each takes its share of what waits: whoever falls free a little later finds
-the rest, and no thread alone runs all views of an image one after another. Since the same threads
-decode, few views let the images that wait go first: what they add is run with them.
+are several places, and what waits is shared among the threads that are free; and since the same
+threads decode, few views let the images that wait go first: what they add is run with them.
 
 It drives the generators of `service.inference.tta`: what they yield is queued, what comes back is
 sent. The workers do all of it, and the event loop hears of an image once, when it is answered:
@@ -118,7 +117,7 @@ class Batcher:
         self._queues: dict[Key, list[_Slot]] = {}
         """Heaps, of views that can share a batch."""
         self._finishes: deque[_Image] = deque()
-        self._side_by_side = self._places = side_by_side
+        self._places = side_by_side
         """Batches that could start now."""
         self._let_go_first = 0
         """Images that began while views waited, since the last batch."""
@@ -180,8 +179,8 @@ class Batcher:
             waiting = sum(len(queue) for queue in self._queues.values())
             if not self._places or self._lets_others_go_first(waiting):
                 return None
-            # A share for every place, taken ones too: they may be free before this batch has run.
-            slots = self._pop(min(self._max_batch_views, -(-waiting // self._side_by_side)))
+            sharing = min(self._places, self._runner.idle + 1)
+            slots = self._pop(min(self._max_batch_views, -(-waiting // sharing)))
             if not slots:
                 return None
             self._places -= 1

@@ -43,6 +43,8 @@ class Workers:
         self._sources: dict[Urgency, deque[Take]] = {urgency: deque() for urgency in Urgency}
         self._nicer = nicer
         self._closing = False
+        self.idle = 0
+        """Threads that wait for work."""
         for number in range(threads):
             threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True).start()
 
@@ -81,7 +83,9 @@ class Workers:
     def _next(self) -> Work | None:
         with self._changed:
             while (work := self._most_urgent()) is None and not self._closing:
+                self.idle += 1
                 self._changed.wait()
+                self.idle -= 1
             return work
 
     def _most_urgent(self) -> Work | None:

@@ -24,17 +24,15 @@ from tests.support.batching import (
 )
 
 
-def test_every_place_takes_its_share_of_what_waits_and_leaves_the_rest(
-    predictor: Predictor,
-) -> None:
+def test_what_waits_is_shared_among_the_free_places(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         recorder.gate.clear()
         work = begin(predictor, IMAGES[0], "five_crop")
         first = asked(batcher, work)
         await until(lambda: len(recorder.batches) == 3)
-        assert sorted(recorder.batches) == [1, 1, 2]  # a third of 5, of 3 and of 2
+        assert sorted(recorder.batches) == [1, 2, 2]
         second = asked(batcher, work)
-        await until(lambda: queued(batcher) == 6)  # no place is free
+        await until(lambda: queued(batcher) == 5)  # no place is free
         recorder.gate.set()
         for answer, _ in await asyncio.gather(first, second):
             assert_same(answer, alone(predictor, IMAGES[0], "five_crop"))
