@@ -72,6 +72,8 @@ def headers_of(error: Exception) -> dict[str, str]:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, HTTPException):
+        headers.update(error.headers or {})  # the methods that are allowed
     return headers
 
 

@@ -129,6 +129,7 @@ def test_unknown_paths_and_methods_answer_in_json(client: httpx.Client) -> None:
     wrong = client.get("/classify")
     assert wrong.status_code == 405
     assert wrong.json()["error"]["code"] == "method_not_allowed"
+    assert wrong.headers["allow"] == "POST"
 
 
 def test_health(client: httpx.Client) -> None:
