@@ -162,12 +162,13 @@ def create_app(api: Api) -> Application:
     """The application over `api`."""
     settings = api.settings
     users, admins = Keys(settings.keys()), Keys(settings.admin_keys)
-    guards = (api.context.metrics, users, admins, Moderation(api.models.wait_s))
-    edge = Edge(*guards, log=settings.log_requests)
+    moderation = Moderation(api.models.wait_s)
+    guard = partial(Edge, api.context.metrics, users, admins, moderation, log=settings.log_requests)
+    edge = guard()
     guard_metrics = edge.keyed if settings.metrics_need_key else edge.open
 
-    def route(method: str, path: str, handler: Any, guard: Any = edge.keyed) -> Route:
-        return Route(path, guard(path, handler), methods=[method])
+    def route(method: str, path: str, handler: Any, admit: Any = edge.keyed) -> Route:
+        return Route(path, admit(path, handler), methods=[method])
 
     routes = [
         route("POST", "/classify", api.classify),
@@ -178,9 +179,7 @@ def create_app(api: Api) -> Application:
         route("GET", "/metrics", api.expose_metrics, guard_metrics),
         route("GET", "/docs.json", api.documentation, edge.open),
     ]
-    routes += oip_routes(
-        Oip(api.context), Edge(*guards, log=settings.log_requests, render=oip_problem)
-    )
+    routes += oip_routes(Oip(api.context), guard(render=oip_problem))
     if settings.page:
         routes.append(route("GET", "/", partial(page_file, "index.html"), edge.open))
         routes += [

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.batching import Batcher, Times
-from service.errors import (
-    InferenceFailed,
-)
+from service.errors import InferenceFailed
 from service.inference.batch import Job, Runs, run_all
 from service.inference.predictor import Predictor
 from service.inference.session import Output
