@@ -2,8 +2,9 @@
 
 It counts views, not requests. When a place in the session falls free, the next batch is formed from
 whatever waits: one view at low load, full batches at high load, no timer in between. On a CPU there
-are several places, and what waits is shared among the threads that are free; and since the same
-threads decode, few views let the images that wait go first: what they add is run with them.
+are several places and the same threads decode, so a batch is one place's share of all that waits,
+decoded or not: smaller ones would waste what a batch saves, larger ones would keep images waiting
+for a place that another was about to offer.
 
 It drives the generators of `service.inference.tta`: what they yield is queued, what comes back is
 sent. The workers do all of it, and the event loop hears of an image once, when it is answered:
@@ -37,9 +38,6 @@ from service.workers import Urgency, Work, Workers
 T = TypeVar("T")
 Key = tuple[tuple[int, ...], Output]
 Result = NDArray[np.float32] | Exception
-
-FEW_VIEWS = 4
-"""Fewer of them in a batch take more time each, on a CPU: every batch launches each node once."""
 
 
 @dataclass
@@ -118,6 +116,7 @@ class Batcher:
         """Heaps, of views that can share a batch."""
         self._finishes: deque[_Image] = deque()
         self._places = side_by_side
+        self._free_places = side_by_side
         """Batches that could start now."""
         self._let_go_first = 0
         """Images that began while views waited, since the last batch."""
@@ -174,16 +173,21 @@ class Batcher:
             return partial(self._begin, self._begins.popleft())
 
     def _take_batch(self) -> Work | None:
-        """A batch of views of one key: the key of the image that came first."""
+        """A batch of views of one key: the key of the image that came first.
+
+        Views are shared among the threads that are free; where this is the only one, it leaves
+        the places that are busy now whole images, not parts of one.
+        """
         with self._lock:
             waiting = sum(len(queue) for queue in self._queues.values())
-            if not self._places or self._lets_others_go_first(waiting):
+            if not self._free_places or self._lets_others_go_first(waiting):
                 return None
-            sharing = min(self._places, self._runner.idle + 1)
-            slots = self._pop(min(self._max_batch_views, -(-waiting // sharing)))
+            helpers = min(self._free_places - 1, self._runner.idle)
+            share = -(-waiting // (1 + helpers)) if helpers else self._share(waiting)
+            slots = self._pop(share, whole_images=not helpers)
             if not slots:
                 return None
-            self._places -= 1
+            self._free_places -= 1
             self._let_go_first = 0
             return partial(self._run, slots, [slot.image.views[slot.which] for slot in slots])
 
@@ -197,7 +201,7 @@ class Batcher:
         return bool(self._begins)
 
     def _lets_others_go_first(self, views: int) -> bool:
-        """Whether the threads had better decode, since few views wait, or more images than views.
+        """Whether the threads had better decode, since less waits than one place's share.
 
         The longer the queue, the fuller the batches: where all wait anyhow, throughput is what
         shortens the wait. No batch waits for more images than it can take.
@@ -205,16 +209,24 @@ class Batcher:
         return (
             self._shares_threads
             and self._waits_to_begin()
-            and views < max(FEW_VIEWS, min(len(self._begins), self._max_batch_views))
+            and views < min(self._share(views), self._max_batch_views)
             and self._let_go_first < self._max_batch_views
         )
 
-    def _pop(self, most: int) -> list[_Slot]:
+    def _share(self, views: int) -> int:
+        """One place's share of the views that wait and the images not yet decoded, rounded up."""
+        images = len(self._begins) if self._shares_threads else 0
+        return -(-(views + images) // self._places)
+
+    def _pop(self, share: int, *, whole_images: bool) -> list[_Slot]:
+        """`share` views of one key or, of whole images, as many more as the last of them has."""
         while self._queues:
             key = min(self._queues, key=lambda key: self._queues[key][0])
             queue = self._queues[key]
             slots: list[_Slot] = []
-            while queue and len(slots) < most:
+            while queue and len(slots) < self._max_batch_views:
+                if len(slots) >= share and not (whole_images and queue[0].image is slots[-1].image):
+                    break
                 slot = heappop(queue)
                 if not slot.image.gone:
                     slots.append(slot)
@@ -257,7 +269,7 @@ class Batcher:
         self._observer.batch(len(slots), ended - started)
         images = dict.fromkeys(slot.image for slot in slots)
         with self._lock:
-            self._places += 1
+            self._free_places += 1
             more = bool(self._queues)
             for slot, result in zip(slots, results, strict=True):
                 slot.image.results[slot.which] = result

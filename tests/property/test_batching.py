@@ -87,8 +87,10 @@ def test_views_of_different_requests_share_a_batch(predictor: Predictor) -> None
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         recorder.gate.clear()
         work = begin(predictor, IMAGES[0], "five_crop")
-        tasks = [asked(batcher, work) for _ in range(5)]
-        await until(lambda: queued(batcher) == 20)  # one image runs, four wait
+        tasks = [asked(batcher, work)]
+        await until(lambda: recorder.batches == [5])
+        tasks += [asked(batcher, work) for _ in range(4)]
+        await until(lambda: queued(batcher) == 20)
         recorder.gate.set()
         done = await asyncio.gather(*tasks)
         assert recorder.batches == [5, 20]

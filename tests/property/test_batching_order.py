@@ -40,6 +40,26 @@ def test_what_waits_is_shared_among_the_free_places(predictor: Predictor) -> Non
     run(predictor, body, side_by_side=3)
 
 
+def test_a_busy_place_is_left_its_share_in_whole_images(predictor: Predictor) -> None:
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        gates = [threading.Event() for _ in range(3)]
+        tasks: list[asyncio.Task[tuple[Answer, Times]]] = []
+        for taken, recorder.gate in enumerate(gates[:2], start=1):
+            tasks.append(asked(batcher, begin(predictor, IMAGES[0], "none"), views=1))
+            await until(lambda n=taken: recorder.batches == [1] * n)
+        recorder.gate = gates[2]
+        tasks += [asked(batcher, begin(predictor, IMAGES[0], "five_crop")) for _ in range(3)]
+        await until(lambda: queued(batcher) == 15)
+        gates[0].set()
+        await until(lambda: recorder.batches == [1, 1, 10])
+        gates[1].set()
+        await until(lambda: recorder.batches == [1, 1, 10, 5])
+        gates[2].set()
+        await asyncio.gather(*tasks)
+
+    run(predictor, body, side_by_side=2, max_batch_views=20)
+
+
 def test_few_views_let_the_images_that_wait_go_first(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         held, ran_after = Held(predictor), list[int]()
