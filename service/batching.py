@@ -116,6 +116,7 @@ class Batcher:
         """Heaps, of views that can share a batch."""
         self._finishes: deque[_Image] = deque()
         self._places = side_by_side
+        """Batches that may run at once."""
         self._free_places = side_by_side
         """Batches that could start now."""
         self._let_go_first = 0
