@@ -120,12 +120,19 @@ function showTimes(single, tta) {
   $("times").tBodies[0].replaceChildren(...rows);
 }
 
+// Which of NAMES a box is: by where its middle lies, since modes differ in how many views they show.
+function placeOf([left, top, right, bottom]) {
+  const across = left + right - 1;
+  const down = top + bottom - 1;
+  if (Math.hypot(across, down) < 0.02) return 4;
+  return (down > 0 ? 2 : 0) + (across > 0 ? 1 : 0);
+}
+
 function showViews(views) {
-  const five = views.length === 5 || views.length === 10;
   const boxes = [];
   const items = views.map((view, index) => {
     const [left, top, right, bottom] = view.box;
-    const place = five ? index % 5 : 4;
+    const place = placeOf(view.box);
     const box = element("div", { className: "crop" });
     box.style.setProperty("--colour", `var(--crop-${place})`);
     box.style.left = percent(left);
@@ -138,7 +145,7 @@ function showViews(views) {
       box.append(label);
     }
     boxes.push(box);
-    const where = (five ? NAMES[place] : "whole") + (view.flip ? ", mirrored" : "");
+    const where = (right - left + bottom - top < 2 ? NAMES[place] : "whole") + (view.flip ? ", mirrored" : "");
     const button = element("button", { type: "button" },
       element("i"), `${where}: ${view.name}`,
       element("span", { className: "percent", textContent: percent(view.probability) }));
