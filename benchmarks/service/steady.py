@@ -10,15 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.service.client import Run, client
+from benchmarks.service.queueing import tail_ratio
 from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import serving
 from service.bench.photos import Photos
 from service.bench.statistics import percentile
 from service.bench.tables import Table, ms
+from service.inference.cores import usable_cores
 from service.inference.manifest import Mode
 from service.inference.package import ModelPackage
 
 MOST = 3.0
+HALF_LOAD = 0.5
 IDLE, HALF = "idle: one request at a time", "half of the capacity, Poisson"
 
 
@@ -28,6 +31,7 @@ def measure(
 ) -> bool:  # fmt: skip
     """Find the capacity in every mode, then measure both loads of each in turn, `rounds` times."""
     turns = list(product(modes, (IDLE, HALF)))
+    cores = usable_cores()
     runs: dict[tuple[Mode, str], list[Run]] = {turn: [] for turn in turns}
     with ExitStack() as stack:
         server = stack.enter_context(serving(package.folder, precision, logs / "steady.log"))
@@ -46,7 +50,7 @@ def measure(
                 if load == IDLE:
                     run = asking[mode].closed(1, seconds)
                 else:
-                    run = asking[mode].opened(capacity[mode] / 2, seconds)
+                    run = asking[mode].opened(capacity[mode] * HALF_LOAD, seconds)
                 runs[mode, load].append(run)
                 print(f"{mode}, {load}: {run.step.latency}", file=sys.stderr)
     latencies = {turn: _latencies(taken) for turn, taken in runs.items()}
@@ -75,6 +79,9 @@ def measure(
                 *(ms(percentile(samples, percent)) for percent in (50, 90, 99, 99.9)),
                 f"{p99 / p50:.2f}",
                 f"{min(each):.2f} to {max(each):.2f}",
+                f"{tail_ratio(latencies[mode, IDLE], cores, HALF_LOAD):.2f}"
+                if load == HALF
+                else "",
                 ms(late),
             )
         )
@@ -89,6 +96,8 @@ def measure(
             f"{rounds} rounds of {seconds:g} s of each load, in an order drawn anew each round",
             "latency of an open loop is from the instant a request was due; client and server "
             "share the machine",
+            f"ideal queue: p99/p50 of {cores} places that serve whoever came first and are never "
+            "disturbed, at half of their capacity, if each image took as long as one did when idle",
         ],
         verdicts,
         [
@@ -96,7 +105,7 @@ def measure(
                 "Latency, ms",
                 (
                     *("mode", "load", "n", "p50", "p90", "p99", "p99.9", "p99/p50"),
-                    *("over the rounds", "client late p99"),
+                    *("over the rounds", "ideal queue", "client late p99"),
                 ),
                 tuple(rows),
             )

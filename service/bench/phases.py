@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from service.bench.results import Phase
 from service.inference import tta
 from service.inference.batch import Job, run_all
+from service.inference.geometry import Box
 from service.inference.predictor import Predictor
 from service.inference.session import Output, Session
-from service.inference.tta import Answer, Options, Results, View
+from service.inference.stem import Features
+from service.inference.tta import Answer, Options, Results, View, check_options
+from service.inference.views import Pixels
 
 
 @dataclass
@@ -39,11 +42,19 @@ class _TimedSession:
     session: Session
     clock: Clock
 
-    def run(self, views: NDArray[np.uint8], output: Output) -> NDArray[np.float32]:
+    def run(self, views: Pixels | Features, output: Output) -> NDArray[np.float32]:
+        with self._inference():
+            return self.session.run(views, output)
+
+    def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None:
+        with self._inference():
+            return self.session.crops(image, boxes)
+
+    @contextmanager
+    def _inference(self) -> Generator[None]:
         start = perf_counter()
-        result = self.session.run(views, output)
+        yield
         self.clock.inference += perf_counter() - start
-        return result
 
 
 def run_batch(files: Sequence[bytes], options: Options, predictor: Predictor) -> Timed:
@@ -55,9 +66,12 @@ def run_batch(files: Sequence[bytes], options: Options, predictor: Predictor) ->
     start = perf_counter()
     images = [predictor.decode(data) for data in files]
     decoded = perf_counter()
+    session = _TimedSession(predictor.session, clock)
+    model = replace(predictor.model, shares=session)
+    check_options(options, model)
     with _resize_timed(clock):
-        jobs = (_timed(predictor.start(image, options), clock) for image in images)
-        answers = run_all(jobs, _TimedSession(predictor.session, clock))
+        jobs = (_timed(tta.answer(image, options, model), clock) for image in images)
+        answers = run_all(jobs, session)
     total = perf_counter() - start
     decode = decoded - start
     views = total - decode - clock.resize - clock.inference - clock.aggregation
@@ -74,18 +88,19 @@ def run_batch(files: Sequence[bytes], options: Options, predictor: Predictor) ->
 
 
 def _timed(job: Job, clock: Clock) -> Generator[list[View], Results, Answer]:
-    """The same job; what happens after results were sent is aggregation, less any resizing."""
+    """The same job; what happens after results were sent is aggregation, less views to come."""
     views = next(job)
     while True:
         results = yield views
-        resized = clock.resize
+        before = clock.resize + clock.inference
         start = perf_counter()
         try:
             views = job.send(results)
         except StopIteration as stop:
             return stop.value
         finally:
-            clock.aggregation += perf_counter() - start - (clock.resize - resized)
+            since = clock.resize + clock.inference - before
+            clock.aggregation += perf_counter() - start - since
 
 
 @contextmanager

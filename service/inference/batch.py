@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.session import Output
+from service.inference.stem import Features
 from service.inference.tta import Answer, Results, View
+from service.inference.views import Pixels
 
 T = TypeVar("T")
 Job = Generator[list[View], Results, Answer]
@@ -18,7 +20,7 @@ MAX_BATCH_VIEWS = 32
 class Runs(Protocol):
     """What runs a batch: a `Session`, or anything like it."""
 
-    def run(self, views: NDArray[np.uint8], output: Output) -> NDArray[np.float32]: ...
+    def run(self, views: Pixels | Features, output: Output) -> NDArray[np.float32]: ...
 
 
 def run_views(

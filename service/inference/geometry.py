@@ -31,9 +31,21 @@ class Box:
     height: int
     width: int
 
+    @property
+    def bottom(self) -> int:
+        return self.top + self.height
+
+    @property
+    def right(self) -> int:
+        return self.left + self.width
+
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
+
     def mirrored(self, image_width: int) -> "Box":
         """The box that covers the same pixels after a horizontal flip."""
-        return Box(self.top, image_width - self.left - self.width, self.height, self.width)
+        return Box(self.top, image_width - self.right, self.height, self.width)
 
 
 @dataclass(frozen=True)
@@ -106,7 +118,7 @@ def as_fractions(box: Box, size: Size, *, flip: bool = False) -> FractionBox:
     return FractionBox(
         left=box.left / size.width,
         top=box.top / size.height,
-        right=(box.left + box.width) / size.width,
-        bottom=(box.top + box.height) / size.height,
+        right=box.right / size.width,
+        bottom=box.bottom / size.height,
         flip=flip,
     )

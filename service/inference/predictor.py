@@ -82,7 +82,9 @@ class Predictor:
         if precision == "auto":
             best: Precision = "int8" if chosen == "cpu" else "fp16"
             precision = best if best in package.precisions else "fp32"
-        session = Session.open(package.path(precision), provider=chosen, threads=threads)
+        session = Session.open(
+            package.path(precision), package.manifest.input, provider=chosen, threads=threads
+        )
         return cls(package, precision, session, max_pixels, max_decode_ms)
 
     @property
@@ -91,7 +93,7 @@ class Predictor:
 
     @property
     def model(self) -> Model:
-        return Model(self.manifest, self.precision)
+        return Model(self.manifest, self.precision, self.session)
 
     def decode(self, data: bytes) -> Pixels:
         """Bytes to uint8[H, W, 3]; see `service.inference.decode.decode`."""

@@ -3,6 +3,8 @@
 # pyright: basic, reportMissingTypeStubs=false
 # (onnxruntime has no type stubs)
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +15,15 @@ from numpy.typing import NDArray
 from service.errors import InferenceFailed, ModelPackageError, UsageError
 from service.inference import providers
 from service.inference.bound import BoundRunner
+from service.inference.geometry import Box
+from service.inference.halves import Halves
+from service.inference.manifest import InputSize
 from service.inference.providers import Chosen, Provider
+from service.inference.stem import Features
+from service.inference.views import Pixels
 
-Output = Literal["logits", "class_map"]
+Output = Literal["logits", "class_map", "logits_of_features"]
+"""What a run gives. The last is for what `Session.crops` made: the stem has run on it already."""
 
 
 class Session:
@@ -28,6 +36,7 @@ class Session:
         path: Path,
         threads: int,
         bound: BoundRunner | None = None,
+        halves: Halves | None = None,
     ) -> None:
         self._session = session
         self.provider: Chosen = provider
@@ -35,6 +44,7 @@ class Session:
         self.threads = threads
         """Threads of one run; 0: one per core."""
         self._bound = bound
+        self._halves = halves
         self._run_options = ort.RunOptions()
         # The graph has two outputs and a caller wants one: skip the other's nodes.
         self._run_options.only_execute_path_to_fetches = True
@@ -43,6 +53,7 @@ class Session:
     def open(
         cls,
         path: Path,
+        sizes: InputSize | None = None,
         *,
         provider: Provider = "auto",
         threads: int = 0,
@@ -52,6 +63,7 @@ class Session:
         """Load the graph at `path`; `threads` are those of one run, and 0 means one per core.
 
         `bound` runs batches through fixed buffers, padded to buckets: the default on a GPU.
+        Elsewhere `crops` shares what crops have in common, where the model's `sizes` are given.
         TensorRT keeps its engines in `engine_cache`.
 
         Raises:
@@ -73,7 +85,11 @@ class Session:
         if bound if bound is not None else chosen != "cpu":
             device = "cpu" if chosen == "cpu" else "cuda"
             runner = BoundRunner(session, classes, device, graphs=chosen == "cuda")
-        return cls(session, chosen, path, threads, runner)
+        halves = None
+        if runner is None and sizes is not None:
+            another = partial(ort.InferenceSession, sess_options=options, providers=wanted)
+            halves = Halves(path, sizes, another)
+        return cls(session, chosen, path, threads, runner, halves)
 
     def side_by_side(self, cores: int) -> int:
         """How many runs at once keep `cores` cores busy; a GPU takes one after another.
@@ -85,13 +101,34 @@ class Session:
             return 1
         return max(1, cores // self.threads)
 
-    def run(self, views: NDArray[np.uint8], output: Output) -> NDArray[np.float32]:
+    def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None:
+        """What the first layers make of crops of uint8[H, W, 3]: views for `logits_of_features`.
+
+        None where nothing would be saved: cut the crops and run each of them whole.
+
+        Raises:
+            InferenceFailed: the runtime failed.
+        """
+        if self._halves is None:
+            return None
+        try:
+            return self._halves.crops(image, boxes)
+        except Exception as error:  # the runtime's own exceptions have no common base
+            raise InferenceFailed(f"{self.path.name} failed on {image.shape}: {error}") from error
+
+    def run(self, views: Pixels | Features, output: Output) -> NDArray[np.float32]:
         """uint8[N, H, W, 3] -> logits float32[N, K], or class_map float32[N, K, h, w].
+
+        `logits_of_features` takes [N, C, h, w], N of what `crops` gave.
 
         Raises:
             InferenceFailed: the runtime failed.
         """
         try:
+            if output == "logits_of_features":
+                if self._halves is None:
+                    raise ValueError("a session that shares nothing has no features to run")
+                return self._halves.logits(views)
             if self._bound is not None:
                 return self._bound.run(views, output)
             feeds: dict[str, Any] = {"images": np.ascontiguousarray(views)}

@@ -4,8 +4,9 @@
 HTTP batcher, in offline scoring, in evaluation and in benchmarks; only who runs the views differs.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from service.errors import UsageError
 from service.inference.aggregate import Array, aggregate, blend, temper
 from service.inference.conformal import prediction_set
 from service.inference.gate import gate_value
-from service.inference.geometry import FractionBox, Size
+from service.inference.geometry import Box, FractionBox, Size
 from service.inference.manifest import (
     Aggregation,
     Gate,
@@ -25,6 +26,7 @@ from service.inference.manifest import (
 )
 from service.inference.planner import Pass, Plan, Planner
 from service.inference.session import Output
+from service.inference.stem import Features
 from service.inference.task import TASKS, Task
 from service.inference.views import Pixels, check_image, cut, resize, resized_crop, size_of
 from service.inference.windows import window_logits
@@ -50,7 +52,7 @@ class Options:
 class View:
     """One image for the network. Views of equal `key` may share a batch."""
 
-    pixels: Pixels
+    pixels: Pixels | Features
     output: Output
 
     @property
@@ -88,12 +90,20 @@ class Answer:
     """Multi-label models: the classes at or above their thresholds, likeliest first."""
 
 
+class Shares(Protocol):
+    """What runs the first layers once for all crops of an image, such as a `Session`."""
+
+    def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None: ...
+
+
 @dataclass(frozen=True)
 class Model:
     """What `answer` needs to know of a package: its manifest at one precision."""
 
     manifest: Manifest
     precision: Precision
+    shares: Shares | None = None
+    """None: every crop runs whole."""
 
     @property
     def planner(self) -> Planner:
@@ -161,7 +171,7 @@ def answer(image: Pixels, options: Options, model: Model) -> Generator[list[View
     plan = model.planner.plan(options.tta, size_of(image), options.boxes)
     if options.tta == "adaptive":
         return (yield from _adaptive(image, plan, options, model))
-    read = yield from read_passes(image, plan.first)
+    read = yield from read_passes(image, plan.first, model.shares)
     calibration = model.calibration(options.tta)
     raw = _aggregated(read.logits, options, calibration.view_weights, model)
     return _conclude(read, plan.first, raw, calibration.temperature, options, model)
@@ -181,11 +191,11 @@ def _adaptive(
 ) -> Generator[list[View], Results, Answer]:
     """The first pass where it is sure enough; else both, each counting as calibration found."""
     gate, calibration = model.gate(options.gate_cost), model.calibration("adaptive")
-    first = yield from read_passes(image, plan.first)
+    first = yield from read_passes(image, plan.first, model.shares)
     raw = _aggregated(first.logits, options, None, model)
     if gate_value(first.logits[0], gate.kind) >= gate.threshold:
         return _conclude(first, plan.first, raw, calibration.temperature, options, model, False)
-    rest = yield from read_passes(image, plan.rest)
+    rest = yield from read_passes(image, plan.rest, model.shares)
     second = _second_logits(plan, first, rest)
     own = model.calibration(plan.second_mode)
     # Each as sure as it ought to be: else the share would make up for one that is not.
@@ -211,12 +221,14 @@ def _second_logits(plan: Plan, first: Read, rest: Read) -> NDArray[np.float32]:
     return np.stack([first.logits[0] if p in plan.first else next(own) for p in plan.second])
 
 
-def read_passes(image: Pixels, passes: tuple[Pass, ...]) -> Generator[list[View], Results, Read]:
+def read_passes(
+    image: Pixels, passes: tuple[Pass, ...], shares: Shares | None = None
+) -> Generator[list[View], Results, Read]:
     """Make the views of `passes`, have them run, and read every window.
 
     Below modes and aggregation: what calibration and studies of other plans are built on.
     """
-    results = yield make_views(image, passes)
+    results = yield make_views(image, passes, shares)
     logits: list[NDArray[np.float32]] = []
     class_map = None
     for item, result in zip(passes, results, strict=True):
@@ -229,18 +241,36 @@ def read_passes(image: Pixels, passes: tuple[Pass, ...]) -> Generator[list[View]
     return Read(np.concatenate(logits), shown, class_map)
 
 
-def make_views(image: Pixels, passes: tuple[Pass, ...]) -> list[View]:
+def make_views(image: Pixels, passes: tuple[Pass, ...], shares: Shares | None = None) -> list[View]:
     """The view of every pass, each size resized once."""
-    resized: dict[Size, Pixels] = {}
-    views: list[View] = []
+    wanted = dict.fromkeys(item.resized for item in passes if not item.source)
+    resized = {size: resize(image, size) for size in wanted}
+    features = _shared(resized, passes, shares) if shares else {}
+    return [features.get(item) or _view(image, resized, item) for item in passes]
+
+
+def _view(image: Pixels, resized: dict[Size, Pixels], item: Pass) -> View:
+    if item.source:
+        return View(resized_crop(image, item.source, item.resized.height), "logits")
+    pixels = cut(resized[item.resized], item.box, flip=item.flip)
+    return View(pixels, "class_map" if item.windows else "logits")
+
+
+def _shared(
+    resized: dict[Size, Pixels], passes: tuple[Pass, ...], shares: Shares
+) -> dict[Pass, View]:
+    """The views of crops that share the first layers with others of the same image."""
+    groups: dict[tuple[Size, bool], list[Pass]] = {}
     for item in passes:
-        if item.source:
-            pixels = resized_crop(image, item.source, item.resized.height)
-        else:
-            if item.resized not in resized:
-                resized[item.resized] = resize(image, item.resized)
-            pixels = cut(resized[item.resized], item.box, flip=item.flip)
-        views.append(View(pixels, "class_map" if item.windows else "logits"))
+        if not item.source and not item.windows:
+            groups.setdefault((item.resized, item.flip), []).append(item)
+    views: dict[Pass, View] = {}
+    for (size, flip), crops in groups.items():
+        if len(crops) > 1:
+            image = resized[size][:, ::-1] if flip else resized[size]
+            boxes = [item.box.mirrored(size.width) if flip else item.box for item in crops]
+            for item, features in zip(crops, shares.crops(image, boxes) or (), strict=False):
+                views[item] = View(features, "logits_of_features")
     return views
 
 

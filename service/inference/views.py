@@ -54,7 +54,7 @@ def resize(image: Pixels, size: Size) -> Pixels:
 
 def cut(image: Pixels, box: Box, *, flip: bool = False) -> Pixels:
     """The pixels of `box`, mirrored left to right where `flip`: uint8[h, w, 3]."""
-    pixels = image[box.top : box.top + box.height, box.left : box.left + box.width]
+    pixels = image[box.top : box.bottom, box.left : box.right]
     return pixels[:, ::-1] if flip else pixels
 
 

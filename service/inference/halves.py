@@ -1,0 +1,75 @@
+"""A graph cut in two on the CPU, so that exact crops of one image share its first layers."""
+
+# pyright: basic, reportMissingTypeStubs=false
+# (onnxruntime has no type stubs)
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from service.inference.geometry import Box
+from service.inference.manifest import InputSize
+from service.inference.stem import Features, Stem
+from service.inference.views import Pixels
+
+
+@dataclass(frozen=True)
+class _Opened:
+    stem: Stem
+    trunk: ort.InferenceSession
+    tensor: str
+
+
+class Halves:
+    """The stem and the trunk of the graph at `path`, opened when they are first needed.
+
+    Beside the whole graph and not in its place: handing over between two sessions costs a view
+    that shares nothing one or two hundredths.
+    """
+
+    def __init__(
+        self, path: Path, sizes: InputSize, opened: Callable[[bytes], ort.InferenceSession]
+    ) -> None:
+        self._path = path
+        self._sizes = sizes
+        self._session = opened
+        self._lock = Lock()
+        self._tried = False
+        self._opened: _Opened | None = None
+
+    def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None:
+        """See `Stem.crops`; None for a graph, too, that has nothing to share."""
+        opened = self._open()
+        return opened.stem.crops(image, boxes) if opened else None
+
+    def logits(self, features: Features) -> NDArray[np.float32]:
+        """[N, C, h, w] of `crops` -> logits float32[N, K]."""
+        opened = self._open()
+        if opened is None:
+            raise ValueError(f"{self._path.name} is not cut in two")
+        return np.asarray(opened.trunk.run(["logits"], {opened.tensor: features})[0])
+
+    def _open(self) -> _Opened | None:
+        with self._lock:
+            if not self._tried:
+                self._opened = self._cut()
+                self._tried = True
+            return self._opened
+
+    def _cut(self) -> _Opened | None:
+        from service.inference.split import split  # onnx is slow to import, and rarely needed
+
+        halves = split(self._path, self._sizes)
+        if halves is None:
+            return None
+        stem = self._session(halves.stem)
+
+        def run(views: Pixels) -> Features:
+            return np.asarray(stem.run(None, {"images": np.ascontiguousarray(views)})[0])
+
+        return _Opened(Stem(run, halves.reach), self._session(halves.trunk), halves.tensor)
