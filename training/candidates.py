@@ -19,7 +19,7 @@ RANDOM_VIEWS = 4
 PLAIN_SHARE = 0.25
 MIN_SCALE = 0.35
 
-Baseline = Literal["full_image", "fastai_tta"]
+Baseline = Literal["full_image", "five_passes", "fastai_tta"]
 """What nobody is served, but TTA has to be held against: see `BASELINE_JOBS`."""
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 Way = Mode | Baseline
@@ -95,7 +95,7 @@ def rectangle(image: Pixels, aspect: float) -> Pixels:
 
 def way(name: Way, coverage: float | None = None) -> Candidate:
     """A mode as it is served, or a baseline; `coverage` asks for prediction sets, of modes."""
-    if name == "full_image" or name == "fastai_tta":
+    if name == "full_image" or name == "five_passes" or name == "fastai_tta":
         return Candidate(name, BASELINE_JOBS[name], baseline=True)
     return mode_candidate(name, Options(tta=name, coverage=coverage))
 
@@ -118,6 +118,15 @@ def _full_image(predictor: Predictor, image: Pixels) -> Job:
     read = yield from read_passes(image, passes)
     temperature = predictor.model.calibration("dense").temperature
     return Result(temper(softmax(read.logits[0]), temperature), planner.cost(passes))
+
+
+def _five_passes(predictor: Predictor, image: Pixels) -> Job:
+    """Five crops the ordinary way: each through the whole network, nothing shared."""
+    planner = predictor.model.planner
+    passes = planner.passes("five_crop", size_of(image))
+    read = yield from read_passes(image, passes)
+    temperature = predictor.model.calibration("five_crop").temperature
+    return Result(temper(softmax(read.logits).mean(0), temperature), planner.cost(passes))
 
 
 def _fastai_tta(predictor: Predictor, image: Pixels) -> Job:
@@ -163,5 +172,6 @@ def _random_box(size: Size, random: np.random.Generator) -> FractionBox:
 
 BASELINE_JOBS: dict[Baseline, Callable[[Predictor, Pixels], Job]] = {
     "full_image": _full_image,
+    "five_passes": _five_passes,
     "fastai_tta": _fastai_tta,
 }

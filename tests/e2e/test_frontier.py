@@ -45,7 +45,7 @@ def test_every_candidate_is_measured_at_every_precision(out: Path) -> None:
     points = json.loads((out / "frontier.json").read_text())["points"]
     names = {point["name"] for point in points}
     assert {"single crop", "five_crop", "dense", "adaptive", "adaptive, 1.2 crops"} <= names
-    assert {"full_image", "fastai_tta"} <= names
+    assert {"full_image", "five_passes", "fastai_tta"} <= names
     assert {point["precision"] for point in points} == {"fp32", "int8"}
     assert len(points) == 2 * len(names)
     for point in points:

@@ -37,8 +37,8 @@ def evaluate(
         str,
         typer.Option(
             help="TTA modes, comma separated, and what to hold them against: full_image (one pass, "
-            "no crop) and fastai_tta (learn.tta, seeded). Of multi-label packages neither those "
-            "nor adaptive."
+            "no crop), five_passes (five_crop with nothing shared) and fastai_tta (learn.tta, "
+            "seeded). Of multi-label packages neither those nor adaptive."
         ),
     ] = "",
     aggregate: Annotated[
