@@ -59,7 +59,7 @@ def test_every_candidate_is_measured_at_every_precision(out: Path) -> None:
 
 def test_the_report_is_complete_and_has_a_picture(out: Path) -> None:
     text = (out / "frontier.md").read_text()
-    assert text.count("| int8 |") == 7
+    assert text.count("| int8 |") == 8
     assert (out / "frontier.png").read_bytes().startswith(b"\x89PNG")
 
 
