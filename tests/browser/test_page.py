@@ -54,6 +54,18 @@ def test_a_switch_of_mode_asks_again(page: Page, photo: Path) -> None:
     expect(page.locator("#crops .crop")).to_have_count(5)
 
 
+def test_views_are_named_by_where_they_lie(page: Page, photo: Path) -> None:
+    """Six of them, where adaptive ran a small pass and then a dense one."""
+    choose(page, photo)
+    with page.expect_response(lambda response: "tta=adaptive" in response.url):
+        page.get_by_text("adaptive", exact=True).click()
+    views = page.locator("#views li")
+    expect(views).to_have_count(6)
+    places = [text.partition(":")[0].strip() for text in views.all_inner_texts()]
+    corners = ["top left", "top right", "bottom left", "bottom right"]
+    assert places == ["whole", *corners, "centre"]
+
+
 def test_the_heat_map_is_laid_over_the_photo(page: Page, photo: Path) -> None:
     choose(page, photo)
     heat = page.locator("#heat")
