@@ -46,8 +46,8 @@ def markdown(frontier: Frontier, command: str) -> str:
         "Baselines in *italics*. NLL and ECE of baselines use the temperature of the nearest mode "
         "(`dense` for `full_image`, one pass over the whole resized image with nothing cut; "
         "`five_crop` for `five_passes`, the same crops with nothing shared, and for `fastai_tta`, "
-        "four random training views and the plain one as `learn.tta` mixes them). Intervals are 95% "
-        "bootstrap.",
+        "four random training views and the plain one as `learn.tta` mixes them). Intervals are "
+        "95% bootstrap.",
         "",
         "Files: " + ", ".join(f"`{k}` sha256 {v[:12]}…" for k, v in frontier.sha256.items()),
     ]

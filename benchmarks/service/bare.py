@@ -39,9 +39,9 @@ class Bare:
         for predictor in (self.wide, self.narrow):
             predictor.warm_up()
 
-    def prepare(self, data: bytes) -> tuple[Job, list[View]]:
-        """Decode a photo and cut its views."""
-        job = self.wide.start(self.wide.decode(data), self.options)
+    def prepare(self, predictor: Predictor, data: bytes) -> tuple[Job, list[View]]:
+        """Decode a photo and make its views."""
+        job = predictor.start(predictor.decode(data), self.options)
         return job, next(job)
 
     def finish(self, predictor: Predictor, job: Job, views: list[View]) -> Answer:
@@ -61,7 +61,7 @@ def one_after_another(bare: Bare, seconds: float) -> float:
     """One thread: decode an image, run it on all cores, take the next."""
     with _Clock(seconds) as clock:
         for data in clock.while_time(cycle(bare.files)):
-            bare.finish(bare.wide, *bare.prepare(data))
+            bare.finish(bare.wide, *bare.prepare(bare.wide, data))
     return clock.per_second
 
 
@@ -70,11 +70,11 @@ def decode_ahead(bare: Bare, seconds: float) -> float:
     with ThreadPoolExecutor(bare.cores) as pool, _Clock(seconds) as clock:
         photos = cycle(bare.files)
         waiting: list[Future[tuple[Job, list[View]]]] = [
-            pool.submit(bare.prepare, data) for data in islice(photos, AHEAD)
+            pool.submit(bare.prepare, bare.narrow, data) for data in islice(photos, AHEAD)
         ]
         for data in clock.while_time(photos):
             ready = waiting.pop(0).result()
-            waiting.append(pool.submit(bare.prepare, data))
+            waiting.append(pool.submit(bare.prepare, bare.narrow, data))
             bare.finish(bare.wide, *ready)
         for future in waiting:
             future.cancel()
@@ -88,7 +88,7 @@ def a_thread_a_core(bare: Bare, seconds: float) -> float:
         with _Clock(seconds) as clock:
             photos = islice(cycle(bare.files), offset, None, bare.cores)
             for data in clock.while_time(photos):
-                bare.finish(bare.narrow, *bare.prepare(data))
+                bare.finish(bare.narrow, *bare.prepare(bare.narrow, data))
         return clock.count
 
     started = time.perf_counter()

@@ -39,7 +39,9 @@ class Timing(Shape):
     queue: Milliseconds = Field(description="Waiting for the session")
     inference: Milliseconds
     total: Milliseconds
-    prepare: Milliseconds | None = Field(default=None, description="Resizing and cutting")
+    prepare: Milliseconds | None = Field(
+        default=None, description="Resizing, cutting, and the first layers that exact crops share"
+    )
     finish: Milliseconds | None = Field(default=None, description="Aggregation, second views")
     batch_views: list[int] | None = Field(
         default=None, description="Views in each batch that this image had a part in"
