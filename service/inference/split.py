@@ -8,7 +8,7 @@ multiplications for five crops of a square image, the one that hands over the le
 # pyright: basic, reportMissingTypeStubs=false
 # (onnx has type stubs only for its protobuf classes)
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -118,17 +118,18 @@ def places(graph: onnx.GraphProto) -> tuple[list[Place], float]:
     return found, total
 
 
-def _after(node: NodeProto, reaches: Iterable[Reach | None]) -> Reach | None:
+def _after(node: NodeProto, reaches: Sequence[Reach | None]) -> Reach | None:
     """The reach of what `node` makes of tensors of such reaches; None: not understood."""
     known = [reach for reach in reaches if reach]
-    if len(known) < len(list(reaches)) or len({reach.stride_px for reach in known}) != 1:
+    if len(known) < len(reaches) or len({reach.stride_px for reach in known}) != 1:
         return None
     felt = Reach(known[0].stride_px, max(r.lead for r in known), max(r.trail for r in known))
     attributes = _attributes(node)
     if node.op_type in POINTWISE:
         return felt
     if node.op_type == "Transpose":
-        return felt if attributes.get("perm") == CHANNELS_FIRST else None
+        to_planes = attributes.get("perm") == CHANNELS_FIRST and felt == Reach()
+        return felt if to_planes else None
     if node.op_type not in WINDOWED:
         return None
     plain = attributes.get("auto_pad", b"NOTSET") in (b"NOTSET", "NOTSET")
