@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.support.images import coloured, encoded
 from tests.support.server import Server
 
 expect.set_options(timeout=60_000)
@@ -54,9 +56,12 @@ def test_a_switch_of_mode_asks_again(page: Page, photo: Path) -> None:
     expect(page.locator("#crops .crop")).to_have_count(5)
 
 
-def test_views_are_named_by_where_they_lie(page: Page, photo: Path) -> None:
-    """Six of them, where adaptive ran a small pass and then a dense one."""
-    choose(page, photo)
+def test_views_are_named_by_where_they_lie(page: Page, tmp_path: Path) -> None:
+    """Six of them, where adaptive was not sure of a small pass and ran a dense one."""
+    halves = [coloured(colour, 120, 240) for colour in ("red", "blue")]
+    unsure = tmp_path / "unsure.png"
+    unsure.write_bytes(encoded(np.concatenate(halves)))
+    choose(page, unsure)
     with page.expect_response(lambda response: "tta=adaptive" in response.url):
         page.get_by_text("adaptive", exact=True).click()
     views = page.locator("#views li")
