@@ -5,7 +5,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -26,20 +25,21 @@ class _Opened:
 
 
 class Halves:
-    """The stem and the trunk of the graph at `path`, opened when they are first needed.
+    """The stem and the trunk of a graph, opened when they are first needed.
+
+    The graph is held until then: its file may be another one, or gone.
 
     Beside the whole graph and not in its place: handing over between two sessions costs a view
     that shares nothing one or two hundredths.
     """
 
     def __init__(
-        self, path: Path, sizes: InputSize, opened: Callable[[bytes], ort.InferenceSession]
+        self, graph: bytes, sizes: InputSize, opened: Callable[[bytes], ort.InferenceSession]
     ) -> None:
-        self._path = path
+        self._graph: bytes | None = graph
         self._sizes = sizes
         self._session = opened
         self._lock = Lock()
-        self._tried = False
         self._opened: _Opened | None = None
 
     def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None:
@@ -51,20 +51,20 @@ class Halves:
         """[N, C, h, w] of `crops` -> logits float32[N, K]."""
         opened = self._open()
         if opened is None:
-            raise ValueError(f"{self._path.name} is not cut in two")
+            raise ValueError("a graph that is not cut in two has no features to run")
         return np.asarray(opened.trunk.run(["logits"], {opened.tensor: features})[0])
 
     def _open(self) -> _Opened | None:
         with self._lock:
-            if not self._tried:
-                self._opened = self._cut()
-                self._tried = True
+            if self._graph is not None:
+                self._opened = self._cut(self._graph)
+                self._graph = None
             return self._opened
 
-    def _cut(self) -> _Opened | None:
+    def _cut(self, graph: bytes) -> _Opened | None:
         from service.inference.split import split  # onnx is slow to import, and rarely needed
 
-        halves = split(self._path, self._sizes)
+        halves = split(graph, self._sizes)
         if halves is None:
             return None
         stem = self._session(halves.stem)

@@ -88,7 +88,7 @@ class Session:
         halves = None
         if runner is None and sizes is not None:
             another = partial(ort.InferenceSession, sess_options=options, providers=wanted)
-            halves = Halves(path, sizes, another)
+            halves = Halves(path.read_bytes(), sizes, another)
         return cls(session, chosen, path, threads, runner, halves)
 
     def side_by_side(self, cores: int) -> int:

@@ -11,7 +11,6 @@ multiplications for five crops of a square image, the one that hands over the le
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 
 import onnx
 from onnx import NodeProto, TensorProto, helper
@@ -58,9 +57,9 @@ class Place:
     """For each pixel of the input, up to here."""
 
 
-def split(path: Path, sizes: InputSize) -> Split | None:
-    """The graph at `path` in two, for a model of such sizes; None where nothing would be saved."""
-    model = onnx.shape_inference.infer_shapes(onnx.load(path))
+def split(graph: bytes, sizes: InputSize) -> Split | None:
+    """An ONNX graph in two, for a model of such sizes; None where nothing would be saved."""
+    model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(graph))
     place = best_place(model.graph, sizes)
     if place is None:
         return None

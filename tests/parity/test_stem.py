@@ -1,5 +1,6 @@
 """Crops that share their first layers equal crops that were each run alone."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,20 +88,31 @@ def test_answers_do_not_depend_on_sharing(
     )  # fmt: skip
 
 
+def test_a_graph_may_be_gone_when_its_halves_are_first_needed(
+    exported: Path, tmp_path: Path
+) -> None:
+    """What was verified is what runs, whatever lies in its place by then."""
+    path = tmp_path / "model.onnx"
+    shutil.copy(exported / "model.onnx", path)
+    session = Session.open(path, SIZES, provider="cpu", threads=1)
+    path.unlink()
+    assert session.crops(drawn(160, 160, seed=5), five_boxes(Size(160, 160), 128)) is not None
+
+
 def test_a_panorama_whose_crops_have_nothing_in_common_shares_nothing(session: Session) -> None:
     boxes = five_boxes(Size(128, 640), 128)
     assert session.crops(drawn(128, 640, seed=7), boxes) is None
 
 
 def test_a_graph_whose_first_layers_cost_nothing_is_not_cut(package: Path) -> None:
-    assert split(package / "model.onnx", SIZES) is None
+    assert split((package / "model.onnx").read_bytes(), SIZES) is None
 
 
 def test_a_graph_is_cut_behind_its_stem(exported: Path) -> None:
-    halves = split(exported / "model.onnx", SIZES)
+    halves = split((exported / "model.onnx").read_bytes(), SIZES)
     assert halves is not None
     assert halves.reach == Reach(stride_px=4, lead=2, trail=1)  # three convolutions and a pooling
-    halves = split(exported / "model.int8.onnx", SIZES)
+    halves = split((exported / "model.int8.onnx").read_bytes(), SIZES)
     assert halves is not None
     assert "QuantizeLinear" in halves.tensor  # a byte for each cell and channel, not four
 
