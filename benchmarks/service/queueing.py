@@ -10,6 +10,8 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
+from service.bench.statistics import percentile
+
 CUSTOMERS = 200_000
 
 
@@ -30,5 +32,4 @@ def tail_ratio(
         done = max(came, free_at[0]) + needs
         heapq.heapreplace(free_at, done)
         spent[number] = done - came
-    p50, p99 = np.percentile(spent, (50, 99))
-    return float(p99 / p50)
+    return percentile(spent, 99) / percentile(spent, 50)

@@ -131,7 +131,7 @@ def _after(node: NodeProto, reaches: Sequence[Reach | None]) -> Reach | None:
         return felt if to_planes else None
     if node.op_type not in WINDOWED:
         return None
-    plain = attributes.get("auto_pad", b"NOTSET") in (b"NOTSET", "NOTSET")
+    plain = attributes.get("auto_pad", b"NOTSET") == b"NOTSET"
     dilated = any(by != 1 for by in attributes.get("dilations", ()))
     kernel = attributes.get("kernel_shape", ())
     strides = attributes.get("strides", [1, 1])

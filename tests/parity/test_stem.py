@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -68,9 +69,7 @@ def test_answers_do_not_depend_on_sharing(
     exported: Path, mode: Mode, size: tuple[int, int]
 ) -> None:
     plain = Predictor.from_package(exported, precision="fp32", provider="cpu", threads=1)
-    package = replace(
-        plain.package, manifest=plain.manifest.model_copy(update={"input": SIZES})
-    )  # fmt: skip
+    package = replace(plain.package, manifest=plain.manifest.model_copy(update={"input": SIZES}))
     path = exported / "model.onnx"
     shares, alone = (
         replace(plain, package=package, session=Session.open(path, sizes, provider="cpu"))
@@ -83,9 +82,7 @@ def test_answers_do_not_depend_on_sharing(
     for a, b in zip(got.answer.views, expected.answer.views, strict=True):
         assert a.box == b.box
         np.testing.assert_allclose(a.probabilities, b.probabilities, atol=1e-5)
-    np.testing.assert_allclose(
-        got.answer.probabilities, expected.answer.probabilities, atol=1e-5
-    )  # fmt: skip
+    np.testing.assert_allclose(got.answer.probabilities, expected.answer.probabilities, atol=1e-5)
 
 
 def test_a_graph_may_be_gone_when_its_halves_are_first_needed(
@@ -154,8 +151,6 @@ def test_any_stem_shares_exactly(
 
 def stem_of(chain: list[tuple[str, int, int, int, int]], seed: int) -> Stem:
     """A stem of such layers, with random weights and a bias that padding makes felt."""
-    import onnxruntime as ort
-
     random = np.random.default_rng(seed)
     nodes = [
         helper.make_node("Transpose", ["images"], ["bytes"], perm=[0, 3, 1, 2]),
@@ -190,9 +185,7 @@ def stem_of(chain: list[tuple[str, int, int, int, int]], seed: int) -> Stem:
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    opened = ort.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )  # fmt: skip
+    opened = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
     def run(views: Pixels) -> Features:
         return np.asarray(opened.run(None, {"images": np.ascontiguousarray(views)})[0])
