@@ -1,5 +1,6 @@
 """Fit `adaptive`: which first pass, which second, how both count, and when the gate opens."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,13 +34,22 @@ def candidates(sizes: InputSize) -> list[Adaptive]:
     sides = range(2 * STRIDE_PX, sizes.crop_px + 1, STRIDE_PX)
     whole = [Adaptive(first_px=side, first_inset=half) for side in sides for half in (False, True)]
     crops = [Adaptive(first_px=side + STRIDE_PX, first_crop_px=side) for side in sides]
-    served = Adaptive(first_px=sizes.resize_px, first_crop_px=sizes.crop_px)
-    return list({c.model_dump_json(): c for c in (*whole, *crops, served)}.values())
+    return list({c.model_dump_json(): c for c in (*whole, *crops, _served(sizes))}.values())
 
 
-def pairs(firsts: list[Adaptive]) -> list[Adaptive]:
-    """Every first pass with every second one."""
-    return [first.model_copy(update={"second": second}) for first in firsts for second in SECONDS]
+def _served(sizes: InputSize) -> Adaptive:
+    """The crop of `none` as a first pass."""
+    return Adaptive(first_px=sizes.resize_px, first_crop_px=sizes.crop_px)
+
+
+def pairs(firsts: list[Adaptive], sizes: InputSize) -> list[Adaptive]:
+    """Every first pass with every second one that leaves something to run."""
+    return [
+        first.model_copy(update={"second": second})
+        for first in firsts
+        for second in SECONDS
+        if second != "none" or first != _served(sizes)
+    ]
 
 
 def describe(config: Adaptive) -> str:
@@ -48,7 +58,8 @@ def describe(config: Adaptive) -> str:
     if config.first_crop_px:
         first = f"centre {config.first_crop_px} px of {config.first_px}"
     border = ", its border counting half" if config.first_inset else ""
-    return f"{first}{border}, then {config.second}"
+    second = "the served crop" if config.second == "none" else config.second
+    return f"{first}{border}, then {second}"
 
 
 @dataclass(frozen=True)
@@ -63,14 +74,6 @@ class Fitted:
     disagreement: float
     """The share of answers that are not those of `SERVED_AS`."""
 
-    def rank(self, budget: float | None) -> tuple[bool, float, float]:
-        """Smaller is better: the cheapest good one, or the one of a budget that answers as
-        `SERVED_AS` most often."""
-        cost = self.gate.expected_cost
-        if budget is not None:
-            return cost > budget, self.disagreement, self.nll
-        return not self.good, cost, self.nll
-
     @property
     def text(self) -> str:
         verdict = "" if self.good else ", not within the tolerance"
@@ -78,6 +81,26 @@ class Fitted:
             f"gate on {self.gate.kind}, {self.gate.expected_cost:.3f} crops expected, "
             f"{self.disagreement:.1%} other answers than {SERVED_AS}{verdict}"
         )
+
+
+def best(tried: Sequence[Fitted], tolerance: Tolerance, budget: float | None = None) -> int:
+    """Which of `tried` to use: the cheapest good one.
+
+    With a `budget`: the likeliest of those that answer as `SERVED_AS` about as often as any within
+    it can. One or two images more or less, which is what `tolerance` lets an answer lose, do not
+    tell one pair of passes from another; likelihood counts every image.
+    """
+
+    def cost(one: int) -> float:
+        return tried[one].gate.expected_cost
+
+    everything = range(len(tried))
+    if budget is None:
+        return min(everything, key=lambda i: (not tried[i].good, cost(i), tried[i].nll))
+    affordable = [i for i in everything if cost(i) <= budget] or [min(everything, key=cost)]
+    least = min(tried[i].disagreement for i in affordable)
+    close = [i for i in affordable if tried[i].disagreement <= least + tolerance.top1]
+    return min(close, key=lambda i: tried[i].nll)
 
 
 def fit(
@@ -130,7 +153,8 @@ def fit(
 
     likeliest = fitting.view_weights(np.stack([alone, second], axis=1), labels)[1]
     shares = {1.0, max(LEAST_SHARE, min(1.0, likeliest))}
-    return min(map(with_share, shares), key=lambda fitted: fitted.rank(budget))
+    tried = [with_share(share) for share in sorted(shares)]
+    return tried[best(tried, tolerance, budget)]
 
 
 def tempered(measured: Measured, mode: Mode, plain: dict[Mode, ModeCalibration]) -> Probabilities:

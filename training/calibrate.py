@@ -58,8 +58,8 @@ def calibrate(
 
     The first pass of `adaptive` is picked on the most quantized graph (the one that is served on a
     CPU) and shared by the others, each with a gate of its own: the cheapest within `tolerance` of
-    the best second pass, or where `budgets` has a mean cost in single crops, the one within it that
-    agrees most with exact five crops.
+    the best second pass, or where `budgets` has a mean cost in single crops, one within it that
+    agrees with exact five crops as often as any: see `adaptive.best`.
     `default_mode` names the mode that requests get unless they choose; None picks the cheapest
     that keeps up.
 
@@ -78,13 +78,14 @@ def calibrate(
         p: {mode: _plain(p, mode, m) for mode in PLAIN_MODES} for p, m in measured.items()
     }
     leading: Precision = "int8" if "int8" in measured else package.precisions[0]
-    configs = adaptive.pairs(firsts)
+    configs = adaptive.pairs(firsts, package.manifest.input)
     tried: dict[tuple[Precision, int], adaptive.Fitted] = {
         (p, i): adaptive.fit(p, m, config, fitted[p], tolerance, budgets.get(p))
         for p, m in measured.items()
         for i, config in enumerate(configs)
     }
-    chosen = min(range(len(configs)), key=lambda i: tried[leading, i].rank(budgets.get(leading)))
+    led = [tried[leading, i] for i in range(len(configs))]
+    chosen = adaptive.best(led, tolerance, budgets.get(leading))
     for (precision, index), one in tried.items():
         mark = "*" if index == chosen else " "
         say(f"{mark} {precision} {adaptive.describe(configs[index])}: {one.text}")

@@ -3,14 +3,14 @@
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.conformal import COVERAGES, key, quantile
 from service.inference.geometry import Size
-from service.inference.manifest import Adaptive, InputSize, Mode, Precision
+from service.inference.manifest import Adaptive, InputSize, Mode, Precision, SecondMode
 from service.inference.planner import Pass, Planner
 from service.inference.predictor import Predictor
 from service.inference.tta import Read, Results, View, read_passes
@@ -19,7 +19,7 @@ from training.metrics import Labels, Probabilities
 from training.outcomes import LabelledFile, collect, label_index
 
 PLAIN_MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense")
-SECONDS: tuple[Literal["dense", "five_crop"], ...] = ("dense", "five_crop")
+SECONDS: tuple[SecondMode, ...] = get_args(SecondMode)
 """What the second pass of `adaptive` may be."""
 
 
@@ -31,7 +31,7 @@ class FirstPass:
     logits: NDArray[np.float64]
     cost: float
     rest: dict[Mode, float]
-    """What either second pass costs after it."""
+    """What each second pass costs after it."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ STRIDE_PX = 32
 Precision = Literal["fp32", "fp16", "int8"]
 TaskName = Literal["single_label", "multi_label"]
 Mode = Literal["none", "five_crop", "ten_crop", "dense", "adaptive", "custom"]
+SecondMode = Literal["none", "dense", "five_crop"]
 Aggregation = Literal["mean", "max", "gmean", "logit_mean", "weighted"]
 GateKind = Literal["probability", "margin", "entropy", "normalized_logits"]
 
@@ -155,7 +156,8 @@ class Adaptive(Part):
     first_inset: bool = False
     """Read the whole image through a window half a stride inside it on every side, so that the
     border of the class map, which saw padding, counts half."""
-    second: Literal["dense", "five_crop"] = "dense"
+    second: SecondMode = "dense"
+    """What runs where the first pass is not sure; `none` is the crop that is served."""
 
 
 class Manifest(Part):

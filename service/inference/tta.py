@@ -193,7 +193,7 @@ def _adaptive(
     gate, calibration = model.gate(options.gate_cost), model.calibration("adaptive")
     first = yield from read_passes(image, plan.first, model.shares)
     raw = _aggregated(first.logits, options, None, model)
-    if gate_value(first.logits[0], gate.kind) >= gate.threshold:
+    if not plan.rest or gate_value(first.logits[0], gate.kind) >= gate.threshold:
         return _conclude(first, plan.first, raw, calibration.temperature, options, model, False)
     rest = yield from read_passes(image, plan.rest, model.shares)
     second = _second_logits(plan, first, rest)

@@ -68,7 +68,7 @@ def test_views_are_named_by_where_they_lie(page: Page, tmp_path: Path) -> None:
     expect(views).to_have_count(6)
     places = [text.partition(":")[0].strip() for text in views.all_inner_texts()]
     corners = ["top left", "top right", "bottom left", "bottom right"]
-    assert places == ["whole", *corners, "centre"]
+    assert places == ["first pass, whole", *corners, "centre"]
 
 
 def test_the_heat_map_is_laid_over_the_photo(page: Page, photo: Path) -> None:

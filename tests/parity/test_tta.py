@@ -7,12 +7,18 @@ import numpy as np
 import pytest
 
 from service.inference.aggregate import aggregate, softmax, temper
-from service.inference.geometry import FractionBox, Size, shorter_side_on_stride
+from service.inference.geometry import (
+    FractionBox,
+    Size,
+    centre_box,
+    shorter_side,
+    shorter_side_on_stride,
+)
 from service.inference.manifest import ModeCalibration
 from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
 from service.inference.tta import Options
-from service.inference.views import resize, size_of
+from service.inference.views import cut, resize, size_of
 from tests.support.images import drawn
 from tests.support.tiny import tiny_package
 
@@ -137,6 +143,43 @@ def test_a_crop_of_the_first_pass_is_not_run_again(tmp_path: Path, size: tuple[i
         else:
             assert got.passes == 1
     assert opened
+
+
+@pytest.mark.parametrize("size", [(150, 140), (97, 231)])
+def test_the_second_pass_may_be_the_served_crop(tmp_path: Path, size: tuple[int, int]) -> None:
+    predictor = changed(
+        tmp_path,
+        lambda entry: entry.model_copy(update={"second_share": 0.7, "second_temperature": 0.8}),
+        first_px=96,
+        first_crop_px=64,
+        second="none",
+    )
+    opened = 0
+    for seed in range(12):
+        image = drawn(*size, seed)
+        got = predictor.classify([image], "adaptive")[0].answer
+        small = shorter_side(Size(*size), 96)
+        crop = cut(resize(image, small), centre_box(small, 64))
+        first = softmax(predictor.session.run(crop[None], "logits"))[0]
+        expected = temper(first, 1.25)
+        if got.gate_open:
+            opened += 1
+            single = predictor.classify([image], "none")[0].answer
+            expected = temper(0.3 * expected + 0.7 * single.probabilities, 0.8)
+        assert got.passes == len(got.views) == 1 + bool(got.gate_open)
+        np.testing.assert_allclose(got.probabilities, expected, atol=1e-6)
+    assert 0 < opened < 12  # else one side went untested
+
+
+def test_a_first_pass_that_leaves_nothing_to_run_is_the_answer(tmp_path: Path) -> None:
+    """A panorama made small would cost more than the served crop, so that runs at once."""
+    predictor = changed(tmp_path, lambda entry: entry, second="none")
+    for seed in range(12):
+        image = drawn(100, 400, seed)
+        got = predictor.classify([image], "adaptive")[0].answer
+        single = predictor.classify([image], "none")[0].answer
+        assert (got.passes, got.gate_open) == (1, False)
+        np.testing.assert_allclose(got.probabilities, temper(single.raw, 1.25), atol=1e-6)
 
 
 def test_an_inset_first_pass_counts_the_border_half(tmp_path: Path) -> None:

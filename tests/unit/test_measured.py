@@ -36,7 +36,7 @@ def test_every_mode_gets_the_logits_of_its_own_passes(tmp_path: Path) -> None:
             for mode in PLAIN_MODES:
                 expected = alone(shown, Planner(predictor.manifest.input), mode)
                 np.testing.assert_allclose(measured.views[mode][row], expected, atol=1e-4)
-            for config in adaptive.pairs(firsts):
+            for config in adaptive.pairs(firsts, predictor.manifest.input):
                 planner = Planner(predictor.manifest.input, config)
                 got = measured.first_pass(config).logits[row]
                 expected = alone(shown, planner, "adaptive")[0]
@@ -49,8 +49,8 @@ def test_a_second_pass_costs_what_the_first_left_to_run(tmp_path: Path) -> None:
     served = Adaptive(first_px=96, first_crop_px=64)
     small = Adaptive(first_px=64)
     measured = measure(folder, "fp32", items, [served, small])
-    assert measured.first_pass(served).rest == {"dense": 2.25, "five_crop": 4}
-    assert measured.first_pass(small).rest == {"dense": 2.25, "five_crop": 5}
+    assert measured.first_pass(served).rest == {"none": 0, "dense": 2.25, "five_crop": 4}
+    assert measured.first_pass(small).rest == {"none": 1, "dense": 2.25, "five_crop": 5}
 
 
 def test_prediction_sets_are_fitted_on_the_images_alone(tmp_path: Path) -> None:

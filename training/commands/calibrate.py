@@ -22,17 +22,19 @@ def calibrate(
         typer.Argument(help="The data set that the package was trained on: folder, table or name."),
     ],
     top1_tolerance: Annotated[
-        float, typer.Option(help="Accuracy that adaptive may lose against dense, in 0..1.")
+        float,
+        typer.Option(help="Accuracy that adaptive may lose against the best second pass, in 0..1."),
     ] = 0.002,
     nll_tolerance: Annotated[
-        float, typer.Option(help="NLL that adaptive may lose against dense, in nats.")
+        float,
+        typer.Option(help="NLL that adaptive may lose against the best second pass, in nats."),
     ] = 0.01,
     adaptive_cost: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[PRECISION=]CROPS",
             help="Instead of the tolerances: what agrees most with exact five crops at this mean "
-            "cost in crops, as in --adaptive-cost fp32=1.25 --adaptive-cost int8=1.4.",
+            "cost in crops, as in --adaptive-cost fp32=1.25 --adaptive-cost int8=0.8.",
         ),
     ] = None,
     default_mode: Annotated[

@@ -79,7 +79,7 @@ function show(single, tta) {
   $("mode-used").textContent = MODES[tta.tta_applied] + degraded;
   showBars(single, tta);
   showTimes(single, tta);
-  showViews(tta.views);
+  showViews(tta.views, tta.gate_open);
 }
 
 // A multi-label model answers with every label above its threshold, which may be none.
@@ -128,7 +128,8 @@ function placeOf([left, top, right, bottom]) {
   return (down > 0 ? 2 : 0) + (across > 0 ? 1 : 0);
 }
 
-function showViews(views) {
+// Where a gate opened, the first view is that of the pass before it.
+function showViews(views, gateOpen) {
   const boxes = [];
   const items = views.map((view, index) => {
     const [left, top, right, bottom] = view.box;
@@ -139,13 +140,15 @@ function showViews(views) {
     box.style.top = percent(top);
     box.style.width = percent(right - left);
     box.style.height = percent(bottom - top);
-    if (index < 5) {
+    const again = views.slice(index + 1, 5).some((later) => placeOf(later.box) === place);
+    if (index < 5 && !again) {
       const label = element("span", { className: CORNERS[place], textContent: view.name });
       label.style.maxWidth = percent(Math.min(0.95, 0.46 / (right - left)));  // half the photo
       box.append(label);
     }
     boxes.push(box);
-    const where = (right - left + bottom - top < 2 ? NAMES[place] : "whole") + (view.flip ? ", mirrored" : "");
+    const where = (gateOpen && index === 0 ? "first pass, " : "") +
+      (right - left + bottom - top < 2 ? NAMES[place] : "whole") + (view.flip ? ", mirrored" : "");
     const button = element("button", { type: "button" },
       element("i"), `${where}: ${view.name}`,
       element("span", { className: "percent", textContent: percent(view.probability) }));

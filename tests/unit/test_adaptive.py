@@ -1,0 +1,56 @@
+"""Which pair of passes `adaptive` gets."""
+
+import numpy as np
+
+from service.inference.manifest import (
+    Adaptive,
+    Gate,
+    InputSize,
+    ModeCalibration,
+)
+from training import adaptive
+from training.gates import Tolerance
+
+TOLERANCE = Tolerance(top1=0.002)
+
+
+def fitted(
+    cost: float, *, nll: float, disagreement: float = 0.0, good: bool = True
+) -> adaptive.Fitted:
+    gate = Gate(kind="margin", threshold=0.5, expected_cost=cost)
+    entry = ModeCalibration(precision="fp32", mode="adaptive", temperature=1.0, gate=gate)
+    return adaptive.Fitted(entry, gate, good, np.ones((1, 1)), nll, disagreement)
+
+
+def test_without_a_budget_the_cheapest_good_one_wins() -> None:
+    tried = [
+        fitted(0.7, nll=0.1, good=False),
+        fitted(1.2, nll=0.1),
+        fitted(1.1, nll=0.3),
+        fitted(1.1, nll=0.2),
+    ]
+    assert adaptive.best(tried, TOLERANCE) == 3
+
+
+def test_a_budget_buys_likelihood_where_agreement_is_about_the_same() -> None:
+    tried = [
+        fitted(0.8, nll=0.30, disagreement=0.013),
+        fitted(0.8, nll=0.28, disagreement=0.015),  # two thousandths more: no difference
+        fitted(0.8, nll=0.20, disagreement=0.016),
+        fitted(0.9, nll=0.10, disagreement=0.0),  # beyond the budget
+    ]
+    assert adaptive.best(tried, TOLERANCE, 0.8) == 1
+
+
+def test_a_budget_that_nothing_keeps_gets_the_cheapest() -> None:
+    tried = [fitted(1.0, nll=0.1), fitted(0.9, nll=0.3), fitted(1.1, nll=0.1)]
+    assert adaptive.best(tried, TOLERANCE, 0.5) == 1
+
+
+def test_no_pair_runs_the_served_crop_twice() -> None:
+    sizes = InputSize(crop_px=64, resize_px=96)
+    pairs = adaptive.pairs(adaptive.candidates(sizes), sizes)
+    served = Adaptive(first_px=96, first_crop_px=64)
+    assert {pair.second for pair in pairs if pair.first_crop_px} == {"dense", "five_crop"}
+    assert served.model_copy(update={"second": "none"}) not in pairs
+    assert Adaptive(first_px=64, second="none") in pairs
