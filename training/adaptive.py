@@ -18,7 +18,7 @@ from service.inference.manifest import (
 )
 from training import fitting, gates
 from training.gates import Tolerance
-from training.measured import SECONDS, Measured
+from training.measured import AUGMENTED, SECONDS, Measured
 from training.metrics import Probabilities, nll
 
 LEAST_SHARE = 0.05
@@ -42,12 +42,17 @@ def _served(sizes: InputSize) -> Adaptive:
     return Adaptive(first_px=sizes.resize_px, first_crop_px=sizes.crop_px)
 
 
-def pairs(firsts: list[Adaptive], sizes: InputSize) -> list[Adaptive]:
-    """Every first pass with every second one that leaves something to run."""
+def pairs(firsts: list[Adaptive], sizes: InputSize, budget: float | None = None) -> list[Adaptive]:
+    """Every first pass with every second one that leaves something to run.
+
+    Without a `budget` answers are held to those of the best second pass, which is why it has to be
+    one of test-time augmentation; for a budget, which may be less than a crop, the served crop will
+    do.
+    """
     return [
         first.model_copy(update={"second": second})
         for first in firsts
-        for second in SECONDS
+        for second in (AUGMENTED if budget is None else SECONDS)
         if second != "none" or first != _served(sizes)
     ]
 
@@ -120,9 +125,9 @@ def fit(
     first, labels = measured.first_pass(config), measured.labels
     temperature = fitting.temperature(softmax(first.logits), labels)
     alone = temper(softmax(first.logits), temperature)
-    seconds = {mode: tempered(measured, mode, plain) for mode in SECONDS}
-    second = seconds[config.second]
-    likelier = min(seconds.values(), key=lambda answers: nll(answers, labels))
+    second = tempered(measured, config.second, plain)
+    augmented = [tempered(measured, mode, plain) for mode in AUGMENTED]
+    likelier = min(augmented, key=lambda answers: nll(answers, labels))
     wanted = tempered(measured, SERVED_AS, plain)
 
     def with_share(share: float) -> Fitted:

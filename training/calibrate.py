@@ -78,7 +78,7 @@ def calibrate(
         p: {mode: _plain(p, mode, m) for mode in PLAIN_MODES} for p, m in measured.items()
     }
     leading: Precision = "int8" if "int8" in measured else package.precisions[0]
-    configs = adaptive.pairs(firsts, package.manifest.input)
+    configs = adaptive.pairs(firsts, package.manifest.input, budgets.get(leading))
     tried: dict[tuple[Precision, int], adaptive.Fitted] = {
         (p, i): adaptive.fit(p, m, config, fitted[p], tolerance, budgets.get(p))
         for p, m in measured.items()

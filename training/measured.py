@@ -21,6 +21,8 @@ from training.outcomes import LabelledFile, collect, label_index
 PLAIN_MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense")
 SECONDS: tuple[SecondMode, ...] = get_args(SecondMode)
 """What the second pass of `adaptive` may be."""
+AUGMENTED: tuple[SecondMode, ...] = ("dense", "five_crop")
+"""Those of several windows or crops."""
 
 
 @dataclass(frozen=True)

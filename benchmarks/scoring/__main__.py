@@ -1,7 +1,7 @@
 """``python -m benchmarks.scoring rate|peers|memory PACKAGE …``: offline scoring, measured.
 
     rate PACKAGE --photos FOLDER...          the pipeline against decoding and inference alone
-    peers PACKAGE --run RUN --data FOLDER    against fastai's tta and a torch DataLoader loop;
+    peers PACKAGE --data FOLDER              against fastai's tta and a torch DataLoader loop;
                                              with --photos also on unlabelled photos of another size
     memory PACKAGE --photos FOLDER           peak memory, 10,000 images against 200,000
 
@@ -82,7 +82,6 @@ def _peers(given: argparse.Namespace) -> tuple[Any, list[str]]:
 
     setting = peers.Setting(
         given.package,
-        given.run,
         given.data,
         given.data / "val",
         given.images,
@@ -120,7 +119,6 @@ def _arguments() -> argparse.Namespace:
         "--images", type=int, default=512, help="rate: of one crop each; fewer where they take more"
     )
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--run", type=Path, help="peers: the run that the package was made from")
     parser.add_argument("--data", type=Path, help="peers: the folder with train/ and val/")
     parser.add_argument("--workers", type=int, default=2, help="peers: of the data loaders")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 200_000])

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.scoring.rate import items_of
 from service.bench.statistics import mean_interval, paired_ratio
 from service.inference.gate import gate_value
-from service.inference.manifest import Mode, Precision
+from service.inference.manifest import STRIDE_PX, Manifest, Mode, Precision
 from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
 from service.inference.providers import choose, settings
@@ -32,10 +32,10 @@ from service.scoring.run import Run
 from service.scoring.sources import expand
 from training.data import dataloaders
 from training.dataset import Item as Labelled
-from training.dataset import scan
-from training.export import load_source
+from training.dataset import scan, split
+from training.initial import load_matching, start_from
 from training.learner import learner
-from training.stats import ChannelStats
+from training.recipe import Recipe
 
 LOADER_BATCH_IMAGES = 16
 UNLABELLED = -1
@@ -53,7 +53,6 @@ class Setting:
     """What is compared on what."""
 
     package: Path
-    run_folder: Path
     data: Path
     validation: Path
     images: int
@@ -125,15 +124,15 @@ def _contenders(setting: Setting) -> list[Contender]:
 def _pairs(
     setting: Setting, served: Precision, items: list[Labelled], where: str
 ) -> list[Contender]:
-    """Quincunx and the DataLoader loop in each of `CASES`, the second held against the first."""
+    """Quincunx and, where it can, the DataLoader loop in each of `CASES`, held against it."""
     made: list[Contender] = []
     for mode, precision in CASES:
         what = f"{mode} {served if precision == 'auto' else precision}{where}"
         base, other = f"Quincunx {what}", f"DataLoader + ONNX Runtime {what}"
-        made += [
-            Contender(base, base, _quincunx(setting, items, mode, precision), len(items)),
-            Contender(other, base, _loader(setting, items, mode, precision), len(items)),
-        ]
+        made.append(Contender(base, base, _quincunx(setting, items, mode, precision), len(items)))
+        loop = _loader(setting, items, mode, precision)
+        if loop is not None:
+            made.append(Contender(other, base, loop, len(items)))
     return made
 
 
@@ -155,92 +154,137 @@ def _quincunx(
     return work
 
 
-class _Crops(Dataset[tuple[np.ndarray, int]]):
-    """What one writes in five minutes: open, resize, five crops or the one in the middle.
+@dataclass(frozen=True)
+class Cut:
+    """Resize the shorter side, then cut squares: the one in the middle, or all five."""
 
-    For `adaptive` a loader's process, which knows no answer yet, cuts all five.
+    resize_px: int
+    crop_px: int
+    five: bool = False
+
+    def crops(self, image: Image.Image) -> np.ndarray:
+        """uint8[V, S, S, 3]."""
+        scale = self.resize_px / min(image.size)
+        width, height = (max(self.resize_px, int(side * scale)) for side in image.size)
+        pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+        side = self.crop_px
+        top, left = round((height - side) / 2), round((width - side) / 2)
+        corners = [(0, 0), (0, width - side), (height - side, 0), (height - side, width - side)]
+        places = [*corners, (top, left)] if self.five else [(top, left)]
+        return np.stack([pixels[y : y + side, x : x + side] for y, x in places])
+
+
+def _cuts(manifest: Manifest, mode: Mode, *, squares: bool) -> list[Cut] | None:
+    """What a loader cuts for each pass of `mode`; None where a pass is no square of one size.
+
+    A loader's process knows no answer yet: for `adaptive` it cuts for both passes.
     """
+    sizes = manifest.input
+    served = Cut(sizes.resize_px, sizes.crop_px, mode == "five_crop")
+    if mode != "adaptive":
+        return [served]
+    passes = manifest.adaptive
+    if passes is None or passes.first_crop_px is None:
+        return None
+    first = Cut(passes.first_px, passes.first_crop_px)
+    if passes.second == "none":
+        return [first, served]
+    # Between the windows of such a map lies one position, so they are five sums.
+    one_apart = sizes.resize_px == sizes.crop_px + STRIDE_PX
+    if passes.second == "dense" and squares and one_apart:
+        return [first, Cut(sizes.resize_px, sizes.resize_px)]
+    return None
 
-    def __init__(
-        self, items: list[Labelled], ids: list[str], mode: Mode, resize_px: int, crop_px: int
-    ) -> None:
-        self._five = mode != "none"
+
+def _five_windows(class_map: torch.Tensor) -> torch.Tensor:
+    """(N, K, n + 1, n + 1) -> (N, 5, K): logits of the four n×n corners and of the middle."""
+    start = torch.ones(class_map.shape[-1])
+    start[-1] = 0
+    end, middle = start.flip(0), (start + start.flip(0)) / 2
+    ends = [(start, start), (start, end), (end, start), (end, end), (middle, middle)]
+    weights = torch.stack([torch.outer(y, x) for y, x in ends]) / start.sum() ** 2
+    return torch.einsum("nkyx,vyx->nvk", class_map, weights)
+
+
+class _Crops(Dataset[tuple[list[np.ndarray], int]]):
+    """What one writes in five minutes: open, resize, cut."""
+
+    def __init__(self, items: list[Labelled], ids: list[str], cuts: list[Cut]) -> None:
+        self._cuts = cuts
         self._items = [
             (item.path, ids.index(item.label) if item.label else UNLABELLED) for item in items
         ]
-        self._resize_px, self._crop_px = resize_px, crop_px
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, int]:
+    def __getitem__(self, number: int) -> tuple[list[np.ndarray], int]:
         path, label = self._items[number]
         with Image.open(path) as file:
             image = file.convert("RGB")
-        scale = self._resize_px / min(image.size)
-        width, height = (max(self._resize_px, int(side * scale)) for side in image.size)
-        pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-        side = self._crop_px
-        top, left = round((height - side) / 2), round((width - side) / 2)
-        corners = [(0, 0), (0, width - side), (height - side, 0), (height - side, width - side)]
-        places = [*corners, (top, left)] if self._five else [(top, left)]
-        crops = [pixels[y : y + side, x : x + side] for y, x in places]
-        return np.stack(crops), label
+        return [cut.crops(image) for cut in self._cuts], label
 
 
 def _loader(
     setting: Setting, items: list[Labelled], mode: Mode, precision: Any
-) -> Callable[[], float | None]:
+) -> Callable[[], float | None] | None:
     predictor = Predictor.from_package(setting.package, precision=precision)
     manifest = predictor.manifest
+    cuts = _cuts(manifest, mode, squares=bool(items[0].label))
+    if cuts is None:
+        return None
     session = ort.InferenceSession(
         predictor.package.path(predictor.precision),
         providers=[name for name, _ in settings(choose("auto"))],
     )
-    ids = [label.id for label in manifest.labels]
-    data = _Crops(items, ids, mode, manifest.input.resize_px, manifest.input.crop_px)
+    data = _Crops(items, [label.id for label in manifest.labels], cuts)
 
-    def logits(crops: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(session.run(["logits"], {"images": crops})[0])
+    def run(crops: torch.Tensor, output: str = "logits") -> torch.Tensor:
+        return torch.from_numpy(session.run([output], {"images": crops.numpy()})[0])
 
     def each(crops: torch.Tensor) -> torch.Tensor:
         """(N, V, S, S, 3) -> probabilities (N, K), the mean over the crops."""
         count, views = crops.shape[:2]
-        flat = logits(crops.flatten(0, 1).numpy())
-        return flat.softmax(1).view(count, views, -1).mean(1)
+        return run(crops.flatten(0, 1)).softmax(1).view(count, views, -1).mean(1)
 
-    def unsure_again(crops: torch.Tensor) -> torch.Tensor:
-        """The crop in the middle, which is the last; all five where the gate is open."""
-        gate = predictor.model.gate(None)
-        first = logits(np.ascontiguousarray(crops[:, -1].numpy()))
+    def unsure_again(first_crops: torch.Tensor, second_crops: torch.Tensor) -> torch.Tensor:
+        """Both passes count where the gate is open, as calibration found."""
+        gate, fitted = predictor.model.gate(None), predictor.model.calibration("adaptive")
+        first = run(first_crops[:, 0])
         probabilities = first.softmax(1)
         unsure = torch.from_numpy(gate_value(first.numpy(), gate.kind) < gate.threshold)
         if unsure.any():
-            corners = each(crops[unsure, :-1])
-            probabilities[unsure] = (4 * corners + probabilities[unsure]) / 5
+            share = fitted.second_share
+            crops = second_crops[unsure]
+            if dense:
+                second = _five_windows(run(crops[:, 0], "class_map")).softmax(2).mean(1)
+            else:
+                second = each(crops)
+            probabilities[unsure] = share * second + (1 - share) * probabilities[unsure]
         return probabilities
 
+    dense = cuts[-1].crop_px > manifest.input.crop_px
     answer = unsure_again if mode == "adaptive" else each
 
     def work() -> float | None:
         loader = DataLoader(data, LOADER_BATCH_IMAGES, num_workers=setting.workers)
         right = 0
-        for crops, labels in loader:  # (N, V, S, S, 3), (N,)
-            right += int((answer(crops).argmax(1) == labels).sum())
+        for crops, labels in loader:  # for each pass (N, V, S, S, 3); (N,)
+            right += int((answer(*crops).argmax(1) == labels).sum())
         return right / len(data) if items[0].label else None
 
     return work
 
 
 def _fastai(setting: Setting, items: list[Labelled]) -> Callable[[], float]:
-    source = load_source(setting.run_folder, setting.data, allow_unfinished=True)
-    facts = source.state.facts
-    found = source.normalization
-    stats = ChannelStats(found.mean, found.std, found.source)
-    crop_px = ModelPackage.load(setting.package).manifest.input.crop_px  # as all others have it
-    dls = dataloaders(source.images, source.recipe, crop_px, stats)
-    learn: Any = learner(source.recipe, dls, len(facts["classes"]), pretrained=False)
-    learn.model.load_state_dict(source.state.weights)
+    manifest = ModelPackage.load(setting.package).manifest
+    start = start_from(setting.package)
+    recipe = Recipe.from_json(manifest.provenance["recipe"])
+    images = split(setting.data, recipe)
+    # Crops as all others have them, whatever the recipe trained on.
+    dls = dataloaders(images, recipe, manifest.input.crop_px, start.stats)
+    learn: Any = learner(recipe, dls, len(manifest.labels), pretrained=False)
+    load_matching(learn.model, start.weights)
     data = learn.dls.test_dl(items, with_labels=True, num_workers=setting.workers)
 
     def work() -> float:

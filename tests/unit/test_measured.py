@@ -36,7 +36,7 @@ def test_every_mode_gets_the_logits_of_its_own_passes(tmp_path: Path) -> None:
             for mode in PLAIN_MODES:
                 expected = alone(shown, Planner(predictor.manifest.input), mode)
                 np.testing.assert_allclose(measured.views[mode][row], expected, atol=1e-4)
-            for config in adaptive.pairs(firsts, predictor.manifest.input):
+            for config in adaptive.pairs(firsts, predictor.manifest.input, budget=1.0):
                 planner = Planner(predictor.manifest.input, config)
                 got = measured.first_pass(config).logits[row]
                 expected = alone(shown, planner, "adaptive")[0]
