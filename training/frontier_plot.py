@@ -1,6 +1,6 @@
 """The frontier's plot: accuracy against cost, every point named."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,10 @@ def plot(frontier: Frontier, path: Path) -> Path:
 
 
 def name_points(axes: Any, names: dict[tuple[float, float], str]) -> None:
-    """Write each name where it covers no other name and no marker, as near as it can."""
+    """Write each name where it covers no other name and no marker, as near as it can.
+
+    Without a line to its marker a name belongs to the nearest one, so that has to be its own.
+    """
     renderer = axes.figure.canvas.get_renderer()
     markers = {place: _around(*axes.transData.transform(place)) for place in sorted(names)}
     taken = [axes.get_legend().get_window_extent(renderer)]
@@ -81,17 +84,18 @@ def name_points(axes: Any, names: dict[tuple[float, float], str]) -> None:
         blocked = [*taken, *(marker for other, marker in markers.items() if other != place)]
         text, covered = None, float("inf")
         for x, y in PLACES:
+            tied = max(abs(x), abs(y)) > LEADER_FROM
             tried = axes.annotate(
                 names[place], place, xytext=(x, y), textcoords="offset points", fontsize=7.5,
                 ha="left" if x > 0 else "right" if x < 0 else "center",
                 va="bottom" if y > 0 else "top",
-                arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "grey"}
-                if max(abs(x), abs(y)) > LEADER_FROM
-                else None,
+                arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "grey"} if tied else None,
             )  # fmt: skip
-            box = tried.get_window_extent(renderer)
+            box = box_of(tried, renderer)
             outside = box.width * box.height - _common(box, inside)
             now = sum(_common(box, other) for other in blocked) + outside
+            if not tied and nearest(box, markers) != place:
+                now += box.width * box.height
             if now < covered:
                 if text is not None:
                     text.remove()
@@ -101,7 +105,27 @@ def name_points(axes: Any, names: dict[tuple[float, float], str]) -> None:
             if not covered:
                 break
         if text is not None:
-            taken.append(text.get_window_extent(renderer))
+            taken.append(box_of(text, renderer))
+
+
+def box_of(name: Any, renderer: Any) -> Any:
+    """Where a name stands, without the line to its marker."""
+    from matplotlib.text import Text
+
+    name.update_positions(renderer)
+    return Text.get_window_extent(name, renderer)
+
+
+def nearest(box: Any, markers: Mapping[tuple[float, float], Any]) -> tuple[float, float]:
+    """The place of the marker that lies nearest to `box`."""
+
+    def apart(place: tuple[float, float]) -> float:
+        other = markers[place]
+        across = max(0.0, other.x0 - box.x1, box.x0 - other.x1)
+        down = max(0.0, other.y0 - box.y1, box.y0 - other.y1)
+        return across**2 + down**2
+
+    return min(markers, key=apart)
 
 
 def _around(x: float, y: float, reach_px: float = 5) -> Any:

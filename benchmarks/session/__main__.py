@@ -2,9 +2,10 @@
 
 Every variant changes one thing against one batch on all cores with the options that
 `service.inference.providers` sets, and all variants run the same batch in turn, in an order drawn
-anew each round. Idle time between runs is part of it: a thread pool that spins looks good only
-where nothing else needs the core. "Side by side" is how the service and scoring run: as many
-batches at once as there are cores, one thread each; its times are divided by their number.
+anew each round, each after a rest in which the threads of the one before have stopped spinning: a
+pool that spins looks good only where nothing else needs the core. "Side by side" is how the service
+and scoring run: as many batches at once as there are cores, one thread each; its times are divided
+by their number.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,17 @@ from service.inference.providers import session_options
 BASE = "one batch on all cores"
 SIDE_BY_SIDE = "side by side"
 ONE_THREAD = "one thread"
+REST_S = 0.01
 Change = Callable[[ort.SessionOptions], None]
 
 
 def _spin(options: ort.SessionOptions) -> None:
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+
+
+def _spin_in_a_run(options: ort.SessionOptions) -> None:
+    _spin(options)
+    options.add_session_config_entry("session.force_spinning_stop", "1")
 
 
 def _one_thread(options: ort.SessionOptions) -> None:
@@ -50,6 +57,7 @@ def _no_pattern(options: ort.SessionOptions) -> None:
 VARIANTS: dict[str, Change] = {
     BASE: lambda options: None,
     "threads spin": _spin,
+    "threads spin, but not between runs": _spin_in_a_run,
     ONE_THREAD: _one_thread,
     "no arena": _no_arena,
     "no memory pattern": _no_pattern,
@@ -107,6 +115,7 @@ def compare(
     work: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 3):
         for name in random.Random(number).sample(list(runs), len(runs)):
+            sleep(REST_S)
             began, used = perf_counter(), process_time()
             runs[name]()
             batches = cores if name == SIDE_BY_SIDE else 1

@@ -5,8 +5,9 @@ from typing import Any
 
 import matplotlib as mpl
 import pytest
+from matplotlib.transforms import Bbox
 
-from training.frontier_plot import name_points
+from training.frontier_plot import box_of, name_points, nearest
 
 mpl.use("Agg")
 
@@ -36,11 +37,20 @@ def axes() -> Any:
 def test_no_name_covers_another_or_leaves_the_plot(axes: Any) -> None:
     name_points(axes, CROWD)
     renderer = axes.figure.canvas.get_renderer()
-    boxes = {text.get_text(): text.get_window_extent(renderer) for text in axes.texts}
+    boxes = {text.get_text(): box_of(text, renderer) for text in axes.texts}
     assert set(boxes) == set(CROWD.values())
     for (one, box), (other, its) in combinations(boxes.items(), 2):
         assert not box.overlaps(its), (one, other)
+    markers = {place: _at(axes, place) for place in CROWD}
+    for text in axes.texts:
+        if text.arrow_patch is None:
+            assert CROWD[nearest(boxes[text.get_text()], markers)] == text.get_text()
     inside = axes.get_window_extent(renderer)
     for name, box in boxes.items():
         assert inside.x0 <= box.x0, name
         assert box.x1 <= inside.x1, name
+
+
+def _at(axes: Any, place: tuple[float, float]) -> Bbox:
+    x, y = axes.transData.transform(place)
+    return Bbox.from_extents(x, y, x, y)
