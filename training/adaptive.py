@@ -151,7 +151,10 @@ def fit(
             second_temperature=round(second_temperature, 6),
             conformal=measured.quantiles(answers),
             gate=choice.gate,
-            gate_curve=choice.curve,
+            gate_curve=tuple(
+                gate.model_copy(update={"conformal": measured.quantiles(_answers(passes, gate))})
+                for gate in choice.curve
+            ),
         )
         apart = gates.disagreement(answers, wanted)
         return Fitted(entry, choice.gate, choice.good, answers, nll(answers, labels), apart)

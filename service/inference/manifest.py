@@ -116,6 +116,8 @@ class Gate(Part):
     threshold: float
     expected_cost: float
     """Mean cost in single crops, as expected on the calibration split."""
+    conformal: dict[str, float] = Field(default_factory=dict)
+    """As `ModeCalibration.conformal`, of the answers that this gate gives: of `gate_curve` only."""
 
 
 class ModeCalibration(Part):

@@ -136,6 +136,16 @@ class Model:
             raise UsageError(f"gate_cost {gate_cost:g} is below the cheapest gate, {least:.2f}")
         return max(affordable, key=lambda gate: gate.expected_cost)
 
+    def quantiles(self, options: Options) -> dict[str, float]:
+        """Coverage to the conformal quantile that was fitted on answers such as `options` give.
+
+        Raises:
+            UsageError: see `gate`.
+        """
+        if options.tta == "adaptive" and options.gate_cost is not None:
+            return self.gate(options.gate_cost).conformal
+        return self.calibration(options.tta).conformal
+
 
 def check_options(options: Options, model: Model) -> None:
     """Refuse what cannot work before anything is decoded or queued.
@@ -155,8 +165,7 @@ def check_options(options: Options, model: Model) -> None:
             f"aggregate=weighted: no weights were fitted for tta={options.tta} at {model.precision}"
         )
     if options.coverage is not None:
-        quantiles = model.calibration(options.tta).conformal
-        prediction_set(np.array([1.0]), options.coverage, quantiles)
+        prediction_set(np.array([1.0]), options.coverage, model.quantiles(options))
 
 
 def answer(image: Pixels, options: Options, model: Model) -> Generator[list[View], Results, Answer]:
@@ -299,7 +308,7 @@ def _conclude(
     probabilities = temper(raw, temperature, model.task)
     chosen = None
     if options.coverage is not None:
-        chosen = prediction_set(probabilities, options.coverage, calibration.conformal)
+        chosen = prediction_set(probabilities, options.coverage, model.quantiles(options))
     singles = model.task.probabilities(read.logits)
     thresholds = calibration.thresholds.get(options.aggregate)
     return Answer(

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from service.errors import DataError
+from service.inference.batch import run_all
 from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
+from service.inference.tta import Options
 from tests.support.images import COLOURS, coloured, encoded
 from tests.support.tiny import tiny_package
 from training import calibrate, evaluate
@@ -49,6 +51,23 @@ def test_calibration_fits_every_precision_and_mode(fitted: Path) -> None:
     assert manifest.adaptive is not None
     # One image in seven is mislabelled, so full confidence would be wrong: it must be cooled.
     assert manifest.calibration_for("fp32", "none").temperature > 1.5
+
+
+def test_prediction_sets_have_their_coverage_at_every_gate(fitted: Path, data: Path) -> None:
+    items = evaluate.labelled(data)
+    predictor = Predictor.from_package(fitted, precision="int8")
+    curve = predictor.model.calibration("adaptive").gate_curve
+    assert len({gate.conformal["0.9"] for gate in curve}) > 1
+    for gate in curve[::4]:
+        options = Options(tta="adaptive", gate_cost=gate.expected_cost, coverage=0.9)
+        held = 0
+        for item in items:
+            image = predictor.decode(item.path.read_bytes())
+            (answer,) = run_all([predictor.start(image, options)], predictor.session)
+            labels = [predictor.manifest.labels[k].id for k in answer.prediction_set or ()]
+            held += item.label in labels
+        # Quantiles are kept to eight digits, so the image on the border may be cut off.
+        assert held >= 0.9 * len(items) - 1
 
 
 def test_evaluation_equals_classifying_one_by_one(fitted: Path, data: Path) -> None:

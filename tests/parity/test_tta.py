@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from service.inference.aggregate import aggregate, softmax, temper
+from service.inference.batch import run_all
 from service.inference.geometry import (
     FractionBox,
     Size,
@@ -93,6 +94,20 @@ def test_adaptive_equals_the_pass_that_its_gate_chose(predictor: Predictor) -> N
         else:
             assert got.passes == 1
     assert 0 < opened < 12  # else one side went untested
+
+
+@pytest.mark.parametrize(("gate_cost", "left_out"), [(None, 0.2), (1.0, 0.1), (1.7, 0.16)])
+def test_a_prediction_set_is_that_of_the_gate_asked_for(
+    predictor: Predictor, gate_cost: float | None, left_out: float
+) -> None:
+    for seed in range(6):
+        image = drawn(120, 110, seed)
+        options = Options(tta="adaptive", gate_cost=gate_cost, coverage=0.8)
+        (got,) = run_all([predictor.start(image, options)], predictor.session)
+        assert got.prediction_set is not None
+        kept = np.flatnonzero(1 - got.probabilities <= 0.8 - left_out)
+        assert set(got.prediction_set) == set(kept) or not len(kept)
+    assert predictor.model.quantiles(options)["0.8"] == pytest.approx(0.8 - left_out)
 
 
 def test_adaptive_answers_from_both_passes_when_its_gate_opens(tmp_path: Path) -> None:

@@ -92,7 +92,12 @@ def _calibration(precision: Precision, mode: Mode, thresholds: int) -> ModeCalib
             thresholds=dict.fromkeys(("mean", "max"), (0.47,) * thresholds),
         )  # fmt: skip
     gates = tuple(
-        Gate(kind="probability", threshold=t, expected_cost=c)
+        Gate(
+            kind="probability",
+            threshold=t,
+            expected_cost=c,
+            conformal={key(one): round(one - 0.1 * c, 6) for one in COVERAGES},
+        )
         for t, c in ((0.5, 1.0), (0.7, 1.2), (0.9, 1.6))
     )
     views = {"five_crop": 5, "ten_crop": 10, "dense": 5}.get(mode)
