@@ -3,13 +3,15 @@
 Every variant changes one thing against one batch on all cores with the options that
 `service.inference.providers` sets, and all variants run the same batch in turn, in an order drawn
 anew each round, each after a rest in which the threads of the one before have stopped spinning: a
-pool that spins looks good only where nothing else needs the core. "Side by side" is how the service
-and scoring run: as many batches at once as there are cores, one thread each; its times are divided
-by their number.
+pool that spins looks good only where nothing else needs the core. A longer rest is what comes
+before a request that is alone: the scheduler has forgotten which thread ran where. "Side by side"
+is how the service and scoring run: as many batches at once as there are cores, one thread each; its
+times are divided by their number.
 """
 
 import argparse
 import json
+import os
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +31,8 @@ from service.inference.providers import session_options
 BASE = "one batch on all cores"
 SIDE_BY_SIDE = "side by side"
 ONE_THREAD = "one thread"
-REST_S = 0.01
+HELD = "every thread held on a core of its own"
+RESTS_MS = (10.0, 100.0)
 Change = Callable[[ort.SessionOptions], None]
 
 
@@ -40,6 +43,24 @@ def _spin(options: ort.SessionOptions) -> None:
 def _spin_in_a_run(options: ort.SessionOptions) -> None:
     _spin(options)
     options.add_session_config_entry("session.force_spinning_stop", "1")
+
+
+def _held(options: ort.SessionOptions) -> None:
+    """All threads but the caller's, which `_on_first_core` holds; ONNX Runtime counts from 1."""
+    others = sorted(os.sched_getaffinity(0))[1:]
+    options.intra_op_num_threads = 1 + len(others)
+    if others:
+        cores = ";".join(str(core + 1) for core in others)
+        options.add_session_config_entry("session.intra_op_thread_affinities", cores)
+
+
+def _on_first_core(run: Callable[[], Any]) -> None:
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(every)})
+    try:
+        run()
+    finally:
+        os.sched_setaffinity(0, every)
 
 
 def _one_thread(options: ort.SessionOptions) -> None:
@@ -62,12 +83,15 @@ VARIANTS: dict[str, Change] = {
     "no arena": _no_arena,
     "no memory pattern": _no_pattern,
 }
+if hasattr(os, "sched_setaffinity"):  # only Linux has it
+    VARIANTS[HELD] = _held
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("package", type=Path)
     parser.add_argument("--rounds", type=int, default=150)
+    parser.add_argument("--rest-ms", type=float, nargs="+", default=RESTS_MS)
     parser.add_argument("--out", type=Path, default=Path("docs/results/session"))
     given = parser.parse_args()
     package = ModelPackage.load(given.package)
@@ -75,10 +99,16 @@ def main() -> None:
         row
         for file in package.manifest.files
         for views in (1, 8)
-        for row in compare(package, given.package / file.file, file.precision, views, given.rounds)
+        for rest_ms in given.rest_ms
+        for row in compare(
+            package, given.package / file.file, file.precision, views, given.rounds, rest_ms
+        )
     ]
+    command = f"python -m benchmarks.session {given.package} --rounds {given.rounds}"
+    if tuple(given.rest_ms) != RESTS_MS:
+        command += " --rest-ms " + " ".join(f"{rest_ms:g}" for rest_ms in given.rest_ms)
     results = {
-        "command": f"python -m benchmarks.session {given.package} --rounds {given.rounds}",
+        "command": command,
         "environment": environment().model_dump(),
         "rows": rows,
     }
@@ -90,9 +120,9 @@ def main() -> None:
 
 
 def compare(
-    package: ModelPackage, path: Path, precision: str, views: int, rounds: int
+    package: ModelPackage, path: Path, precision: str, views: int, rounds: int, rest_ms: float
 ) -> list[dict[str, Any]]:
-    """Time every variant on `views` crops, and what both outputs cost against the one asked for."""
+    """Time every variant on `views` crops, each after a rest; and both outputs against one."""
     side_px = package.manifest.input.crop_px
     batch = np.random.default_rng(0).integers(0, 256, (views, side_px, side_px, 3), np.uint8)
     lean = ort.RunOptions()
@@ -105,6 +135,8 @@ def compare(
         change(options)
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         runs[name] = lambda session=session: session.run(["logits"], {"images": batch}, lean)
+        if name == HELD:
+            runs[name] = lambda run=runs[name]: _on_first_core(run)
         if name == BASE:
             runs["both outputs"] = lambda session=session: session.run(None, {"images": batch})
         if name == ONE_THREAD:
@@ -115,7 +147,7 @@ def compare(
     work: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 3):
         for name in random.Random(number).sample(list(runs), len(runs)):
-            sleep(REST_S)
+            sleep(rest_ms / 1e3)
             began, used = perf_counter(), process_time()
             runs[name]()
             batches = cores if name == SIDE_BY_SIDE else 1
@@ -132,6 +164,7 @@ def compare(
             {
                 "precision": precision,
                 "views": views,
+                "rest_ms": rest_ms,
                 "variant": name,
                 "mean_ms": mean_interval(own).value,
                 "cpu_ms": float(np.mean(work[name])),
@@ -152,11 +185,12 @@ def markdown(results: dict[str, Any]) -> str:
         f"{machine['taken_at']}, {machine['cpu']}, {machine['cores']} cores. CPU time counts all "
         "threads, spinning ones too.",
         "",
-        "| precision | views | variant | mean ms | CPU ms | × one batch on all cores (95%) |",
-        "|---|--:|---|--:|--:|--:|",
+        "| precision | views | rest ms | variant | mean ms | CPU ms "
+        "| × one batch on all cores (95%) |",
+        "|---|--:|--:|---|--:|--:|--:|",
         *(
-            f"| {r['precision']} | {r['views']} | {r['variant']} | {r['mean_ms']:.2f} "
-            f"| {r['cpu_ms']:.2f} "
+            f"| {r['precision']} | {r['views']} | {r['rest_ms']:g} | {r['variant']} "
+            f"| {r['mean_ms']:.2f} | {r['cpu_ms']:.2f} "
             f"| {r['ratio'][0]:.2f} ({r['ratio'][1]:.2f} to {r['ratio'][2]:.2f}) |"
             for r in results["rows"]
         ),

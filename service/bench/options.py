@@ -14,9 +14,19 @@ from service.inference.providers import Provider
 Word = TypeVar("Word", bound=str)
 
 
-def modes(text: str) -> tuple[Mode, ...]:
-    """Comma-separated TTA modes. Raises UsageError for another word."""
-    return tuple(_word(part, get_args(Mode), "mode") for part in _parts(text))
+COMPARED: tuple[Mode, ...] = ("none", "five_crop", "dense")
+
+
+def modes(text: str, folder: Path) -> tuple[Mode, ...]:
+    """Comma-separated TTA modes; `auto` is the usual ones and the mode that the package serves.
+
+    Raises:
+        UsageError: another word.
+        ModelPackageError: no package in `folder`.
+    """
+    if text != "auto":
+        return tuple(_word(part, get_args(Mode), "mode") for part in _parts(text))
+    return tuple(dict.fromkeys((*COMPARED, ModelPackage.load(folder).manifest.default_mode)))
 
 
 def precisions(text: str, folder: Path, provider: Provider) -> tuple[Precision, ...]:

@@ -39,8 +39,12 @@ def bench() -> None:
 def latency(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="A model package.")],
     tta: Annotated[
-        str, typer.Option(help="Modes, comma-separated; the single crop always runs.")
-    ] = "none,five_crop,dense",
+        str,
+        typer.Option(
+            help="Modes, comma-separated; the single crop always runs. auto: none, five_crop, "
+            "dense and the one that the package serves."
+        ),
+    ] = "auto",
     precision: Annotated[
         str, typer.Option(help="Precisions, comma-separated, or auto: what suits the machine.")
     ] = "auto",
@@ -63,7 +67,7 @@ def latency(
 
     _check_plots(out, no_plots)
     plan = Plan(
-        modes=options.modes(tta),
+        modes=options.modes(tta, package),
         precisions=options.precisions(precision, package, options.provider(provider)),
         batches=options.batches(batch),
         seconds=seconds,
@@ -178,7 +182,13 @@ def mlperf(
     scenario: Annotated[
         str, typer.Option(help="SingleStream, MultiStream, Server, Offline; comma-separated.")
     ] = "SingleStream,MultiStream,Server,Offline",
-    tta: Annotated[str, typer.Option(help="Modes, comma-separated.")] = "none,five_crop,dense",
+    tta: Annotated[
+        str,
+        typer.Option(
+            help="Modes, comma-separated; auto: none, five_crop, dense and the one that the "
+            "package serves."
+        ),
+    ] = "auto",
     precision: Annotated[str, typer.Option(help="One precision, or auto.")] = "auto",
     seconds: Annotated[float, typer.Option(help="Least length of each test.")] = 10.0,
     official: Annotated[
@@ -230,7 +240,7 @@ def mlperf(
             out / f"{kind}-{mode}",
         )
         for kind in options.scenarios(scenario)
-        for mode in options.modes(tta)
+        for mode in options.modes(tta, package)
     ]
     if as_json:
         print(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))

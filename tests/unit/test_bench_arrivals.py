@@ -1,11 +1,16 @@
 """Arrivals are what they are called, and the workers' shares are the schedule again."""
 
+import json
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from service.bench import options
 from service.bench.arrivals import due_times, schedule
 from service.errors import UsageError
+from tests.support.tiny import tiny_package
 
 
 def generator() -> np.random.Generator:
@@ -65,7 +70,7 @@ def test_a_mix_that_makes_no_sense_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("parse", "text"),
     [
-        (options.modes, "none,sixcrop"),
+        (partial(options.modes, folder=Path()), "none,sixcrop"),
         (options.batches, "1,0"),
         (options.batches, "many"),
         (options.rates, "10,fast"),
@@ -84,3 +89,14 @@ def test_headers_need_a_name_and_a_colon() -> None:
     assert options.headers(["Authorization: Bearer a:b"]) == {"Authorization": "Bearer a:b"}
     with pytest.raises(UsageError):
         options.headers(["Authorization"])
+
+
+@pytest.mark.parametrize(("served", "more"), [("dense", ()), ("adaptive", ("adaptive",))])
+def test_auto_has_the_mode_that_the_package_serves(
+    tmp_path: Path, served: str, more: tuple[str, ...]
+) -> None:
+    folder = tiny_package(tmp_path / "tiny", int8=False)
+    manifest = folder / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"default_mode": served}))
+    assert options.modes("auto", folder) == ("none", "five_crop", "dense", *more)
+    assert options.modes("dense,none", folder) == ("dense", "none")
