@@ -11,7 +11,6 @@ times are divided by their number.
 
 import argparse
 import json
-import os
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,12 +25,11 @@ from service.bench.environment import environment
 from service.bench.statistics import mean_interval, paired_ratio
 from service.inference.cores import usable_cores
 from service.inference.package import ModelPackage
-from service.inference.providers import session_options
+from service.inference.providers import ERRORS_ONLY, session_options
 
 BASE = "one batch on all cores"
 SIDE_BY_SIDE = "side by side"
 ONE_THREAD = "one thread"
-HELD = "every thread held on a core of its own"
 RESTS_MS = (10.0, 100.0)
 Change = Callable[[ort.SessionOptions], None]
 
@@ -45,22 +43,9 @@ def _spin_in_a_run(options: ort.SessionOptions) -> None:
     options.add_session_config_entry("session.force_spinning_stop", "1")
 
 
-def _held(options: ort.SessionOptions) -> None:
-    """All threads but the caller's, which `_on_first_core` holds; ONNX Runtime counts from 1."""
-    others = sorted(os.sched_getaffinity(0))[1:]
-    options.intra_op_num_threads = 1 + len(others)
-    if others:
-        cores = ";".join(str(core + 1) for core in others)
-        options.add_session_config_entry("session.intra_op_thread_affinities", cores)
-
-
-def _on_first_core(run: Callable[[], Any]) -> None:
-    every = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(every)})
-    try:
-        run()
-    finally:
-        os.sched_setaffinity(0, every)
+def _by_number(options: ort.SessionOptions) -> None:
+    """As many as ONNX Runtime makes by itself, but those it holds on a core each, and these not."""
+    options.intra_op_num_threads = usable_cores()
 
 
 def _one_thread(options: ort.SessionOptions) -> None:
@@ -80,11 +65,10 @@ VARIANTS: dict[str, Change] = {
     "threads spin": _spin,
     "threads spin, but not between runs": _spin_in_a_run,
     ONE_THREAD: _one_thread,
+    "a thread per core, not held there": _by_number,
     "no arena": _no_arena,
     "no memory pattern": _no_pattern,
 }
-if hasattr(os, "sched_setaffinity"):  # only Linux has it
-    VARIANTS[HELD] = _held
 
 
 def main() -> None:
@@ -95,6 +79,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results/session"))
     given = parser.parse_args()
     package = ModelPackage.load(given.package)
+    ort.set_default_logger_severity(ERRORS_ONLY)  # not that a variant overwrites an option
     rows = [
         row
         for file in package.manifest.files
@@ -135,8 +120,6 @@ def compare(
         change(options)
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         runs[name] = lambda session=session: session.run(["logits"], {"images": batch}, lean)
-        if name == HELD:
-            runs[name] = lambda run=runs[name]: _on_first_core(run)
         if name == BASE:
             runs["both outputs"] = lambda session=session: session.run(None, {"images": batch})
         if name == ONE_THREAD:
