@@ -4,7 +4,7 @@ It counts views, not requests. When a place in the session falls free, the next 
 whatever waits: one view at low load, full batches at high load, no timer in between. On a CPU there
 are several places and the same threads decode, so a batch is one place's share of all that waits,
 decoded or not: smaller ones would waste what a batch saves, larger ones would keep images waiting
-for a place that another was about to offer.
+for a place that another was about to offer. An image that is alone takes every place at once.
 
 It drives the generators of `service.inference.tta`: what they yield is queued, what comes back is
 sent. The workers do all of it, and the event loop hears of an image once, when it is answered:
@@ -20,68 +20,28 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from heapq import heappop, heappush
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.admission import Admission, Nobody, Observer
 from service.errors import DeadlineExceeded, InferenceFailed
 from service.inference.batch import Job, Runs
-from service.inference.session import Output
 from service.inference.tta import Answer, Results, View
+from service.waiting import Image, Queues, Result, Slot, Times
 from service.workers import Urgency, Work, Workers
 
 T = TypeVar("T")
-Key = tuple[tuple[int, ...], Output]
-Result = NDArray[np.float32] | Exception
 
 
-@dataclass
-class Times:
-    """Where the time of one image went, in seconds."""
+class _Batch(NamedTuple):
+    """Views that run together, what runs them, and how many places that takes."""
 
-    begin: float = 0.0
-    """Decoding, and making the first views."""
-    queue: float = 0.0
-    inference: float = 0.0
-    finish: float = 0.0
-    """Reading the results: windows, aggregation, and the views of a second pass."""
-    batches: list[int] = field(default_factory=list[int])
-    """Views in each batch that this image had a part in."""
-
-
-@dataclass(eq=False)
-class _Image:
-    """One image, and the views that it waits for."""
-
-    number: int
-    """Counts up."""
-    begin: Callable[[], Job]
-    done: "asyncio.Future[Answer]"
-    times: Times = field(default_factory=Times)
-    job: Job | None = None
-    first: int = 0
-    """Views of the first step, which it was admitted with."""
-    held: int = 0
-    """Views of a later step, while they wait."""
-    views: Sequence[View] = ()
-    results: dict[int, Result] = field(default_factory=dict[int, Result])
-    queued_at: float = 0.0
-    started_at: float = 0.0
-    gone: bool = False
-    """Answered, failed, or nobody waits for it any more."""
-
-
-class _Slot(NamedTuple):
-    """One view in the queue. The image that came first goes first, in its second pass too."""
-
-    number: int
-    which: int
-    image: _Image
+    slots: list[Slot]
+    views: list[View]
+    session: Runs
+    places: int
 
 
 class Batcher:
@@ -95,12 +55,17 @@ class Batcher:
         max_batch_views: int,
         max_queue_views: int,
         side_by_side: int = 1,
+        lone: Runs | None = None,
         runner: Workers | None = None,
         observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`runner` runs the batches: by default the workers, a thread of its own for a GPU."""
+        """`runner` runs the batches: by default the workers, a thread of its own for a GPU.
+
+        `lone` is the same graph with the threads of all places, for an image that is alone.
+        """
         self._session = session
+        self._lone = lone
         self._workers = workers
         self._runner = runner or workers
         self._shares_threads = runner is None
@@ -111,14 +76,15 @@ class Batcher:
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         """Around all that follows."""
-        self._begins: deque[_Image] = deque()
-        self._queues: dict[Key, list[_Slot]] = {}
-        """Heaps, of views that can share a batch."""
-        self._finishes: deque[_Image] = deque()
+        self._begins: deque[Image] = deque()
+        self._queues = Queues()
+        self._finishes: deque[Image] = deque()
         self._places = side_by_side
         """Batches that may run at once."""
         self._free_places = side_by_side
         """Batches that could start now."""
+        self._lone_runs = False
+        """Whether an image that is alone has every core; what comes waits until it is through."""
         self._let_go_first = 0
         """Images that began while views waited, since the last batch."""
         self._sources = (
@@ -144,7 +110,7 @@ class Batcher:
             QuincunxError: whatever `begin` or a step of the generator raised for this image.
         """
         done = asyncio.get_running_loop().create_future()
-        image = _Image(next(self._numbers), begin, done)
+        image = Image(next(self._numbers), begin, done)
         with self._lock:
             self._begins.append(image)
         self._workers.wake()
@@ -168,7 +134,7 @@ class Batcher:
 
     def _take_begin(self) -> Work | None:
         with self._lock:
-            if not self._waits_to_begin():
+            if self._lone_runs or not self._waits_to_begin():
                 return None
             self._let_go_first += bool(self._queues)
             return partial(self._begin, self._begins.popleft())
@@ -180,17 +146,21 @@ class Batcher:
         the places that are busy now whole images, not parts of one.
         """
         with self._lock:
-            waiting = sum(len(queue) for queue in self._queues.values())
+            waiting = len(self._queues)
             if not self._free_places or self._lets_others_go_first(waiting):
                 return None
-            helpers = min(self._free_places - 1, self._runner.idle)
+            lone = self._lone if self._one_is_alone() else None
+            helpers = 0 if lone else min(self._free_places - 1, self._runner.idle)
             share = -(-waiting // (1 + helpers)) if helpers else self._share(waiting)
-            slots = self._pop(share, whole_images=not helpers)
+            slots = self._queues.pop(share, self._max_batch_views, whole_images=not helpers)
             if not slots:
                 return None
-            self._free_places -= 1
+            views = [slot.image.views[slot.which] for slot in slots]
+            batch = _Batch(slots, views, lone or self._session, self._places if lone else 1)
+            self._free_places -= batch.places
+            self._lone_runs = lone is not None
             self._let_go_first = 0
-            return partial(self._run, slots, [slot.image.views[slot.which] for slot in slots])
+            return partial(self._run, batch)
 
     def _take_finish(self) -> Work | None:
         with self._lock:
@@ -214,30 +184,21 @@ class Batcher:
             and self._let_go_first < self._max_batch_views
         )
 
+    def _one_is_alone(self) -> bool:
+        """Whether views of one image are all that waits, and every place could take them."""
+        return (
+            self._free_places == self._places
+            and self._runner.idle >= self._places - 1
+            and self._queues.of_one_image()
+            and not self._waits_to_begin()
+        )
+
     def _share(self, views: int) -> int:
         """One place's share of the views that wait and the images not yet decoded, rounded up."""
         images = len(self._begins) if self._shares_threads else 0
         return -(-(views + images) // self._places)
 
-    def _pop(self, share: int, *, whole_images: bool) -> list[_Slot]:
-        """`share` views of one key or, of whole images, as many more as the last of them has."""
-        while self._queues:
-            key = min(self._queues, key=lambda key: self._queues[key][0])
-            queue = self._queues[key]
-            slots: list[_Slot] = []
-            while queue and len(slots) < self._max_batch_views:
-                if len(slots) >= share and not (whole_images and queue[0].image is slots[-1].image):
-                    break
-                slot = heappop(queue)
-                if not slot.image.gone:
-                    slots.append(slot)
-            if not queue:
-                del self._queues[key]
-            if slots:
-                return slots
-        return []
-
-    def _begin(self, image: _Image) -> None:
+    def _begin(self, image: Image) -> None:
         started = self._clock()
         outcome = _attempt(partial(_begun, image.begin))
         image.times.begin = self._clock() - started
@@ -248,7 +209,7 @@ class Batcher:
         image.first = len(views)
         self._queue(image, views, held=0)
 
-    def _queue(self, image: _Image, views: Sequence[View], held: int) -> None:
+    def _queue(self, image: Image, views: Sequence[View], held: int) -> None:
         """Let the views of one step wait for their batches."""
         with self._lock:
             if image.gone:
@@ -256,22 +217,23 @@ class Batcher:
             self._hold(image, held)
             image.views, image.results = views, {}
             image.queued_at, image.started_at = self._clock(), 0.0
-            for which, view in enumerate(views):
-                slot = _Slot(image.number, which, image)
-                heappush(self._queues.setdefault(view.key, []), slot)
+            self._queues.push(image)
+            batches = 1 if self._lone and self._one_is_alone() else len(views)
         # Of threads that share all work, this one will look for some itself.
-        self._runner.wake(len(views) - self._shares_threads)
+        self._runner.wake(batches - self._shares_threads)
 
-    def _run(self, slots: list[_Slot], views: list[View]) -> None:
+    def _run(self, batch: _Batch) -> None:
         """Run a batch, and give each image its results."""
+        slots = batch.slots
         started = self._clock()
-        results = self._results(slots, views)
+        results = self._results(slots, batch.views, batch.session)
         ended = self._clock()
         self._observer.batch(len(slots), ended - started)
         images = dict.fromkeys(slot.image for slot in slots)
         with self._lock:
-            self._free_places += 1
-            more = bool(self._queues)
+            self._free_places += batch.places
+            more = bool(self._queues) + self._lone_runs * len(self._begins)
+            self._lone_runs = False
             for slot, result in zip(slots, results, strict=True):
                 slot.image.results[slot.which] = result
             for image in images:
@@ -286,20 +248,20 @@ class Batcher:
             self._observer.waited(image.started_at - image.queued_at)
         self._workers.wake(len(complete) + (more - 1 if self._shares_threads else 0))
 
-    def _results(self, slots: list[_Slot], views: list[View]) -> list[Result]:
+    def _results(self, slots: list[Slot], views: list[View], session: Runs) -> list[Result]:
         """A result for each view. Where a batch fails, each image is tried alone."""
         try:
-            return list(self._session.run(np.stack([v.pixels for v in views]), views[0].output))
+            return list(session.run(np.stack([v.pixels for v in views]), views[0].output))
         except Exception as error:
             if len({slot.image for slot in slots}) == 1:
                 return [error] * len(slots)
         results: list[Result] = []
         for image in dict.fromkeys(slot.image for slot in slots):
             own = [(s, v) for s, v in zip(slots, views, strict=True) if s.image is image]
-            results += self._results([s for s, _ in own], [v for _, v in own])
+            results += self._results([s for s, _ in own], [v for _, v in own], session)
         return results
 
-    def _finish(self, image: _Image) -> None:
+    def _finish(self, image: Image) -> None:
         job = image.job
         if job is None:
             return
@@ -311,12 +273,12 @@ class Batcher:
         else:
             self._end(image, outcome)
 
-    def _end(self, image: _Image, outcome: Answer | Exception) -> None:
+    def _end(self, image: Image, outcome: Answer | Exception) -> None:
         self._leave(image)
         with suppress(RuntimeError):  # where the loop is closed, nobody waits
             image.done.get_loop().call_soon_threadsafe(_settle, image.done, outcome)
 
-    def _leave(self, image: _Image) -> None:
+    def _leave(self, image: Image) -> None:
         """An image that is gone keeps neither its place nor its pixels."""
         if not image.gone:
             with self._lock:
@@ -324,7 +286,7 @@ class Batcher:
                 image.views, image.job = (), None
                 self._hold(image, 0)
 
-    def _hold(self, image: _Image, views: int) -> None:
+    def _hold(self, image: Image, views: int) -> None:
         self.admission.count(views - image.held)
         image.held = views
 

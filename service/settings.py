@@ -32,7 +32,10 @@ class Settings(BaseModel):
     precision: Precision | Literal["auto"] = "auto"
     session_threads: int = Field(default=1, ge=0)
     """Threads inside one batch; 0: one per core. On a CPU, as many batches run side by side as the
-    cores have room for: one thread each gets most done, more answer a lone request sooner."""
+    cores have room for; one thread each gets most done."""
+    lone_threads: int = Field(default=0, ge=0)
+    """On a CPU, threads inside the batch of an image that is alone; 0: one per core; as many as
+    `session_threads`: without the memory of a graph that is open twice."""
     threads: int = Field(default=0, ge=0)
     """Threads that decode images and, on a CPU, run batches; 0: one per core, at least two, or of
     `--workers` N each its share of the cores."""

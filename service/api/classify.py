@@ -12,13 +12,13 @@ from service.api.models import Served
 from service.api.options import Asked
 from service.api.problems import describe, note_failure
 from service.api.tracing import trace_image
-from service.batching import Times
 from service.errors import QuincunxError, UsageError
 from service.inference.batch import Job
 from service.inference.manifest import Mode
 from service.inference.predictor import Prediction, TopClass
 from service.inference.tta import Answer, Options, ViewAnswer, check_options
 from service.inference.views import Pixels
+from service.waiting import Times
 
 
 @dataclass

@@ -62,8 +62,9 @@ class Models:
     def __init__(self, settings: Settings, observer: Callable[[str], Observer]) -> None:
         self._settings = settings
         self._observer = observer
-        self._threads = settings.threads or max(2, usable_cores())
-        self.workers = Workers(self._threads)
+        threads = settings.threads or max(2, usable_cores())
+        self.workers = Workers(threads)
+        self._cores = min(threads, usable_cores())
         self._served: tuple[Served, ...] = ()
         self._closing = False
         self._reloading = asyncio.Lock()
@@ -150,6 +151,7 @@ class Models:
             self.workers,
             runner=Workers(1, nicer=0, name="gpu") if _on_gpu(predictor) else None,
             side_by_side=self._side_by_side(predictor),
+            lone=predictor.session.lone,
             max_batch_views=self._batch_views(predictor),
             max_queue_views=self._settings.max_queue_views,
             observer=self._observer(predictor.manifest.name),
@@ -160,7 +162,7 @@ class Models:
         return self._settings.max_batch_views or own
 
     def _side_by_side(self, predictor: Predictor) -> int:
-        return predictor.session.side_by_side(min(self._threads, usable_cores()))
+        return predictor.session.side_by_side(self._cores)
 
     def _open_all(self, folders: tuple[Path, ...]) -> list[Predictor]:
         settings = self._settings
@@ -171,6 +173,7 @@ class Models:
                 precision=settings.precision,
                 provider=settings.provider,
                 threads=settings.session_threads,
+                lone_threads=lone_threads(settings, self._cores),
                 max_pixels=settings.max_pixels,
                 max_decode_ms=settings.max_decode_ms,
             )
@@ -185,6 +188,15 @@ class Models:
 
 def _on_gpu(predictor: Predictor) -> bool:
     return predictor.session.provider != "cpu"
+
+
+def lone_threads(settings: Settings, cores: int) -> int | None:
+    """Threads for an image that is alone on `cores`; None where they are those of any batch."""
+    usual, wanted = settings.session_threads, settings.lone_threads or cores
+    if not usual or wanted <= usual:
+        return None
+    # The runtime holds threads on cores of their own only where it chooses their number.
+    return 0 if wanted == usable_cores() else wanted
 
 
 def package_folders(settings: Settings) -> tuple[Path, ...]:

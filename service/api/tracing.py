@@ -10,7 +10,7 @@ import time
 from bentoml._internal.configuration.containers import BentoMLContainer
 from opentelemetry.trace import Tracer, get_current_span
 
-from service.batching import Times
+from service.waiting import Times
 
 NS = 1e9
 

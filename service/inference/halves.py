@@ -16,11 +16,13 @@ from service.inference.manifest import InputSize
 from service.inference.stem import Features, Stem
 from service.inference.views import Pixels
 
+Opens = Callable[[bytes], ort.InferenceSession]
+
 
 @dataclass(frozen=True)
 class _Opened:
     stem: Stem
-    trunk: ort.InferenceSession
+    trunks: tuple[ort.InferenceSession, ...]
     tensor: str
 
 
@@ -33,12 +35,11 @@ class Halves:
     that shares nothing one or two hundredths.
     """
 
-    def __init__(
-        self, graph: bytes, sizes: InputSize, opened: Callable[[bytes], ort.InferenceSession]
-    ) -> None:
+    def __init__(self, graph: bytes, sizes: InputSize, first: Opens, *others: Opens) -> None:
+        """The first opens both halves; each of the others opens the trunk once more."""
         self._graph: bytes | None = graph
         self._sizes = sizes
-        self._session = opened
+        self._opens = (first, *others)
         self._lock = Lock()
         self._opened: _Opened | None = None
 
@@ -47,12 +48,12 @@ class Halves:
         opened = self._open()
         return opened.stem.crops(image, boxes) if opened else None
 
-    def logits(self, features: Features) -> NDArray[np.float32]:
-        """[N, C, h, w] of `crops` -> logits float32[N, K]."""
+    def logits(self, features: Features, trunk: int = 0) -> NDArray[np.float32]:
+        """[N, C, h, w] of `crops` -> logits float32[N, K], by the trunk of that number."""
         opened = self._open()
         if opened is None:
             raise ValueError("a graph that is not cut in two has no features to run")
-        return np.asarray(opened.trunk.run(["logits"], {opened.tensor: features})[0])
+        return np.asarray(opened.trunks[trunk].run(["logits"], {opened.tensor: features})[0])
 
     def _open(self) -> _Opened | None:
         with self._lock:
@@ -67,9 +68,10 @@ class Halves:
         halves = split(graph, self._sizes)
         if halves is None:
             return None
-        stem = self._session(halves.stem)
+        stem = self._opens[0](halves.stem)
 
         def run(views: Pixels) -> Features:
             return np.asarray(stem.run(None, {"images": np.ascontiguousarray(views)})[0])
 
-        return _Opened(Stem(run, halves.reach), self._session(halves.trunk), halves.tensor)
+        trunks = tuple(opens(halves.trunk) for opens in self._opens)
+        return _Opened(Stem(run, halves.reach), trunks, halves.tensor)

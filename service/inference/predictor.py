@@ -66,12 +66,14 @@ class Predictor:
         precision: Precision | Literal["auto"] = "auto",
         provider: Provider = "auto",
         threads: int = 0,
+        lone_threads: int | None = None,
         max_pixels: int = decoding.MAX_PIXELS,
         max_decode_ms: int = decoding.MAX_DECODE_MS,
     ) -> "Predictor":
         """Verify a package and open the graph that suits the provider.
 
         `precision="auto"` is int8 on a CPU and fp16 on a GPU where the package has them, else fp32.
+        For the numbers of threads see `Session.open`.
 
         Raises:
             ModelPackageError: the package is incomplete or altered, or lacks the precision.
@@ -83,7 +85,11 @@ class Predictor:
             best: Precision = "int8" if chosen == "cpu" else "fp16"
             precision = best if best in package.precisions else "fp32"
         session = Session.open(
-            package.path(precision), package.manifest.input, provider=chosen, threads=threads
+            package.path(precision),
+            package.manifest.input,
+            provider=chosen,
+            threads=threads,
+            lone_threads=lone_threads,
         )
         return cls(package, precision, session, max_pixels, max_decode_ms)
 
@@ -116,13 +122,14 @@ class Predictor:
         """
         image = np.zeros((self.manifest.input.resize_px,) * 2 + (3,), np.uint8)
 
-        def run(mode: Mode, images: int = 1) -> None:
+        def run(mode: Mode, images: int = 1, session: Session = self.session) -> None:
             jobs = [answer(image, Options(tta=mode), self.model) for _ in range(images)]
-            run_all(jobs, self.session, max(images, MAX_BATCH_VIEWS))
+            run_all(jobs, session, max(images, MAX_BATCH_VIEWS))
 
         alone: tuple[Mode, ...] = ("none", "five_crop", "dense")
-        for mode in alone:
-            run(mode)
+        for session in filter(None, (self.session, self.session.lone)):
+            for mode in alone:
+                run(mode, session=session)
         of_each_output: tuple[Mode, ...] = ("none", "dense")
         with ThreadPoolExecutor(side_by_side) as pool:
             for mode in of_each_output:

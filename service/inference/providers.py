@@ -3,12 +3,14 @@
 # pyright: basic, reportMissingTypeStubs=false
 # (onnxruntime has no type stubs)
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
 import onnxruntime as ort
 
 from service.errors import UsageError
+from service.inference.cores import usable_cores
 
 Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
 Chosen = Literal["cpu", "cuda", "tensorrt"]
@@ -71,10 +73,17 @@ def settings(chosen: Chosen, engine_cache: Path | None = None) -> list[tuple[str
 
 
 def session_options(chosen: Chosen, threads: int) -> ort.SessionOptions:
-    """Options of a session: `threads` 0 means one per core."""
+    """Options of a session: `threads` 0 means one per core that this process may use.
+
+    Of a whole machine ONNX Runtime makes that choice, since then it holds each thread on a core of
+    its own; threads that are not held may share one core after a rest. Of a container's quota it
+    knows nothing.
+    https://onnxruntime.ai/docs/performance/tune-performance/threading.html
+    """
     options = ort.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
-    options.intra_op_num_threads = threads
+    cores = usable_cores()
+    options.intra_op_num_threads = threads or (cores if cores < (os.cpu_count() or 1) else 0)
     # A pool that spins between requests takes the cores that decode the next image.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if chosen != "cpu":

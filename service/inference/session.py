@@ -3,7 +3,7 @@
 # pyright: basic, reportMissingTypeStubs=false
 # (onnxruntime has no type stubs)
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +37,8 @@ class Session:
         threads: int,
         bound: BoundRunner | None = None,
         halves: Halves | None = None,
+        trunk: int = 0,
+        lone: "Session | None" = None,
     ) -> None:
         self._session = session
         self.provider: Chosen = provider
@@ -45,6 +47,9 @@ class Session:
         """Threads of one run; 0: one per core."""
         self._bound = bound
         self._halves = halves
+        self._trunk = trunk
+        self.lone = lone
+        """The same graph with threads for an image that is alone, where those are others."""
         self._run_options = ort.RunOptions()
         # The graph has two outputs and a caller wants one: skip the other's nodes.
         self._run_options.only_execute_path_to_fetches = True
@@ -57,24 +62,31 @@ class Session:
         *,
         provider: Provider = "auto",
         threads: int = 0,
+        lone_threads: int | None = None,
         bound: bool | None = None,
         engine_cache: Path | None = None,
     ) -> "Session":
         """Load the graph at `path`; `threads` are those of one run, and 0 means one per core.
 
         `bound` runs batches through fixed buffers, padded to buckets: the default on a GPU.
-        Elsewhere `crops` shares what crops have in common, where the model's `sizes` are given.
-        TensorRT keeps its engines in `engine_cache`.
+        Elsewhere `crops` shares what crops have in common, where the model's `sizes` are given, and
+        `lone_threads` open the graph once more, as `lone`. TensorRT keeps its engines in
+        `engine_cache`.
 
         Raises:
             UsageError: the provider is not available.
             ModelPackageError: ONNX Runtime cannot load the graph, or it has another signature.
         """
         chosen = providers.choose(provider)
-        options = providers.session_options(chosen, threads)
         wanted = providers.settings(chosen, engine_cache)
+
+        def with_threads(number: int) -> Callable[[Path | bytes], ort.InferenceSession]:
+            options = providers.session_options(chosen, number)
+            return partial(ort.InferenceSession, sess_options=options, providers=wanted)
+
+        opens = [with_threads(threads)]
         try:
-            session = ort.InferenceSession(path, options, providers=wanted)
+            session = opens[0](path)
         except Exception as error:  # the runtime's own exceptions have no common base
             raise ModelPackageError(f"{path} cannot be loaded: {error}") from error
         if session.get_providers()[0] != wanted[0][0]:
@@ -85,11 +97,15 @@ class Session:
         if bound if bound is not None else chosen != "cpu":
             device = "cpu" if chosen == "cpu" else "cuda"
             runner = BoundRunner(session, classes, device, graphs=chosen == "cuda")
-        halves = None
-        if runner is None and sizes is not None:
-            another = partial(ort.InferenceSession, sess_options=options, providers=wanted)
-            halves = Halves(path.read_bytes(), sizes, another)
-        return cls(session, chosen, path, threads, runner, halves)
+        if runner is not None:
+            return cls(session, chosen, path, threads, runner)
+        if lone_threads is not None:
+            opens.append(with_threads(lone_threads))
+        halves = Halves(path.read_bytes(), sizes, *opens) if sizes is not None else None
+        lone = None
+        if lone_threads is not None:
+            lone = cls(opens[1](path), chosen, path, lone_threads, halves=halves, trunk=1)
+        return cls(session, chosen, path, threads, halves=halves, lone=lone)
 
     def side_by_side(self, cores: int) -> int:
         """How many runs at once keep `cores` cores busy; a GPU takes one after another.
@@ -128,7 +144,7 @@ class Session:
             if output == "logits_of_features":
                 if self._halves is None:
                     raise ValueError("a session that shares nothing has no features to run")
-                return self._halves.logits(views)
+                return self._halves.logits(views, self._trunk)
             if self._bound is not None:
                 return self._bound.run(views, output)
             feeds: dict[str, Any] = {"images": np.ascontiguousarray(views)}

@@ -3,11 +3,12 @@
 import asyncio
 import threading
 
-from service.batching import Batcher, Times
+from service.batching import Batcher
 from service.errors import BadImage
 from service.inference.batch import Job
 from service.inference.predictor import Predictor
 from service.inference.tta import Answer, Options
+from service.waiting import Times
 from tests.support.batching import (
     IMAGES,
     Held,

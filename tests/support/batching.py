@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.batching import Batcher, Times
+from service.batching import Batcher
 from service.errors import InferenceFailed
 from service.inference.batch import Job, Runs, run_all
 from service.inference.predictor import Predictor
 from service.inference.session import Output
 from service.inference.tta import Answer, Options
+from service.waiting import Times
 from service.workers import Workers
 from tests.support.images import drawn
 
@@ -34,6 +35,8 @@ class Recorder:
         self.gate.set()
         self.poison = 256
         """A view with a first pixel of this value fails its batch."""
+        self.lone: Recorder | None = None
+        """The session of images that are alone."""
 
     def run(self, views: Pixels, output: Output) -> NDArray[np.float32]:
         self.batches.append(len(views))
@@ -52,20 +55,23 @@ def run(
     side_by_side: int = 1,
     threads: int = 4,
     own_runner: bool = False,
+    lone: bool = False,
 ) -> None:
     """Run `body` with a batcher of its own; with `own_runner` as on a GPU."""
 
     async def main() -> None:
         recorder = Recorder(predictor)
+        recorder.lone = Recorder(predictor) if lone else None
         workers = Workers(threads)
         runner = Workers(1, nicer=0, name="gpu") if own_runner else None
         try:
             batcher = Batcher(
                 recorder, workers, max_batch_views=max_batch_views, max_queue_views=max_queue_views,
-                side_by_side=side_by_side, runner=runner,
+                side_by_side=side_by_side, runner=runner, lone=recorder.lone,
             )  # fmt: skip
             await body(batcher, recorder)
-            recorder.gate.set()
+            for session in filter(None, (recorder, recorder.lone)):
+                session.gate.set()
             await batcher.drain()
             assert batcher.admission.views == 0
         finally:
@@ -129,7 +135,7 @@ IMAGES = [drawn(h, w, seed=i) for i, (h, w) in enumerate([(96, 96), (100, 131), 
 
 
 def queued(batcher: Batcher) -> int:
-    return sum(len(queue) for queue in batcher._queues.values())
+    return len(batcher._queues)
 
 
 class Held:

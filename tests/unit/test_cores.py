@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from service.api import models
+from service.inference import providers
 from service.inference.cores import usable_cores
 from service.inference.predictor import Predictor
+from service.settings import Settings
 
 ALLOWED = len(os.sched_getaffinity(0))
 
@@ -35,3 +38,37 @@ def test_without_a_container_the_scheduler_says(tmp_path: Path) -> None:
 def test_runs_side_by_side_fill_the_cores(package: Path, threads: int, runs: int) -> None:
     predictor = Predictor.from_package(package, provider="cpu", threads=threads)
     assert predictor.session.side_by_side(4) == runs
+
+
+@pytest.mark.parametrize(
+    ("threads", "usable", "named"), [(0, 4, 0), (0, 2, 2), (1, 4, 1), (1, 2, 1), (3, 2, 3)]
+)
+def test_one_thread_per_core_means_those_of_the_container(
+    monkeypatch: pytest.MonkeyPatch, threads: int, usable: int, named: int
+) -> None:
+    """0 leaves the number, and which core each thread is held on, to ONNX Runtime."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(providers, "usable_cores", lambda: usable)
+    assert providers.session_options("cpu", threads).intra_op_num_threads == named
+
+
+@pytest.mark.parametrize(
+    ("usual", "lone", "cores", "expected"),
+    [
+        (1, 0, 4, 0),  # every core: the runtime holds a thread on each
+        (1, 0, 2, 2),  # a worker's share of them
+        (1, 0, 1, None),
+        (0, 0, 4, None),  # any batch has every core
+        (2, 0, 4, 0),
+        (4, 0, 4, None),
+        (1, 1, 4, None),
+        (1, 3, 4, 3),
+        (1, 8, 4, 8),
+    ],
+)
+def test_an_image_that_is_alone_has_every_core(
+    monkeypatch: pytest.MonkeyPatch, usual: int, lone: int, cores: int, expected: int | None
+) -> None:
+    monkeypatch.setattr(models, "usable_cores", lambda: 4)
+    settings = Settings(session_threads=usual, lone_threads=lone)
+    assert models.lone_threads(settings, cores) == expected
