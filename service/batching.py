@@ -4,7 +4,7 @@ It counts views, not requests. When a place in the session falls free, the next 
 whatever waits: one view at low load, full batches at high load, no timer in between. On a CPU there
 are several places and the same threads decode, so a batch is one place's share of all that waits,
 decoded or not: smaller ones would waste what a batch saves, larger ones would keep images waiting
-for a place that another was about to offer. An image that is alone takes every place at once.
+for a place that another was about to offer. Where images come one at a time, each has every place.
 
 It drives the generators of `service.inference.tta`: what they yield is queued, what comes back is
 sent. The workers do all of it, and the event loop hears of an image once, when it is answered:
@@ -33,6 +33,10 @@ from service.waiting import Image, Queues, Result, Slot, Times
 from service.workers import Urgency, Work, Workers
 
 T = TypeVar("T")
+
+QUIET_IMAGES = 2
+"""An image has every place if it meets no other and so many before it met none: where others come
+meanwhile, what it gains is what they lose, and two cores for one pass are less than two passes."""
 
 
 class _Batch(NamedTuple):
@@ -87,6 +91,10 @@ class Batcher:
         """Whether an image that is alone has every core; what comes waits until it is through."""
         self._let_go_first = 0
         """Images that began while views waited, since the last batch."""
+        self._inside = 0
+        """Images on their way."""
+        self._quiet_from = 0
+        """Number of the first image that may have every place: up to it images met others."""
         self._sources = (
             (self._workers, Urgency.FINISH, self._take_finish),
             (self._runner, Urgency.BATCH, self._take_batch),
@@ -110,9 +118,12 @@ class Batcher:
             QuincunxError: whatever `begin` or a step of the generator raised for this image.
         """
         done = asyncio.get_running_loop().create_future()
-        image = Image(next(self._numbers), begin, done)
         with self._lock:
+            image = Image(next(self._numbers), begin, done)
             self._begins.append(image)
+            self._inside += 1
+            if self._inside > 1:
+                self._quiet_from = image.number + 1 + QUIET_IMAGES
         self._workers.wake()
         try:
             async with asyncio.timeout(timeout_s):
@@ -121,6 +132,8 @@ class Batcher:
             raise DeadlineExceeded(f"no answer within {timeout_s * 1000:.0f} ms") from None
         finally:
             self._leave(image)
+            with self._lock:
+                self._inside -= 1
         self.admission.answered(image.first)
         return answer, image.times
 
@@ -185,12 +198,12 @@ class Batcher:
         )
 
     def _one_is_alone(self) -> bool:
-        """Whether views of one image are all that waits, and every place could take them."""
+        """Whether one image is all there is, and has been for a while; its places are all free."""
         return (
             self._free_places == self._places
             and self._runner.idle >= self._places - 1
-            and self._queues.of_one_image()
-            and not self._waits_to_begin()
+            and (image := self._queues.only_image()) is not None
+            and image.number >= self._quiet_from
         )
 
     def _share(self, views: int) -> int:

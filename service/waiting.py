@@ -97,9 +97,10 @@ class Queues:
                 return slots
         return []
 
-    def of_one_image(self) -> bool:
-        """Whether all that waits are views of one image that can share a batch."""
+    def only_image(self) -> Image | None:
+        """The image of all views that wait, if they are of one image and can share a batch."""
         if len(self._heaps) != 1:
-            return False
+            return None
         (heap,) = self._heaps.values()
-        return all(slot.image is heap[0].image for slot in heap)
+        image = heap[0].image
+        return image if all(slot.image is image for slot in heap) else None

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from service.batching import Batcher
+from service.batching import QUIET_IMAGES, Batcher
 from service.errors import InferenceFailed
 from service.inference.batch import Job
 from service.inference.predictor import Predictor
@@ -47,10 +47,29 @@ def test_an_image_that_is_alone_takes_every_place(predictor: Predictor) -> None:
         lone.gate.set()
         assert_same((await first)[0], alone(predictor, IMAGES[0], "five_crop"))
         assert_same((await second)[0], alone(predictor, IMAGES[1], "none"))
-        assert recorder.batches == []
-        assert lone.batches == [5, 1]
+        assert lone.batches == [5]
+        assert recorder.batches == [1]
 
     run(predictor, body, side_by_side=3, threads=3, lone=True)
+
+
+def test_once_images_met_a_few_must_come_alone_first(predictor: Predictor) -> None:
+    async def body(batcher: Batcher, recorder: Recorder) -> None:
+        lone, work = lone_of(recorder), begin(predictor, IMAGES[0], "none")
+        held = Held(predictor)
+        met = [asked(batcher, held, views=1)]
+        await until(held.begun.is_set)
+        met.append(asked(batcher, work, views=1))
+        await met[1]
+        held.free.set()
+        await met[0]
+        assert (recorder.batches, lone.batches) == ([1, 1], [])
+        for number in range(1, QUIET_IMAGES + 2):
+            await until(lambda: batcher._workers.idle == 2)
+            await asked(batcher, work, views=1)
+            assert len(lone.batches) == max(0, number - QUIET_IMAGES)
+
+    run(predictor, body, side_by_side=2, threads=2, lone=True)
 
 
 def test_an_image_beside_another_takes_one_place(predictor: Predictor) -> None:
