@@ -46,7 +46,8 @@ def main() -> None:
         elif what == "overload":
             kept &= overload.measure(
                 *where, modes=modes, precision=given.precision, seconds=given.overload_seconds,
-                capacity_seconds=given.seconds * 2, deadline_ms=given.deadline_ms,
+                rounds=given.overloads, capacity_seconds=given.seconds * 2,
+                deadline_ms=given.deadline_ms,
                 users=given.users, processes=given.processes,
             )  # fmt: skip
         elif what == "soak":
@@ -79,6 +80,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--users", type=int, default=16, help="of a closed loop")
     parser.add_argument("--processes", type=int, default=1, help="client processes")
     parser.add_argument("--overload-seconds", type=float, default=60.0)
+    parser.add_argument("--overloads", type=int, default=3, help="that many, closed loops between")
     parser.add_argument("--deadline-ms", type=int, default=1000, help="overload: of each request")
     parser.add_argument("--requests", type=int, default=200_000, help="of the soak")
     parser.add_argument("--malformed", type=int, default=2000, help="malformed requests")

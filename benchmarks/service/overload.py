@@ -1,20 +1,21 @@
 """Three times the capacity: what still gets answered, and how the rest is turned away."""
 
-import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.service.client import Run, client
 from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import Memory, Server, grown, serving
 from service.bench.photos import Photos
-from service.bench.records import ANSWERED, REFUSED
+from service.bench.records import ANSWERED, REFUSED, Records
 from service.bench.statistics import percentile
 from service.bench.tables import Table, ms
 from service.inference.cores import usable_cores
@@ -32,18 +33,19 @@ PER_PROCESS = 400
 
 def measure(
     package: ModelPackage, photos: Photos, out: Path, logs: Path, *,
-    modes: Sequence[Mode], precision: str, seconds: float, capacity_seconds: float,
+    modes: Sequence[Mode], precision: str, seconds: float, rounds: int, capacity_seconds: float,
     deadline_ms: int, users: int, processes: int,
 ) -> bool:  # fmt: skip
-    """In every mode: find the capacity before and after, offer three times as much in between."""
-    stretches: list[_Stretch] = []
+    """In every mode: find the capacity, offer three times as much, and again, `rounds` times."""
+    taken: list[_Overload] = []
     for mode in modes:
         with serving(package.folder, precision, logs / f"overload-{mode}.log") as server:
-            stretches.append(
-                _Stretch.taken(
-                    server, photos, mode, seconds, capacity_seconds, deadline_ms, users, processes
+            taken.append(
+                _Overload.taken(
+                    server, photos, mode, seconds, rounds, capacity_seconds, deadline_ms, users,
+                    processes,
                 )
-            )
+            )  # fmt: skip
     return write(
         out,
         "overload",
@@ -51,45 +53,72 @@ def measure(
         [
             f"images: {photos.description}",
             f"{precision}; Poisson arrivals at {TIMES:g} × what the closed loop before did, for "
-            f"{seconds:g} s; the capacity is the mean of the closed loops before and after; "
-            f"deadline {deadline_ms} ms (X-Request-Timeout-Ms)",
+            f"{seconds:g} s, {rounds} times; the capacity of each time is the mean of the closed "
+            f"loops before and after it; deadline {deadline_ms} ms (X-Request-Timeout-Ms)",
             f"{processes} client process(es) on the server's machine: what it takes to offer three "
             "times the load is taken from the server, and so from the goodput; “client elsewhere” "
             "multiplies both rates by cores / (cores - those that the client kept busy)",
-            "latency is from when a request was sent; goodput counts answers within the deadline",
+            "latency is from when a request was sent; goodput counts answers within the deadline; "
+            "shares of the capacity are medians [least, most], all else is of all times together",
             f"memory: of all the server's processes; the queue is full after {FULL_S:g} s",
         ],
-        [verdict for stretch in stretches for verdict in stretch.verdicts(deadline_ms)],
+        [verdict for overload in taken for verdict in overload.verdicts(deadline_ms)],
         [
             Table(
                 "Per second",
                 ("mode", "load", "answered", "in time", "refused", "server cores", "client cores"),
-                tuple(row for stretch in stretches for row in stretch.rows()),
+                tuple(row for overload in taken for row in overload.rows()),
             )
         ],
-        {"stretches": [stretch.data() for stretch in stretches]},
+        {"overloads": [overload.data() for overload in taken]},
     )
 
 
 @dataclass(frozen=True)
 class _Stretch:
-    """A mode under overload, and the closed loops before and after it."""
+    """Once three times the capacity, and the closed loops before and after it."""
 
-    mode: Mode
     before: Run
     over: Run
     after: Run
-    figures: "_Figures"
-    statuses: dict[int, int]
     server_cores: float
+    records: Records
+    """Of the requests that were due after the warm-up."""
+    good_per_second: float
+    refused_per_second: float
+
+    @property
+    def capacity(self) -> float:
+        """Images per second in the closed loops around it: their mean drifts least."""
+        return (self.before.step.answered_per_second + self.after.step.answered_per_second) / 2
+
+    @property
+    def goodput(self) -> float:
+        """As a share of the capacity."""
+        return self.good_per_second / self.capacity
+
+    @property
+    def elsewhere(self) -> float:
+        """The same, as if the client had run on other cores."""
+        around = (_left(self.before) + _left(self.after)) / 2
+        return self.goodput * around / _left(self.over)
+
+
+@dataclass(frozen=True)
+class _Overload:
+    """A mode under overload."""
+
+    mode: Mode
+    stretches: list[_Stretch]
+    statuses: dict[int, int]
     rss_mb: list[tuple[float, float]]
-    """Seconds since the overload began, and MB."""
+    """Seconds since the first overload began, and MB."""
 
     @classmethod
     def taken(
-        cls, server: Server, photos: Photos, mode: Mode, seconds: float, capacity_seconds: float,
-        deadline_ms: int, users: int, processes: int,
-    ) -> "_Stretch":  # fmt: skip
+        cls, server: Server, photos: Photos, mode: Mode, seconds: float, rounds: int,
+        capacity_seconds: float, deadline_ms: int, users: int, processes: int,
+    ) -> "_Overload":  # fmt: skip
         """Measure it."""
         headers = {"X-Request-Timeout-Ms": str(deadline_ms)}
         with (
@@ -99,53 +128,62 @@ class _Stretch:
                 connections=processes * PER_PROCESS, headers=headers,
             ) as hurried,
         ):  # fmt: skip
-            before = patient.closed(users, capacity_seconds, warm_up_s=WARM_UP_S)
-            capacity = before.step.answered_per_second
-            print(f"{mode}: capacity {capacity:.1f}/s", file=sys.stderr)
-            counted, started, cpu = server.statuses(), time.monotonic(), server.cpu_s()
+            closed = [patient.closed(users, capacity_seconds, warm_up_s=WARM_UP_S)]
+            overs: list[tuple[Run, float]] = []
+            statuses = Counter[int]()
             with Memory(server, 0.5) as memory:
-                over = hurried.opened(TIMES * capacity, seconds, warm_up_s=WARM_UP_S)
-            server_cores = (server.cpu_s() - cpu) / (time.monotonic() - started)
-            statuses = grown(server.statuses(), counted)
-            after = patient.closed(users, capacity_seconds, warm_up_s=WARM_UP_S)
-        figures = _Figures(over, deadline_ms, WARM_UP_S, seconds)
-        return cls(mode, before, over, after, figures, statuses, server_cores, memory.samples)
-
-    @property
-    def capacity(self) -> float:
-        """Images per second in the closed loops around it: their mean drifts least."""
-        return statistics.fmean(run.step.answered_per_second for run in (self.before, self.after))
+                for number in range(1, rounds + 1):
+                    capacity = closed[-1].step.answered_per_second
+                    progress = f"{mode} {number}/{rounds}: capacity {capacity:.1f}/s"
+                    print(progress, file=sys.stderr, flush=True)
+                    counted, started, cpu = server.statuses(), time.monotonic(), server.cpu_s()
+                    run = hurried.opened(TIMES * capacity, seconds, warm_up_s=WARM_UP_S)
+                    overs.append((run, (server.cpu_s() - cpu) / (time.monotonic() - started)))
+                    statuses += Counter(grown(server.statuses(), counted))
+                    closed.append(patient.closed(users, capacity_seconds, warm_up_s=WARM_UP_S))
+        stretches: list[_Stretch] = []
+        for before, (over, cores), after in zip(closed, overs, closed[1:], strict=False):
+            records = over.records.where(over.records.due_s >= WARM_UP_S)
+            in_time = (records.status == ANSWERED) & (_taken_ms(records) <= deadline_ms)
+            good, refused = in_time.sum() / seconds, (records.status == REFUSED).sum() / seconds
+            stretches.append(
+                _Stretch(before, over, after, cores, records, float(good), float(refused))
+            )
+        return cls(mode, stretches, dict(statuses), memory.samples)
 
     def verdicts(self, deadline_ms: int) -> list[Verdict]:
         """What was promised of this mode, and what came out."""
-        found, capacity = self.figures, self.capacity
+        goodput = [stretch.goodput for stretch in self.stretches]
+        elsewhere = [stretch.elsewhere for stretch in self.stretches]
+        refused_ms, admitted_ms = self._taken_ms(REFUSED), self._taken_ms(ANSWERED)
+        refused_p99_ms, admitted_p99_ms = (_percentile(x, 99) for x in (refused_ms, admitted_ms))
         fails = sum(n for status, n in self.statuses.items() if status >= 500)
         refusals = sum(n for status, n in self.statuses.items() if status != 200)
         of_429 = self.statuses.get(429, 0) / refusals if refusals else 1.0
+        failed = sum(stretch.over.step.failed for stretch in self.stretches)
         settled = next((mb for at, mb in self.rss_mb if at >= FULL_S), self.rss_mb[0][1])
         last = self.rss_mb[-1][1]
         return [
             Verdict(
                 f"{self.mode}: goodput ≥ {GOODPUT:.0%} of the capacity",
-                f"{found.good_per_second / capacity:.0%} ({found.good_per_second:.1f} of "
-                f"{capacity:.1f}/s); client elsewhere {self.elsewhere():.0%}",
-                found.good_per_second >= GOODPUT * capacity,
+                f"{_spread(goodput)}; client elsewhere {_spread(elsewhere)}",
+                float(np.median(goodput)) >= GOODPUT,
             ),
             Verdict(
                 f"{self.mode}: every refusal a 429",
-                f"{of_429:.2%} of {refusals}; {self.over.step.failed} failed at the client",
-                of_429 == 1.0 and not self.over.step.failed,
+                f"{of_429:.2%} of {refusals}; {failed} failed at the client",
+                of_429 == 1.0 and not failed,
             ),
             Verdict(
                 f"{self.mode}: refused within {REFUSAL_MS:g} ms, at the 99th percentile",
-                f"p50 {ms(found.refused_p50_ms)}, p99 {ms(found.refused_p99_ms)} ms",
-                found.refused_p99_ms <= REFUSAL_MS,
+                f"p50 {ms(_percentile(refused_ms, 50))}, p99 {ms(refused_p99_ms)} ms",
+                refused_p99_ms <= REFUSAL_MS,
             ),
             Verdict(f"{self.mode}: no 5xx", f"{fails}; by status {self.statuses}", not fails),
             Verdict(
                 f"{self.mode}: p99 of the admitted within the deadline of {deadline_ms} ms",
-                f"{ms(found.admitted_p99_ms)} ms",
-                found.admitted_p99_ms <= deadline_ms,
+                f"{ms(admitted_p99_ms)} ms",
+                admitted_p99_ms <= deadline_ms,
             ),
             Verdict(
                 f"{self.mode}: memory flat, within {GROWTH:.0%} of where it was with a full queue",
@@ -155,64 +193,72 @@ class _Stretch:
             ),
         ]
 
-    def elsewhere(self) -> float:
-        """Goodput over capacity, as if the client had run on other cores."""
-        cores = usable_cores()
-
-        def left(run: Run) -> float:
-            return cores - run.client_cpu_s / run.wall_s
-
-        around = statistics.fmean(left(run) for run in (self.before, self.after))
-        return self.figures.good_per_second / left(self.over) / (self.capacity / around)
+    def _taken_ms(self, status: int) -> NDArray[np.float64]:
+        """Of every request with this outcome, from when it was sent."""
+        of_each = [_taken_ms(s.records.where(s.records.status == status)) for s in self.stretches]
+        return np.concatenate(of_each)
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The table's rows: before, under and after the overload."""
-        found = self.figures
-        closed = [
-            (self.mode, f"closed loop {when}", f"{run.step.answered_per_second:.1f}", "", "", "",
-             f"{run.client_cpu_s / run.wall_s:.2f}")
-            for when, run in (("before", self.before), ("after", self.after))
-        ]  # fmt: skip
-        over = (
-            self.mode,
-            "overload",
-            f"{self.over.step.answered_per_second:.1f}",
-            f"{found.good_per_second:.1f}",
-            f"{found.refused_per_second:.1f}",
-            f"{self.server_cores:.2f}",
-            f"{self.over.client_cpu_s / self.over.wall_s:.2f}",
-        )
-        return [closed[0], over, closed[1]]
+        """The table's rows, in the order of time."""
+        rows = [self._closed_row(self.stretches[0].before)]
+        for stretch in self.stretches:
+            rows.append(
+                (
+                    self.mode,
+                    "overload",
+                    f"{stretch.over.step.answered_per_second:.1f}",
+                    f"{stretch.good_per_second:.1f}",
+                    f"{stretch.refused_per_second:.1f}",
+                    f"{stretch.server_cores:.2f}",
+                    f"{_busy(stretch.over):.2f}",
+                )
+            )
+            rows.append(self._closed_row(stretch.after))
+        return rows
+
+    def _closed_row(self, run: Run) -> tuple[str, ...]:
+        rate = f"{run.step.answered_per_second:.1f}"
+        return self.mode, "closed loop", rate, "", "", "", f"{_busy(run):.2f}"
 
     def data(self) -> dict[str, Any]:
         """For the JSON."""
-        before = self.before.step.answered_per_second
         return {
             "mode": self.mode,
-            "capacity_per_second": self.capacity,
-            "capacity_before_per_second": before,
-            "capacity_after_per_second": self.after.step.answered_per_second,
-            "offered_per_second": TIMES * before,
+            "stretches": [
+                {
+                    "capacity_before_per_second": s.before.step.answered_per_second,
+                    "capacity_after_per_second": s.after.step.answered_per_second,
+                    "offered_per_second": TIMES * s.before.step.answered_per_second,
+                    "goodput_per_second": s.good_per_second,
+                    "goodput": s.goodput,
+                    "goodput_client_elsewhere": s.elsewhere,
+                    "client_limited": s.over.step.client_limited,
+                    "lateness_p99_ms": s.over.step.lateness_p99_ms,
+                }
+                for s in self.stretches
+            ],
             "statuses": {str(status): n for status, n in self.statuses.items()},
             "rss_mb": [[round(at, 2), round(mb, 2)] for at, mb in self.rss_mb],
-            "client_limited": self.over.step.client_limited,
-            "lateness_p99_ms": self.over.step.lateness_p99_ms,
         }
 
 
-class _Figures:
-    """Of the requests that were due after the warm-up."""
-
-    def __init__(self, run: Run, deadline_ms: float, warm_up_s: float, seconds: float) -> None:
-        records = run.records.where(run.records.due_s >= warm_up_s)
-        taken_ms = (records.done_s - records.sent_s) * 1e3
-        answered, refused = records.status == ANSWERED, records.status == REFUSED
-        self.good_per_second = int((answered & (taken_ms <= deadline_ms)).sum()) / seconds
-        self.refused_per_second = int(refused.sum()) / seconds
-        self.admitted_p99_ms = _percentile(taken_ms[answered], 99)
-        self.refused_p50_ms = _percentile(taken_ms[refused], 50)
-        self.refused_p99_ms = _percentile(taken_ms[refused], 99)
+def _taken_ms(records: Records) -> NDArray[np.float64]:
+    return (records.done_s - records.sent_s) * 1e3
 
 
-def _percentile(samples: np.ndarray, percent: float) -> float:
+def _busy(run: Run) -> float:
+    """Cores that the client kept busy."""
+    return run.client_cpu_s / run.wall_s
+
+
+def _left(run: Run) -> float:
+    """Cores that the client left to the server."""
+    return usable_cores() - _busy(run)
+
+
+def _spread(shares: Sequence[float]) -> str:
+    return f"{np.median(shares):.0%} [{min(shares):.0%}, {max(shares):.0%}]"
+
+
+def _percentile(samples: NDArray[np.float64], percent: float) -> float:
     return percentile(samples, percent) if samples.size else 0.0
