@@ -14,7 +14,6 @@ sent. The workers do all of it, and the event loop hears of an image once, when 
 """
 
 import asyncio
-import itertools
 import threading
 import time
 from collections import deque
@@ -77,7 +76,6 @@ class Batcher:
         self._observer: Observer = observer or Nobody()
         self._clock = clock
         self.admission = Admission(max_queue_views, self._observer, clock)
-        self._numbers = itertools.count()
         self._lock = threading.Lock()
         """Around all that follows."""
         self._begins: deque[Image] = deque()
@@ -93,6 +91,7 @@ class Batcher:
         """Images that began while views waited, since the last batch."""
         self._inside = 0
         """Images on their way."""
+        self._newest = -1
         self._quiet_from = 0
         """Number of the first image that may have every place: up to it images met others."""
         self._sources = (
@@ -119,11 +118,12 @@ class Batcher:
         """
         done = asyncio.get_running_loop().create_future()
         with self._lock:
-            image = Image(next(self._numbers), begin, done)
-            self._begins.append(image)
+            self._newest += 1
             self._inside += 1
             if self._inside > 1:
-                self._quiet_from = image.number + 1 + QUIET_IMAGES
+                self._quiet_from = self._newest + 1 + QUIET_IMAGES
+            image = Image(self._newest, begin, done)
+            self._begins.append(image)
         self._workers.wake()
         try:
             async with asyncio.timeout(timeout_s):
@@ -136,6 +136,11 @@ class Batcher:
                 self._inside -= 1
         self.admission.answered(image.first)
         return answer, image.times
+
+    @property
+    def quiet(self) -> bool:
+        """Whether one image is all there is, and images have come alone for a while."""
+        return self._inside == 1 and self._newest >= self._quiet_from
 
     async def drain(self) -> None:
         """Refuse what comes, finish what was admitted, and let the session go."""
@@ -198,12 +203,12 @@ class Batcher:
         )
 
     def _one_is_alone(self) -> bool:
-        """Whether one image is all there is, and has been for a while; its places are all free."""
+        """Whether the views of the only image wait for one batch, and every place is free."""
         return (
-            self._free_places == self._places
+            self.quiet
+            and self._free_places == self._places
             and self._runner.idle >= self._places - 1
-            and (image := self._queues.only_image()) is not None
-            and image.number >= self._quiet_from
+            and self._queues.of_one_image()
         )
 
     def _share(self, views: int) -> int:

@@ -97,10 +97,9 @@ class Queues:
                 return slots
         return []
 
-    def only_image(self) -> Image | None:
-        """The image of all views that wait, if they are of one image and can share a batch."""
+    def of_one_image(self) -> bool:
+        """Whether all that waits are views of one image that can share a batch."""
         if len(self._heaps) != 1:
-            return None
+            return False
         (heap,) = self._heaps.values()
-        image = heap[0].image
-        return image if all(slot.image is image for slot in heap) else None
+        return all(slot.image is heap[0].image for slot in heap)

@@ -40,7 +40,8 @@ class Work:
             image = self.served.predictor.decode(image)
         self.decode_s = time.perf_counter() - started
         self.height_px, self.width_px = image.shape[:2]
-        job = self.served.predictor.start(image, self.options)
+        alone = self.served.batcher.quiet
+        job = self.served.predictor.start(image, self.options, alone=alone)
         if self.want_class_map:
             return with_class_map(job, image, self.served.predictor.manifest.input)
         return job

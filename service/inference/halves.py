@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -21,7 +22,7 @@ Opens = Callable[[bytes], ort.InferenceSession]
 
 @dataclass(frozen=True)
 class _Opened:
-    stem: Stem
+    stems: tuple[Stem, ...]
     trunks: tuple[ort.InferenceSession, ...]
     tensor: str
 
@@ -35,25 +36,28 @@ class Halves:
     that shares nothing one or two hundredths.
     """
 
-    def __init__(self, graph: bytes, sizes: InputSize, first: Opens, *others: Opens) -> None:
-        """The first opens both halves; each of the others opens the trunk once more."""
+    def __init__(self, graph: bytes, sizes: InputSize, *opens: Opens) -> None:
+        """Each of `opens` opens both halves, in its own way."""
         self._graph: bytes | None = graph
         self._sizes = sizes
-        self._opens = (first, *others)
+        self._opens = opens
         self._lock = Lock()
         self._opened: _Opened | None = None
 
-    def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None:
-        """See `Stem.crops`; None for a graph, too, that has nothing to share."""
-        opened = self._open()
-        return opened.stem.crops(image, boxes) if opened else None
+    def crops(self, image: Pixels, boxes: Sequence[Box], way: int = 0) -> list[Features] | None:
+        """See `Stem.crops`; None for a graph, too, that has nothing to share.
 
-    def logits(self, features: Features, trunk: int = 0) -> NDArray[np.float32]:
-        """[N, C, h, w] of `crops` -> logits float32[N, K], by the trunk of that number."""
+        `way` is the number of the way that the stem was opened in.
+        """
+        opened = self._open()
+        return opened.stems[way].crops(image, boxes) if opened else None
+
+    def logits(self, features: Features, way: int = 0) -> NDArray[np.float32]:
+        """[N, C, h, w] of `crops` -> logits float32[N, K]."""
         opened = self._open()
         if opened is None:
             raise ValueError("a graph that is not cut in two has no features to run")
-        return np.asarray(opened.trunks[trunk].run(["logits"], {opened.tensor: features})[0])
+        return np.asarray(opened.trunks[way].run(["logits"], {opened.tensor: features})[0])
 
     def _open(self) -> _Opened | None:
         with self._lock:
@@ -68,10 +72,12 @@ class Halves:
         halves = split(graph, self._sizes)
         if halves is None:
             return None
-        stem = self._opens[0](halves.stem)
-
-        def run(views: Pixels) -> Features:
-            return np.asarray(stem.run(None, {"images": np.ascontiguousarray(views)})[0])
-
+        stems = tuple(
+            Stem(partial(_features, opens(halves.stem)), halves.reach) for opens in self._opens
+        )
         trunks = tuple(opens(halves.trunk) for opens in self._opens)
-        return _Opened(Stem(run, halves.reach), trunks, halves.tensor)
+        return _Opened(stems, trunks, halves.tensor)
+
+
+def _features(stem: ort.InferenceSession, views: Pixels) -> Features:
+    return np.asarray(stem.run(None, {"images": np.ascontiguousarray(views)})[0])

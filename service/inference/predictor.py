@@ -99,20 +99,28 @@ class Predictor:
 
     @property
     def model(self) -> Model:
-        return Model(self.manifest, self.precision, self.session)
+        return self._model_of(self.session)
+
+    def _model_of(self, session: Session) -> Model:
+        return Model(self.manifest, self.precision, session)
+
+    def _session_for(self, alone: bool) -> Session:
+        return (self.session.lone if alone else None) or self.session
 
     def decode(self, data: bytes) -> Pixels:
         """Bytes to uint8[H, W, 3]; see `service.inference.decode.decode`."""
         return decoding.decode(data, self.max_pixels, self.max_decode_ms)
 
-    def start(self, image: Pixels, options: Options) -> Job:
+    def start(self, image: Pixels, options: Options, *, alone: bool = False) -> Job:
         """Begin one image: a generator that yields views; see `service.inference.tta.answer`.
+
+        Layers that crops share run here; on every core for an image that is `alone`.
 
         Raises:
             UsageError: options that make no sense for this model.
         """
         check_options(options, self.model)
-        return answer(image, options, self.model)
+        return answer(image, options, self._model_of(self._session_for(alone)))
 
     def warm_up(self, batch_views: int = 1, side_by_side: int = 1) -> None:
         """Run every shape that a square photo takes once, so that no request pays for it.
@@ -123,7 +131,8 @@ class Predictor:
         image = np.zeros((self.manifest.input.resize_px,) * 2 + (3,), np.uint8)
 
         def run(mode: Mode, images: int = 1, session: Session = self.session) -> None:
-            jobs = [answer(image, Options(tta=mode), self.model) for _ in range(images)]
+            model = self._model_of(session)
+            jobs = [answer(image, Options(tta=mode), model) for _ in range(images)]
             run_all(jobs, session, max(images, MAX_BATCH_VIEWS))
 
         alone: tuple[Mode, ...] = ("none", "five_crop", "dense")

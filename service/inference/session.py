@@ -37,7 +37,7 @@ class Session:
         threads: int,
         bound: BoundRunner | None = None,
         halves: Halves | None = None,
-        trunk: int = 0,
+        way: int = 0,
         lone: "Session | None" = None,
     ) -> None:
         self._session = session
@@ -47,7 +47,8 @@ class Session:
         """Threads of one run; 0: one per core."""
         self._bound = bound
         self._halves = halves
-        self._trunk = trunk
+        self._way = way
+        """The number of the way that the halves were opened in for this session."""
         self.lone = lone
         """The same graph with threads for an image that is alone, where those are others."""
         self._run_options = ort.RunOptions()
@@ -104,7 +105,7 @@ class Session:
         halves = Halves(path.read_bytes(), sizes, *opens) if sizes is not None else None
         lone = None
         if lone_threads is not None:
-            lone = cls(opens[1](path), chosen, path, lone_threads, halves=halves, trunk=1)
+            lone = cls(opens[1](path), chosen, path, lone_threads, halves=halves, way=1)
         return cls(session, chosen, path, threads, halves=halves, lone=lone)
 
     def side_by_side(self, cores: int) -> int:
@@ -128,7 +129,7 @@ class Session:
         if self._halves is None:
             return None
         try:
-            return self._halves.crops(image, boxes)
+            return self._halves.crops(image, boxes, self._way)
         except Exception as error:  # the runtime's own exceptions have no common base
             raise InferenceFailed(f"{self.path.name} failed on {image.shape}: {error}") from error
 
@@ -144,7 +145,7 @@ class Session:
             if output == "logits_of_features":
                 if self._halves is None:
                     raise ValueError("a session that shares nothing has no features to run")
-                return self._halves.logits(views, self._trunk)
+                return self._halves.logits(views, self._way)
             if self._bound is not None:
                 return self._bound.run(views, output)
             feeds: dict[str, Any] = {"images": np.ascontiguousarray(views)}

@@ -55,19 +55,24 @@ def test_an_image_that_is_alone_takes_every_place(predictor: Predictor) -> None:
 
 def test_once_images_met_a_few_must_come_alone_first(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
-        lone, work = lone_of(recorder), begin(predictor, IMAGES[0], "none")
-        held = Held(predictor)
+        lone, held, quiet = lone_of(recorder), Held(predictor), list[bool]()
+
+        def work() -> Job:
+            quiet.append(batcher.quiet)
+            return predictor.start(IMAGES[0], Options(tta="none"), alone=batcher.quiet)
+
         met = [asked(batcher, held, views=1)]
         await until(held.begun.is_set)
         met.append(asked(batcher, work, views=1))
         await met[1]
         held.free.set()
         await met[0]
-        assert (recorder.batches, lone.batches) == ([1, 1], [])
+        assert (recorder.batches, lone.batches, quiet) == ([1, 1], [], [False])
         for number in range(1, QUIET_IMAGES + 2):
             await until(lambda: batcher._workers.idle == 2)
             await asked(batcher, work, views=1)
             assert len(lone.batches) == max(0, number - QUIET_IMAGES)
+            assert quiet[-1] == (number > QUIET_IMAGES)
 
     run(predictor, body, side_by_side=2, threads=2, lone=True)
 
