@@ -160,8 +160,9 @@ class Batcher:
     def _take_batch(self) -> Work | None:
         """A batch of views of one key: the key of the image that came first.
 
-        Views are shared among the threads that are free; where this is the only one, it leaves
-        the places that are busy now whole images, not parts of one.
+        Views are shared among the threads that are free, but an image that is alone takes every
+        place at once; where this thread is the only one, it leaves the places that are busy now
+        whole images, not parts of one.
         """
         with self._lock:
             waiting = len(self._queues)
