@@ -31,6 +31,11 @@ class Run:
     """Processor time of all client processes."""
     wall_s: float
 
+    @property
+    def client_cores(self) -> float:
+        """Cores that the client processes kept busy."""
+        return self.client_cpu_s / self.wall_s
+
 
 class Client:
     """A fleet of client processes aimed at one URL and one mode."""

@@ -210,7 +210,7 @@ class _Overload:
                     f"{stretch.good_per_second:.1f}",
                     f"{stretch.refused_per_second:.1f}",
                     f"{stretch.server_cores:.2f}",
-                    f"{_busy(stretch.over):.2f}",
+                    f"{stretch.over.client_cores:.2f}",
                 )
             )
             rows.append(self._closed_row(stretch.after))
@@ -218,7 +218,7 @@ class _Overload:
 
     def _closed_row(self, run: Run) -> tuple[str, ...]:
         rate = f"{run.step.answered_per_second:.1f}"
-        return self.mode, "closed loop", rate, "", "", "", f"{_busy(run):.2f}"
+        return self.mode, "closed loop", rate, "", "", "", f"{run.client_cores:.2f}"
 
     def data(self) -> dict[str, Any]:
         """For the JSON."""
@@ -246,14 +246,9 @@ def _taken_ms(records: Records) -> NDArray[np.float64]:
     return (records.done_s - records.sent_s) * 1e3
 
 
-def _busy(run: Run) -> float:
-    """Cores that the client kept busy."""
-    return run.client_cpu_s / run.wall_s
-
-
 def _left(run: Run) -> float:
     """Cores that the client left to the server."""
-    return usable_cores() - _busy(run)
+    return usable_cores() - run.client_cores
 
 
 def _spread(shares: Sequence[float]) -> str:

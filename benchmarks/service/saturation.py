@@ -106,9 +106,7 @@ def _served(
         cpu = server.cpu_s()
         run = asking.closed(users, seconds)
         server_cpu = server.cpu_s() - cpu
-    return Sample(
-        run.step.answered_per_second, run.client_cpu_s / run.wall_s, server_cpu / run.wall_s
-    )
+    return Sample(run.step.answered_per_second, run.client_cores, server_cpu / run.wall_s)
 
 
 def best_loop(by_name: dict[str, list[Sample]]) -> str:
