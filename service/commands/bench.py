@@ -219,6 +219,7 @@ def mlperf(
     from service.inference.predictor import Predictor
 
     require_loadgen()
+    modes = options.modes(tta, package)
     predictor = Predictor.from_package(
         package,
         precision=options.precision(precision),
@@ -240,7 +241,7 @@ def mlperf(
             out / f"{kind}-{mode}",
         )
         for kind in options.scenarios(scenario)
-        for mode in options.modes(tta, package)
+        for mode in modes
     ]
     if as_json:
         print(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
