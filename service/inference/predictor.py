@@ -104,9 +104,6 @@ class Predictor:
     def _model_of(self, session: Session) -> Model:
         return Model(self.manifest, self.precision, session)
 
-    def _session_for(self, alone: bool) -> Session:
-        return (self.session.lone if alone else None) or self.session
-
     def decode(self, data: bytes) -> Pixels:
         """Bytes to uint8[H, W, 3]; see `service.inference.decode.decode`."""
         return decoding.decode(data, self.max_pixels, self.max_decode_ms)
@@ -119,8 +116,9 @@ class Predictor:
         Raises:
             UsageError: options that make no sense for this model.
         """
-        check_options(options, self.model)
-        return answer(image, options, self._model_of(self._session_for(alone)))
+        model = self._model_of((self.session.lone if alone else None) or self.session)
+        check_options(options, model)
+        return answer(image, options, model)
 
     def warm_up(self, batch_views: int = 1, side_by_side: int = 1) -> None:
         """Run every shape that a square photo takes once, so that no request pays for it.

@@ -85,27 +85,26 @@ class Session:
             options = providers.session_options(chosen, number)
             return partial(ort.InferenceSession, sess_options=options, providers=wanted)
 
+        bound = chosen != "cpu" if bound is None else bound
         opens = [with_threads(threads)]
+        if lone_threads is not None and not bound:
+            opens.append(with_threads(lone_threads))
         try:
-            session = opens[0](path)
+            session, *others = [open_with(path) for open_with in opens]
         except Exception as error:  # the runtime's own exceptions have no common base
             raise ModelPackageError(f"{path} cannot be loaded: {error}") from error
         if session.get_providers()[0] != wanted[0][0]:
             got = session.get_providers()[0]
             raise UsageError(f"{chosen} was asked for, but ONNX Runtime fell back to {got}")
         classes = _check_signature(session, path)
-        runner = None
-        if bound if bound is not None else chosen != "cpu":
+        if bound:
             device = "cpu" if chosen == "cpu" else "cuda"
             runner = BoundRunner(session, classes, device, graphs=chosen == "cuda")
-        if runner is not None:
             return cls(session, chosen, path, threads, runner)
-        if lone_threads is not None:
-            opens.append(with_threads(lone_threads))
         halves = Halves(path.read_bytes(), sizes, *opens) if sizes is not None else None
         lone = None
         if lone_threads is not None:
-            lone = cls(opens[1](path), chosen, path, lone_threads, halves=halves, way=1)
+            lone = cls(others[0], chosen, path, lone_threads, halves=halves, way=1)
         return cls(session, chosen, path, threads, halves=halves, lone=lone)
 
     def side_by_side(self, cores: int) -> int:
