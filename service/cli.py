@@ -5,6 +5,7 @@ also the one place where an error becomes a line on stderr and an exit code.
 """
 
 import importlib
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -41,6 +42,10 @@ TRAINING_LIBRARIES = frozenset(
 )
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM. A command ends as it does on Ctrl-C: half-written files are removed."""
+
+
 class LazyGroup(TyperGroup):
     """A group whose commands are names and one-line helps until one of them is called."""
 
@@ -62,6 +67,8 @@ class LazyGroup(TyperGroup):
             _end(str(error), 2)
         except QuincunxError as error:
             _end(str(error), 1)
+        except Terminated:
+            raise typer.Exit(143) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         except ModuleNotFoundError as error:
@@ -113,7 +120,12 @@ def quincunx(
 
 def main() -> None:
     """The entry point of the `quincunx` script."""
+    signal.signal(signal.SIGTERM, _terminate)
     app()
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
 
 
 if __name__ == "__main__":

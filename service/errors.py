@@ -17,6 +17,7 @@
     ├── ModelPackageError        a package that is incomplete, altered or of another schema
     ├── ExportError              an exported graph that does not agree with its checkpoint
     ├── DataError                a data set that cannot be trained or evaluated on
+    ├── TrainingDiverged         a training run whose loss is no longer a number
     └── OutputError              a result that cannot be written, or is being written already
 
 `status` is the HTTP status; the command line turns each into exit code 2 (usage) or 1.
@@ -115,6 +116,10 @@ class ExportError(QuincunxError):
 
 class DataError(QuincunxError):
     """A data set that cannot be trained or evaluated on."""
+
+
+class TrainingDiverged(QuincunxError):
+    """A training run whose loss is no longer a number."""
 
 
 class OutputError(QuincunxError):

@@ -77,6 +77,7 @@ def export_package(
     sizes: InputSize | None = None,
     statistics_images: int = 0,
     quantization: Quantization | None = None,
+    overwrite: bool = False,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Export the run's checkpoint to `out_folder`, which is replaced whole or left as it was.
@@ -91,9 +92,9 @@ def export_package(
     Raises:
         DataError: no checkpoint, or images that are not the run's.
         ExportError: an unfinished run, or a graph that does not agree with the checkpoint.
-        UsageError: `out_folder` exists and is no model package.
+        UsageError: `out_folder` holds a package and `overwrite` is false, or something else.
     """
-    check_replaceable(out_folder)
+    check_replaceable(out_folder, overwrite=overwrite)
     source = load_source(
         run_folder, data_folder, allow_unfinished=allow_unfinished, sizes=sizes, say=say
     )
@@ -135,7 +136,7 @@ def load_source(
 
     Raises:
         DataError: no checkpoint, or images that are not the run's.
-        ExportError: an unfinished run that was not allowed.
+        ExportError: an unfinished run that was not allowed, or one whose weights are NaN.
     """
     state = checkpoint.load(run_folder)
     recipe = Recipe.from_json(state.facts["recipe"])
@@ -153,6 +154,9 @@ def load_source(
             f"{data_folder} is not what {run_folder} was trained on: files were added, removed or "
             "changed, so the calibration split would not be the one held out"
         )
+    for name, tensor in state.weights.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ExportError(f"{run_folder} has diverged: {name} holds values that are no numbers")
     own = InputSize(crop_px=recipe.crop_px, resize_px=recipe.resize_px)
     return Source(state, recipe, images, sizes or own)
 

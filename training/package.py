@@ -1,12 +1,15 @@
 """Write a model package so that a reader sees the whole of it or the one before."""
 
+import glob
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -33,13 +36,12 @@ def replacing(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` that takes its place where the block ends without an error.
 
     A package written before is replaced whole: its metrics and calibration belong to other weights.
-
-    Raises:
-        UsageError: `folder` exists and is no model package.
+    An error or a signal in the block removes the new folder. A killed process cannot: what it left
+    is removed by the next call for the same `folder`.
     """
-    check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    _remove_leftovers(folder)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.{os.getpid()}.", dir=folder.parent))
     try:
         new.chmod(0o755)  # mkdtemp makes it private
         yield new
@@ -54,10 +56,70 @@ def replacing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def check_replaceable(folder: Path) -> None:
-    """Raises UsageError where `folder` holds something that is no model package."""
-    if folder.exists() and not (folder / MANIFEST).exists() and any(folder.iterdir()):
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the unfinished folders of processes that are gone."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+        pid = left.name.removeprefix(f".{folder.name}.").partition(".")[0]
+        if pid.isdigit() and not _runs(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, as another user
+        return True
+    return True
+
+
+def check_replaceable(folder: Path, *, overwrite: bool) -> None:
+    """See that writing a package to `folder` destroys nothing that nobody gave up.
+
+    Raises:
+        UsageError: `folder` holds something that is no model package, or it holds a package and
+            `overwrite` is false; the message says what would be lost.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / MANIFEST).exists():
         raise UsageError(f"{folder} exists and is no model package: name another folder")
+    if not overwrite:
+        raise UsageError(
+            f"{folder} holds a model package{_what_is_lost(folder)}: name another folder, or "
+            "replace it with --overwrite"
+        )
+
+
+def is_unfinished_export(folder: Path, recipe: dict[str, Any]) -> bool:
+    """Whether `folder` holds an export of a run of `recipe` that was not calibrated or measured.
+
+    That is what a kill between export and calibration leaves: exporting again loses nothing.
+    """
+    content = _manifest_of(folder)
+    return content.get("provenance", {}).get("recipe") == recipe and not _fitted(content)
+
+
+def _what_is_lost(folder: Path) -> str:
+    content = _manifest_of(folder)
+    fitted = _fitted(content)
+    mode = f" and its default mode ({content.get('default_mode')})" if fitted else ""
+    return f"; exporting again would drop its {', '.join(fitted)}{mode}" if fitted else ""
+
+
+def _fitted(content: dict[str, Any]) -> list[str]:
+    keys = {"calibration": "calibration", "metrics": "metrics", "multi_label_metrics": "metrics"}
+    return [name for key, name in keys.items() if content.get(key)]
+
+
+def _manifest_of(folder: Path) -> dict[str, Any]:
+    """The manifest as plain JSON; empty where there is none, or a broken one."""
+    try:
+        content = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def describe(folder: Path, precision: Precision) -> OnnxFile:

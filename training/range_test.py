@@ -10,7 +10,7 @@ from typing import Any
 
 from fastai.callback.schedule import minimum, steep, valley
 
-from service.errors import DataError
+from training.batch_size import fit_to_data
 from training.dataset import readable, split
 from training.initial import Start
 from training.recipe import Recipe
@@ -48,11 +48,7 @@ def range_test(
         DataError: the data cannot be trained on, or has fewer images than one batch.
     """
     images = readable(split(data, recipe), say)
-    if len(images.train) < recipe.batch_images:
-        raise DataError(
-            f"{len(images.train)} training images make no batch of {recipe.batch_images} "
-            "(--set batch_images=…)"
-        )
+    recipe = fit_to_data(recipe, len(images.train), say)
     stats = channel_stats(recipe, images, start)
     learn: Any = Run(recipe, images, stats, scratch, None, start, workers, say).learn
     learn.path = scratch

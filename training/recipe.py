@@ -67,6 +67,9 @@ class Recipe:
     """The shorter side an image is resized to before crops are cut."""
     batch_images: int = 64
     """Images in one step of the optimizer, of all processes together where several train."""
+    least_steps: int = 20
+    """Steps that an epoch should have: where data are few, batches are halved down to 8 images to
+    reach it. 0: never. A `batch_images` given with --set is always kept."""
     batch_sizes_px: tuple[int, ...] = ()
     """Sides that training batches are shown at, one drawn per batch among those that are no larger
     than the stage's crops; empty: always the stage's own."""
@@ -113,6 +116,8 @@ class Recipe:
             raise UsageError(f"label_smoothing must lie in 0..1, but got {self.label_smoothing}")
         if self.batch_images < 2:
             raise UsageError(f"batch_images must be at least 2, but got {self.batch_images}")
+        if self.least_steps < 0:
+            raise UsageError(f"least_steps must be at least 0, but got {self.least_steps}")
         if self.resize_px < self.crop_px:
             raise UsageError(
                 f"resize_px ({self.resize_px}) must be at least crop_px ({self.crop_px})"
@@ -144,6 +149,8 @@ def load(name: str, overrides: list[str] | None = None) -> Recipe:
         raise UsageError(f"no recipe {name!r}; there are: {', '.join(names())}")
     module = importlib.import_module(f"training.recipes.{name.replace('-', '_')}")
     data = module.RECIPE.to_json()
+    if "batch_images" in {override.partition("=")[0].strip() for override in overrides or []}:
+        data["least_steps"] = 0  # a batch that was asked for is not changed
     for override in overrides or []:
         _override(data, override)
     return Recipe.from_json(data)

@@ -14,8 +14,8 @@ from fastai.learner import Learner
 from numpy.typing import NDArray
 from torch import nn
 
-from service.errors import DataError
 from training import mixers
+from training.batch_size import fit_to_data
 from training.data import dataloaders
 from training.dataset import Split, split
 from training.initial import Start
@@ -57,11 +57,7 @@ def sample_batch(
         DataError: the data cannot be trained on, or has fewer images than one batch.
     """
     images = split(data, recipe)
-    if len(images.train) < recipe.batch_images:
-        raise DataError(
-            f"{len(images.train)} training images make no batch of {recipe.batch_images} "
-            "(--set batch_images=…)"
-        )
+    recipe = fit_to_data(recipe, len(images.train), say)
     say(f"{len(images.train)} training images of {len(images.classes)} classes")
     stats = channel_stats(recipe, images, start)
     used = None if stats.source == "none" else stats

@@ -4,6 +4,7 @@ import training.torchvision_compat  # noqa: F401  (before fastai)
 
 # isort: split
 import csv
+import math
 import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
@@ -15,8 +16,9 @@ from fastai.callback.core import Callback
 from fastai.torch_core import get_model
 from rich.progress import Progress
 
-from service.errors import DataError, UsageError
+from service.errors import DataError, TrainingDiverged, UsageError
 from training import checkpoint, distributed, precision
+from training.batch_size import fit_to_data
 from training.board import Board
 from training.checkpoint import Checkpoint
 from training.curves import draw_curves
@@ -76,6 +78,7 @@ def train(
 
     Raises:
         DataError: the data cannot be trained on, or differs from the resumed run's.
+        TrainingDiverged: the loss is no longer a number; the checkpoint of the epoch before stays.
         UsageError: the folder holds a run and `resume` is false, or its recipe differs.
     """
     if not distributed.is_main():
@@ -83,7 +86,7 @@ def train(
 
     unread: list[int] = []
 
-    def prepared() -> tuple[Split, ChannelStats, Checkpoint | None]:
+    def prepared() -> tuple[Recipe, Split, ChannelStats, Checkpoint | None]:
         begun = (run_folder / checkpoint.STATE).exists()
         if begun and not resume:
             raise UsageError(f"{run_folder} holds a run: go on with --resume, or name another")
@@ -98,15 +101,16 @@ def train(
             say(too_few)
         before, after = (len(s.train) + len(s.calibration) for s in (found, images))
         unread.append(before - after)
+        fitted = fit_to_data(recipe, len(images.train), say, distributed.processes())
         if not begun:
-            return images, channel_stats(recipe, images, start), None
+            return fitted, images, channel_stats(recipe, images, start), None
         state = checkpoint.load(run_folder)
-        _check_same(state, recipe, images)
-        return images, ChannelStats.from_json(state.facts["normalization"]), state
+        _check_same(state, fitted, images)
+        return fitted, images, ChannelStats.from_json(state.facts["normalization"]), state
 
     with distributed.joined():
-        images, stats, state = distributed.from_main(prepared)
-        run = Run(recipe, images, stats, run_folder, state, start, workers, say, board)
+        fitted, images, stats, state = distributed.from_main(prepared)
+        run = Run(fitted, images, stats, run_folder, state, start, workers, say, board)
         with closing(board) if board else nullcontext():
             run.go()
     if sum(unread):
@@ -272,6 +276,7 @@ class EachEpoch(Callback):
     def after_batch(self) -> None:
         if self.training:
             loss = float(self.learn.smooth_loss)
+            self.check(loss, "training")
             self.bar.update(self.task, advance=1, loss=f"loss {loss:.4f}")
             if self.run_.board:
                 number = (self.first + self.epoch) * self.run_.batches + self.iter + 1
@@ -283,6 +288,7 @@ class EachEpoch(Callback):
             return
         self.bar.remove_task(self.task)
         train_loss, calibration_loss, accuracy = (float(v) for v in self.learn.recorder.log[1:4])
+        self.check(calibration_loss, "calibration")
         self.run_.record(
             {
                 "epoch": self.first + self.epoch + 1,
@@ -294,6 +300,16 @@ class EachEpoch(Callback):
                 "seconds": round(time.monotonic() - self.began, 2),
             }
         )
+
+    def check(self, loss: float, of: str) -> None:
+        """Stop at once where the loss is no number: no later epoch can mend the weights."""
+        if not math.isfinite(loss):
+            rate = float(self.learn.opt.hypers[-1]["lr"])
+            raise TrainingDiverged(
+                f"the {of} loss became {loss} in epoch {self.first + self.epoch + 1} at a learning "
+                f"rate of {rate:.2g}; nothing is exported. Lower the rate (--set stage.1.lr=…); "
+                "quincunx lr-find suggests one"
+            )
 
 
 def _check_same(state: Checkpoint, recipe: Recipe, images: Split) -> None:

@@ -78,5 +78,9 @@ def _read_manifest(folder: Path) -> Manifest:
 
 
 def find(root: Path) -> list[Path]:
-    """The folders directly under `root` that hold a manifest, sorted by name."""
-    return sorted(path.parent for path in root.glob(f"*/{MANIFEST}"))
+    """The folders directly under `root` that hold a manifest, sorted by name.
+
+    Hidden folders are left out: an export that was killed may leave one.
+    """
+    found = (path.parent for path in root.glob(f"*/{MANIFEST}"))
+    return sorted(folder for folder in found if not folder.name.startswith("."))

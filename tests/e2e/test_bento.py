@@ -1,6 +1,7 @@
 """`bentoml build` makes a bento, and `bentoml serve` on it answers."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,7 @@ import httpx
 
 from tests.support.images import coloured, encoded
 from tests.support.server import Server, free_port, stop, wait_until_ready
-
-ROOT = Path(__file__).parents[2]
+from tests.support.shipped import ROOT, SHIPPED
 
 
 def test_a_bento_is_built_and_serves(tmp_path: Path, package: Path) -> None:
@@ -20,10 +20,16 @@ def test_a_bento_is_built_and_serves(tmp_path: Path, package: Path) -> None:
         "QUINCUNX_PACKAGES": str(package),
         "PYTHONPATH": "",
     }
+    # A copy: what a user keeps beside the shipped model is nothing to this test.
+    project = tmp_path / "project"
+    shutil.copytree(ROOT / "service", project / "service")
+    shutil.copytree(SHIPPED, project / "models" / SHIPPED.name)
+    for name in ("bentofile.yaml", "pyproject.toml"):
+        shutil.copy(ROOT / name, project)
     bentoml = [sys.executable, "-m", "bentoml"]
     built = subprocess.run(
         [*bentoml, "build", "--output", "tag"],
-        cwd=ROOT,
+        cwd=project,
         env=environment,
         capture_output=True,
         text=True,

@@ -7,6 +7,7 @@ of its targets runs this very test; servers listen on a port that is free.
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +18,8 @@ import pytest
 from tests.support.dataset import drawn_dataset
 from tests.support.images import coloured, encoded
 from tests.support.server import Server, free_port, stop, wait_until_ready
+from tests.support.shipped import ROOT, SHIPPED
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 QUICK = (
     "stage.1.epochs=1",
@@ -48,8 +49,7 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     drawn_dataset(folder / "DATA", train=44, val=4, side_px=90)
     (folder / "photo.jpg").write_bytes(encoded(coloured("red", 300, 400), "JPEG"))
     (folder / "models").mkdir()
-    for package in (ROOT / "models").iterdir():
-        (folder / "models" / package.name).symlink_to(package)
+    shutil.copytree(SHIPPED, folder / "models" / SHIPPED.name)
     return folder
 
 
@@ -87,7 +87,7 @@ def test_curl_gets_an_answer_from_the_shipped_model(folder: Path, tmp_path: Path
     (curl,) = (command for command in commands() if command[0] == "curl")
     port = free_port()
     log = tmp_path / "server.log"
-    model = folder / "models" / "imagenette-xresnet18"
+    model = folder / "models" / SHIPPED.name
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "service.cli", "serve", str(model), "--port", str(port)],

@@ -162,7 +162,7 @@ def test_a_refused_export_leaves_the_package_before_it(
     wrong = onnx.load(changed(exported / "model.onnx", tmp_path / "wrong.onnx", 1.1))
     monkeypatch.setattr(exporting, "to_onnx", lambda _: wrong)
     with pytest.raises(ExportError, match="does not agree"):
-        export_package(run_folder, package, drawn_data, say=lambda _: None)
+        export_package(run_folder, package, drawn_data, overwrite=True, say=lambda _: None)
     assert ModelPackage.load(package).precisions == ("fp32", "int8")
     assert list(package.parent.iterdir()) == [package]
 
@@ -178,7 +178,12 @@ def test_a_new_export_replaces_the_package_whole(
     (package / "of-the-old-weights.png").write_bytes(b"")
     same = onnx.load(package / "model.onnx")
     monkeypatch.setattr(exporting, "to_onnx", lambda _: same)
-    export_package(run_folder, package, drawn_data, int8=False, version="2", say=lambda _: None)
+    with pytest.raises(UsageError, match="replace it with --overwrite"):
+        export_package(run_folder, package, drawn_data)
+    export_package(
+        run_folder, package, drawn_data, int8=False, version="2", overwrite=True,
+        say=lambda _: None,
+    )  # fmt: skip
     assert sorted(p.name for p in package.iterdir()) == [
         "MODEL_CARD.md",
         "manifest.json",

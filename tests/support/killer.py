@@ -51,6 +51,14 @@ def finish(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def finished_parts(folder: Path) -> list[Path]:
+    """The parts in `folder`; none once the child has removed it, which it may do meanwhile."""
+    try:
+        return list(folder.glob("part-*.parquet"))
+    except FileNotFoundError:
+        return []
+
+
 def main(kills: int, seed: int, folder: str, package: str, out: str) -> None:
     output.PART_ROWS = CHUNK_IMAGES  # a part after every chunk: many moments to die in
     chance = random.Random(seed)
@@ -62,14 +70,14 @@ def main(kills: int, seed: int, folder: str, package: str, out: str) -> None:
         child = start([folder, "-o", out, *common])
         # A moment within the next few parts, however fast this machine is just now.
         more = chance.randrange(4)
-        before = len(list(parts.glob("part-*.parquet")))
-        while running(child) and len(list(parts.glob("part-*.parquet"))) < before + more:
+        before = len(finished_parts(parts))
+        while running(child) and len(finished_parts(parts)) < before + more:
             time.sleep(0.001)
         time.sleep(chance.uniform(0, 0.02))
         os.kill(child, signal.SIGKILL)
         code = finish(child)
         there = Path(out).exists()
-        rows = sum(pq.read_metadata(part).num_rows for part in parts.glob("part-*.parquet"))
+        rows = sum(pq.read_metadata(part).num_rows for part in finished_parts(parts))
         seen.append({"code": code, "there": there, "rows": rows})
         if there:
             assert Path(out).read_bytes() == Path(f"{out}.whole.parquet").read_bytes()

@@ -1,6 +1,5 @@
 """Single-label and multi-label answers, from logits on."""
 
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -14,6 +13,7 @@ from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
 from service.inference.task import MULTI_LABEL, SINGLE_LABEL, logit, sigmoid, split_labels
 from tests.support.images import coloured
+from tests.support.shipped import SHIPPED
 from tests.support.tiny import tiny_package
 
 VIEWS = np.random.default_rng(0).normal(0, 3, (7, 5, 4))  # (N, V, K)
@@ -120,9 +120,7 @@ def test_what_needs_one_true_class_is_refused_and_says_why(
 
 
 def test_the_shipped_package_is_single_label() -> None:
-    models = Path(__file__).parents[2] / "models"
-    for folder in models.iterdir():
-        assert ModelPackage.load(folder).manifest.task == "single_label"
+    assert ModelPackage.load(SHIPPED).manifest.task == "single_label"
 
 
 def test_thresholds_are_one_for_each_class(several: Predictor) -> None:

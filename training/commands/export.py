@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from service.errors import UsageError
 from service.inference.manifest import InputSize
+from training.commands.options import Overwrite
 
 app = typer.Typer()
 
@@ -48,6 +49,7 @@ def export(
     allow_unfinished: Annotated[
         bool, typer.Option("--allow-unfinished", help="Export a run that has epochs left.")
     ] = False,
+    overwrite: Overwrite = False,
     add_fp16: Annotated[
         Path | None,
         typer.Option(
@@ -83,6 +85,7 @@ def export(
             allow_unfinished=allow_unfinished,
             sizes=_sizes(crop_px, resize_px),
             statistics_images=statistics_images,
+            overwrite=overwrite,
             say=say,
         )
     )

@@ -22,6 +22,10 @@ Init = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Start from the weights of this package or run."),
 ]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace the model package at --out, with all it holds."),
+]
 Workers = Annotated[
     int, typer.Option(min=0, help="Processes that load images; 0 loads in this one.")
 ]

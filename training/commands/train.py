@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from training.commands.options import Init, Overrides, RecipeName, TrainingData, Workers
+from training.commands.options import (
+    Init,
+    Overrides,
+    Overwrite,
+    RecipeName,
+    TrainingData,
+    Workers,
+)
 
 app = typer.Typer()
 
@@ -24,6 +31,7 @@ def train(
         typer.Option(metavar="FOLDER", help="Checkpoints and history; by default runs/NAME."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    overwrite: Overwrite = False,
     overrides: Overrides = None,
     init: Init = None,
     workers: Workers = 0,
@@ -52,6 +60,7 @@ def train(
     from training.export import export_package
     from training.initial import start_from
     from training.named_data import located
+    from training.package import check_replaceable
     from training.train import train as run_recipe
 
     if threads:
@@ -60,6 +69,8 @@ def train(
     chosen = recipes.load(recipe, overrides)
     folder = run or Path("runs") / out.name
     say = partial(print, file=sys.stderr, flush=True)
+    if not (resume and _exported_before_it_was_stopped(out, folder)):
+        check_replaceable(out, overwrite=overwrite)  # now, not after hours of training
     start = start_from(init) if init else None
     board = Board(tensorboard) if tensorboard and distributed.is_main() else None
     try:
@@ -81,7 +92,7 @@ def train(
         raise
     if not distributed.is_main():
         return
-    package = export_package(folder, out, data)
+    package = export_package(folder, out, data, overwrite=True)
     try:
         items = held_out(ModelPackage.load(package), data)
     except DataError as error:
@@ -89,3 +100,13 @@ def train(
     else:
         calibrate(package, items, say=say)
     print(package)
+
+
+def _exported_before_it_was_stopped(out: Path, run: Path) -> bool:
+    """Whether a run that goes on had exported its package when it was stopped."""
+    from training import checkpoint
+    from training.package import is_unfinished_export
+
+    return (run / checkpoint.STATE).exists() and is_unfinished_export(
+        out, checkpoint.load(run).facts["recipe"]
+    )

@@ -1,0 +1,91 @@
+"""Training on few images: batches that fit, and no package from a run that learned nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from service import cli
+from service.errors import ExportError, TrainingDiverged
+from tests.support.dataset import drawn_dataset
+from training import checkpoint, recipe
+from training.checkpoint import Checkpoint
+from training.export import export_package
+from training.train import train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TINY = [
+    "architecture.widen=0.25", "stage.1.epochs=2", "stage.1.size_px=32", "crop_px=32",
+    "resize_px=64", "calibration_share=0.2", "subset_share=1",
+]  # fmt: skip
+
+
+def run_train(data: Path, out: Path, *more: str) -> tuple[int, str]:
+    values = [part for value in TINY for part in ("--set", value)]
+    command = ["train", str(data), "--recipe", "quick", "--out", str(out)]
+    done = CliRunner().invoke(cli.app, [*command, "--run", f"{out}-run", *values, *more])
+    return done.exit_code, done.stderr
+
+
+def test_few_images_are_trained_on_in_small_batches(tmp_path: Path) -> None:
+    data = drawn_dataset(tmp_path / "data", train=12, val=1)
+    code, said = run_train(data, tmp_path / "model")
+    assert code == 0, said
+    assert "batches of 8 images instead of 64: with 30 training images" in said
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
+    assert manifest["provenance"]["recipe"]["batch_images"] == 8
+    losses = [row["train_loss"] for row in manifest["provenance"]["history"]]
+    assert losses[-1] < losses[0]
+    # The same command again keeps what it made; resumed, it agrees on the batch.
+    code, said = run_train(data, tmp_path / "model", "--resume")
+    assert code == 0, said
+    code, said = run_train(data, tmp_path / "model")
+    assert (code, "holds a model package" in said) == (2, True)
+
+
+def test_a_batch_that_no_epoch_fills_is_refused_before_training(tmp_path: Path) -> None:
+    data = drawn_dataset(tmp_path / "data", train=12, val=1)
+    code, said = run_train(data, tmp_path / "model", "--set", "batch_images=64")
+    assert code == 1
+    assert "30 training images make no batch of 64" in said
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_run_that_diverges_ends_and_exports_nothing(data: Path, tmp_path: Path) -> None:
+    code, said = run_train(data, tmp_path / "model", "--set", "stage.1.lr=1e30")
+    assert code == 1
+    assert "loss became nan in epoch 1" in said or "loss became inf in epoch 1" in said
+    assert not (tmp_path / "model").exists()
+    assert list(tmp_path.glob(".model*")) == []
+
+
+def test_the_checkpoint_before_a_diverged_epoch_stays(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = checkpoint.save
+
+    def save(folder: Path, state: Checkpoint) -> None:
+        original(folder, state)
+        for tensor in state.weights.values():  # the network's own, as after a step too large
+            if tensor.is_floating_point():
+                tensor.fill_(float("nan"))
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    with pytest.raises(TrainingDiverged, match="loss became nan in epoch 2"):
+        train(data, recipe.load("quick", TINY), tmp_path, say=lambda _: None)
+    assert [row["epoch"] for row in checkpoint.load(tmp_path).facts["history"]] == [1]
+
+
+def test_weights_that_are_no_numbers_are_not_exported(
+    run_folder: Path, drawn_data: Path, tmp_path: Path
+) -> None:
+    state = checkpoint.load(run_folder)
+    name = next(key for key, value in state.weights.items() if value.is_floating_point())
+    broken = {**state.weights, name: torch.full_like(state.weights[name], float("nan"))}
+    checkpoint.save(tmp_path / "run", Checkpoint(broken, state.optimizer, state.facts))
+    with pytest.raises(ExportError, match=f"diverged: {name} holds"):
+        export_package(tmp_path / "run", tmp_path / "model", drawn_data)
+    assert not (tmp_path / "model").exists()

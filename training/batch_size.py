@@ -1,0 +1,45 @@
+"""How many images a step of the optimizer takes: the recipe's number, or fewer where data are few.
+
+A network learns once a step. Where an epoch has only a handful of steps it learns next to nothing,
+however many images each step sees, so the batch is halved until an epoch has steps enough.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from service.errors import DataError
+from training.recipe import Recipe
+
+SMALLEST_BATCH = 8
+"""Images of one process. Batch normalization over fewer is noise."""
+
+
+def fit_to_data(
+    recipe: Recipe, training_images: int, say: Callable[[str], None], processes: int = 1
+) -> Recipe:
+    """The recipe with a batch that gives an epoch at least `recipe.least_steps` steps, if it can.
+
+    Says so where the batch changes. Batches are never made larger.
+
+    Raises:
+        DataError: there are fewer training images than one batch holds.
+    """
+    batch = recipe.batch_images
+    while (
+        training_images // batch < recipe.least_steps
+        and batch % (2 * processes) == 0
+        and batch // 2 >= SMALLEST_BATCH * processes
+    ):
+        batch //= 2
+    if training_images < batch:
+        raise DataError(
+            f"{training_images} training images make no batch of {batch}: add images, or take a "
+            f"smaller batch with --set batch_images={max(2, training_images // 4)}"
+        )
+    if batch != recipe.batch_images:
+        say(
+            f"batches of {batch} images instead of {recipe.batch_images}: with "
+            f"{training_images} training images an epoch takes {training_images // batch} steps "
+            f"(--set batch_images={recipe.batch_images} keeps the larger ones)"
+        )
+    return replace(recipe, batch_images=batch)
