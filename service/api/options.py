@@ -5,14 +5,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, get_args
+from urllib.parse import parse_qsl
 
+from service.api.numbers import decimal_number, whole_number
 from service.errors import UsageError
 from service.inference.geometry import FractionBox
 from service.inference.manifest import Aggregation, Mode
+from service.inference.planner import MAX_CUSTOM_BOXES
 from service.inference.tta import Options
 
 INCLUDES = ("views", "heatmap", "timing")
 MAX_TOP_K = 1000
+MAX_QUERY_OPTIONS = 32
+MAX_OPTION_CHARS = 8192
+"""Characters of one value: enough for every box that a request may name, with all its digits."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,24 @@ class Asked:
         return Options(tta, self.aggregate, self.coverage, gate_cost, self.boxes)
 
 
-def read_options(query: list[tuple[str, str]], form: Mapping[str, str]) -> Asked:
-    """Read options; a name that is none, or is given twice, is an error that says so.
+def query_options(query_string: bytes) -> list[tuple[str, str]]:
+    """Split a query string, for `read_options`.
 
     Raises:
-        UsageError: an unknown name, or a value that does not fit.
+        UsageError: more options than there are.
+    """
+    count = query_string.count(b"&") + 1
+    if count > MAX_QUERY_OPTIONS:
+        raise UsageError(f"the query has {count} options; the limit is {MAX_QUERY_OPTIONS}")
+    # Some clients send UTF-8 without percent-encoding it.
+    return parse_qsl(query_string.decode("utf-8", "replace"), keep_blank_values=True)
+
+
+def read_options(query: list[tuple[str, str]], form: Mapping[str, str]) -> Asked:
+    """Read the options of a request.
+
+    Raises:
+        UsageError: an unknown name, a name given twice, or a value that does not fit.
     """
     given: dict[str, str] = {}
     for name, value in [*query, *form.items()]:
@@ -48,6 +67,10 @@ def read_options(query: list[tuple[str, str]], form: Mapping[str, str]) -> Asked
             raise UsageError(f"no option {name[:80]!r}{_nearest(name)}")
         if name in given:
             raise UsageError(f"the option {name!r} is given twice")
+        if len(value) > MAX_OPTION_CHARS:
+            raise UsageError(
+                f"the option {name!r} has {len(value)} characters; the limit is {MAX_OPTION_CHARS}"
+            )
         given[name] = value
     values: dict[str, Any] = {}
     for name, text in given.items():
@@ -85,10 +108,9 @@ def _choice(choices: tuple[str, ...]) -> Any:
 
 def _number(low: float, high: float) -> Any:
     def read(name: str, text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise UsageError(f"{name} must be a number, but got {text[:80]!r}") from None
+        value = decimal_number(text)
+        if value is None:
+            raise UsageError(f"{name} must be a number, but got {text[:80]!r}")
         if not low <= value <= high:
             raise UsageError(f"{name} must be from {low:g} to {high:g}, but got {text[:80]}")
         return value
@@ -98,11 +120,12 @@ def _number(low: float, high: float) -> Any:
 
 def _whole(low: int, high: int) -> Any:
     def read(name: str, text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not low <= int(text[:9]) <= high:
+        value = whole_number(text, low, high)
+        if value is None:
             raise UsageError(
                 f"{name} must be a whole number from {low} to {high}, but got {text[:80]!r}"
             )
-        return int(text)
+        return value
 
     return read
 
@@ -117,18 +140,23 @@ def _includes(name: str, text: str) -> frozenset[str]:
 
 def _boxes(name: str, text: str) -> tuple[FractionBox, ...]:
     """`left,top,right,bottom[,flip]` as fractions of the image, separated by semicolons."""
+    if text.count(";") > MAX_CUSTOM_BOXES:
+        raise UsageError(
+            f"{name} has over {text.count(';')} boxes; the limit is {MAX_CUSTOM_BOXES}"
+        )
     boxes: list[FractionBox] = []
     for item in filter(None, text.split(";")):
         edges, flip = item.strip(), False
         if edges.endswith(",flip"):
             edges, flip = edges.removesuffix(",flip"), True
-        try:
-            left, top, right, bottom = map(float, edges.split(","))
-        except ValueError:
+        sides = [decimal_number(edge.strip()) for edge in edges.split(",")]
+        known = [side for side in sides if side is not None]
+        if len(sides) != 4 or len(known) != 4:
             raise UsageError(
                 f"{name} must be left,top,right,bottom[,flip] separated by ';', "
                 f"but got {item[:80]!r}"
-            ) from None
+            )
+        left, top, right, bottom = known
         boxes.append(FractionBox(left, top, right, bottom, flip))
     return tuple(boxes)
 
@@ -154,5 +182,5 @@ if set(READERS) != {item.name for item in fields(Asked)}:
 
 
 def _nearest(name: str) -> str:
-    close = difflib.get_close_matches(name, READERS, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name[:80], READERS, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(READERS)}"

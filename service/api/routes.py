@@ -21,7 +21,7 @@ from service.api.keys import Keys
 from service.api.moderation import Moderation
 from service.api.oip import Oip, oip_problem
 from service.api.openapi import openapi
-from service.api.options import read_options
+from service.api.options import query_options, read_options
 from service.api.page import FILES, page_file
 from service.api.problems import json_response
 from service.api.timeouts import timeout_of
@@ -41,7 +41,7 @@ class Api:
         started = time.perf_counter()
         timeout_s = timeout_of(request, self.settings)
         form = await self.read(request, "image", timeout_s)
-        asked = read_options(request.query_params.multi_items(), form.fields)
+        asked = read_options(query_options(request.scope["query_string"]), form.fields)
         if len(form.images) != 1:
             raise UsageError(f"send one file in the field 'image', but got {len(form.images)}")
         left_s = timeout_s - (time.perf_counter() - started)
@@ -53,7 +53,7 @@ class Api:
         started = time.perf_counter()
         timeout_s = timeout_of(request, self.settings)
         form = await self.read(request, "images", timeout_s)
-        asked = read_options(request.query_params.multi_items(), form.fields)
+        asked = read_options(query_options(request.scope["query_string"]), form.fields)
         if not form.images:
             raise UsageError("send at least one file in the field 'images'")
         left_s = timeout_s - (time.perf_counter() - started)

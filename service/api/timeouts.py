@@ -2,6 +2,7 @@
 
 from starlette.requests import Request
 
+from service.api.numbers import whole_number
 from service.errors import UsageError
 from service.settings import Settings
 
@@ -16,9 +17,10 @@ def timeout_of(request: Request, settings: Settings) -> float:
     text = request.headers.get("x-request-timeout-ms", "")
     if not text:
         return limit_ms / 1000
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= limit_ms):
+    asked_ms = whole_number(text, 1, limit_ms)
+    if asked_ms is None:
         raise UsageError(
             f"X-Request-Timeout-Ms must be a whole number from 1 to {limit_ms} "
             f"(QUINCUNX_REQUEST_TIMEOUT_MS), but got {text[:40]!r}"
         )
-    return int(text) / 1000
+    return asked_ms / 1000
