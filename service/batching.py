@@ -29,7 +29,7 @@ from service.errors import DeadlineExceeded, InferenceFailed
 from service.inference.batch import Job, Runs
 from service.inference.tta import Answer, Results, View
 from service.waiting import Image, Queues, Result, Slot, Times
-from service.workers import Urgency, Work, Workers
+from service.workers import Take, Urgency, Work, Workers
 
 T = TypeVar("T")
 
@@ -94,7 +94,7 @@ class Batcher:
         self._newest = -1
         self._quiet_from = 0
         """Number of the first image that may have every place: up to it images met others."""
-        self._sources = (
+        self._sources: tuple[tuple[Workers, Urgency, Take], ...] = (
             (self._workers, Urgency.FINISH, self._take_finish),
             (self._runner, Urgency.BATCH, self._take_batch),
             (self._workers, Urgency.BEGIN, self._take_begin),
@@ -147,6 +147,8 @@ class Batcher:
         await self.admission.drain()
         for pool, urgency, take in self._sources:
             pool.remove(urgency, take)
+        # They refer back to this object: without them it is freed at once, and the session with it.
+        self._sources = ()
         if not self._shares_threads:
             self._runner.shutdown()
 

@@ -12,6 +12,7 @@
     │   └── Overloaded           429  refused at once: the queue cannot make the deadline
     ├── ServerError              the operator can mend it; logged, with a generic body
     │   ├── InferenceFailed      500  the runtime failed on a valid batch
+    │   ├── ReloadFailed         500  the models cannot be replaced; the administrator is told why
     │   ├── ShuttingDown         503  draining: no new requests
     │   └── DeadlineExceeded     504  admitted, but not answered in time
     ├── ModelPackageError        a package that is incomplete, altered or of another schema
@@ -92,6 +93,10 @@ class ServerError(QuincunxError):
 
 class InferenceFailed(ServerError):
     """The runtime failed on a valid batch."""
+
+
+class ReloadFailed(ServerError):
+    """The models cannot be replaced; the administrator is told why."""
 
 
 class ShuttingDown(ServerError):

@@ -8,7 +8,7 @@ from typing import Any
 from service.api.context import Context
 from service.api.degrade import applied_mode
 from service.api.heatmap import heatmap_json, with_class_map
-from service.api.models import Served
+from service.api.model_set import ModelSet, Served
 from service.api.options import Asked
 from service.api.problems import describe, note_failure
 from service.api.tracing import trace_image
@@ -61,28 +61,35 @@ def resolve(asked: Asked, served: Served) -> Mode:
 
 
 async def classify_one(
-    context: Context, data: bytes, asked: Asked, timeout_s: float
+    context: Context, models: ModelSet, data: bytes, asked: Asked, timeout_s: float
 ) -> dict[str, Any]:
-    """Answer one image.
+    """Answer one image by one of `models`, which the caller has borrowed.
 
     Raises:
         QuincunxError: what is wrong with this image, or with serving it in time.
     """
-    served = context.models.get(asked.model)
+    served = models.get(asked.model)
     applied = applied_mode(asked, resolve(asked, served), served, context.settings, timeout_s)
     with served.batcher.admission.admit(served.views(applied, asked.boxes), timeout_s):
         return await _drive(context, data, asked, served, applied, timeout_s)
 
 
 async def classify_all(
-    context: Context, images: list[bytes], asked: Asked, timeout_s: float, request_id: str
-) -> list[dict[str, Any]]:
-    """Answer many images, admitted together: one answer or `{"error": ...}` each, in order.
+    context: Context,
+    models: ModelSet,
+    images: list[bytes],
+    asked: Asked,
+    timeout_s: float,
+    request_id: str,
+) -> dict[str, Any]:
+    """Answer many images, admitted together, by one of `models`, which the caller has borrowed.
+
+    `{"model": tag, "results": [...]}`: one answer or `{"error": ...}` for each image, in order.
 
     Raises:
         QuincunxError: what is wrong with the options, or with serving all of them in time.
     """
-    served = context.models.get(asked.model)
+    served = models.get(asked.model)
     applied = applied_mode(asked, resolve(asked, served), served, context.settings, timeout_s)
 
     async def one(data: bytes) -> dict[str, Any]:
@@ -94,7 +101,8 @@ async def classify_all(
 
     views = served.views(applied, asked.boxes) * len(images)
     with served.batcher.admission.admit(views, timeout_s):
-        return await asyncio.gather(*map(one, images))
+        results = await asyncio.gather(*map(one, images))
+    return {"model": served.tag, "results": results}
 
 
 async def run_image(

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from service.api.models import Served
+from service.api.model_set import Served
 from service.api.options import Asked
 from service.errors import UsageError
 from service.inference.manifest import Mode

@@ -1,18 +1,17 @@
-"""The served models: loaded, warm, found by name, replaced without a failed request."""
+"""The served models: loaded, warmed up, and replaced without a failed request."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from service.admission import Observer
+from service.api.model_set import ModelSet, Served
 from service.batching import Batcher
-from service.errors import ModelPackageError, ShuttingDown, UnknownModel, UsageError
+from service.errors import ModelPackageError, ShuttingDown, UsageError
 from service.inference.cores import usable_cores
-from service.inference.geometry import FractionBox, Size
-from service.inference.manifest import Mode
-from service.inference.package import find
+from service.inference.package import MANIFEST, find
 from service.inference.predictor import Predictor
 from service.settings import Settings
 from service.workers import Workers
@@ -21,39 +20,9 @@ logger = logging.getLogger("quincunx.models")
 
 CPU_BATCH_VIEWS = 10
 GPU_BATCH_VIEWS = 64
-SQUARE = Size(1000, 1000)
-
-
-@dataclass(frozen=True)
-class Served:
-    """One model, warm, with its own queue."""
-
-    predictor: Predictor
-    batcher: Batcher
-
-    @property
-    def name(self) -> str:
-        return self.predictor.manifest.name
-
-    @property
-    def version(self) -> str:
-        return self.predictor.manifest.version
-
-    @property
-    def tag(self) -> str:
-        """`NAME@VERSION`."""
-        return f"{self.name}@{self.version}"
-
-    def views(self, mode: Mode, boxes: tuple[FractionBox, ...] = ()) -> int:
-        """The views that an image begins with in `mode`, for the queue's bound.
-
-        A second pass, which few images need, is counted once it is asked for.
-
-        Raises:
-            UsageError: `custom` without boxes, or boxes for another mode.
-        """
-        plan = self.predictor.model.planner.plan(mode, SQUARE, boxes)
-        return len(plan.first)
+CLOSING = "the server is shutting down"
+TRIES = 3
+"""How often a package is opened again that somebody changed while it was read."""
 
 
 class Models:
@@ -65,84 +34,74 @@ class Models:
         threads = settings.threads or max(2, usable_cores())
         self.workers = Workers(threads)
         self._cores = min(threads, usable_cores())
-        self._served: tuple[Served, ...] = ()
+        self._current = ModelSet()
         self._closing = False
         self._reloading = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[Served]:
-        return iter(self._served)
+        return iter(self._current)
 
     @property
     def ready(self) -> bool:
-        return bool(self._served) and not self._closing
+        return bool(self._current) and not self._closing
 
-    def check_ready(self) -> None:
-        """Refuse work that cannot be done now.
+    @contextmanager
+    def borrow(self) -> Generator[ModelSet]:
+        """The models that are served now. They stay in service until the block ends.
+
+        A request that holds them is answered by them, also where a reload replaces them meanwhile.
 
         Raises:
             ShuttingDown: nothing is loaded yet, or the server is about to end.
         """
         if self._closing:
-            raise ShuttingDown("the server is shutting down")
-        if not self._served:
+            raise ShuttingDown(CLOSING)
+        if not self._current:
             raise ShuttingDown("the models are still loading")
-
-    def check_room(self, timeout_s: float) -> None:
-        """Refuse before a body is read what no model could answer in time: it costs least then.
-
-        Raises:
-            Overloaded: a single view more is too much, for every model.
-        """
-        waiting = [served.batcher.admission for served in self._served]
-        if waiting and all(one.pressure(1, timeout_s) > 1 for one in waiting):
-            waiting[0].check(1, timeout_s)
+        with self._current.borrowed() as models:
+            yield models
 
     def wait_s(self) -> float:
         """How long one view more would wait for its answer, at the model with the longest queue."""
-        return max((served.batcher.admission.wait_s(1) for served in self._served), default=0.0)
+        return max((served.batcher.admission.wait_s(1) for served in self._current), default=0.0)
 
     def close(self) -> None:
         """Take no new work; what was admitted is finished."""
         self._closing = True
 
     def get(self, wanted: str | None = None) -> Served:
-        """The model `NAME` or `NAME@VERSION`; the default for None.
-
-        Raises:
-            UnknownModel: none such is served.
-        """
-        for served in self._served:
-            if wanted is None or wanted in (served.name, served.tag):
-                return served
-        tags = ", ".join(served.tag for served in self._served)
-        raise UnknownModel(f"no model {str(wanted)[:80]!r}; served: {tags}")
+        """One of the models that are served now; see `ModelSet.get`."""
+        return self._current.get(wanted)
 
     async def load(self) -> tuple[Served, ...]:
         """Verify, open and warm up every package, then serve them instead of what was served.
 
-        Requests on the old models are answered by the old models.
+        Requests that began on the old models are answered by the old models.
 
         Raises:
             ModelPackageError: a package is incomplete or altered; what was served goes on.
+            UsageError: two packages have one name and version; what was served goes on.
+            ShuttingDown: the server is about to end.
         """
         async with self._reloading:
-            folders = package_folders(self._settings)
-            fresh = await asyncio.to_thread(self._open_all, folders)
-            old = self._served
-            self._served = tuple(Served(p, self._batcher(p)) for p in fresh)
-            for served in self._served:
-                logger.info("serving %s (%s)", served.tag, served.predictor.precision)
-        for served in old:
-            task = asyncio.create_task(served.batcher.drain())
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
-        return self._served
+            fresh = await asyncio.to_thread(self._open_all)
+            if self._closing:
+                raise ShuttingDown(CLOSING)
+            old = self._current
+            self._current = ModelSet(tuple(Served(p, self._batcher(p)) for p in fresh))
+            served = tuple(self._current)
+            for model in served:
+                logger.info("serving %s (%s)", model.tag, model.predictor.precision)
+        task = asyncio.create_task(old.retire())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+        return served
 
     async def drain(self) -> None:
         """Finish what was admitted; refuse the rest."""
         self.close()
-        await asyncio.gather(*(served.batcher.drain() for served in self._served))
+        await asyncio.gather(self._current.retire(), *self._retiring)
         self.workers.shutdown()
 
     def _batcher(self, predictor: Predictor) -> Batcher:
@@ -164,26 +123,50 @@ class Models:
     def _side_by_side(self, predictor: Predictor) -> int:
         return predictor.session.side_by_side(self._cores)
 
-    def _open_all(self, folders: tuple[Path, ...]) -> list[Predictor]:
-        settings = self._settings
-        predictors: list[Predictor] = []
-        for folder in folders:
-            predictor = Predictor.from_package(
-                folder,
-                precision=settings.precision,
-                provider=settings.provider,
-                threads=settings.session_threads,
-                lone_threads=lone_threads(settings, self._cores),
-                max_pixels=settings.max_pixels,
-                max_decode_ms=settings.max_decode_ms,
-            )
-            predictor.warm_up(self._batch_views(predictor), self._side_by_side(predictor))
-            predictors.append(predictor)
+    def _open_all(self) -> list[Predictor]:
+        predictors = [self._open(folder) for folder in package_folders(self._settings)]
         tags = [f"{p.manifest.name}@{p.manifest.version}" for p in predictors]
         for tag in tags:
             if tags.count(tag) > 1:
                 raise UsageError(f"{tag} is served from two packages; versions must differ")
         return predictors
+
+    def _open(self, folder: Path) -> Predictor:
+        """Open one package; once more where somebody replaced it meanwhile."""
+        for _ in range(TRIES - 1):
+            before = _state_of(folder)
+            try:
+                return self._open_now(folder)
+            except ModelPackageError:
+                if _state_of(folder) == before:
+                    raise
+        return self._open_now(folder)
+
+    def _open_now(self, folder: Path) -> Predictor:
+        settings = self._settings
+        predictor = Predictor.from_package(
+            # A link may point elsewhere at every load. Within one load it is followed once, so
+            # that all files are of the same version.
+            folder.resolve(),
+            precision=settings.precision,
+            provider=settings.provider,
+            threads=settings.session_threads,
+            lone_threads=lone_threads(settings, self._cores),
+            max_pixels=settings.max_pixels,
+            max_decode_ms=settings.max_decode_ms,
+        )
+        predictor.warm_up(self._batch_views(predictor), self._side_by_side(predictor))
+        return predictor
+
+
+def _state_of(folder: Path) -> object:
+    """Differs where a package was replaced, or a link on the way to it."""
+    manifest = (folder / MANIFEST).resolve()
+    try:
+        found = manifest.stat()
+    except OSError:
+        return manifest
+    return manifest, found.st_ino, found.st_mtime_ns
 
 
 def _on_gpu(predictor: Predictor) -> bool:

@@ -20,7 +20,8 @@ from service.api.classify import Work, resolve, run_image
 from service.api.compression import LEAST_BYTES, choose, deflate
 from service.api.context import Context
 from service.api.degrade import applied_mode
-from service.api.models import Served
+from service.api.model_set import ModelSet, Served
+from service.api.models import Models
 from service.api.oip_tensors import Input, Reply, read_request
 from service.api.options import Asked, read_options
 from service.api.problems import headers_of, json_response, message_of, note_failure, status_of
@@ -60,12 +61,12 @@ class Oip:
 
     async def model_ready(self, request: Request) -> Response:
         """`GET /v2/models/{model}[/versions/{version}]/ready`."""
-        served = self._served(request)
+        served = self._served(request, self.context.models)
         return json_response({"name": served.name, "ready": True})
 
     async def metadata(self, request: Request) -> Response:
         """`GET /v2/models/{model}[/versions/{version}]`."""
-        served = self._served(request)
+        served = self._served(request, self.context.models)
         classes = len(served.predictor.manifest.labels)
         versions = [other.version for other in self.context.models if other.name == served.name]
         return json_response(
@@ -83,9 +84,12 @@ class Oip:
 
     async def infer(self, request: Request) -> Response:
         """`POST /v2/models/{model}[/versions/{version}]/infer`."""
+        with self.context.models.borrow() as models:
+            answer = await self._infer(request, self._served(request, models))
+        return await _packed(answer, request.headers.get("accept-encoding", ""))
+
+    async def _infer(self, request: Request, served: Served) -> Response:
         settings = self.context.settings
-        self.context.models.check_ready()
-        served = self._served(request)
         timeout_s = timeout_of(request, settings)
         served.batcher.admission.check(1, timeout_s)  # before a body is read for nothing
         started = time.perf_counter()
@@ -105,8 +109,7 @@ class Oip:
         )
         request.state.log.update(model=served.tag, images=len(images), tta=applied)
         names = [label.name for label in labels]
-        answer = reply.send(asked_for.outputs, probabilities, names)
-        return await _packed(answer, request.headers.get("accept-encoding", ""))
+        return reply.send(asked_for.outputs, probabilities, names)
 
     async def _classify(
         self, images: list[bytes] | list[Pixels], asked: Asked, served: Served, timeout_s: float
@@ -141,10 +144,10 @@ class Oip:
             return tensor.files()
         return list(tensor.pixels(settings.max_pixels))
 
-    def _served(self, request: Request) -> Served:
+    def _served(self, request: Request, models: ModelSet | Models) -> Served:
         name = request.path_params["model"]
         version = request.path_params.get("version")
-        served = self.context.models.get(f"{name}@{version}" if version else name)
+        served = models.get(f"{name}@{version}" if version else name)
         if served.name != name:
             raise UnknownModel(f"no model {name[:80]!r}")
         return served

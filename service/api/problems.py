@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.errors import Overloaded, QuincunxError, Unauthorized
+from service.errors import Overloaded, QuincunxError, ReloadFailed, Unauthorized
 
 logger = logging.getLogger("quincunx.api")
 
@@ -40,7 +40,8 @@ def message_of(error: Exception) -> str:
     """What the client is told; of a failure of the server, only that it failed."""
     if isinstance(error, HTTPException):
         return error.detail
-    return str(error) if status_of(error) != 500 else GENERIC
+    shown = status_of(error) != 500 or isinstance(error, ReloadFailed)
+    return str(error) if shown else GENERIC
 
 
 def status_of(error: Exception) -> int:

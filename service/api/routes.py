@@ -18,6 +18,7 @@ from service.api.context import Context
 from service.api.describe import describe_model
 from service.api.edge import Edge
 from service.api.keys import Keys
+from service.api.model_set import ModelSet
 from service.api.moderation import Moderation
 from service.api.oip import Oip, oip_problem
 from service.api.openapi import openapi
@@ -25,7 +26,7 @@ from service.api.options import query_options, read_options
 from service.api.page import FILES, page_file
 from service.api.problems import json_response
 from service.api.timeouts import timeout_of
-from service.errors import TooLarge, UsageError
+from service.errors import ModelPackageError, ReloadFailed, TooLarge, UsageError
 
 
 class Api:
@@ -40,28 +41,30 @@ class Api:
         """`POST /classify`: one image."""
         started = time.perf_counter()
         timeout_s = timeout_of(request, self.settings)
-        form = await self.read(request, "image", timeout_s)
-        asked = read_options(query_options(request.scope["query_string"]), form.fields)
-        if len(form.images) != 1:
-            raise UsageError(f"send one file in the field 'image', but got {len(form.images)}")
-        left_s = timeout_s - (time.perf_counter() - started)
-        content = await classify_one(self.context, form.images[0], asked, left_s)
+        with self.models.borrow() as models:
+            form = await self.read(request, models, "image", timeout_s)
+            asked = read_options(query_options(request.scope["query_string"]), form.fields)
+            if len(form.images) != 1:
+                raise UsageError(f"send one file in the field 'image', but got {len(form.images)}")
+            left_s = timeout_s - (time.perf_counter() - started)
+            content = await classify_one(self.context, models, form.images[0], asked, left_s)
         return self.answer(request, content)
 
     async def classify_batch(self, request: Request) -> Response:
         """`POST /classify_batch`: many images, one result or error each, in order."""
         started = time.perf_counter()
         timeout_s = timeout_of(request, self.settings)
-        form = await self.read(request, "images", timeout_s)
-        asked = read_options(query_options(request.scope["query_string"]), form.fields)
-        if not form.images:
-            raise UsageError("send at least one file in the field 'images'")
-        left_s = timeout_s - (time.perf_counter() - started)
-        results = await classify_all(
-            self.context, form.images, asked, left_s, request.state.request_id
-        )
-        model = self.models.get(asked.model).tag
-        return self.answer(request, {"model": model, "results": results})
+        with self.models.borrow() as models:
+            form = await self.read(request, models, "images", timeout_s)
+            asked = read_options(query_options(request.scope["query_string"]), form.fields)
+            if not form.images:
+                raise UsageError("send at least one file in the field 'images'")
+            left_s = timeout_s - (time.perf_counter() - started)
+            request_id: str = request.state.request_id
+            content = await classify_all(
+                self.context, models, form.images, asked, left_s, request_id
+            )
+        return self.answer(request, content)
 
     async def list_models(self, _: Request) -> Response:
         """`GET /models`."""
@@ -77,8 +80,14 @@ class Api:
         """`POST /models/reload`: verify the packages on the disk again, then serve them.
 
         Other workers follow within a second; what they cannot load, they log.
+
+        Raises:
+            ReloadFailed: a package cannot be loaded; what was served goes on.
         """
-        served = await self.models.load()
+        try:
+            served = await self.models.load()
+        except (ModelPackageError, UsageError) as error:
+            raise ReloadFailed(f"the old models go on, since {error}") from error
         if self.context.reloads is not None:
             self.context.reloads.announce()
         request.state.log["models"] = [model.tag for model in served]
@@ -93,10 +102,11 @@ class Api:
         """`GET /docs.json`: OpenAPI."""
         return json_response(openapi())
 
-    async def read(self, request: Request, file_field: str, timeout_s: float) -> Form:
+    async def read(
+        self, request: Request, models: ModelSet, file_field: str, timeout_s: float
+    ) -> Form:
         """Read and take apart a body of images, within the limits."""
-        self.models.check_ready()
-        self.models.check_room(timeout_s)
+        models.check_room(timeout_s)
         body = await read_body(request, self.settings.max_request_bytes, timeout_s)
         kind = request.headers.get("content-type", "")
         form = parse_form(body, kind, file_field, raw=file_field == "image")
@@ -121,9 +131,9 @@ class Api:
     async def classify_bytes(self, data: bytes, options: Mapping[str, object]) -> dict[str, Any]:
         """One image, called in this process; options as in the query, None where not given."""
         asked = read_options([], _given(options))
-        return await classify_one(
-            self.context, data, asked, self.settings.request_timeout_ms / 1000
-        )
+        timeout_s = self.settings.request_timeout_ms / 1000
+        with self.models.borrow() as models:
+            return await classify_one(self.context, models, data, asked, timeout_s)
 
     async def classify_many_bytes(
         self, images: list[bytes], options: Mapping[str, object]
@@ -131,8 +141,8 @@ class Api:
         """Many images, called in this process."""
         asked = read_options([], _given(options))
         timeout_s = self.settings.request_timeout_ms / 1000
-        results = await classify_all(self.context, images, asked, timeout_s, "")
-        return {"model": self.models.get(asked.model).tag, "results": results}
+        with self.models.borrow() as models:
+            return await classify_all(self.context, models, images, asked, timeout_s, "")
 
 
 def _given(options: Mapping[str, object]) -> dict[str, str]:

@@ -35,7 +35,8 @@ def serve(
     from service.api.launch import launch
 
     overrides = {
-        "packages": os.pathsep.join(str(folder.resolve()) for folder in packages or []),
+        # Links stay links: a reload follows them again.
+        "packages": os.pathsep.join(str(folder.absolute()) for folder in packages or []),
         "provider": provider or "",
         "precision": precision or "",
     }

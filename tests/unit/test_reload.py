@@ -1,0 +1,328 @@
+"""A reload: links are followed, requests keep the models that they began with, old models go."""
+
+import asyncio
+import gc
+import json
+import shutil
+import struct
+import threading
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.admission import Nobody
+from service.api.models import TRIES, Models
+from service.errors import ModelPackageError, ShuttingDown
+from service.inference.predictor import Predictor
+from service.inference.session import Session
+from service.settings import Settings
+from tests.support.app import in_process
+from tests.support.images import coloured, encoded
+from tests.support.tiny import tiny_package
+
+RED = encoded(coloured("red"))
+LIMIT_S = 60
+OIP_HEAD = {
+    "inputs": [
+        {
+            "name": "encoded",
+            "datatype": "BYTES",
+            "shape": [1],
+            "parameters": {"binary_data_size": len(RED) + 4},
+        }
+    ]
+}
+HEAD = json.dumps(OIP_HEAD).encode()
+PARTS = [("images", ("x.png", RED)) for _ in range(3)]
+
+
+def form(files: Any) -> tuple[bytes, dict[str, str]]:
+    request = httpx.Request("POST", "http://test", files=files)
+    return request.read(), {"Content-Type": request.headers["Content-Type"]}
+
+
+REQUESTS: dict[str, tuple[str, bytes, dict[str, str]]] = {
+    "image": ("/classify", RED, {"Content-Type": "image/png"}),
+    "form": ("/classify", *form({"image": RED})),
+    "named in the query": ("/classify?model=tiny@1", RED, {"Content-Type": "image/png"}),
+    "named in the form": ("/classify", *form([("image", RED), ("model", (None, "tiny@1"))])),
+    "heat map": ("/classify?include=heatmap&heatmap=numbers", RED, {"Content-Type": "image/png"}),
+    "batch": ("/classify_batch", *form(PARTS)),
+    "named batch": ("/classify_batch?model=tiny@1", *form(PARTS)),
+    "v2": (
+        "/v2/models/tiny/infer",
+        HEAD + struct.pack("<I", len(RED)) + RED,
+        {"Inference-Header-Content-Length": str(len(HEAD))},
+    ),
+    "v2 with the version": (
+        "/v2/models/tiny/versions/1/infer",
+        HEAD + struct.pack("<I", len(RED)) + RED,
+        {"Inference-Header-Content-Length": str(len(HEAD))},
+    ),
+}
+
+
+def versions(answer: Any) -> set[str]:
+    """Every version that an answer names."""
+    if "model_version" in answer:
+        return {answer["model_version"]}
+    named = [answer, *answer.get("results", ())]
+    return {one["model"].removeprefix("tiny@") for one in named}
+
+
+async def until(true: Any) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while not true():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture(name="folder")
+def _folder(tmp_path: Path) -> Path:
+    return tiny_package(tmp_path / "tiny", int8=False)
+
+
+@pytest.fixture(name="no_collection")
+def _no_collection() -> Iterator[None]:
+    """Only reference counts free objects."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_a_request_whose_body_is_on_its_way_keeps_its_model(folder: Path, kind: str) -> None:
+    path, body, headers = REQUESTS[kind]
+
+    async def main() -> None:
+        async with in_process(folder) as running:
+            begun, go_on = asyncio.Event(), asyncio.Event()
+
+            async def slow() -> AsyncIterator[bytes]:
+                yield body[:100]
+                begun.set()
+                await go_on.wait()
+                yield body[100:]
+
+            task = asyncio.create_task(running.client.post(path, content=slow(), headers=headers))
+            await begun.wait()
+            tiny_package(folder, int8=False, version="2")
+            await running.models.load()
+            tiny_package(folder, int8=False, version="3")
+            await running.models.load()
+            go_on.set()
+            answer = await task
+            assert answer.status_code == 200, answer.text
+            assert versions(answer.json()) == {"1"}
+            fresh = await running.client.post("/classify", files={"image": RED})
+            assert versions(fresh.json()) == {"3"}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_a_request_that_runs_keeps_its_model(
+    folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, body, headers = REQUESTS[kind]
+    gate, run = threading.Event(), Session.run
+
+    def held(self: Session, *arguments: Any) -> Any:
+        assert gate.wait(LIMIT_S)
+        return run(self, *arguments)
+
+    async def main() -> None:
+        async with in_process(folder) as running:
+            monkeypatch.setattr(Session, "run", held)
+            old = running.models.get()
+            task = asyncio.create_task(running.client.post(path, content=body, headers=headers))
+            await until(lambda: old.batcher.admission.views)
+            monkeypatch.setattr(Session, "run", run)  # the new models warm up
+            tiny_package(folder, int8=False, version="2")
+            await running.models.load()
+            assert running.models.get().version == "2"
+            gate.set()
+            answer = await task
+            assert answer.status_code == 200, answer.text
+            assert versions(answer.json()) == {"1"}
+
+    asyncio.run(main())
+
+
+def test_old_models_are_freed_without_a_garbage_collection(
+    folder: Path, no_collection: None
+) -> None:
+    async def main() -> None:
+        async with in_process(folder) as running:
+            for version in ("2", "3"):
+                for path, body, headers in REQUESTS.values():
+                    await running.client.post(path, content=body, headers=headers)
+                await running.client.post("/classify?tta=adaptive", content=b"no image")
+                served = running.models.get()
+                session = served.predictor.session
+                gone = [weakref.ref(one) for one in (served.batcher, session, session._session)]
+                del served, session
+                tiny_package(folder, int8=False, version=version)
+                await running.models.load()
+                await until(lambda gone=gone: not any(one() for one in gone))
+
+    asyncio.run(main())
+
+
+def test_models_of_a_reload_that_fails_are_freed_too(
+    folder: Path, tmp_path: Path, no_collection: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[weakref.ref[Session]] = []
+    opens = Session.open
+
+    def remembered(*arguments: Any, **options: Any) -> Session:
+        session = opens(*arguments, **options)
+        opened.append(weakref.ref(session))
+        return session
+
+    async def main() -> None:
+        broken = tiny_package(tmp_path / "other", int8=False, name="other")
+        async with in_process(folder, packages=(folder, broken)) as running:
+            monkeypatch.setattr(Session, "open", remembered)
+            (broken / "model.onnx").write_bytes(b"altered")
+            with pytest.raises(ModelPackageError, match="altered"):
+                await running.models.load()
+            assert len(opened) == 1
+            await until(lambda: opened[0]() is None)
+            assert [served.name for served in running.models] == ["tiny", "other"]
+            assert (await running.client.post("/classify", files={"image": RED})).is_success
+
+    asyncio.run(main())
+
+
+def test_a_reload_follows_a_link_again(tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        tiny_package(tmp_path / f"v{version}", int8=False, version=version)
+    current = tmp_path / "current"
+    current.symlink_to("v1")
+
+    async def main() -> None:
+        async with in_process(current) as running:
+            assert running.models.get().version == "1"
+            fresh = tmp_path / "fresh"
+            fresh.symlink_to("v2")
+            fresh.replace(current)
+            await running.models.load()
+            assert running.models.get().version == "2"
+
+    asyncio.run(main())
+
+
+def test_a_reload_follows_the_links_of_a_kubernetes_volume(tmp_path: Path) -> None:
+    """Each file is a link through `..data`, which is switched at once."""
+    for version in ("1", "2"):
+        tiny_package(tmp_path / f"..{version}", int8=False, version=version)
+    (tmp_path / "..data").symlink_to("..1")
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    for name in ("manifest.json", "model.onnx"):
+        (folder / name).symlink_to(Path("../..data") / name)
+
+    async def main() -> None:
+        async with in_process(folder) as running:
+            assert running.models.get().version == "1"
+            (tmp_path / "..tmp").symlink_to("..2")
+            (tmp_path / "..tmp").replace(tmp_path / "..data")
+            await running.models.load()
+            assert running.models.get().version == "2"
+
+    asyncio.run(main())
+
+
+def test_a_package_that_is_replaced_while_it_is_read_is_read_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = Predictor.from_package, 0
+
+    def replaced_meanwhile(path: Path, **options: Any) -> Predictor:
+        nonlocal calls
+        calls += 1
+        if calls == 1:  # the manifest of the old version was read, then the graph of the new one
+            tiny_package(folder, int8=False, classes=5, version="2")
+            raise ModelPackageError("the graph was altered")
+        return original(path, **options)
+
+    monkeypatch.setattr(Predictor, "from_package", replaced_meanwhile)
+
+    async def main() -> None:
+        async with in_process(folder) as running:
+            assert running.models.get().version == "2"
+            assert calls == 2
+            (folder / "model.onnx").write_bytes(b"altered")  # and nobody touches it again
+            with pytest.raises(ModelPackageError, match="altered"):
+                await running.models.load()
+            assert calls == 3
+            assert running.models.get().version == "2"
+
+    asyncio.run(main())
+
+
+def test_a_package_that_changes_at_every_try_is_an_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def replaced_meanwhile(path: Path, **options: Any) -> Predictor:
+        nonlocal calls
+        calls += 1
+        tiny_package(folder, int8=False, version=str(calls))
+        raise ModelPackageError("the graph was altered")
+
+    monkeypatch.setattr(Predictor, "from_package", replaced_meanwhile)
+    chosen = Settings.model_validate({"packages": (folder,), "provider": "cpu"})
+
+    async def main() -> None:
+        models = Models(chosen, lambda _: Nobody())
+        with pytest.raises(ModelPackageError, match="altered"):
+            await models.load()
+        assert calls == TRIES
+
+    asyncio.run(main())
+
+
+def test_a_deleted_package_fails_the_reload_and_serving_goes_on(folder: Path) -> None:
+    async def main() -> None:
+        async with in_process(folder, admin_keys=("secret",)) as running:
+            shutil.rmtree(folder)
+            refused = await running.client.post("/models/reload", headers={"X-API-Key": "secret"})
+            assert refused.status_code == 500
+            assert str(folder) in refused.json()["error"]["message"]
+            answer = await running.client.post("/classify", files={"image": RED})
+            assert versions(answer.json()) == {"1"}
+
+    asyncio.run(main())
+
+
+def test_reloads_that_overlap_all_succeed_and_leave_one_set(folder: Path) -> None:
+    async def main() -> None:
+        async with in_process(folder) as running:
+            first = running.models.get()
+            loaded = await asyncio.gather(*(running.models.load() for _ in range(4)))
+            assert running.models.get() is loaded[-1][0]
+            assert len({id(served) for (served,) in [*loaded, (first,)]}) == 5
+            await until(lambda: not running.models._retiring)
+
+    asyncio.run(main())
+
+
+def test_a_reload_during_the_shutdown_changes_nothing(folder: Path) -> None:
+    async def main() -> None:
+        async with in_process(folder) as running:
+            before = running.models.get()
+            reload = asyncio.create_task(running.models.load())
+            await asyncio.sleep(0)
+            running.models.close()
+            with pytest.raises(ShuttingDown):
+                await reload
+            assert running.models.get() is before
+
+    asyncio.run(main())
