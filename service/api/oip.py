@@ -4,6 +4,9 @@ Inputs, one of: `images`, UINT8 [N, H, W, 3], raw pixels; `encoded`, BYTES [N], 
 `probabilities`, FP32 [N, K], after TTA and calibration (of a multi-label model each class on its
 own, so that rows need not sum to 1); with the `classification` extension, BYTES
 [N, n] of `probability:index:label`. The options of `/classify` are request parameters.
+
+Nothing is cast: another datatype, a number that is no whole number from 0 to 255, a parameter that
+has no meaning here are errors.
 """
 
 import asyncio
@@ -12,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,22 +26,34 @@ from service.api.context import Context
 from service.api.degrade import applied_mode
 from service.api.model_set import ModelSet, Served
 from service.api.models import Models
-from service.api.oip_tensors import Input, Reply, read_request
-from service.api.options import Asked, read_options
+from service.api.oip_reply import Reply, check_size
+from service.api.oip_request import Inference, json_length, read_request
+from service.api.oip_tensors import Limits
+from service.api.options import READERS, Asked, query_options, read_options
 from service.api.problems import headers_of, json_response, message_of, note_failure, status_of
 from service.api.timeouts import timeout_of
-from service.errors import TooLarge, UnknownModel, UsageError
+from service.errors import DeadlineExceeded, UnknownModel, UsageError
 from service.inference.views import Pixels
 
 PLATFORM = "onnxruntime_onnx"
 EXTENSIONS = ["classification", "binary_tensor_data"]
-OPTIONS = frozenset({"tta", "aggregate", "coverage", "gate_cost", "boxes"})
+PATHS = (
+    "/v2, /v2/health/live, /v2/health/ready, and of /v2/models/{model}[/versions/{version}]: "
+    "itself, /ready and POST /infer"
+)
+QUICK_BYTES = 4096
+"""Up to this much JSON is read on the event loop: a thread would take longer."""
+QUICK_NUMBERS = 4096
+"""Likewise, up to so many probabilities are written there."""
 
 
 def oip_problem(request: Request, error: Exception) -> Response:
     """An error in the protocol's own shape: `{"error": "message"}`."""
     note_failure(error, request.state.request_id)
-    return json_response({"error": message_of(error)}, status_of(error), headers_of(error))
+    message = message_of(error)
+    if isinstance(error, HTTPException):
+        message = f"{message}: {request.method} {request.url.path[:200]!r}; there are {PATHS}"
+    return json_response({"error": message}, status_of(error), headers_of(error))
 
 
 class Oip:
@@ -90,17 +106,20 @@ class Oip:
 
     async def _infer(self, request: Request, served: Served) -> Response:
         settings = self.context.settings
+        _check_query(request)
         timeout_s = timeout_of(request, settings)
         served.batcher.admission.check(1, timeout_s)  # before a body is read for nothing
         started = time.perf_counter()
         body = await read_body(request, settings.max_request_bytes, timeout_s)
-        timeout_s -= time.perf_counter() - started
-        asked_for = read_request(body, request.headers.get("inference-header-content-length"))
-        images = self._images(asked_for.input)
-        options = {k: v for k, v in asked_for.parameters.items() if k in OPTIONS}
-        asked = replace(read_options([], options), model=served.tag)
+        asked_for, images = await self._read(request, body)
+        timeout_s = asked_for.deadline_s(timeout_s) - (time.perf_counter() - started)
+        if timeout_s <= 0:
+            raise DeadlineExceeded("the deadline passed while the body was read")
+        labels = [label.name for label in served.predictor.manifest.labels]
+        asked_for.check_model(served.name, served.version)
+        check_size(asked_for.output, len(images), labels)
+        asked = replace(read_options([], asked_for.options), model=served.tag)
         probabilities, applied = await self._classify(images, asked, served, timeout_s)
-        labels = served.predictor.manifest.labels
         reply = Reply(
             model_name=served.name,
             model_version=served.version,
@@ -108,8 +127,23 @@ class Oip:
             parameters={"tta_applied": applied},
         )
         request.state.log.update(model=served.tag, images=len(images), tta=applied)
-        names = [label.name for label in labels]
-        return reply.send(asked_for.outputs, probabilities, names)
+        parts = (asked_for.output, probabilities, labels)
+        if probabilities.size <= QUICK_NUMBERS:
+            return reply.send(*parts)
+        return await asyncio.to_thread(reply.send, *parts)
+
+    async def _read(
+        self, request: Request, body: bytes
+    ) -> tuple[Inference, list[bytes] | list[Pixels]]:
+        settings = self.context.settings
+        limits = Limits(settings.max_images, settings.max_pixels)
+        length = json_length(request.headers.get("inference-header-content-length"), len(body))
+
+        def read() -> tuple[Inference, list[bytes] | list[Pixels]]:
+            asked_for = read_request(body, length)
+            return asked_for, asked_for.input.images(limits)
+
+        return read() if length <= QUICK_BYTES else await asyncio.to_thread(read)
 
     async def _classify(
         self, images: list[bytes] | list[Pixels], asked: Asked, served: Served, timeout_s: float
@@ -130,20 +164,6 @@ class Oip:
                     task.cancel()
         return np.stack([answer.probabilities for answer, _ in done]).astype(np.float32), applied
 
-    def _images(self, tensor: Input) -> list[bytes] | list[Pixels]:
-        settings = self.context.settings
-        count = tensor.shape[0] if tensor.shape else 0
-        if count < 1:
-            raise UsageError(f"{tensor.name} must hold at least one image, but got {tensor.shape}")
-        if count > settings.max_images:
-            raise TooLarge(
-                f"the request has {count} images; the limit is {settings.max_images} "
-                "(QUINCUNX_MAX_IMAGES)"
-            )
-        if tensor.name == "encoded":
-            return tensor.files()
-        return list(tensor.pixels(settings.max_pixels))
-
     def _served(self, request: Request, models: ModelSet | Models) -> Served:
         name = request.path_params["model"]
         version = request.path_params.get("version")
@@ -151,6 +171,16 @@ class Oip:
         if served.name != name:
             raise UnknownModel(f"no model {name[:80]!r}")
         return served
+
+
+def _check_query(request: Request) -> None:
+    """Raises UsageError for an option in the query, where the protocol has none."""
+    for name, _ in query_options(request.scope["query_string"]):
+        if name in READERS:
+            raise UsageError(
+                f"{name} is in the query; here options are request parameters: "
+                f'{{"parameters": {{"{name}": ...}}}}'
+            )
 
 
 async def _packed(response: Response, accept_encoding: str) -> Response:

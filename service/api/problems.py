@@ -37,11 +37,15 @@ def describe(error: Exception, request_id: str) -> dict[str, str]:
 
 
 def message_of(error: Exception) -> str:
-    """What the client is told; of a failure of the server, only that it failed."""
+    """What the client is told; of a failure of the server, only that it failed.
+
+    Always text that UTF-8 can hold: a message may quote half of a surrogate pair.
+    """
     if isinstance(error, HTTPException):
         return error.detail
     shown = status_of(error) != 500 or isinstance(error, ReloadFailed)
-    return str(error) if shown else GENERIC
+    message = str(error) if shown else GENERIC
+    return message.encode("utf-8", "backslashreplace").decode()
 
 
 def status_of(error: Exception) -> int:

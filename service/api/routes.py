@@ -156,16 +156,23 @@ class Application:
     edge leaves nothing for them to do.
     """
 
-    def __init__(self, routes: list[Route], edge: Edge) -> None:
+    def __init__(self, routes: list[Route], edge: Edge, oip_edge: Edge) -> None:
         self._router = Router(routes)
         self._edge = edge
+        self._oip_edge = oip_edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = self  # so that the router raises instead of answering in its own words
         try:
             await self._router(scope, receive, send)
         except HTTPException as error:
-            await self._edge.unknown(error)(scope, receive, send)
+            edge = self._oip_edge if _is_oip(scope["path"]) else self._edge
+            await edge.unknown(error)(scope, receive, send)
+
+
+def _is_oip(path: str) -> bool:
+    """Whether errors of `path` have the shape of the Open Inference Protocol."""
+    return path == "/v2" or path.startswith("/v2/")
 
 
 def create_app(api: Api) -> Application:
@@ -174,7 +181,7 @@ def create_app(api: Api) -> Application:
     users, admins = Keys(settings.keys()), Keys(settings.admin_keys)
     moderation = Moderation(api.models.wait_s)
     guard = partial(Edge, api.context.metrics, users, admins, moderation, log=settings.log_requests)
-    edge = guard()
+    edge, oip_edge = guard(), guard(render=oip_problem)
     guard_metrics = edge.keyed if settings.metrics_need_key else edge.open
 
     def route(method: str, path: str, handler: Any, admit: Any = edge.keyed) -> Route:
@@ -189,14 +196,14 @@ def create_app(api: Api) -> Application:
         route("GET", "/metrics", api.expose_metrics, guard_metrics),
         route("GET", "/docs.json", api.documentation, edge.open),
     ]
-    routes += oip_routes(Oip(api.context), guard(render=oip_problem))
+    routes += oip_routes(Oip(api.context), oip_edge)
     if settings.page:
         routes.append(route("GET", "/", partial(page_file, "index.html"), edge.open))
         routes += [
             Route(f"/page/{name}", edge.open("/page", partial(page_file, name)), methods=["GET"])
             for name in FILES
         ]
-    return Application(routes, edge)
+    return Application(routes, edge, oip_edge)
 
 
 def oip_routes(oip: Oip, edge: Edge) -> list[Route]:
