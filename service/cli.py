@@ -6,13 +6,13 @@ also the one place where an error becomes a line on stderr and an exit code.
 
 import importlib
 import signal
-import sys
 from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from service.errors import QuincunxError, UsageError
+from service.stdio import say, survive_any_encoding
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("training.commands.train", "Train a recipe on a folder of labelled images."),
@@ -88,7 +88,7 @@ def load(name: str) -> Any:
 
 
 def _end(message: str, code: int) -> NoReturn:
-    print(f"quincunx: error: {message}", file=sys.stderr)
+    say(f"quincunx: error: {message}")
     raise typer.Exit(code) from None
 
 
@@ -121,6 +121,7 @@ def quincunx(
 def main() -> None:
     """The entry point of the `quincunx` script."""
     signal.signal(signal.SIGTERM, _terminate)
+    survive_any_encoding()
     app()
 
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from service.markdown import Markdown, code, plain, table
 from training.frontier import Frontier, Point
 
 COLUMNS = (
@@ -28,10 +29,11 @@ def rows(frontier: Frontier) -> list[list[str]]:
 def markdown(frontier: Frontier, command: str) -> str:
     """The table with what it was measured on and the command that makes it."""
     machine = frontier.environment
+    align = "ll" + "r" * (len(COLUMNS) - 2)
     lines = [
-        f"# The frontier of {frontier.package}",
+        f"# The frontier of {plain(frontier.package)}",
         "",
-        f"`{command}`",
+        code(command),
         "",
         f"{machine.taken_at}, {machine.cpu}, {machine.cores} cores, Python {machine.python}, "
         + ", ".join(f"{k} {v}" for k, v in machine.libraries.items())
@@ -39,9 +41,7 @@ def markdown(frontier: Frontier, command: str) -> str:
         "one at a time, candidates interleaved, from pixels to probabilities "
         f"(decoding costs every candidate {frontier.decode_ms:.1f} ms more).{_shape(frontier)}",
         "",
-        "| " + " | ".join(COLUMNS) + " |",
-        "|---|---|" + "--:|" * (len(COLUMNS) - 2),
-        *("| " + " | ".join(cells) + " |" for cells in rows(frontier)),
+        table(COLUMNS, (map(Markdown, cells) for cells in rows(frontier)), align),
         "",
         "Baselines in *italics*. NLL and ECE of baselines use the temperature of the nearest mode "
         "(`dense` for `full_image`, one pass over the whole resized image with nothing cut; "

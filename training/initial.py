@@ -8,6 +8,7 @@ import torch
 
 from service.errors import UsageError
 from service.inference.package import ModelPackage
+from service.text import storable
 from training import checkpoint
 from training.stats import ChannelStats
 from training.weights import weights_from_package
@@ -47,7 +48,7 @@ def of_run(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
     history = facts["history"]
     seconds = round(sum(row["seconds"] for row in history))
     known = {**facts, "epochs": len(history), "training_seconds": seconds}
-    return {"name": folder.resolve().name, **_known(known)}
+    return {"name": storable(folder.resolve().name), **_known(known)}
 
 
 def _known(provenance: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """``MODEL_CARD.md``: the manifest, told to people."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from service.inference.manifest import Manifest
 from service.inference.package import ModelPackage
+from service.markdown import code, plain, table
 
 CARD = "MODEL_CARD.md"
 
@@ -17,7 +18,7 @@ def write_model_card(package_folder: Path) -> Path:
         ModelPackageError: no valid package.
     """
     path = package_folder / CARD
-    path.write_text(render(ModelPackage.load(package_folder).manifest))
+    path.write_text(render(ModelPackage.load(package_folder).manifest), encoding="utf-8")
     return path
 
 
@@ -37,12 +38,6 @@ def render(manifest: Manifest) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
 def _head(manifest: Manifest) -> str:
     name = manifest.architecture.get("name", "network")
     parameters = manifest.architecture.get("parameters")
@@ -53,26 +48,26 @@ def _head(manifest: Manifest) -> str:
         what = "multi-label classifier (any number of classes in an image, or none)"
     return (
         f"# {manifest.name}, version {manifest.version}\n\n"
-        f"An image {what} of {len(manifest.labels)} classes: {name}{size}, trained and "
+        f"An image {what} of {len(manifest.labels)} classes: {plain(name)}{size}, trained and "
         "exported by Quincunx.\n\n"
         f"Images are resized so that the shorter side is {sizes.resize_px} px "
         f"({sizes.interpolation}); crops are {sizes.crop_px}×{sizes.crop_px} px. The graph takes "
         "uint8 RGB pixels and normalizes them itself "
         f"(mean {_numbers(manifest.normalization.mean)}, std "
-        f"{_numbers(manifest.normalization.std)}, from: {manifest.normalization.source})."
+        f"{_numbers(manifest.normalization.std)}, from: {plain(manifest.normalization.source)})."
     )
 
 
 def _labels(manifest: Manifest) -> str:
     shown = manifest.labels if len(manifest.labels) <= 50 else manifest.labels[:20]
-    rows = [(label.index, f"`{label.id}`", label.name) for label in shown]
+    rows = [(label.index, code(label.id), label.name) for label in shown]
     more = len(manifest.labels) - len(shown)
     rest = f"\n\nand {more} more: see `manifest.json`." if more else ""
     return f"## Classes\n\n{table(('index', 'id', 'name'), rows)}{rest}"
 
 
 def _files(manifest: Manifest) -> str:
-    rows = [(f"`{f.file}`", f.precision, f"{f.size_bytes / 2**20:.1f} MiB") for f in manifest.files]
+    rows = [(code(f.file), f.precision, f"{f.size_bytes / 2**20:.1f} MiB") for f in manifest.files]
     return f"## Files\n\n{table(('file', 'precision', 'size'), rows)}"
 
 
@@ -84,13 +79,14 @@ def _training(manifest: Manifest) -> str:
     last = provenance.get("history", [{}])[-1]
     before = provenance.get("started_from")
     began = (
-        f"Started from the weights of `{before['name']}`: {before['recipe']['summary']}.\n\n"
+        f"Started from the weights of {code(before['name'])}: "
+        f"{plain(before['recipe']['summary'])}.\n\n"
         if before
         else ""
     )
     unfinished = "" if provenance.get("finished", True) else " **The run was not finished.**"
     return (
-        f"## Training\n\n{began}{recipe['summary']}.{unfinished}\n\n"
+        f"## Training\n\n{began}{plain(recipe['summary'])}.{unfinished}\n\n"
         f"{provenance['epochs']} epochs in {provenance['training_seconds'] / 60:.0f} minutes "
         f"({provenance['training_precision']}), seed {provenance['seed']}, on "
         f"{data['training_images']} images; {data['calibration_images']} more, held out of "
@@ -123,7 +119,7 @@ def _served_statistics(images: int | None) -> str:
 def _averaged(facts: dict[str, Any] | None) -> str:
     if not facts:
         return ""
-    names = " and ".join(f"`{run['name']}` ({run['epochs']} epochs)" for run in facts["runs"])
+    names = " and ".join(f"{code(run['name'])} ({run['epochs']} epochs)" for run in facts["runs"])
     return (
         f"\n\nThe weights are the mean of the runs {names}, batch normalization's statistics "
         f"measured anew on {facts['statistics_images']} training images: accuracy on the held-out "

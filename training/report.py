@@ -11,7 +11,9 @@ from service.inference.geometry import centre_box, shorter_side
 from service.inference.manifest import Manifest, Precision
 from service.inference.package import ModelPackage
 from service.inference.views import cut, resize, size_of
+from service.markdown import table
 from training.candidates import Way
+from training.captions import NO_MATHS, caption
 from training.curves import draw_curves
 from training.evaluate import Evaluated, Evaluation
 from training.metrics import Labels, Probabilities, confusion, reliability
@@ -22,7 +24,14 @@ from matplotlib import pyplot as plt
 WORST = 16
 THUMBNAIL_PX = 128
 CAPTION_PX = 30
-COLUMNS = 4
+THUMBNAILS_ACROSS = 4
+CAPTION_LETTERS = 20
+TICK_LETTERS = 40
+COLUMNS = (
+    "precision", "mode", "top-1 % (95%)", "NLL", "ECE %", "cost (crops)", "right→wrong",
+    "wrong→right",
+)  # fmt: skip
+ALIGN = "llrrrrrr"
 
 
 def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
@@ -45,7 +54,7 @@ def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
         folder / "mistakes.png",
     )
     text = _markdown(manifest, measured, precision, mode) + learning_curves(manifest, folder)
-    (folder / "report.md").write_text(text)
+    (folder / "report.md").write_text(text, encoding="utf-8")
     return folder / "report.md"
 
 
@@ -57,24 +66,20 @@ def _shown(manifest: Manifest, measured: Evaluation) -> tuple[Precision, Way]:
 
 def _markdown(manifest: Manifest, measured: Evaluation, precision: Precision, mode: Way) -> str:
     accuracies = measured.per_class(precision, mode, len(manifest.labels))
+    each = [
+        (label.name, f"{100 * accuracy:.2f}")
+        for label, accuracy in zip(manifest.labels, accuracies, strict=True)
+    ]
     lines = [
         f"# {manifest.name}@{manifest.version} on {measured.rows[0].scores.images} images",
         "",
-        "| precision | mode | top-1 % (95%) | NLL | ECE % | cost (crops) | right→wrong "
-        "| wrong→right |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
-        *(_row(row) for row in measured.rows),
+        table(COLUMNS, map(_row, measured.rows), ALIGN),
         "",
         f"## {precision}, {mode}",
         "",
         "![Reliability](reliability.png) ![Confusion](confusion.png)",
         "",
-        "| class | accuracy % |",
-        "|---|--:|",
-        *(
-            f"| {label.name} | {100 * accuracy:.2f} |"
-            for label, accuracy in zip(manifest.labels, accuracies, strict=True)
-        ),
+        table(("class", "accuracy %"), each, "lr"),
         "",
         "The mistakes it was surest of:",
         "",
@@ -95,15 +100,20 @@ def learning_curves(manifest: Manifest, folder: Path) -> str:
     return "\nHow it learned, epoch by epoch:\n\n![Learning curves](curves.png)\n"
 
 
-def _row(row: Evaluated) -> str:
+def _row(row: Evaluated) -> tuple[object, ...]:
     s = row.scores
     low, high = s.top1_interval
     wrong = "" if row.turned_wrong is None else row.turned_wrong
     right = "" if row.turned_right is None else row.turned_right
     return (
-        f"| {row.precision} | {row.mode} | {100 * s.top1:.2f} ({100 * low:.2f} to "
-        f"{100 * high:.2f}) | {s.nll:.4f} | {100 * s.ece:.2f} | {row.cost:.2f} | {wrong} "
-        f"| {right} |"
+        row.precision,
+        row.mode,
+        f"{100 * s.top1:.2f} ({100 * low:.2f} to {100 * high:.2f})",
+        f"{s.nll:.4f}",
+        f"{100 * s.ece:.2f}",
+        f"{row.cost:.2f}",
+        wrong,
+        right,
     )
 
 
@@ -134,17 +144,18 @@ def confusion_matrix(
     probabilities: Probabilities, labels: Labels, names: list[str], path: Path
 ) -> None:
     """True classes down, answers across, counts in the cells."""
-    table = confusion(probabilities, labels)
+    counts = confusion(probabilities, labels)
     side = max(4.5, 0.6 * len(names))
     figure, axes = plt.subplots(figsize=(side, side), dpi=110)
-    off = table - np.diag(np.diag(table))
+    off = counts - np.diag(np.diag(counts))
     axes.imshow(off, cmap="Reds", vmax=max(1, off.max()))
-    for (row, column), count in np.ndenumerate(table):
+    for (row, column), count in np.ndenumerate(counts):
         if count and len(names) <= 20:
             colour = "white" if off[row, column] > off.max() / 2 else "black"
             axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=colour)
-    axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
-    axes.set_yticks(range(len(names)), names, fontsize=7)
+    ticks = [caption(name, TICK_LETTERS) for name in names]
+    axes.set_xticks(range(len(names)), ticks, rotation=60, ha="right", fontsize=7, **NO_MATHS)
+    axes.set_yticks(range(len(names)), ticks, fontsize=7, **NO_MATHS)
     axes.set_xlabel("answer")
     axes.set_ylabel("true class")
     figure.tight_layout()
@@ -154,20 +165,21 @@ def confusion_matrix(
 
 def thumbnails(shown: list[tuple[Path, str]], path: Path) -> None:
     """A grid of centre crops with captions."""
-    rows = max(1, -(-len(shown) // COLUMNS))
+    rows = max(1, -(-len(shown) // THUMBNAILS_ACROSS))
     cell = THUMBNAIL_PX + CAPTION_PX
-    grid = Image.new("RGB", (COLUMNS * THUMBNAIL_PX, rows * cell), "white")
+    grid = Image.new("RGB", (THUMBNAILS_ACROSS * THUMBNAIL_PX, rows * cell), "white")
     draw = ImageDraw.Draw(grid)
-    for index, (file, caption) in enumerate(shown):
-        left, top = index % COLUMNS * THUMBNAIL_PX, index // COLUMNS * cell
+    for index, (file, text) in enumerate(shown):
+        left, top = index % THUMBNAILS_ACROSS * THUMBNAIL_PX, index // THUMBNAILS_ACROSS * cell
         image = decode(file.read_bytes())
         small = resize(image, shorter_side(size_of(image), THUMBNAIL_PX))
         crop = cut(small, centre_box(size_of(small), THUMBNAIL_PX))
         grid.paste(Image.fromarray(crop), (left, top))
-        draw.multiline_text((left + 2, top + THUMBNAIL_PX + 2), caption, fill="black")
+        draw.multiline_text((left + 2, top + THUMBNAIL_PX + 2), text, fill="black")
     grid.save(path)
 
 
 def _caption(names: list[str], probabilities: np.ndarray, label: int) -> str:
     answer = int(probabilities.argmax())
-    return f"{names[answer][:14]} {probabilities[answer]:.2f}\nis {names[label][:16]}"
+    said = f"{caption(names[answer], CAPTION_LETTERS - 5)} {probabilities[answer]:.2f}"
+    return f"{said}\nis {caption(names[label], CAPTION_LETTERS - 3)}"

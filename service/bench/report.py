@@ -1,12 +1,13 @@
 """A folder for people: results.json with everything, report.md and report.html with the plots."""
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from service.bench.plots import latency_plots, load_plots
 from service.bench.results import LatencyReport, LoadReport
 from service.bench.tables import Table, latency_tables, load_tables
+from service.markdown import plain
+from service.text import in_html
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem }
@@ -42,26 +43,26 @@ def tables(report: Report) -> tuple[Table, ...]:
 
 def markdown(report: Report, plots: Sequence[str] = ()) -> str:
     """The report as Markdown, plots by file name."""
-    parts = [f"# {_title(report)}", "\n".join(f"- {line}" for line in conditions(report))]
+    parts = [f"# {plain(_title(report))}", _bullets(conditions(report))]
     for table in tables(report):
-        parts += [f"## {table.title}", table.markdown()]
+        parts += [f"## {plain(table.title)}", table.markdown()]
     if report.notes:
-        parts += ["## Before you believe it", "\n".join(f"- {note}" for note in report.notes)]
+        parts += ["## Before you believe it", _bullets(report.notes)]
     parts += [f"![{name.removesuffix('.svg').replace('-', ' ')}]({name})" for name in plots]
     return "\n\n".join(parts) + "\n"
 
 
 def html(report: Report, plots: dict[str, str]) -> str:
     """The report as one self-contained page."""
-    body = [f"<h1>{escape(_title(report))}</h1>", _list(conditions(report))]
+    body = [f"<h1>{in_html(_title(report))}</h1>", _list(conditions(report))]
     for table in tables(report):
-        body += [f"<h2>{escape(table.title)}</h2>", _table(table)]
+        body += [f"<h2>{in_html(table.title)}</h2>", _table(table)]
     if report.notes:
         body += ["<h2>Before you believe it</h2>", _list(report.notes)]
     body += list(plots.values())
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(_title(report))}</title><style>{STYLE}</style></head>\n<body>\n"
+        f"<title>{in_html(_title(report))}</title><style>{STYLE}</style></head>\n<body>\n"
         + "\n".join(body)
         + "\n</body></html>\n"
     )
@@ -113,13 +114,17 @@ def _title(report: Report) -> str:
     return f"Load on {report.settings.url}"
 
 
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {plain(line)}" for line in lines)
+
+
 def _list(lines: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
+    return "<ul>" + "".join(f"<li>{in_html(line)}</li>" for line in lines) + "</ul>"
 
 
 def _table(table: Table) -> str:
     def row(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+        return "<tr>" + "".join(f"<{tag}>{in_html(cell)}</{tag}>" for cell in cells) + "</tr>"
 
     rows = "".join(row(cells, "td") for cells in table.rows)
     head = row(table.header, "th")

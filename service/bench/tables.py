@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service import markdown
 from service.bench.results import CaseResult, LatencyReport, LoadReport, Ratio, Summary
 
 
@@ -15,9 +16,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def markdown(self) -> str:
-        lines = ["| " + " | ".join(cells) + " |" for cells in (self.header, *self.rows)]
-        lines.insert(1, "|" + " --- |" * len(self.header))
-        return "\n".join(lines)
+        return markdown.table(self.header, self.rows)
 
 
 def latency_tables(report: LatencyReport) -> tuple[Table, Table]:

@@ -1,12 +1,13 @@
 """`quincunx bench`: what TTA costs, measured in a way that can be checked."""
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from service.stdio import answer, print_json, say
 
 if TYPE_CHECKING:
     from service.bench.results import LatencyReport, LoadReport, LoadStep
@@ -145,7 +146,7 @@ def load(
     report = bench_load(url, plan, photos(images, image_size, seed), _show_step)
     _show(report, out, no_plots, as_json)
     if not as_json and report.best_per_second is not None:
-        print(
+        answer(
             f"p{slo_percentile:g} ≤ {slo_ms:g} ms is kept up to {report.best_per_second:.1f} "
             "requests per second"
         )
@@ -153,7 +154,7 @@ def load(
 
 def _show_step(step: "LoadStep") -> None:
     p99 = f"p99 {step.latency.p99_ms:.1f} ms" if step.latency else "no answers"
-    print(f"{step.name}: {step.answered}/{step.sent} answered, {p99}", file=sys.stderr)
+    say(f"{step.name}: {step.answered}/{step.sent} answered, {p99}")
 
 
 @app.command()
@@ -171,7 +172,7 @@ def compare(
     found = differences(read(a), read(b))
     if as_json:
         rows = [{**asdict(d), "real": d.real} for d in found.differences]
-        print(json.dumps({"differences": rows, "notes": found.notes}, indent=1))
+        print_json({"differences": rows, "notes": found.notes}, indent=1)
     else:
         _print((found.table(),), found.notes)
 
@@ -244,7 +245,7 @@ def mlperf(
         for mode in modes
     ]
     if as_json:
-        print(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
+        print_json([asdict(outcome) for outcome in outcomes], indent=1)
         return
     rows = tuple(
         (o.scenario, o.mode, o.metric, "valid" if o.valid else f"invalid: not {o.unmet}")
@@ -278,9 +279,9 @@ def _show(
 
     if out:
         write(report, out, plots=not no_plots)
-        print(f"wrote {out}/report.html", file=sys.stderr)
+        say(f"wrote {out}/report.html")
     if as_json:
-        print(report.model_dump_json(indent=1))
+        print_json(report.model_dump(mode="json"), indent=1)
     else:
         _print(tables(report), report.notes)
 
@@ -297,4 +298,4 @@ def _print(tables: "tuple[Table, ...]", notes: tuple[str, ...]) -> None:
             grid.add_row(*row)
         console().print(grid)
     for note in notes:
-        print(f"- {note}")
+        answer(f"- {note}")

@@ -1,7 +1,5 @@
 """`quincunx classify`: the classes of a few files, on the terminal or as JSON."""
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -38,6 +36,7 @@ def classify(
     """
     from service.errors import ClientError, UsageError
     from service.inference.predictor import Predictor
+    from service.stdio import print_json, say
 
     predictor = Predictor.from_package(model, precision=precision)
     mode = tta or predictor.manifest.default_mode
@@ -50,10 +49,10 @@ def classify(
             raise  # an option is wrong, not this file
         except (ClientError, OSError) as error:
             reason = str(error.strerror if isinstance(error, OSError) else error)
-            print(f"quincunx: {file}: {reason}", file=sys.stderr)
+            say(f"quincunx: {file}: {reason}")
             rows.append({"file": str(file), "error": reason})
     if as_json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        print_json(rows)
     else:
         _print_table(rows)
     if any("error" in row for row in rows):
@@ -78,7 +77,6 @@ def _class(top: "TopClass") -> dict[str, Any]:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     from service.terminal import console
@@ -89,13 +87,13 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         if "error" in row:
             continue  # said on stderr
         best, *others = row["predictions"]
-        labels = [escape(", ".join(label["name"] for label in row.get("labels", ())) or "none")]
+        labels = [", ".join(label["name"] for label in row.get("labels", ())) or "none"]
         table.add_row(
-            escape(row["file"]),
+            row["file"],
             *(labels if multi_label else []),
-            escape(best["name"]),
+            best["name"],
             f"{best['probability']:.1%}",
-            escape(", ".join(f"{other['name']} {other['probability']:.1%}" for other in others)),
+            ", ".join(f"{other['name']} {other['probability']:.1%}" for other in others),
         )
     if table.row_count:
         console().print(table)

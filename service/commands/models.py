@@ -1,6 +1,5 @@
 """`quincunx models`: list, show and verify model packages."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +24,7 @@ def list_packages(root: Root = Path("models"), as_json: Json = False) -> None:
     """
     from service.errors import DataError, ModelPackageError
     from service.inference.package import ModelPackage, find
+    from service.stdio import print_json
 
     if not root.is_dir():
         raise DataError(f"no folder {root}")
@@ -35,7 +35,7 @@ def list_packages(root: Root = Path("models"), as_json: Json = False) -> None:
         except ModelPackageError as error:
             rows.append({"path": str(folder), "error": str(error)})
     if as_json:
-        print(json.dumps(rows, indent=2))
+        print_json(rows)
     else:
         _print_table(rows)
     if any("error" in row for row in rows):
@@ -46,10 +46,11 @@ def list_packages(root: Root = Path("models"), as_json: Json = False) -> None:
 def show(folder: PackageFolder, as_json: Json = False) -> None:
     """Show what a package is, and what was measured for it."""
     from service.inference.package import ModelPackage
+    from service.stdio import print_json
 
     manifest = ModelPackage.load(folder).manifest
     if as_json:
-        print(manifest.model_dump_json(indent=2))
+        print_json(manifest.model_dump(mode="json"))
     else:
         _print_package(folder, manifest)
 
@@ -62,6 +63,7 @@ def verify(
     """Check the manifest of each package, and every file against its sha256."""
     from service.errors import ModelPackageError
     from service.inference.package import ModelPackage
+    from service.stdio import answer, print_json
 
     results: list[dict[str, Any]] = []
     for folder in folders:
@@ -72,11 +74,11 @@ def verify(
         except ModelPackageError as error:
             results.append({"path": str(folder), "ok": False, "error": str(error)})
     if as_json:
-        print(json.dumps(results, indent=2))
+        print_json(results)
     else:
         for result in results:
             state = f"ok ({', '.join(result['files'])})" if result["ok"] else result["error"]
-            print(f"{result['path']}: {state}")
+            answer(f"{result['path']}: {state}")
     if not all(result["ok"] for result in results):
         raise typer.Exit(1)
 
@@ -97,20 +99,21 @@ def _row(folder: Path, manifest: "Manifest") -> dict[str, Any]:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from service.terminal import console
+    from service.text import shown
 
     table = Table("path", "version", "architecture", "classes", "crop", "precisions", "MiB")
     for row in rows:
         if "error" in row:
-            table.add_row(escape(row["path"]), f"[red]{escape(row['error'])}[/red]")
+            table.add_row(row["path"], Text(shown(row["error"]), style="red"))
             continue
         table.add_row(
             row["path"],
             row["version"],
-            row["architecture"],
+            str(row["architecture"] or ""),
             str(row["classes"]),
             f"{row['crop_px']} of {row['resize_px']} px",
             ", ".join(row["precisions"]),

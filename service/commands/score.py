@@ -1,6 +1,5 @@
 """`quincunx score`: a million images into one table, and nothing lost on the way."""
 
-import json
 import signal
 import sys
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from service.inference.manifest import Aggregation, Mode
+from service.stdio import say
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -218,7 +218,7 @@ def _terminable() -> "Generator[None]":
     try:
         yield
     except KeyboardInterrupt:
-        print("quincunx: stopped; the same command goes on from here", file=sys.stderr)
+        say("quincunx: stopped; the same command goes on from here")
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -228,6 +228,7 @@ def _tell(summary: "dict[str, Any]", report: Path | None, as_json: bool) -> None
     """The summary: to stdout for machines, to stderr for people, to a file."""
     from service.scoring import report as reports
     from service.scoring.terminal import print_summary
+    from service.stdio import print_json
 
     if report is not None:
         as_text = reports.as_json if report.suffix == ".json" else reports.as_markdown
@@ -238,6 +239,6 @@ def _tell(summary: "dict[str, Any]", report: Path | None, as_json: bool) -> None
 
             raise OutputError(f"{report} cannot be written: {error.strerror}") from error
     if as_json:
-        print(json.dumps(summary, ensure_ascii=False))
+        print_json(summary, indent=None)
     else:
         print_summary(summary)

@@ -1,59 +1,62 @@
 """The report of a run: JSON for machines, Markdown for people."""
 
-import json
 from typing import Any
+
+from service.markdown import plain, table
+from service.text import json_text
 
 
 def as_json(summary: dict[str, Any]) -> str:
     """The report for machines."""
-    return json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
+    return json_text(summary, indent=1) + "\n"
 
 
 def as_markdown(summary: dict[str, Any]) -> str:
     """The report for people; the confusion matrix has true labels down and answers across."""
-    lines = [
+    parts = [
         f"# {summary['package']}: {summary['tta']} ({summary['precision']}, {summary['provider']})",
-        "",
         f"{summary['images']} images, {summary['failed']} failed.",
-        "",
     ]
-    for kind, count in summary["errors"].items():
-        lines.append(f"- {kind}: {count}")
-    accuracy = summary["accuracy"]
+    if summary["errors"]:
+        parts.append("\n".join(f"- {plain(kind)}: {n}" for kind, n in summary["errors"].items()))
     if agreement := summary.get("labels"):
-        return "\n".join([*lines, "", *_of_labels(agreement), ""])
-    if accuracy is None:
-        return "\n".join([*lines, "No labels are known.", ""])
-    lines += ["", "| | accuracy | 95% interval |", "|---|---|---|"]
-    lines += [f"| {name} | {value} | {interval} |" for name, value, interval in shares(accuracy)]
+        parts += _of_labels(agreement)
+    elif accuracy := summary["accuracy"]:
+        parts += _of_classes(accuracy)
+    else:
+        parts.append("No labels are known.")
+    return "\n\n".join([*parts, ""])
+
+
+def _of_classes(accuracy: dict[str, Any]) -> list[str]:
+    """Of a model with one class for each image: accuracy, each class, and what was confused."""
+    parts = [table(("", "accuracy", "95% interval"), shares(accuracy))]
     if single := accuracy.get("single"):
-        lines += ["", sentence(single)]
-    lines += ["", "| class | images | recall | precision |", "|---|---|---|---|"]
-    for entry in accuracy["classes"]:
-        recall, precision = percent(entry["recall"]), percent(entry["precision"])
-        lines.append(f"| {entry['id']} | {entry['images']} | {recall} | {precision} |")
+        parts.append(sentence(single))
+    rows = [
+        (entry["id"], entry["images"], percent(entry["recall"]), percent(entry["precision"]))
+        for entry in accuracy["classes"]
+    ]
+    parts.append(table(("class", "images", "recall", "precision"), rows))
     labels = accuracy["confusion"]["labels"]
-    lines += ["", "| true \\ answered | " + " | ".join(labels) + " |"]
-    lines.append("|---" * (len(labels) + 1) + "|")
-    for label, counts in zip(labels, accuracy["confusion"]["counts"], strict=True):
-        lines.append(f"| {label} | " + " | ".join(map(str, counts)) + " |")
-    return "\n".join([*lines, ""])
+    counts = zip(labels, accuracy["confusion"]["counts"], strict=True)
+    rows = [(label, *row) for label, row in counts]
+    parts.append(table((r"true \ answered", *labels), rows))
+    return parts
 
 
 def _of_labels(agreement: dict[str, Any]) -> list[str]:
     """Of a multi-label model: the agreement with the labels that are known."""
+    names = ("recall", "precision", "f1")
+    rows = [
+        (entry["id"], entry["images"], *(percent(entry[name]) for name in names))
+        for entry in agreement["classes"]
+    ]
     return [
         f"{agreement['images']} labelled images: F1 of all labels together "
         f"{percent(agreement['micro_f1'])}, mean over classes {percent(agreement['macro_f1'])}; "
         f"all labels right on {percent(agreement['exact'])}.",
-        "",
-        "| class | images | recall | precision | F1 |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {entry['id']} | {entry['images']} | {percent(entry['recall'])} "
-            f"| {percent(entry['precision'])} | {percent(entry['f1'])} |"
-            for entry in agreement["classes"]
-        ),
+        table(("class", "images", "recall", "precision", "F1"), rows),
     ]
 
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from service import terminal
@@ -16,7 +15,7 @@ MOST_CLASSES = 12
 def print_summary(summary: dict[str, Any]) -> None:
     """Counts, rate, errors, accuracy and confusions."""
     console = terminal.console(stderr=True)
-    output = escape(summary["output"])
+    output = summary["output"]
     if summary.get("complete_already"):
         console.print(f"{output} is complete already: {summary['images']} images. Nothing to do.")
         return
@@ -26,7 +25,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     text += f", {summary['images_per_s']:g}/s, {summary['failed']} failed"
     console.print(text + ("" if output == "-" else f": {output}"))
     for kind, count in summary["errors"].items():
-        console.print(f"  {escape(kind)}: {count}")
+        console.print(f"  {kind}: {count}")
     if (agreement := summary.get("labels")) is not None:
         _print_agreement(console, agreement)
     if (accuracy := summary["accuracy"]) is not None:
@@ -38,7 +37,7 @@ def _print_agreement(console: Console, agreement: dict[str, Any]) -> None:
     table = Table(head, "images", "recall", "precision", "F1")
     for entry in agreement["classes"]:
         numbers = (percent(entry[name]) for name in ("recall", "precision", "f1"))
-        table.add_row(escape(entry["id"]), str(entry["images"]), *numbers)
+        table.add_row(entry["id"], str(entry["images"]), *numbers)
     table.add_row("all labels", "", "", "", percent(agreement["micro_f1"]))
     console.print(table)
 
@@ -52,12 +51,12 @@ def _print_accuracy(console: Console, accuracy: dict[str, Any]) -> None:
         console.print(sentence(single))
     labels, counts = accuracy["confusion"]["labels"], accuracy["confusion"]["counts"]
     if len(labels) <= MOST_CLASSES:
-        matrix = Table("true \\ answered", *map(escape, labels), "recall")
+        matrix = Table("true \\ answered", *labels, "recall")
         for entry, label, row in zip(accuracy["classes"], labels, counts, strict=True):
-            matrix.add_row(escape(label), *map(str, row), percent(entry["recall"]))
+            matrix.add_row(label, *map(str, row), percent(entry["recall"]))
         console.print(matrix)
         return
     mistakes = Table("true", "answered", "images")
     for true, answered, count in accuracy["confused"]:
-        mistakes.add_row(escape(true), escape(answered), str(count))
+        mistakes.add_row(true, answered, str(count))
     console.print(mistakes)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 COLUMNS = 4
+TITLE_LETTERS = 60
 
 
 @app.command()
@@ -49,6 +50,8 @@ def show_batch(
 def _draw(samples: "list[Sample]", out: Path) -> None:
     from matplotlib.figure import Figure
 
+    from training.captions import NO_MATHS, caption
+
     columns = min(COLUMNS, len(samples))
     rows = -(-len(samples) // columns)
     figure = Figure(figsize=(2.6 * columns, 2.8 * rows), layout="constrained")
@@ -57,6 +60,6 @@ def _draw(samples: "list[Sample]", out: Path) -> None:
         axes.axis("off")
     for axes, sample in zip(grid, samples, strict=False):
         axes.imshow(sample.pixels)
-        axes.set_title(sample.label, fontsize=8)
+        axes.set_title(caption(sample.label, TITLE_LETTERS), fontsize=8, **NO_MATHS)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=120)

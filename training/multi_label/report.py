@@ -6,10 +6,12 @@ import matplotlib as mpl
 import numpy as np
 
 from service.inference.manifest import Mode, Precision
+from service.markdown import table
+from training.captions import caption
 from training.multi_label.answers import LabelAnswers, LabelOutcomes
 from training.multi_label.evaluate import COLUMNS, LabelEvaluation
 from training.multi_label.metrics import f1
-from training.report import WORST, learning_curves, thumbnails
+from training.report import CAPTION_LETTERS, WORST, learning_curves, thumbnails
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -37,7 +39,7 @@ def write_report(measured: LabelEvaluation, folder: Path) -> Path:
         folder / "mistakes.png",
     )
     text = _markdown(measured, precision, mode) + learning_curves(measured.manifest, folder)
-    (folder / "report.md").write_text(text)
+    (folder / "report.md").write_text(text, encoding="utf-8")
     return folder / "report.md"
 
 
@@ -57,17 +59,17 @@ def _markdown(measured: LabelEvaluation, precision: Precision, mode: Mode) -> st
         "",
         f"Views are aggregated by `{measured.aggregate}`; F1 at the thresholds of the package.",
         "",
-        f"| {' | '.join(COLUMNS)} |",
-        "|---" * len(COLUMNS) + "|",
-        *(f"| {' | '.join(row.cells())} |" for row in measured.rows),
+        table(COLUMNS, (row.cells() for row in measured.rows)),
         "",
         f"## {precision}, {mode}",
         "",
         "![Reliability](reliability.png)",
         "",
-        "| class | images | average precision % | F1 % |",
-        "|---|--:|--:|--:|",
-        *(f"| {lb.name} | {count} | {_percent(ap)} | {_percent(f)} |" for lb, count, ap, f in each),
+        table(
+            ("class", "images", "average precision %", "F1 %"),
+            ((label.name, count, _percent(ap), _percent(f)) for label, count, ap, f in each),
+            "lrrr",
+        ),
         "",
         "The images whose labels surprised it most:",
         "",
@@ -91,7 +93,7 @@ def _caption(names: list[str], present: np.ndarray, truth: np.ndarray) -> str:
     said, true = (
         ", ".join(names[k] for k in np.flatnonzero(row)) or "none" for row in (present, truth)
     )
-    return f"{said[:20]}\nis {true[:17]}"
+    return f"{caption(said, CAPTION_LETTERS)}\nis {caption(true, CAPTION_LETTERS - 3)}"
 
 
 def _reliability(own: LabelAnswers, got: LabelOutcomes, path: Path) -> None:
