@@ -65,7 +65,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     if _named_by_state(folder):
         os.replace(folder / TENSORS, folder / f"{TENSORS}{PREVIOUS}")
     os.replace(new, folder / TENSORS)
-    (folder / f"{STATE}.new").write_text(json.dumps(state))
+    (folder / f"{STATE}.new").write_text(json.dumps(state), encoding="utf-8")
     os.replace(folder / f"{STATE}.new", folder / STATE)
 
 
@@ -74,7 +74,7 @@ def _named_by_state(folder: Path) -> bool:
     the previous ones are the ones to keep."""
     if not (folder / TENSORS).exists() or not (folder / STATE).exists():
         return False
-    named = json.loads((folder / STATE).read_text())["sha256"]
+    named = json.loads((folder / STATE).read_text(encoding="utf-8"))["sha256"]
     return _sha256(folder / TENSORS) == named
 
 
@@ -85,7 +85,7 @@ def load(folder: Path) -> Checkpoint:
         DataError: there is none, or its tensors are not the ones its JSON was written for.
     """
     try:
-        state = json.loads((folder / STATE).read_text())
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"no checkpoint in {folder}") from None
     for name in (TENSORS, f"{TENSORS}{PREVIOUS}"):

@@ -135,7 +135,7 @@ def describe(folder: Path, precision: Precision) -> OnnxFile:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json``, replacing the one before in one step."""
     new = folder / f".{MANIFEST}.new"
-    new.write_text(manifest.model_dump_json(indent=2) + "\n")
+    new.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     os.replace(new, folder / MANIFEST)
 
 

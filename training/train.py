@@ -230,7 +230,7 @@ class Run:
         }
         weights = get_model(self.learn.model).state_dict()
         checkpoint.save(self.folder, Checkpoint(weights, self.learn.opt.state_dict(), facts))
-        with (self.folder / "history.csv").open("w", newline="") as file:
+        with (self.folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
             writer: Any = csv.DictWriter(file, HISTORY_COLUMNS)
             writer.writeheader()
             writer.writerows(self.history)

@@ -1,5 +1,6 @@
 """`quincunx bench`: what TTA costs, measured in a way that can be checked."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -281,7 +282,7 @@ def _show(
         write(report, out, plots=not no_plots)
         say(f"wrote {out}/report.html")
     if as_json:
-        print_json(report.model_dump(mode="json"), indent=1)
+        print_json(json.loads(report.model_dump_json()), indent=1)
     else:
         _print(tables(report), report.notes)
 

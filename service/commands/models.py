@@ -1,5 +1,6 @@
 """`quincunx models`: list, show and verify model packages."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,7 +51,7 @@ def show(folder: PackageFolder, as_json: Json = False) -> None:
 
     manifest = ModelPackage.load(folder).manifest
     if as_json:
-        print_json(manifest.model_dump(mode="json"))
+        print_json(json.loads(manifest.model_dump_json()))
     else:
         _print_package(folder, manifest)
 

@@ -9,6 +9,7 @@ from service.inference.manifest import Manifest
 from service.inference.predictor import TopClass
 from service.scoring.item import Position
 from service.scoring.options import ScoreOptions
+from service.text import storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,11 @@ def schema(options: ScoreOptions, manifest: Manifest) -> pa.Schema:
 def record(row: Row) -> dict[str, Any]:
     """Every column that `row` has a value for; a schema takes those it knows."""
     values: dict[str, Any] = {
-        "path": row.path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
+        "path": storable(row.path),
         "sha256": row.sha256,
         "status": "ok" if row.ok else "error",
-        "error": row.error,
-        "label": row.label,
+        "error": row.error if row.error is None else storable(row.error),
+        "label": row.label if row.label is None else storable(row.label),
         "probabilities": row.probabilities,
         "prediction_set": row.prediction_set,
         "labels": row.labels,

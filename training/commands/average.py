@@ -1,12 +1,11 @@
 """`quincunx average`: one run from several, the mean of their weights."""
 
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from service.stdio import answer, say
 from training.commands.options import Workers
 
 app = typer.Typer()
@@ -34,5 +33,4 @@ def average(
     from training.average import average as mean_of
     from training.named_data import located
 
-    say = partial(print, file=sys.stderr, flush=True)
-    print(mean_of(runs, located(data), out, images=images, workers=workers, say=say))
+    answer(mean_of(runs, located(data), out, images=images, workers=workers, say=say))

@@ -8,6 +8,7 @@ import typer
 
 from service.errors import UsageError
 from service.inference.manifest import Mode, Precision
+from service.stdio import answer, say
 
 LEAST_CROPS = 0.1
 
@@ -63,11 +64,9 @@ def calibrate(
         tolerance=tolerance,
         budgets=_budgets(adaptive_cost or []),
         default_mode=default_mode,
-        say=lambda line: typer.echo(line, err=True),
+        say=say,
     )
-    typer.echo(
-        f"{package}: calibrated on {len(items)} images; default mode {manifest.default_mode}"
-    )
+    answer(f"{package}: calibrated on {len(items)} images; default mode {manifest.default_mode}")
 
 
 def _budgets(costs: Sequence[str]) -> dict[Precision, float]:

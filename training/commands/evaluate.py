@@ -1,6 +1,5 @@
 """`quincunx evaluate`: what a package is worth, mode by mode and precision by precision."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -9,6 +8,7 @@ from rich.table import Table
 
 from service.errors import UsageError
 from service.inference.manifest import Aggregation, Mode, Precision
+from service.stdio import print_json, say
 from service.terminal import console
 from training.commands.options import AsJson, Precisions
 
@@ -84,15 +84,15 @@ def evaluate(
         raise UsageError("--aggregate is for multi-label packages; others are measured by the mean")
     measured = evaluation.evaluate(package, items, modes, precisions, coverage=coverage)
     if as_json:
-        print(json.dumps(evaluation.as_json(measured), indent=2))
+        print_json(evaluation.as_json(measured))
     else:
         show(measured)
     for path, reason in measured.unreadable.items():
-        typer.echo(f"skipped {path}: {reason}", err=True)
+        say(f"skipped {path}: {reason}")
     if report:
         from training.report import write_report
 
-        typer.echo(f"report: {write_report(package, measured, report)}", err=True)
+        say(f"report: {write_report(package, measured, report)}")
     if record:
         from training.record import record_metrics
 
@@ -115,7 +115,7 @@ def _evaluate_labels(
         raise UsageError("--record keeps what is served by default: --aggregate mean")
     measured = evaluation.evaluate(package, items, modes, precisions, aggregate=aggregate)
     if as_json:
-        print(json.dumps(evaluation.as_json(measured), indent=2))
+        print_json(evaluation.as_json(measured))
     else:
         table = Table(title=f"{measured.rows[0].scores.images} images, {aggregate} over views")
         for column in evaluation.COLUMNS:
@@ -124,11 +124,11 @@ def _evaluate_labels(
             table.add_row(*row.cells())
         console().print(table)
     for path, reason in measured.unreadable.items():
-        typer.echo(f"skipped {path}: {reason}", err=True)
+        say(f"skipped {path}: {reason}")
     if report:
         from training.multi_label.report import write_report
 
-        typer.echo(f"report: {write_report(measured, report)}", err=True)
+        say(f"report: {write_report(measured, report)}")
     if record:
         from training.record import record_label_metrics
 

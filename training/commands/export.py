@@ -1,7 +1,5 @@
 """`quincunx export`: a run's checkpoint becomes a model package."""
 
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +8,7 @@ from pydantic import ValidationError
 
 from service.errors import UsageError
 from service.inference.manifest import InputSize
+from service.stdio import answer, say
 from training.commands.options import Overwrite
 
 app = typer.Typer()
@@ -61,20 +60,19 @@ def export(
 
     The graph is held to the checkpoint on real images at three shapes and refused where it differs.
     """
-    say = partial(print, file=sys.stderr, flush=True)
     if add_fp16 is not None:
         if run or out or data or crop_px or resize_px:
             raise UsageError("--add-fp16 PACKAGE takes no run, --out, --data or sizes")
         from training.fp16 import add_fp16 as add
 
-        print(add(add_fp16, say=say))
+        answer(add(add_fp16, say=say))
         return
     if run is None or out is None or data is None:
         raise UsageError("an export needs RUN, --out FOLDER and --data FOLDER")
     from training.export import export_package
     from training.named_data import located
 
-    print(
+    answer(
         export_package(
             run,
             out,

@@ -1,12 +1,12 @@
 """`quincunx frontier`: accuracy against cost, every mode and precision, in one run."""
 
-import json
 from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
 
 from service.inference.manifest import Mode, Precision
+from service.stdio import print_json, say
 from training.commands.evaluate import chosen
 from training.commands.options import AsJson, Precisions
 
@@ -46,6 +46,7 @@ def frontier(
     from service.errors import UsageError
     from service.inference.package import ModelPackage
     from service.terminal import console
+    from service.text import json_text
     from training import frontier as measuring
     from training import frontier_report as report
     from training.evaluate import labelled
@@ -76,7 +77,7 @@ def frontier(
         aspect=aspect,
     )
     if as_json:
-        print(json.dumps(report.as_json(measured), indent=1))
+        print_json(report.as_json(measured), indent=1)
     else:
         table = Table(title=f"{measured.package}, {measured.images} images")
         for column in report.COLUMNS:
@@ -92,7 +93,8 @@ def frontier(
         command += f" --images {images}" if images else ""
         command += f" --timed-images {timed_images}"
         command += f" --aspect {aspect:g}" if aspect != 1 else ""
-        (out / "frontier.md").write_text(report.markdown(measured, command))
-        (out / "frontier.json").write_text(json.dumps(report.as_json(measured), indent=1) + "\n")
+        (out / "frontier.md").write_text(report.markdown(measured, command), encoding="utf-8")
+        text = json_text(report.as_json(measured), indent=1) + "\n"
+        (out / "frontier.json").write_text(text, encoding="utf-8")
         plot(measured, out / "frontier.png")
-        typer.echo(f"wrote {out}/frontier.md, .json and .png", err=True)
+        say(f"wrote {out}/frontier.md, .json and .png")

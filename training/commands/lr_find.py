@@ -1,14 +1,12 @@
 """`quincunx lr-find`: Smith's range test on a recipe's network (arXiv:1506.01186)."""
 
-import json
-import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.stdio import answer, print_json, say
 from training.commands.options import AsJson, Init, Overrides, RecipeName, TrainingData, Workers
 
 if TYPE_CHECKING:
@@ -37,7 +35,6 @@ def lr_find(
     from training.named_data import located
     from training.range_test import range_test
 
-    say = partial(print, file=sys.stderr, flush=True)
     data = located(data)
     start = start_from(init) if init else None
     with tempfile.TemporaryDirectory() as scratch:
@@ -52,10 +49,10 @@ def lr_find(
         )
     _plot(test, out)
     if as_json:
-        print(json.dumps({"suggestions": test.suggestions, "plot": str(out)}, indent=2))
+        print_json({"suggestions": test.suggestions, "plot": str(out)})
     else:
         for name, lr in test.suggestions.items():
-            print(f"{name:8} {lr:.2e}")
+            answer(f"{name:8} {lr:.2e}")
         say(f"plot: {out}")
 
 

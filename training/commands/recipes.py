@@ -1,10 +1,10 @@
 """`quincunx recipes`: list the recipes that ship, or show one as JSON."""
 
-import json
 from typing import Annotated
 
 import typer
 
+from service.stdio import answer, print_json
 from training.commands.options import Overrides
 
 app = typer.Typer(invoke_without_command=True)
@@ -22,11 +22,11 @@ def recipes(
 
     summaries = {name: recipe.load(name).summary for name in recipe.names()}
     if as_json:
-        print(json.dumps(summaries, indent=2))
+        print_json(summaries)
     else:
         width = max(map(len, summaries))
         for name, summary in summaries.items():
-            print(f"{name:{width}}  {summary}")
+            answer(f"{name:{width}}  {summary}")
 
 
 @app.command()
@@ -37,4 +37,4 @@ def show(
     """Print a recipe as JSON, every value named; --set shows what an override makes of it."""
     from training import recipe
 
-    print(json.dumps(recipe.load(name, overrides).to_json(), indent=2))
+    print_json(recipe.load(name, overrides).to_json())

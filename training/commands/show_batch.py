@@ -1,12 +1,11 @@
 """`quincunx show-batch`: the grid a person checks before training."""
 
-import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.stdio import answer, say
 from training.commands.options import Init, Overrides, RecipeName, TrainingData
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ def show_batch(
     from training.named_data import located
     from training.sample_batch import sample_batch
 
-    say = partial(print, file=sys.stderr, flush=True)
     data = located(data)
     start = start_from(init) if init else None
     batch = sample_batch(data, recipes.load(recipe, overrides), start=start, say=say)
@@ -44,7 +42,7 @@ def show_batch(
         f"the network gets values of mean {batch.mean:.2f} and standard deviation {batch.std:.2f} "
         f"({batch.normalization})"
     )
-    print(out)
+    answer(out)
 
 
 def _draw(samples: "list[Sample]", out: Path) -> None:

@@ -1,12 +1,11 @@
 """`quincunx train`: a recipe, a folder of images, a run, a model package."""
 
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from service.stdio import answer, say
 from training.commands.options import (
     Init,
     Overrides,
@@ -68,7 +67,6 @@ def train(
     data = located(data)
     chosen = recipes.load(recipe, overrides)
     folder = run or Path("runs") / out.name
-    say = partial(print, file=sys.stderr, flush=True)
     if not (resume and _exported_before_it_was_stopped(out, folder)):
         check_replaceable(out, overwrite=overwrite)  # now, not after hours of training
     start = start_from(init) if init else None
@@ -99,7 +97,7 @@ def train(
         say(f"not calibrated: {error}")
     else:
         calibrate(package, items, say=say)
-    print(package)
+    answer(package)
 
 
 def _exported_before_it_was_stopped(out: Path, run: Path) -> bool:

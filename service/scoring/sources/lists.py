@@ -47,6 +47,9 @@ class TextList:
 
     def _lines(self) -> Iterator[str]:
         if self.name == "-":
+            if reconfigure := getattr(sys.stdin, "reconfigure", None):
+                # In most locales standard input refuses a name that is not UTF-8.
+                reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline="")
             yield from _filled(sys.stdin)
             return
         with _text(self.name) as lines:
