@@ -38,7 +38,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 TRAINING_LIBRARIES = frozenset(
-    {"fastai", "matplotlib", "onnx", "onnxscript", "safetensors", "torch", "torchvision"}
+    {
+        "fastai",
+        "matplotlib",
+        "onnx",
+        "onnxscript",
+        "safetensors",
+        "scipy",
+        "sklearn",
+        "torch",
+        "torchvision",
+    }
 )
 
 

@@ -1,14 +1,15 @@
 """Fit the few numbers that make an answer's confidence mean what it says."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 
 from service.inference.aggregate import temper
 from training.metrics import TINY, Labels, Probabilities, nll
 
-GOLDEN = (5**0.5 - 1) / 2
 LOG_TEMPERATURE_RANGE = (np.log(0.05), np.log(20.0))
 
 
@@ -29,27 +30,14 @@ def temperature(probabilities: Probabilities, labels: Labels) -> float:
 
 
 def least(loss_at: Callable[[float], float]) -> float:
-    """The temperature of the least loss.
-
-    The NLL is unimodal in log T, so a golden-section search finds the minimum.
-    """
-    low, high = LOG_TEMPERATURE_RANGE
-
-    def loss(log_t: float) -> float:
-        return loss_at(float(np.exp(log_t)))
-
-    left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-    at_left, at_right = loss(left), loss(right)
-    while high - low > 1e-4:
-        if at_left < at_right:
-            high, right, at_right = right, left, at_left
-            left = high - GOLDEN * (high - low)
-            at_left = loss(left)
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + GOLDEN * (high - low)
-            at_right = loss(right)
-    return float(np.exp((low + high) / 2))
+    """The temperature of the least loss. The NLL has one minimum in log T."""
+    found: Any = minimize_scalar(
+        lambda log_t: loss_at(float(np.exp(log_t))),
+        bounds=LOG_TEMPERATURE_RANGE,
+        method="bounded",
+        options={"xatol": 1e-5},
+    )
+    return float(np.exp(found.x))
 
 
 def view_weights(

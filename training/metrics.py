@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 
 ECE_BINS = 15
 RESAMPLES = 2000
@@ -42,9 +43,9 @@ def scores(probabilities: Probabilities, labels: Labels, seed: int = 0) -> Score
 
 
 def top_k(probabilities: Probabilities, labels: Labels, k: int) -> float:
-    """Share of images whose class is among the k likeliest."""
-    best = np.argpartition(-probabilities, k - 1, axis=1)[:, :k]
-    return float((best == labels[:, None]).any(1).mean())
+    """Share of images whose class is among the k likeliest, of K > k classes."""
+    classes = np.arange(probabilities.shape[1])
+    return float(top_k_accuracy_score(labels, probabilities, k=k, labels=classes))
 
 
 def nll(probabilities: Probabilities, labels: Labels) -> float:
@@ -87,9 +88,8 @@ def bootstrap_mean(
 
 def confusion(probabilities: Probabilities, labels: Labels) -> NDArray[np.int64]:
     """int64[K, K]: rows are true classes, columns answers."""
-    classes = probabilities.shape[1]
-    flat = np.bincount(labels * classes + probabilities.argmax(1), minlength=classes**2)
-    return flat.reshape(classes, classes)
+    classes = np.arange(probabilities.shape[1])
+    return confusion_matrix(labels, probabilities.argmax(1), labels=classes)
 
 
 def flips(single: Probabilities, tta: Probabilities, labels: Labels) -> tuple[int, int]:

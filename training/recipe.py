@@ -8,10 +8,11 @@ import dataclasses
 import importlib
 import json
 import pkgutil
-import types
-import typing
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from service.errors import UsageError
 
@@ -21,8 +22,11 @@ Mixer = Literal["none", "mixup", "cutmix", "resizemix"]
 Augment = Literal["crop", "presize"]
 Normalization = Literal["imagenet", "dataset", "init", "none"]
 
+# A value of another type is an error, never converted; a key that is not known is one, too.
+CHECKED = ConfigDict(strict=True, extra="forbid")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=CHECKED)
 class Stage:
     """One fit: `epochs` epochs at `size_px`, under one schedule."""
 
@@ -44,7 +48,7 @@ class Stage:
         return size_px
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Architecture:
     """A member of fastai's xresnet family."""
 
@@ -54,7 +58,7 @@ class Architecture:
     widen: float = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Recipe:
     """A whole training run."""
 
@@ -130,7 +134,15 @@ class Recipe:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Recipe":
-        return _build(cls, data, "recipe")
+        """Check plain JSON.
+
+        Raises:
+            UsageError: an unknown key, a value of the wrong type, or values that do not fit.
+        """
+        try:
+            return _RECIPE.validate_json(json.dumps(data))
+        except ValidationError as error:
+            raise UsageError(_said(error)) from error
 
 
 def names() -> list[str]:
@@ -185,34 +197,31 @@ def _child(node: Any, key: str, path: str) -> Any:
     raise UsageError(f"{path!r}: no key {key!r} here; known keys: {known}")
 
 
-def _build(kind: Any, value: Any, path: str) -> Any:
-    """Check `value` against the annotation `kind` and turn plain JSON into dataclasses."""
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise UsageError(f"{path} is a group of values; name one of them, as in {path}.KEY")
-        hints = typing.get_type_hints(kind)
-        for key in value:
-            if key not in hints:
-                raise UsageError(f"{path} has no key {key!r}; known keys: {', '.join(hints)}")
-        made: Any = kind
-        return made(**{k: _build(hints[k], v, f"{path}.{k}") for k, v in value.items()})
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple:
-        fixed = len(args) if args[-1] is not Ellipsis else None
-        if not isinstance(value, list | tuple) or fixed not in (None, len(value)):
-            count = "items" if fixed is None else f"{fixed} items"
-            raise UsageError(f"{path} must be a list of {count}, but got {value!r}")
-        if args[-1] is Ellipsis:
-            return tuple(_build(args[0], item, path) for item in value)
-        return tuple(_build(a, item, path) for a, item in zip(args, value, strict=True))
-    if origin is Literal:
-        if value in args:
-            return value
-        raise UsageError(f"{path} must be one of {', '.join(map(str, args))}, but got {value!r}")
-    if origin is types.UnionType:
-        return None if value is None else _build(args[0], value, path)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise UsageError(f"{path} must be {kind.__name__}, but got {value!r}")
-    return value
+def _said(error: ValidationError) -> str:
+    """The first thing that is wrong, in the words of an override."""
+    first = error.errors()[0]
+    parts = list(first["loc"])
+    if len(parts) > 1 and parts[0] == "stages":  # as in --set: counted from 1
+        parts[:2] = ["stage", int(parts[1]) + 1]
+    path = ".".join(["recipe", *map(str, parts)])
+    got = first["input"]
+    match first["type"]:
+        case "unexpected_keyword_argument":
+            return f"{path} is no key of a recipe"
+        case "dataclass_type":
+            return f"{path} is a group of values; name one of them, as in {path}.KEY"
+        case "literal_error":
+            wanted = first.get("ctx", {})["expected"].replace("'", "").replace(" or ", ", ")
+            return f"{path} must be one of {wanted}, but got {got!r}"
+        case "tuple_type":
+            return f"{path} must be a list of items, but got {got!r}"
+        case "missing" if isinstance(first["loc"][-1], int):
+            parent, items = path.rpartition(".")[0], len(error.errors()) + len(got)
+            return f"{parent} must be a list of {items} items, but got {got!r}"
+        case kind if kind.removesuffix("_type") in ("int", "float", "bool", "string"):
+            return f"{path} must be {kind.removesuffix('_type')}, but got {got!r}"
+        case _:
+            return f"{path}: {first['msg']}, but got {got!r}"
+
+
+_RECIPE = TypeAdapter(Recipe)
