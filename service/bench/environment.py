@@ -1,6 +1,5 @@
 """What a measurement was made on; without it a number means nothing."""
 
-import hashlib
 import os
 import platform
 import time
@@ -62,12 +61,11 @@ def environment() -> Environment:
 
 def identity(package: ModelPackage) -> PackageIdentity:
     """Name the package by what is in it."""
-    manifest = (package.folder / "manifest.json").read_bytes()
     digests = {file.file: file.sha256 for file in package.manifest.files}
     return PackageIdentity(
         name=package.manifest.name,
         version=package.manifest.version,
-        sha256={**digests, "manifest.json": hashlib.sha256(manifest).hexdigest()},
+        sha256={**digests, "manifest.json": package.manifest_sha256},
     )
 
 

@@ -9,8 +9,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from service.inference import manifest_checks
+
 SCHEMA_VERSION = 1
 STRIDE_PX = 32
+MAX_SIDE_PX = 3136
+"""The largest side that a square image may be resized to: see `views.MOST_ENLARGED_PX`."""
+MAX_NAME_LENGTH = 500
+"""Characters of a class's id or name: every answer repeats them."""
+MAX_GRAPH_BYTES = 2**31 - 1
+"""What an ONNX file without external data can hold."""
 
 Precision = Literal["fp32", "fp16", "int8"]
 TaskName = Literal["single_label", "multi_label"]
@@ -19,28 +27,33 @@ SecondMode = Literal["none", "dense", "five_crop"]
 Aggregation = Literal["mean", "max", "gmean", "logit_mean", "weighted"]
 GateKind = Literal["probability", "margin", "entropy", "normalized_logits"]
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+SidePx = Annotated[int, Field(gt=0, le=MAX_SIDE_PX, multiple_of=STRIDE_PX)]
+
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class Part(BaseModel):
     """A frozen part of the manifest; an unknown key is an error, not a typo passed over."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Label(Part):
     """One class: its index in the logits, its stable id (a folder name), its name for people."""
 
     index: int
-    id: str
-    name: str
+    id: str = Field(min_length=1, max_length=MAX_NAME_LENGTH)
+    name: str = Field(min_length=1, max_length=MAX_NAME_LENGTH)
 
 
 class InputSize(Part):
     """How an image becomes views: sides in pixels, multiples of the stride."""
 
-    crop_px: int = Field(gt=0, multiple_of=STRIDE_PX)
-    resize_px: int = Field(gt=0, multiple_of=STRIDE_PX)
+    crop_px: SidePx
+    resize_px: SidePx
     interpolation: Literal["bilinear"] = "bilinear"
 
     @model_validator(mode="after")
@@ -56,9 +69,7 @@ class Normalization(Part):
     """Per-channel statistics in units of 0..1; the graph applies them itself."""
 
     mean: tuple[float, float, float]
-    std: tuple[
-        Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
-    ]
+    std: tuple[Positive, Positive, Positive]
     source: str
 
 
@@ -67,7 +78,7 @@ class OnnxFile(Part):
 
     file: str
     precision: Precision
-    size_bytes: int
+    size_bytes: int = Field(gt=0, le=MAX_GRAPH_BYTES)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
     @field_validator("file")
@@ -83,12 +94,12 @@ class Metrics(Part):
 
     precision: Precision
     mode: Mode
-    images: int
-    top1: float
-    top1_interval: tuple[float, float]
-    top5: float | None = None
-    nll: float
-    ece: float
+    images: Count
+    top1: Share
+    top1_interval: tuple[Share, Share]
+    top5: Share | None = None
+    nll: float = Field(ge=0)
+    ece: Share
 
 
 class MultiLabelMetrics(Part):
@@ -96,16 +107,16 @@ class MultiLabelMetrics(Part):
 
     precision: Precision
     mode: Mode
-    images: int
-    map: float
-    map_interval: tuple[float, float]
-    micro_f1: float
+    images: Count
+    map: Share
+    map_interval: tuple[Share, Share]
+    micro_f1: Share
     """Of all answers together, at the fitted thresholds."""
-    macro_f1: float
+    macro_f1: Share
     """The mean over classes."""
-    nll: float
+    nll: float = Field(ge=0)
     """Binary, the mean over images and classes, in nats."""
-    average_precision: dict[str, float] = Field(default_factory=dict)
+    average_precision: dict[str, Share] = Field(default_factory=dict)
     """Of each class by its id; a class that no image has is left out."""
 
 
@@ -114,9 +125,9 @@ class Gate(Part):
 
     kind: GateKind
     threshold: float
-    expected_cost: float
+    expected_cost: Positive
     """Mean cost in single crops, as expected on the calibration split."""
-    conformal: dict[str, float] = Field(default_factory=dict)
+    conformal: dict[str, Share] = Field(default_factory=dict)
     """As `ModeCalibration.conformal`, of the answers that this gate gives: of `gate_curve` only."""
 
 
@@ -134,12 +145,12 @@ class ModeCalibration(Part):
     """`adaptive` only: how much the second pass counts in the answer of both passes."""
     second_temperature: float = Field(default=1.0, gt=0)
     """`adaptive` only: for the mixture of both passes, each tempered by its own before."""
-    view_weights: tuple[float, ...] | None = None
+    view_weights: tuple[Share, ...] | None = None
     """Weights of the views for `aggregate="weighted"`, summing to 1."""
-    conformal: dict[str, float] = Field(default_factory=dict)
+    conformal: dict[str, Share] = Field(default_factory=dict)
     """Coverage ("0.95") to the quantile of the split-conformal score."""
-    thresholds: dict[Aggregation, tuple[float, ...]] = Field(
-        default_factory=dict[Aggregation, tuple[float, ...]]
+    thresholds: dict[Aggregation, tuple[Share, ...]] = Field(
+        default_factory=dict[Aggregation, tuple[Share, ...]]
     )
     """`multi_label` only: for each way to aggregate, the probability from which on each class
     counts as present, in the order of the logits."""
@@ -151,15 +162,28 @@ class ModeCalibration(Part):
 class Adaptive(Part):
     """Which passes `adaptive` runs."""
 
-    first_px: int = Field(gt=0, multiple_of=STRIDE_PX)
+    first_px: SidePx
     """Shorter side of the image of the first pass."""
-    first_crop_px: int | None = Field(default=None, multiple_of=STRIDE_PX)
+    first_crop_px: SidePx | None = None
     """Cut the centre crop of this side out of it; None runs the whole image."""
     first_inset: bool = False
     """Read the whole image through a window half a stride inside it on every side, so that the
     border of the class map, which saw padding, counts half."""
     second: SecondMode = "dense"
     """What runs where the first pass is not sure; `none` is the crop that is served."""
+
+    @model_validator(mode="after")
+    def _first_fits(self) -> "Adaptive":
+        if self.first_crop_px is not None and self.first_crop_px > self.first_px:
+            raise ValueError(
+                f"first_crop_px must be at most first_px, but got {self.first_crop_px} > "
+                f"{self.first_px}"
+            )
+        if self.first_inset and self.first_px < 2 * STRIDE_PX:
+            raise ValueError(
+                f"first_inset needs a first_px of at least {2 * STRIDE_PX}, but got {self.first_px}"
+            )
+        return self
 
 
 class Manifest(Part):
@@ -192,20 +216,8 @@ class Manifest(Part):
         return value
 
     @model_validator(mode="after")
-    def _indices_count_up(self) -> "Manifest":
-        if [label.index for label in self.labels] != list(range(len(self.labels))):
-            raise ValueError("label indices must count up from 0")
-        return self
-
-    @model_validator(mode="after")
-    def _a_threshold_per_class(self) -> "Manifest":
-        for entry in self.calibration:
-            for how, thresholds in entry.thresholds.items():
-                if len(thresholds) != len(self.labels):
-                    raise ValueError(
-                        f"there must be a threshold for each of {len(self.labels)} classes, but "
-                        f"{entry.mode} at {entry.precision} has {len(thresholds)} for {how}"
-                    )
+    def _parts_agree(self) -> "Manifest":
+        manifest_checks.check(self)
         return self
 
     def calibration_for(self, precision: Precision, mode: Mode) -> ModeCalibration:

@@ -4,33 +4,34 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from service.errors import ModelPackageError
+from service.inference import contained, manifest_file
+from service.inference.graph import check_graph
 from service.inference.manifest import Manifest, OnnxFile, Precision
-
-MANIFEST = "manifest.json"
-MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+from service.inference.manifest_file import MANIFEST, MAX_MANIFEST_BYTES
 
 
 @dataclass(frozen=True)
 class ModelPackage:
-    """A folder whose manifest is valid and whose files have the digests it names."""
+    """A folder whose manifest is valid and whose graphs are those that it describes."""
 
     folder: Path
     manifest: Manifest
+    manifest_sha256: str = ""
+    """Of the bytes that `manifest` was read from."""
 
     @classmethod
     def load(cls, folder: Path | str) -> "ModelPackage":
-        """Read the manifest and verify the sha256 of every file it names.
+        """Read the manifest, and hold every graph that it names to its sha256 and its labels.
 
         Raises:
-            ModelPackageError: no manifest, an invalid one, or a file missing or altered.
+            ModelPackageError: no manifest, an invalid one, a graph that is missing or altered, or
+                one that does not fit the manifest.
         """
         folder = Path(folder)
-        package = cls(folder, _read_manifest(folder))
+        package = cls(folder, *_read_manifest(folder))
         for file in package.manifest.files:
-            package._verify(file)
+            package._read(file)
         return package
 
     @property
@@ -43,38 +44,44 @@ class ModelPackage:
         Raises:
             ModelPackageError: the package has none.
         """
+        return self.folder / self._file(precision).file
+
+    def read(self, precision: Precision) -> bytes:
+        """The graph of `precision`, verified again: a file may have changed since `load`.
+
+        Raises:
+            ModelPackageError: the package has none, or the file was altered.
+        """
+        return self._read(self._file(precision))
+
+    def _file(self, precision: Precision) -> OnnxFile:
         for file in self.manifest.files:
             if file.precision == precision:
-                return self.folder / file.file
+                return file
         raise ModelPackageError(
             f"{self.folder} has no {precision} model; it has: {', '.join(self.precisions)}"
         )
 
-    def _verify(self, file: OnnxFile) -> None:
+    def _read(self, file: OnnxFile) -> bytes:
+        data = contained.read_verified(self.folder, file.file, file.size_bytes, file.sha256)
         path = self.folder / file.file
-        try:
-            with path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        except OSError as error:
-            raise ModelPackageError(f"{path} cannot be read: {error.strerror}") from error
-        if digest != file.sha256:
+        classes, labels = check_graph(data, path), len(self.manifest.labels)
+        if classes != labels:
             raise ModelPackageError(
-                f"{path} was altered: its sha256 is {digest}, the manifest says {file.sha256}"
+                f"{path} answers for {classes} classes, but {MANIFEST} has {labels} labels"
             )
+        return data
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def _read_manifest(folder: Path) -> tuple[Manifest, str]:
     path = folder / MANIFEST
     try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise ModelPackageError(f"{path} is over {MAX_MANIFEST_BYTES} bytes")
-        return Manifest.model_validate_json(path.read_bytes())
+        folder.stat()
+        path.lstat()
     except OSError as error:
         raise ModelPackageError(f"no model package in {folder}: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise ModelPackageError(f"{path} is invalid at {where}: {first['msg']}") from error
+    data = contained.read_bytes(folder, MANIFEST, MAX_MANIFEST_BYTES)
+    return manifest_file.parse(data, str(path)), hashlib.sha256(data).hexdigest()
 
 
 def find(root: Path) -> list[Path]:

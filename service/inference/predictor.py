@@ -9,10 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from service.errors import UsageError
+from service.errors import ModelPackageError, UsageError
 from service.inference import decode as decoding
 from service.inference import providers
 from service.inference.batch import MAX_BATCH_VIEWS, Job, run_all
+from service.inference.fit import check_fit
 from service.inference.geometry import FractionBox
 from service.inference.manifest import Aggregation, Label, Manifest, Mode, Precision
 from service.inference.package import ModelPackage
@@ -76,7 +77,8 @@ class Predictor:
         For the numbers of threads see `Session.open`.
 
         Raises:
-            ModelPackageError: the package is incomplete or altered, or lacks the precision.
+            ModelPackageError: the package is incomplete or altered, lacks the precision, or its
+                graph does not fit its manifest.
             UsageError: the provider is not available.
         """
         package = ModelPackage.load(folder)
@@ -90,7 +92,9 @@ class Predictor:
             provider=chosen,
             threads=threads,
             lone_threads=lone_threads,
+            data=package.read(precision),
         )
+        check_fit(session, package.manifest)
         return cls(package, precision, session, max_pixels, max_decode_ms)
 
     @property
@@ -103,6 +107,20 @@ class Predictor:
 
     def _model_of(self, session: Session) -> Model:
         return Model(self.manifest, self.precision, session)
+
+    def check_default_mode(self) -> None:
+        """See that a request that names no mode can be answered.
+
+        Raises:
+            ModelPackageError: the default mode needs what was not fitted for this precision.
+        """
+        mode = self.manifest.default_mode
+        try:
+            check_options(Options(tta=mode), self.model)
+        except UsageError as error:
+            raise ModelPackageError(
+                f"{self.session.path}: default_mode is {mode}: {error}"
+            ) from error
 
     def decode(self, data: bytes) -> Pixels:
         """Bytes to uint8[H, W, 3]; see `service.inference.decode.decode`."""

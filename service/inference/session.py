@@ -16,6 +16,7 @@ from service.errors import InferenceFailed, ModelPackageError, UsageError
 from service.inference import providers
 from service.inference.bound import BoundRunner
 from service.inference.geometry import Box
+from service.inference.graph import check_graph
 from service.inference.halves import Halves
 from service.inference.manifest import InputSize
 from service.inference.providers import Chosen, Provider
@@ -66,8 +67,12 @@ class Session:
         lone_threads: int | None = None,
         bound: bool | None = None,
         engine_cache: Path | None = None,
+        data: bytes | None = None,
     ) -> "Session":
         """Load the graph at `path`; `threads` are those of one run, and 0 means one per core.
+
+        `data` is the content of `path` where a package has read and verified it: what is verified
+        is then what runs. Without it the file is read here.
 
         `bound` runs batches through fixed buffers, padded to buckets: the default on a GPU.
         Elsewhere `crops` shares what crops have in common, where the model's `sizes` are given, and
@@ -75,33 +80,36 @@ class Session:
         `engine_cache`.
 
         Raises:
-            UsageError: the provider is not available.
+            UsageError: the provider is not available, or a GPU cannot open the graph.
             ModelPackageError: ONNX Runtime cannot load the graph, or it has another signature.
         """
         chosen = providers.choose(provider)
         wanted = providers.settings(chosen, engine_cache)
+        data = _read(path) if data is None else data
 
-        def with_threads(number: int) -> Callable[[Path | bytes], ort.InferenceSession]:
+        def with_threads(number: int) -> Callable[[bytes], ort.InferenceSession]:
             options = providers.session_options(chosen, number)
-            return partial(ort.InferenceSession, sess_options=options, providers=wanted)
+            return partial(_opened, options=options, wanted=wanted)
 
         bound = chosen != "cpu" if bound is None else bound
         opens = [with_threads(threads)]
         if lone_threads is not None and not bound:
             opens.append(with_threads(lone_threads))
         try:
-            session, *others = [open_with(path) for open_with in opens]
+            session, *others = [open_with(data) for open_with in opens]
         except Exception as error:  # the runtime's own exceptions have no common base
-            raise ModelPackageError(f"{path} cannot be loaded: {error}") from error
+            reason = " ".join(str(error).split())
+            if chosen != "cpu":  # a graph, or a driver or library that is missing
+                raise UsageError(f"provider {chosen} cannot open {path}: {reason}") from error
+            raise ModelPackageError(f"{path} cannot be loaded: {reason}") from error
         if session.get_providers()[0] != wanted[0][0]:
             got = session.get_providers()[0]
             raise UsageError(f"{chosen} was asked for, but ONNX Runtime fell back to {got}")
-        classes = _check_signature(session, path)
         if bound:
             device = "cpu" if chosen == "cpu" else "cuda"
-            runner = BoundRunner(session, classes, device, graphs=chosen == "cuda")
+            runner = BoundRunner(session, _classes(session), device, graphs=chosen == "cuda")
             return cls(session, chosen, path, threads, runner)
-        halves = Halves(path.read_bytes(), sizes, *opens) if sizes is not None else None
+        halves = Halves(data, sizes, *opens) if sizes is not None else None
         lone = None
         if lone_threads is not None:
             lone = cls(others[0], chosen, path, lone_threads, halves=halves, way=1)
@@ -153,16 +161,25 @@ class Session:
             raise InferenceFailed(f"{self.path.name} failed on {views.shape}: {error}") from error
 
 
-def _check_signature(session: ort.InferenceSession, path: Path) -> int:
-    """Hold the graph to the contract; returns its number of classes."""
-    inputs = {i.name: i.type for i in session.get_inputs()}
-    outputs = {o.name: o.shape for o in session.get_outputs()}
-    if inputs != {"images": "tensor(uint8)"} or not {"logits", "class_map"} <= set(outputs):
-        raise ModelPackageError(
-            f"{path} must take images: uint8[N, H, W, 3] and give logits and class_map, "
-            f"but takes {inputs} and gives {sorted(outputs)}"
-        )
-    classes = outputs["logits"][1]
-    if not isinstance(classes, int):
-        raise ModelPackageError(f"{path} must have a fixed number of classes, but has {classes!r}")
-    return classes
+def _read(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelPackageError(f"{path} cannot be read: {error.strerror}") from error
+    check_graph(data, path)
+    return data
+
+
+def _opened(
+    graph: bytes, options: ort.SessionOptions, wanted: list[tuple[str, dict[str, Any]]]
+) -> ort.InferenceSession:
+    # Without enable_fallback=0 ONNX Runtime prints to stdout and opens the graph on the CPU.
+    session = ort.InferenceSession(graph, options, providers=wanted, enable_fallback=0)
+    session._model_bytes = None  # kept for another try on the CPU; as large as the weights
+    return session
+
+
+def _classes(session: ort.InferenceSession) -> int:
+    """K of a graph that `check_graph` has seen."""
+    (logits,) = (output for output in session.get_outputs() if output.name == "logits")
+    return int(logits.shape[1])

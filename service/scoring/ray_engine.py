@@ -279,7 +279,7 @@ def _packed(package: ModelPackage, precision: Precision) -> dict[str, bytes]:
     """The files of a package that one precision needs, and a manifest that names no others."""
     kept = tuple(file for file in package.manifest.files if file.precision == precision)
     manifest = package.manifest.model_copy(update={"files": kept})
-    files = {file.file: (package.folder / file.file).read_bytes() for file in kept}
+    files = {file.file: package.read(file.precision) for file in kept}
     return {MANIFEST: manifest.model_dump_json().encode(), **files}
 
 

@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from service.errors import DataError
 from service.inference.cores import usable_cores
-from service.inference.package import MANIFEST
 from service.inference.predictor import Predictor
 from service.scoring import rows as columns
 from service.scoring.files import is_url
@@ -53,7 +52,6 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """What a run that goes on must have in common with the one that began."""
         predictor, speed = self.predictor, self.resolved_speed
-        manifest = (predictor.package.folder / MANIFEST).read_bytes()
         sources = [
             leaf.name if is_url(leaf.name) or leaf.name == "-" else os.path.abspath(leaf.name)
             for leaf in self.leaves
@@ -61,7 +59,7 @@ class Run:
         settings: dict[str, Any] = {
             "format": 1,
             "package": f"{predictor.manifest.name} {predictor.manifest.version}",
-            "manifest_sha256": hashlib.sha256(manifest).hexdigest(),
+            "manifest_sha256": predictor.package.manifest_sha256,
             "precision": predictor.precision,
             "provider": self.provider,
             "max_pixels": predictor.max_pixels,

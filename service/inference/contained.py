@@ -1,0 +1,73 @@
+"""Read files of a package's folder: regular files that lie inside it, up to a size."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from service.errors import ModelPackageError
+
+# A link that was swapped in after its target was checked is not followed; a pipe does not block.
+_flags = os.O_RDONLY
+for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):  # not every system has them
+    _flags |= getattr(os, _name, 0)
+
+
+def read_bytes(folder: Path, name: str, most_bytes: int) -> bytes:
+    """The content of the file `name` of `folder`.
+
+    A symbolic link is followed where it stays inside the folder, as in a mounted ConfigMap.
+
+    Raises:
+        ModelPackageError: the file cannot be read, lies elsewhere, or has over `most_bytes` bytes.
+    """
+    with _opened(folder, name) as stream:
+        data = stream.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise ModelPackageError(f"{folder / name} is over {most_bytes} bytes")
+    return data
+
+
+def read_verified(folder: Path, name: str, size_bytes: int, sha256: str) -> bytes:
+    """The content of the file `name` of `folder`, which has this size and this digest.
+
+    Raises:
+        ModelPackageError: as `read_bytes`, or the content is another one.
+    """
+    path = folder / name
+    with _opened(folder, name) as stream:
+        found = os.fstat(stream.fileno()).st_size
+        if found != size_bytes:
+            raise ModelPackageError(
+                f"{path} was altered: it has {found} bytes, the manifest says {size_bytes}"
+            )
+        data = stream.read(size_bytes + 1)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sha256:
+        raise ModelPackageError(
+            f"{path} was altered: its sha256 is {digest}, the manifest says {sha256}"
+        )
+    return data
+
+
+@contextmanager
+def _opened(folder: Path, name: str) -> Generator[BinaryIO]:
+    path = folder / name
+    try:
+        real = path.resolve(strict=True)
+        if not real.is_relative_to(folder.resolve()):
+            raise ModelPackageError(
+                f"{path} is a link to {real}, outside of the package: copy the file into the folder"
+            )
+        with open(os.open(real, _flags), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise ModelPackageError(f"{path} is no regular file")
+            yield stream
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ModelPackageError(f"{path} cannot be read: {reason}") from error
+    except RuntimeError as error:  # pathlib's error for a loop of links, before Python 3.13
+        raise ModelPackageError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,24 @@
+"""Everything that can be said of a package without images: `quincunx models verify`."""
+
+from pathlib import Path
+
+from service.errors import InferenceFailed, ModelPackageError
+from service.inference.package import ModelPackage
+from service.inference.predictor import Predictor
+
+
+def verify(folder: Path) -> ModelPackage:
+    """Load a package, open each of its graphs on the CPU and run it in every mode.
+
+    Raises:
+        ModelPackageError: the package cannot be served; the message says why.
+    """
+    package = ModelPackage.load(folder)
+    for precision in package.precisions:
+        predictor = Predictor.from_package(folder, precision=precision, provider="cpu")
+        predictor.check_default_mode()
+        try:
+            predictor.warm_up()
+        except InferenceFailed as error:
+            raise ModelPackageError(f"{predictor.session.path} does not run: {error}") from error
+    return package
