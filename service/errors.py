@@ -14,6 +14,7 @@
     │   ├── InferenceFailed      500  the runtime failed on a valid batch
     │   ├── ReloadFailed         500  the models cannot be replaced; the administrator is told why
     │   ├── ShuttingDown         503  draining: no new requests
+    │   ├── OutOfResources       503  the machine has no memory, open files or threads left
     │   └── DeadlineExceeded     504  admitted, but not answered in time
     ├── ModelPackageError        a package that is incomplete, altered or of another schema
     ├── ExportError              an exported graph that does not agree with its checkpoint
@@ -101,6 +102,12 @@ class ReloadFailed(ServerError):
 
 class ShuttingDown(ServerError):
     """Draining: no new requests."""
+
+    status = 503
+
+
+class OutOfResources(ServerError):
+    """The machine has no memory, open files or threads left: no fault of the image in hand."""
 
     status = 503
 

@@ -143,6 +143,7 @@ def score(
     from service.scoring.run import Run
     from service.scoring.sinks import sink_for
     from service.scoring.sources import Columns, expand
+    from service.scoring.sources.replay import Replayed
     from service.scoring.stream import stream_rows
 
     if output == "-" and (as_json or overwrite or restart):
@@ -153,6 +154,8 @@ def score(
         raise UsageError(f"--report must end in .json or .md, but got {report}")
     columns = Columns(path_column, image_column, label_column, root)
     leaves = expand(sources, columns)
+    if output != "-":
+        leaves = [Replayed(leaf) if leaf.name == "-" else leaf for leaf in leaves]
     connection = None
     if engine == "ray":
         from service.scoring.ray_engine import Cluster, connect, open_here

@@ -1,16 +1,21 @@
 """Files by path or URL: the local ones through the operating system, the others through fsspec."""
 
+import errno
 import heapq
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
 
-from service.errors import TooLarge
+from service.errors import OutOfResources, OutputError, TooLarge
 
 MAX_IMAGE_BYTES = 256 * 1024 * 1024
 SPILL_NAMES = 100_000
 """A folder with more names than this is sorted on disk, not in memory."""
+
+
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class Entry(NamedTuple):
@@ -25,6 +30,14 @@ def is_url(path: str) -> bool:
     return "://" in path
 
 
+def local_path(path: str) -> str | None:
+    """The path on this machine, also of a `file://` URL; None for a URL of another scheme."""
+    for scheme in ("file://", "local://"):
+        if path.startswith(scheme):
+            return path[len(scheme) :]
+    return None if is_url(path) else path
+
+
 def filesystem(url: str) -> tuple[Any, str]:
     """The fsspec filesystem of a URL, and the path within it."""
     import fsspec  # type: ignore[import-untyped]  # half a second that a local run need not pay
@@ -32,16 +45,37 @@ def filesystem(url: str) -> tuple[Any, str]:
     return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
 
 
+@contextmanager
+def blaming_the_machine(path: str) -> Generator[None]:
+    """Tell a machine that is short of files or memory from a file that is broken.
+
+    The first ends a run, which can go on later. The second is a row of the result.
+
+    Raises:
+        OutOfResources: the operating system refused for lack of open files or memory.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in EXHAUSTED:
+            raise
+        reason = error.strerror or str(error)
+        knob = "" if error.errno == errno.ENOMEM else "; raise the limit on open files (ulimit -n)"
+        raise OutOfResources(f"{path} cannot be opened: {reason}{knob}") from error
+
+
 def open_binary(path: str) -> IO[bytes]:
     """Open for reading.
 
     Raises:
         OSError: the file cannot be opened.
+        OutOfResources: no file can be opened now.
     """
-    if not is_url(path):
-        return open(path, "rb")
-    fs, inner = filesystem(path)
-    return fs.open(inner, "rb")
+    with blaming_the_machine(path):
+        if not is_url(path):
+            return open(path, "rb")
+        fs, inner = filesystem(path)
+        return fs.open(inner, "rb")
 
 
 def read_bytes(path: str, limit_bytes: int = MAX_IMAGE_BYTES) -> bytes:
@@ -97,6 +131,8 @@ def entries(folder: str) -> Iterator[Entry]:
 
     Raises:
         OSError: the folder cannot be listed.
+        OutOfResources: no folder can be opened now.
+        OutputError: the names of a large folder do not fit on the disk of temporary files.
     """
     if is_url(folder):
         fs, inner = filesystem(folder)
@@ -111,7 +147,9 @@ def entries(folder: str) -> Iterator[Entry]:
     held: list[Entry] = []
     spilled: list[IO[str]] = []
     try:
-        with os.scandir(folder or ".") as scan:
+        with blaming_the_machine(folder):
+            scan = os.scandir(folder or ".")
+        with scan:
             for entry in scan:
                 held.append(Entry(entry.name, entry.is_dir()))
                 if len(held) >= SPILL_NAMES:
@@ -124,9 +162,15 @@ def entries(folder: str) -> Iterator[Entry]:
 
 
 def _spill(held: list[Entry]) -> IO[str]:
-    file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115
-    file.writelines(f"{e.name}\0{int(e.is_folder)}\0" for e in sorted(held))
-    file.seek(0)
+    try:
+        file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115
+        file.writelines(f"{e.name}\0{int(e.is_folder)}\0" for e in sorted(held))
+        file.seek(0)
+    except OSError as error:
+        raise OutputError(
+            "the names of a large folder cannot be sorted in the temporary folder (TMPDIR): "
+            f"{error.strerror or error}"
+        ) from error
     return file
 
 

@@ -26,6 +26,13 @@ class Item:
     """The true label as the source says it; "" where a label column has none, None where there
     is no such column, so that the folder's name counts."""
     error: str | None = None
+    stamp: str | None = None
+    """The stamp of the archive or table that `data` comes from; see `service.scoring.stamps`."""
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the source's own file holds the image, and not a file that `path` names."""
+        return self.data is not None or self.error is not None
 
     def read(self) -> bytes:
         """The bytes of the image file.

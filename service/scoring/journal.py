@@ -2,97 +2,134 @@
 
 Beside OUT lies the folder OUT.partial while a run is unfinished:
 
-    lock                 held (flock) by the one run that may write
-    settings.json        what is being run; another command is refused
-    part-000000064.parquet   rows from the 64th on; written aside, synced, then renamed
-    result, done.json    the merged result just before it takes the name OUT
+    lock                  held (flock) by the one run that may write
+    settings.json         what is being run; another command is refused
+    part-000000000064-<digest>.parquet
+                          rows from the 64th on; written aside, synced, then renamed
+    result, done.json     the merged result just before it takes the name OUT
+    uploading             OUT is a URL, and the upload of the result has begun
+
+Everything but the lock carries a digest. A file that was cut or altered is an error, never a row.
 """
 
-import errno
 import fcntl
-import json
 import os
+import shutil
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
 import pyarrow as pa
 
 from service.errors import OutputError
-from service.scoring.arrow import pq
+from service.scoring import parts
+from service.scoring.durable import (
+    digest_of,
+    read_json,
+    readable,
+    readable_errors,
+    replacing,
+    write_json,
+)
 from service.scoring.item import Position
+from service.scoring.rows import Row
 
-PART_KEY = b"quincunx.part"
 RESULT_ROWS = 16_384
 """Rows of a group in the result: fixed, so that the file does not show where a run was cut."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """How far the parts reach."""
-
-    rows: int
-    next: Position
-    last_path: str | None
-    """The path of the last finished image, to notice a source that has changed since."""
+LOCK_TRIES = 100
 
 
 class Journal:
     """The OUT.partial folder, locked for as long as this object is open."""
 
-    def __init__(self, folder: Path, lock: IO[bytes]) -> None:
+    def __init__(self, folder: Path, lock: IO[bytes], settings: dict[str, Any]) -> None:
         self.folder = folder
+        self.rows = 0
+        """Finished rows."""
+        self.next = Position(0, 0)
+        """The image after the last finished row."""
         self._lock = lock
+        self._settings = settings
+        self._run = digest_of(settings)
         self._parts: list[Path] = []
-        self.done = Done(0, Position(0, 0), None)
 
     @classmethod
     def open(cls, folder: Path, settings: dict[str, Any], *, restart: bool = False) -> "Journal":
         """Create the folder, or take up what an earlier run of the same settings left.
 
         Raises:
-            OutputError: it cannot be written, another run holds it, or it holds other settings.
+            OutputError: it cannot be written, another run holds it, it holds other settings, or
+                some of it is damaged.
         """
         with readable_errors(folder):
-            journal = cls(folder, _lock(folder))
-            try:
-                journal._begin(settings, restart)
-            except BaseException:
-                journal.close()
-                raise
+            journal = cls(folder, lock(folder / "lock", f"{folder}"), settings)
+        try:
+            if restart:
+                journal.clear()
+            else:
+                journal._take_up()
+        except BaseException:
+            journal.close()
+            raise
         return journal
 
     @property
     def result(self) -> Path:
         return self.folder / "result"
 
+    @property
+    def _done(self) -> Path:
+        return self.folder / "done.json"
+
+    @property
+    def _uploading(self) -> Path:
+        return self.folder / "uploading"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing would be lost with this folder."""
+        return self.rows == 0 and self.folder.exists() and not self._done.exists()
+
     def close(self) -> None:
         """Let go of the lock."""
         self._lock.close()
 
-    def append(self, rows: pa.Table, next_position: Position, last_path: str) -> None:
+    def append(self, rows: list[Row], schema: pa.Schema) -> None:
         """Make rows durable.
 
         Raises:
             OutputError: they cannot be written.
         """
-        done = Done(self.done.rows + len(rows), next_position, last_path)
-        about = json.dumps([self.done.rows, done.rows, *next_position, last_path]).encode()
-        path = self.folder / f"part-{self.done.rows:012d}.parquet"
-        with readable_errors(path), _replacing(path) as stream:
-            columns = rows.replace_schema_metadata({PART_KEY: about})
-            pq.write_table(columns, stream, compression="zstd")
+        name, data = parts.encoded(rows, schema, self.rows, self._run)
+        path = self.folder / name
+        with readable_errors(path), replacing(path) as stream:
+            stream.write(data)
         self._parts.append(path)
-        self.done = done
+        self.rows += len(rows)
+        last = rows[-1].position
+        self.next = Position(last.source, last.image + 1)
+
+    def contents(self) -> Iterator[pa.Table]:
+        """Every part in order: the columns of the result and the traces.
+
+        Raises:
+            OutputError: a part cannot be read, or was altered since it was taken up.
+        """
+        for path in self._parts:
+            with readable(path):
+                yield parts.read(path, self._run)[1]
+
+    def records(self) -> Iterator[parts.Recorded]:
+        """Every finished row as it is compared with the sources."""
+        for content in self.contents():
+            yield from parts.records(content)
 
     def tables(self) -> Iterator[pa.Table]:
-        """All finished rows in order, `RESULT_ROWS` at a time."""
+        """All finished rows in order, `RESULT_ROWS` at a time, with their traces."""
         held: list[pa.Table] = []
         count = 0
-        for path in self._parts:
-            part = pq.read_table(path).replace_schema_metadata(None)
+        for part in self.contents():
             while count + len(part) >= RESULT_ROWS:
                 fits = RESULT_ROWS - count
                 yield pa.concat_tables([*held, part.slice(0, fits)]).combine_chunks()
@@ -109,121 +146,126 @@ class Journal:
         Raises:
             OutputError: it cannot be written.
         """
-        with readable_errors(self.result), _replacing(self.result) as stream:
+        with readable_errors(self.result), replacing(self.result) as stream:
             yield stream
 
-    def mark_done(self, summary: dict[str, Any]) -> None:
+    def mark_done(self, about: dict[str, Any]) -> None:
         """From here on only the renaming is left, whoever does it."""
         with readable_errors(self.folder):
-            _write_json(self.folder / "done.json", summary)
+            write_json(self._done, {**about, "settings": self._settings})
 
-    def summary_of_done(self) -> dict[str, Any] | None:
-        """What `mark_done` wrote, where an earlier run came so far."""
-        path = self.folder / "done.json"
-        return json.loads(path.read_bytes()) if path.exists() else None
+    def about_done(self) -> dict[str, Any] | None:
+        """What `mark_done` wrote, where an earlier run came so far.
+
+        Raises:
+            OutputError: it is damaged.
+        """
+        with readable(self._done):
+            return read_json(self._done) if self._done.exists() else None
+
+    @property
+    def upload_began(self) -> bool:
+        """Whether an earlier run has begun to upload this result."""
+        return self._uploading.exists()
+
+    def mark_upload(self) -> None:
+        """Note that a file at the URL may be this result, or a piece of it."""
+        with readable_errors(self.folder):
+            self._uploading.touch()
+
+    def clear(self) -> None:
+        """Forget every finished row.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        with readable_errors(self.folder):
+            for left in sorted(self.folder.iterdir()):  # parts before the settings
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left)
+                elif left.name != "lock":
+                    left.unlink()
+            write_json(self.folder / "settings.json", self._settings)
+        self._parts, self.rows, self.next = [], 0, Position(0, 0)
 
     def remove(self) -> None:
         """Delete the folder, `done.json` last: a kill in between is still a finished run."""
-        last = self.folder / "done.json"
         with readable_errors(self.folder):
-            for path in self.folder.iterdir():
-                if path != last:
+            for path in list(self.folder.iterdir()):
+                if path != self._done and not path.is_dir():
                     path.unlink()
-            last.unlink(missing_ok=True)
-            self.folder.rmdir()
+            self._done.unlink(missing_ok=True)
+            with suppress(OSError):  # it holds what others put there
+                self.folder.rmdir()
 
-    def _begin(self, settings: dict[str, Any], restart: bool) -> None:
-        path = self.folder / "settings.json"
-        if restart:
-            for left in self.folder.iterdir():
-                if left.name != "lock":
-                    left.unlink()
-        if not path.exists():
-            _write_json(path, settings)
+    def _take_up(self) -> None:
+        done, path = self.about_done(), self.folder / "settings.json"
+        found = sorted(self.folder.glob(parts.PATTERN))
+        if done is None and not path.exists():
+            if found:
+                raise OutputError(f"{path} is missing. Start anew (--restart)")
+            self.clear()
             return
-        was: dict[str, Any] = json.loads(path.read_bytes())
-        if changed := _differences(was, json.loads(json.dumps(settings))):
+        with readable(path):
+            was = read_json(path) if done is None else done["settings"]
+        if changed := differences(was, self._settings):
             raise OutputError(
                 f"{self.folder} holds an unfinished run with other settings: {'; '.join(changed)}. "
                 "Repeat that command to finish it, or start anew (--restart)"
             )
-        self._take_up()
-
-    def _take_up(self) -> None:
-        for stray in self.folder.glob("*.tmp"):
-            stray.unlink()
-        for path in sorted(self.folder.glob("part-*.parquet")):
-            metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
-            about = metadata.get(PART_KEY)
-            first, rows, source, image, last = json.loads(about) if about else (-1, 0, 0, 0, None)
-            if first != self.done.rows:
+        with readable_errors(self.folder):
+            for stray in list(self.folder.glob("*.tmp")):
+                stray.unlink()
+        for path in found if done is None else ():  # the rows of a finished run are its result
+            with readable(path):
+                span = parts.read(path, self._run)[0]
+            if span.first != self.rows:
                 raise OutputError(
-                    f"{path} does not follow the rows before it, of which there are "
-                    f"{self.done.rows}; start anew (--restart)"
+                    f"{path} does not follow the rows before it, of which there are {self.rows}: "
+                    "a part is missing. Start anew (--restart)"
                 )
             self._parts.append(path)
-            self.done = Done(rows, Position(source, image), last)
+            self.rows += span.rows
+            self.next = span.next
 
 
-def _lock(folder: Path) -> IO[bytes]:
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "lock"
+def lock(path: Path, name: str) -> IO[bytes]:
+    """Lock a file that is removed when its run ends; it and its folders are made if need be.
+
+    Raises:
+        OutputError: another run holds it.
+        OSError: it cannot be made.
+    """
+    for tries_left in reversed(range(LOCK_TRIES)):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock = path.open("ab")
+            held = path.open("ab")
         except FileNotFoundError:
-            continue  # the run before us has just removed its folder
+            if tries_left:
+                continue  # the run before this one has just removed the folder
+            raise
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-                return lock
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(held.fileno()), path.stat()):
+                return held
         except BlockingIOError:
-            lock.close()
-            raise OutputError(f"another run is writing into {folder}") from None
-        lock.close()
+            held.close()
+            raise OutputError(f"another run is writing into {name}") from None
+        except BaseException:
+            held.close()
+            raise
+        held.close()
+    raise OutputError(f"{path} is removed whenever it is made")
 
 
-@contextmanager
-def _replacing(path: Path) -> Generator[IO[bytes]]:
-    """Write aside, sync, rename: `path` is there whole or not at all, also after a power cut."""
-    aside = path.with_name(f"{path.name}.tmp")
-    try:
-        with aside.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)  # room for others, where the disk is full
-        raise
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with _replacing(path) as stream:
-        stream.write(json.dumps(content, indent=1).encode())
-
-
-def _differences(was: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+def differences(was: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    """What differs between the settings of two runs, in words."""
     found: list[str] = []
     for key in sorted(was.keys() | now.keys()):
         old, new = was.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             inner = cast("tuple[dict[str, Any], dict[str, Any]]", (old, new))
-            found += _differences(*inner, prefix=f"{prefix}{key}.")
+            found += differences(*inner, prefix=f"{prefix}{key}.")
         elif old != new:
             found.append(f"{prefix}{key} was {old}, now {new}")
     return found
-
-
-@contextmanager
-def readable_errors(path: Path) -> Generator[None]:
-    """Say what could not be written, and what to do, where the operating system refuses."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise OutputError(
-                f"{path} cannot be written: {error.strerror}. The finished rows are kept: free "
-                "some space and run the same command again"
-            ) from error
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error

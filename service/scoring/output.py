@@ -1,6 +1,6 @@
 """A run into a file that appears under its name only when it is complete."""
 
-import json
+import hashlib
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -10,20 +10,23 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from service.errors import DataError, OutputError
-from service.scoring import rows as columns
-from service.scoring.arrow import ipc, pq
-from service.scoring.files import filesystem, is_file, is_url, open_binary
+from service.scoring import finished
+from service.scoring.compare import changed_since, other_images
+from service.scoring.durable import readable
+from service.scoring.fingerprint import Fingerprint, prints
 from service.scoring.item import Position
-from service.scoring.journal import Journal, readable_errors
+from service.scoring.journal import Journal
 from service.scoring.label_tally import LabelTally, tally_of
+from service.scoring.parts import records, result_columns
 from service.scoring.rows import Row
 from service.scoring.run import Run
 from service.scoring.sinks import sink_for
+from service.scoring.sources.replay import Replayed
 from service.scoring.tally import Tally
+from service.scoring.target import Target
 
 PART_ROWS = 8_192
 PART_SECONDS = 10.0
-METADATA_KEY = b"quincunx"
 
 
 class Observer(Protocol):
@@ -46,7 +49,7 @@ class Silent:
     def moved(self, images: int, failed: int) -> None: ...
 
 
-Rows = Callable[[Position, str | None], Generator[list[Row], None, None]]
+Rows = Callable[[Position], Generator[list[Row], None, None]]
 """What makes the rows: `Run.rows`, or another engine's."""
 
 
@@ -65,53 +68,109 @@ def write_output(
     Returns the summary: counts, rate, and accuracy where labels are known.
 
     Raises:
-        OutputError: the output is there already, or cannot be written, or another run writes it.
-        DataError: there is no image, or the source has changed since the run began.
+        OutputError: the output is there already, or cannot be written, or another run writes it,
+            or what an earlier run left is damaged.
+        DataError: there is no image, or a source has changed since the run began.
     """
-    sink_for(output)
+    target = Target(output, run.leaves)
     settings = run.settings()
-    journal = Journal.open(_work_folder(output, work), settings, restart=restart)
+    folder = target.work_folder(work)
+    if target.exists() and not overwrite and not folder.exists():
+        return _complete_already(run, target, settings)
+    journal = Journal.open(folder, settings, restart=restart)
     try:
-        summary = journal.summary_of_done()
-        if summary is None:
-            if not overwrite and is_file(output):
-                return _there_already(journal, output, settings)
-            observer = observer or Silent()
-            observer.began(journal.done.rows)
-            rate = _score(run.schema, rows or run.rows, journal, observer)
-            if journal.done.rows == 0:
-                journal.remove()
-                raise DataError(f"there is no image in {', '.join(settings['sources'])}")
-            tally = _merge(run, journal, output, settings)
-            summary = summarize(run, output, tally) | rate
-            journal.mark_done(summary)
-        _publish(journal, output)
-        journal.remove()
-        return summary
+        with target.locked():
+            return _write(run, target, journal, settings, rows or run.rows, overwrite, observer)
     finally:
+        if journal.is_empty:
+            journal.remove()
         journal.close()
 
 
-def _work_folder(output: str, work: Path | None) -> Path:
-    name = f"{output.rpartition('/')[2]}.partial"
-    if work is not None:
-        return work / name
-    return Path(name) if is_url(output) else Path(f"{output}.partial")
+def _write(
+    run: Run,
+    target: Target,
+    journal: Journal,
+    settings: dict[str, Any],
+    rows: Rows,
+    overwrite: bool,
+    observer: Observer | None,
+) -> dict[str, Any]:
+    done = journal.about_done()
+    if done is not None and _is_of_other_images(run, target, journal, done):
+        done = None
+    if done is None:
+        if target.exists() and not overwrite:
+            return _complete_already(run, target, settings)
+        _check_unchanged(run, journal)
+        observer = observer or Silent()
+        observer.began(journal.rows)
+        for leaf in run.leaves:
+            if isinstance(leaf, Replayed):
+                leaf.stop_recording()
+        rate = _score(run.schema, rows, journal, observer)
+        if journal.rows == 0:
+            raise DataError(f"there is no image in {', '.join(settings['sources'])}")
+        tally, fingerprint = _merge(run, journal, target, settings)
+        summary = summarize(run, target.name, tally) | rate
+        with readable(journal.result):
+            digest = _digest(journal.result)
+        done: dict[str, Any] | None = {
+            "summary": summary,
+            "fingerprint": fingerprint,
+            "result_sha256": digest,
+        }
+        journal.mark_done(done)
+    _publish(journal, target, done["result_sha256"], overwrite)
+    journal.remove()
+    return done["summary"]
+
+
+def _check_unchanged(run: Run, journal: Journal) -> None:
+    """Raises DataError where the finished rows are of other images than the sources hold now."""
+    if journal.rows == 0:
+        return
+    threads = run.resolved_speed.decode_threads
+    if found := changed_since(run.leaves, journal.records, journal.next, threads):
+        raise DataError(
+            f"{found}. The {journal.rows} finished rows in {journal.folder} are of the source as "
+            "it was: put it back to finish that run, or start anew (--restart)"
+        )
+
+
+def _is_of_other_images(run: Run, target: Target, journal: Journal, done: dict[str, Any]) -> bool:
+    """Whether a result that a killed run left complete is of other images than asked for now.
+
+    Where that result has its name already, only the cleaning was left to do. It is done here, and
+    the caller goes on with a file that is there.
+
+    Raises:
+        DataError: it is, and it has not got its name yet.
+    """
+    threads = run.resolved_speed.decode_threads
+    found = other_images(run.leaves, prints(done["fingerprint"]), None, threads)
+    if found is None:
+        return False
+    if journal.result.exists():
+        raise DataError(
+            f"{found}. The result in {journal.folder} is of the source as it was: put it back to "
+            "finish that run, or start anew (--restart)"
+        )
+    journal.clear()
+    return True
 
 
 def _score(schema: pa.Schema, rows: Rows, journal: Journal, observer: Observer) -> dict[str, Any]:
     """Bring the journal to the end of the sources."""
-    start, before = time.perf_counter(), journal.done
+    start, before = time.perf_counter(), journal.rows
     pending: list[Row] = []
     written = time.monotonic()
 
     def flush() -> None:
-        last = pending[-1]
-        after = Position(last.position.source, last.position.image + 1)
-        journal.append(columns.table(pending, schema), after, last.path)
+        journal.append(pending, schema)
         pending.clear()
 
-    chunks = rows(before.next, before.last_path)
+    chunks = rows(journal.next)
     try:
         with closing(chunks):  # its threads end here
             for chunk in chunks:
@@ -130,24 +189,30 @@ def _score(schema: pa.Schema, rows: Rows, journal: Journal, observer: Observer) 
         flush()
     seconds = time.perf_counter() - start
     return {
-        "resumed_from": before.rows,
+        "resumed_from": before,
         "seconds": round(seconds, 3),
-        "images_per_s": round((journal.done.rows - before.rows) / seconds, 2),
+        "images_per_s": round((journal.rows - before) / seconds, 2),
     }
 
 
-def _merge(run: Run, journal: Journal, output: str, settings: dict[str, Any]) -> Tally:
-    labels = [label.id for label in run.predictor.manifest.labels]
-    about = json.dumps({**settings, "labels": labels}).encode()
-    schema = pa.schema(run.schema, {METADATA_KEY: about})
-    tally = tally_of(run.predictor.manifest)
+def _merge(
+    run: Run, journal: Journal, target: Target, settings: dict[str, Any]
+) -> tuple[Tally, list[list[Any]]]:
+    """Write the result, aside; returns its counts and its fingerprint."""
+    fingerprint = Fingerprint(len(run.leaves))
+    for content in journal.contents():
+        fingerprint.add(records(content))
+    tally, made_of = tally_of(run.predictor.manifest), fingerprint.as_list()
+    metadata: Any = {finished.METADATA_KEY: finished.about(settings, run, made_of)}
+    schema = pa.schema(run.schema, metadata)
     with journal.writing_result() as stream:
-        sink = sink_for(output)(stream, schema)
+        sink = sink_for(target.name)(stream, schema)
         for table in journal.tables():
-            tally.add(table)
-            sink.write(table.replace_schema_metadata(schema.metadata))
+            rows = result_columns(table)
+            tally.add(rows)
+            sink.write(rows.replace_schema_metadata(metadata))
         sink.close()
-    return tally
+    return tally, made_of
 
 
 def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
@@ -168,63 +233,31 @@ def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
     return summary | ({"labels": tally.agreement()} if isinstance(tally, LabelTally) else {})
 
 
-def _publish(journal: Journal, output: str) -> None:
+def _publish(journal: Journal, target: Target, sha256: str, overwrite: bool) -> None:
     """Give the result its name; nothing to do where a run was killed just after that."""
     if not journal.result.exists():
         return
-    with readable_errors(Path(output)):
-        if is_url(output):
-            fs, inner = filesystem(output)
-            fs.put_file(str(journal.result), inner)
-        else:
-            _move(journal.result, Path(output))
+    with readable(journal.result):
+        whole = _digest(journal.result) == sha256
+    if not whole:
+        raise OutputError(f"{journal.result} is damaged. Start anew (--restart)")
+    if target.path is None and not journal.upload_began:
+        if target.exists() and not overwrite:
+            raise target.refuse_to_replace()
+        journal.mark_upload()
+    target.publish(journal.result, overwrite)
 
 
-def _move(result: Path, output: Path) -> None:
-    try:
-        result.replace(output)
-    except OSError as error:
-        import errno
-        import shutil
-
-        if error.errno != errno.EXDEV:  # --work on another disk: copy beside, then rename
-            raise
-        aside = output.with_name(f".{output.name}.tmp")
-        shutil.copyfile(result, aside)
-        aside.replace(output)
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _there_already(journal: Journal, output: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """A finished run, repeated: nothing to do where the file says that it is this very run's.
+def _complete_already(run: Run, target: Target, settings: dict[str, Any]) -> dict[str, Any]:
+    """The summary of a finished run that is repeated.
 
     Raises:
-        OutputError: it is another's, or of a format that cannot say.
+        OutputError: the file is not what this run would write, or cannot say so.
     """
-    if journal.done.rows == 0:
-        journal.remove()
-    about = _metadata(output)
-    if about is not None:
-        rows, made_with = about
-        if {**settings, "labels": made_with.get("labels")} == made_with:
-            return {"output": output, "images": rows, "complete_already": True, "failed": 0}
-    raise OutputError(f"{output} is there already: name another, or replace it (--overwrite)")
-
-
-def _metadata(output: str) -> tuple[int, dict[str, Any]] | None:
-    try:
-        with open_binary(output) as stream:
-            if output.lower().endswith(".parquet"):
-                file = pq.ParquetFile(stream)
-                rows: int = file.metadata.num_rows
-                metadata: dict[bytes, bytes] = file.schema_arrow.metadata or {}
-            elif output.lower().endswith((".arrow", ".feather")):
-                reader = ipc.open_file(stream)
-                metadata = reader.schema.metadata or {}
-                batches = range(reader.num_record_batches)
-                rows = sum(len(reader.get_batch(number)) for number in batches)
-            else:
-                return None
-        about = metadata.get(METADATA_KEY)
-        return None if about is None else (rows, json.loads(about))
-    except (pa.ArrowException, OSError, ValueError):
-        return None
+    tally = finished.tally_if_same(run, target, settings)
+    return summarize(run, target.name, tally) | {"complete_already": True}

@@ -13,9 +13,10 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 
+from service.errors import OutOfResources
 from service.scoring.item import Item, Position
 from service.scoring.options import Speed
 from service.scoring.rows import Row
@@ -25,6 +26,9 @@ CHUNK_BYTES = 256 * 1024 * 1024
 LOOKAHEAD_BYTES = 256 * 1024 * 1024
 GPU_INFERENCE_THREADS = 2
 """On a GPU the next chunk's batches go in while the answers of the last are read."""
+
+STOP_SECONDS = 1.0
+"""A feeder that waits for its source (an idle pipe, a slow network) does not hold up the end."""
 
 Located = tuple[Position, Item]
 Upcoming = Future[Prepared] | BaseException | None
@@ -56,7 +60,7 @@ class Feeder:
             self._stopped = True
             self._bytes.notify_all()
         self._room.release()
-        self._thread.join()
+        self._thread.join(STOP_SECONDS)
 
     def __iter__(self) -> Iterator[Prepared]:
         """Prepared images in the order of the items; an error of the source comes out here."""
@@ -104,12 +108,14 @@ def score_items(
 
     Raises:
         InferenceFailed: the runtime failed.
+        OutOfResources: memory, open files or threads ran out.
     """
     session = scorer.predictor.session
     on_cpu = session.provider == "cpu"
     workers = session.side_by_side(speed.infer_threads) if on_cpu else GPU_INFERENCE_THREADS
     running: deque[Future[list[Row]]] = deque()
     with ExitStack() as stack:
+        stack.enter_context(_naming_what_ran_out())
         infer = ThreadPoolExecutor(workers, "score-infer")
         stack.callback(infer.shutdown, cancel_futures=True)
         decode = ThreadPoolExecutor(speed.decode_threads, "score-decode")
@@ -122,6 +128,25 @@ def score_items(
                 yield running.popleft().result()
         while running:
             yield running.popleft().result()
+
+
+@contextmanager
+def _naming_what_ran_out() -> Generator[None]:
+    """Memory or threads that run out end the run: the next image would meet the same machine."""
+    try:
+        yield
+    except MemoryError as error:
+        raise OutOfResources(
+            "memory ran out; give the process more of it, or work on less at once "
+            "(--decode-threads, --threads, --chunk-images)"
+        ) from error
+    except RuntimeError as error:
+        if "can't start new thread" not in str(error):
+            raise
+        raise OutOfResources(
+            "no thread can be started; raise the limit (ulimit -u, or memory), or use fewer "
+            "(--decode-threads, --threads)"
+        ) from error
 
 
 def _chunks(prepared: Iterable[Prepared], images: int) -> Iterator[list[Prepared]]:

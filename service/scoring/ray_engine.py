@@ -80,11 +80,11 @@ class Connection:
         share = max(1, int(sum(cores) / gpus) - 1)
         return _Actor(self.cluster.actors or gpus, share, 1)
 
-    def rows(self, run: Run, start: Position, last: str | None) -> Generator[list[Row], None, None]:
+    def rows(self, run: Run, start: Position) -> Generator[list[Row], None, None]:
         """Score from `start` on: rows in the order of the sources.
 
         Raises:
-            DataError: the source has changed since the run began.
+            DataError: a source changed while it was read.
             InferenceFailed: the job failed.
         """
         ray = _ray()
@@ -97,7 +97,7 @@ class Connection:
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         actor, speed = self._actor, run.resolved_speed
         read = ray.data.read_datasource(
-            _datasource(run.leaves, start, last, CHUNKS_PER_BUNDLE * speed.chunk_images),
+            _datasource(run.leaves, start, CHUNKS_PER_BUNDLE * speed.chunk_images),
             override_num_blocks=len(run.leaves) - start.source,  # or Ray splits ours up
             num_cpus=READ_CPUS,  # unlike the actors': Ray would fuse reading into them
         )
@@ -218,7 +218,7 @@ class ScoringActor:
         return [row for chunk in chunks for row in chunk]
 
 
-def _datasource(leaves: Sequence[Leaf], start: Position, last: str | None, images: int) -> Any:
+def _datasource(leaves: Sequence[Leaf], start: Position, images: int) -> Any:
     """A Ray datasource with one read task for each leaf that is not finished."""
     ray = _ray()
     metadata: Any = importlib.import_module("ray.data.block").BlockMetadata
@@ -230,9 +230,7 @@ def _datasource(leaves: Sequence[Leaf], start: Position, last: str | None, image
         def get_read_tasks(self, parallelism: int, *_: Any, **__: Any) -> list[Any]:
             nothing_known = metadata(None, None, exec_stats=None, input_files=None)
             return [
-                ray.data.ReadTask(
-                    _Read(leaf, number, start, last, images, os.getcwd()), nothing_known
-                )
+                ray.data.ReadTask(_Read(leaf, number, start, images, os.getcwd()), nothing_known)
                 for number, leaf in enumerate(leaves)
                 if number >= start.source
             ]
@@ -247,7 +245,6 @@ class _Read:
     leaf: Leaf
     number: int
     start: Position
-    last: str | None
     images: int
     folder: str
 
@@ -256,7 +253,7 @@ class _Read:
         first = self.start.image if self.number == self.start.source else 0
         held: list[Located] = []
         held_bytes = 0
-        for at, item in located([self.leaf], Position(0, first), self.last if first else None):
+        for at, item in located([self.leaf], Position(0, first)):
             held.append((Position(self.number, at.image), item))
             held_bytes += len(item.data or b"")
             if len(held) >= self.images or held_bytes >= BUNDLE_BYTES:

@@ -9,6 +9,7 @@ from service.inference.manifest import Manifest
 from service.inference.predictor import TopClass
 from service.scoring.item import Position
 from service.scoring.options import ScoreOptions
+from service.scoring.trace import Trace
 from service.text import storable
 
 
@@ -33,6 +34,8 @@ class Row:
     cost: float | None = None
     decode_ms: float | None = None
     infer_ms: float | None = None
+    trace: Trace | None = None
+    """What the row was made of; it is in no result, only in the journal of an unfinished run."""
 
     @property
     def ok(self) -> bool:

@@ -5,21 +5,26 @@ import json
 import os
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from typing import Any
 
+import numpy
+import onnxruntime  # type: ignore[import-untyped]
+import PIL
 import pyarrow as pa
 
-from service.errors import DataError
 from service.inference.cores import usable_cores
 from service.inference.predictor import Predictor
 from service.scoring import rows as columns
 from service.scoring.files import is_url
 from service.scoring.item import Position
 from service.scoring.options import ScoreOptions, Speed
+from service.scoring.parts import FORMAT
 from service.scoring.pipeline import Located, score_items
 from service.scoring.rows import Row
 from service.scoring.scorer import Scorer
 from service.scoring.sources import Columns, Leaf
+from service.scoring.trace import items_of
 
 FEW_SOURCES = 20
 BEGINNING = Position(0, 0)
@@ -57,12 +62,14 @@ class Run:
             for leaf in self.leaves
         ]
         settings: dict[str, Any] = {
-            "format": 1,
+            "format": FORMAT,
+            "libraries": _libraries(),
             "package": f"{predictor.manifest.name} {predictor.manifest.version}",
             "manifest_sha256": predictor.package.manifest_sha256,
             "precision": predictor.precision,
             "provider": self.provider,
             "max_pixels": predictor.max_pixels,
+            "max_decode_ms": predictor.max_decode_ms,
             "sources": _shortened(sources),
             "columns": asdict(self.columns),
             "options": self.options.as_dict(),
@@ -71,11 +78,9 @@ class Run:
         }
         return json.loads(json.dumps(settings))  # as it will be read back: tuples are lists
 
-    def rows(
-        self, start: Position = BEGINNING, last: str | None = None
-    ) -> Generator[list[Row], None, None]:
+    def rows(self, start: Position = BEGINNING) -> Generator[list[Row], None, None]:
         """Score from `start` on, in the order of the sources, a chunk at a time."""
-        return score_items(located(self.leaves, start, last), self.scorer(), self.resolved_speed)
+        return score_items(located(self.leaves, start), self.scorer(), self.resolved_speed)
 
     def scorer(self) -> Scorer:
         """Turns items into rows.
@@ -86,29 +91,27 @@ class Run:
         return Scorer(self.predictor, self.options, self.resolved_speed.batch_views)
 
 
-def located(leaves: Sequence[Leaf], start: Position, last: str | None) -> Iterator[Located]:
-    """Every item from `start` on; `last` is the path that must come just before it.
+def located(leaves: Sequence[Leaf], start: Position) -> Iterator[Located]:
+    """Every item from `start` on, with its position.
 
     Raises:
-        DataError: another path does: the source has changed since.
+        DataError: an archive, table or list changed while it was read.
     """
     for source, leaf in enumerate(leaves):
-        if source < start.source:
-            continue
-        index = start.image if source == start.source else 0
-        if index and last is not None:
-            items = leaf.items(index - 1)
-            before = next(items, None)
-            if before is None or before.path != last:
-                raise DataError(
-                    f"{leaf.name} has changed: image {index} was {last} and is now "
-                    f"{before.path if before else 'missing'}; start anew (--restart)"
-                )
-        else:
-            items = leaf.items(index)
-        for item in items:
-            yield Position(source, index), item
-            index += 1
+        if source >= start.source:
+            first = start.image if source == start.source else 0
+            for image, item in enumerate(items_of(leaf, first), first):
+                yield Position(source, image), item
+
+
+def _libraries() -> dict[str, str]:
+    """The versions of the code that decides the rows besides the package."""
+    return {
+        "quincunx": version("quincunx"),
+        "onnxruntime": onnxruntime.__version__,
+        "pillow": PIL.__version__,
+        "numpy": numpy.__version__,
+    }
 
 
 def _shortened(sources: list[str]) -> list[str]:

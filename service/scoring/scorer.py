@@ -1,6 +1,5 @@
 """One image through its stages: read, decode and cut; then, a chunk at a time, infer and answer."""
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from service.scoring.files import parent
 from service.scoring.item import Item, Position
 from service.scoring.options import ScoreOptions
 from service.scoring.rows import Row
+from service.scoring.trace import load, told
 
 
 @dataclass
@@ -63,18 +63,18 @@ class Scorer:
 
     def prepare(self, item: Item, position: Position) -> Prepared:
         """Read, decode, resize and cut one image; one that fails becomes a row that says so."""
-        row = Row(item.path, position, label=self._label(item))
-        if item.error is not None:
-            return Prepared(replace(row, error=item.error))
         start = time.perf_counter()
+        loaded = load(item)
+        row = Row(item.path, position, label=self._label(item), trace=loaded.trace)
+        if loaded.error is not None:
+            return Prepared(replace(row, error=loaded.error))
+        if self.options.sha256:
+            row = replace(row, sha256=loaded.trace.content.hex())
         try:
-            data = item.read()
-            if self.options.sha256:
-                row = replace(row, sha256=hashlib.sha256(data).hexdigest())
-            image = self.predictor.decode(data)
+            image = self.predictor.decode(loaded.data)
             asked = [self._begin(image, mode) for mode in self._modes]
         except (ClientError, OSError) as error:
-            return Prepared(replace(row, error=_told(error)))
+            return Prepared(replace(row, error=told(error)))
         held = image.nbytes + sum(view.pixels.nbytes for ask in asked for view in ask.views)
         return Prepared(replace(row, decode_ms=_ms(start)), asked, held)
 
@@ -146,11 +146,6 @@ def _answered(asked: _Asked) -> Answer:
     if asked.answer is None:
         raise RuntimeError("an image was read before its answer was there")
     return asked.answer
-
-
-def _told(error: Exception) -> str:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"{type(error).__name__}: {reason}"
 
 
 def _ms(start: float) -> float:

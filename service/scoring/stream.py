@@ -20,7 +20,7 @@ def stream_rows(run: Run, stream: IO[bytes], rows: Rows, observer: Observer) -> 
     """
     start, sink = time.perf_counter(), JsonLinesSink(stream, run.schema)
     tally = tally_of(run.predictor.manifest)
-    with closing(rows(BEGINNING, None)) as chunks:
+    with closing(rows(BEGINNING)) as chunks:
         for chunk in chunks:
             table = columns.table(chunk, run.schema)
             sink.write(table)

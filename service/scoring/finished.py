@@ -1,0 +1,104 @@
+"""A result that is there already: whose it is, and whether it is what is asked for now."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from service.errors import OutputError
+from service.scoring.arrow import ipc, pq
+from service.scoring.compare import other_images
+from service.scoring.files import open_binary
+from service.scoring.fingerprint import prints
+from service.scoring.journal import differences
+from service.scoring.label_tally import tally_of
+from service.scoring.run import Run
+from service.scoring.tally import Tally
+from service.scoring.target import Target
+
+METADATA_KEY = b"quincunx"
+NO_SETTINGS = frozenset({"labels", "fingerprint"})
+BATCH_ROWS = 16_384
+CANNOT_SAY = (".csv", ".jsonl", ".ndjson")
+
+
+def about(settings: dict[str, Any], run: Run, fingerprint: list[list[Any]]) -> bytes:
+    """What the metadata of a result say."""
+    labels = [label.id for label in run.predictor.manifest.labels]
+    content = {**settings, "labels": labels, "fingerprint": fingerprint}
+    return json.dumps(content).encode()
+
+
+def tally_if_same(run: Run, target: Target, settings: dict[str, Any]) -> Tally:
+    """The counts of a finished result, if it is what `run` would write.
+
+    Raises:
+        OutputError: it is of other images or settings, is damaged, or has a format that cannot
+            say what it is of.
+    """
+    advice = "Name another, or replace it (--overwrite)"
+    if target.name.lower().endswith(CANNOT_SAY):
+        raise OutputError(
+            f"{target.name} is there already, and its format does not say what made it. {advice}"
+        )
+    try:
+        made_with = _metadata(target.name)
+        were = None if made_with is None else prints(made_with["fingerprint"])
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        reason = f"what made it cannot be read from it ({error or type(error).__name__})"
+        raise OutputError(f"{target.name} is there already, and {reason}. {advice}") from error
+    if made_with is None or were is None:
+        raise OutputError(f"{target.name} is there already, and no run like this made it. {advice}")
+    was = {name: value for name, value in made_with.items() if name not in NO_SETTINGS}
+    if changed := differences(was, settings):
+        raise OutputError(
+            f"{target.name} is there already, made with other settings: {'; '.join(changed)}. "
+            f"{advice}"
+        )
+    try:
+        threads = run.resolved_speed.decode_threads
+        found = other_images(run.leaves, were, _paths(target.name), threads)
+        if found is None:
+            return _tally(run, target.name)
+    except pa.ArrowException as error:
+        raise OutputError(
+            f"{target.name} is there already, and is damaged: {error}. {advice}"
+        ) from error
+    raise OutputError(f"{target.name} is there already, of other images: {found}. {advice}")
+
+
+def _tally(run: Run, name: str) -> Tally:
+    tally = tally_of(run.predictor.manifest)
+    for batch in _batches(name, None):
+        tally.add(pa.Table.from_batches([batch]))
+    return tally
+
+
+def _paths(name: str) -> Iterator[str]:
+    for batch in _batches(name, ["path"]):
+        yield from batch.column("path").to_pylist()
+
+
+def _metadata(name: str) -> dict[str, Any] | None:
+    with open_binary(name) as stream:
+        schema: Any = pq.read_schema(stream) if _is_parquet(name) else ipc.open_file(stream).schema
+        metadata: dict[bytes, bytes] = schema.metadata or {}
+        found = metadata.get(METADATA_KEY)
+        return None if found is None else json.loads(found)
+
+
+def _batches(name: str, columns: list[str] | None) -> Iterator[Any]:
+    with open_binary(name) as stream:
+        if _is_parquet(name):
+            file = pq.ParquetFile(stream, page_checksum_verification=True)
+            yield from file.iter_batches(BATCH_ROWS, columns=columns)
+            return
+        reader = ipc.open_file(stream)
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number)
+            yield batch if columns is None else batch.select(columns)
+
+
+def _is_parquet(name: str) -> bool:
+    return name.lower().endswith(".parquet")
