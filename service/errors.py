@@ -6,6 +6,7 @@
     │   ├── BadImage             422  bytes that are no readable image
     │   ├── Unauthorized         401  no key, or a wrong one
     │   ├── UnknownModel         404  no such model or version is loaded
+    │   ├── RequestTimeout       408  a request that did not arrive in time
     │   ├── TooLarge             413  over a limit on bytes, pixels, images or decoding
     │   ├── UnsupportedImage     415  a readable file of a format that is not accepted
     │   ├── ImageTooSmall        422  a view does not fit into the image
@@ -58,6 +59,12 @@ class UnknownModel(ClientError):
     """No such model or version is loaded."""
 
     status = 404
+
+
+class RequestTimeout(ClientError):
+    """A request that did not arrive in time."""
+
+    status = 408
 
 
 class TooLarge(ClientError):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from service.errors import UsageError
 from service.inference.manifest import Precision
@@ -51,6 +51,10 @@ class Settings(BaseModel):
     """After SIGTERM: answer new requests with 503 for this long before the port is closed."""
 
     max_request_bytes: Positive = 20 * 1024 * 1024
+    max_inflight_bytes: int = Field(default=0, ge=0)
+    """Bytes of all bodies together that are on their way or not yet answered, and of answers that
+    clients have not yet taken, in one process; more are refused with 429. 0: 256 MiB, or four times
+    `max_request_bytes` where that is more."""
     max_pixels: Positive = 50_000_000
     max_decode_ms: Positive = 5000
     """Processor time that decoding one image may take; a photo of 50 MP takes about two seconds."""
@@ -77,6 +81,19 @@ class Settings(BaseModel):
     @classmethod
     def _split_keys(cls, value: Any) -> Any:
         return _split(value, ",")
+
+    @field_validator("max_inflight_bytes")
+    @classmethod
+    def _room_for_one_request(cls, value: int, info: ValidationInfo) -> int:
+        one = info.data.get("max_request_bytes", 0)
+        if 0 < value < one:
+            raise ValueError(f"must be at least {variable_of('max_request_bytes')}, {one}")
+        return value
+
+    @property
+    def most_inflight_bytes(self) -> int:
+        """`max_inflight_bytes`, or what its 0 stands for."""
+        return self.max_inflight_bytes or max(256 * 1024 * 1024, 4 * self.max_request_bytes)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":

@@ -1,16 +1,25 @@
 """Request bodies: bounded before they are held, never fetched from anywhere else."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from service.api.compression import inflate
-from service.errors import TooLarge, UnsupportedImage, UsageError
+from service.api.inflight import Held
+from service.api.multipart import Part, split
+from service.api.numbers import whole_number
+from service.api.options import MAX_OPTION_CHARS, READERS, no_option
+from service.api.parameters import parse_parameters
+from service.errors import RequestTimeout, TooLarge, UnsupportedImage, UsageError
 
-MAX_PARTS = 1000
+T = TypeVar("T")
+
+LOOP_BYTES = 64 * 1024
+"""Bodies up to this size are parsed on the event loop: that takes less time than another thread."""
+MAX_LENGTH = 10**17
 
 
 @dataclass
@@ -22,35 +31,46 @@ class Form:
 
 
 async def read_body(request: Request, max_bytes: int, timeout_s: float) -> bytes:
-    """Read the body, giving up as soon as it is known to be too long or too late; unpack it.
+    """Read and unpack the body of a request. Its bytes are held until the request is answered.
 
     Raises:
         TooLarge: over `max_bytes`, as it was sent or unpacked.
-        UsageError: not here within `timeout_s`, or packed in a way that is not read here.
+        Overloaded: over the bound on the bytes of all requests together.
+        RequestTimeout: not here within `timeout_s`.
+        UsageError: packed in a way that is not read here.
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > max_bytes:
-        raise _too_large(int(declared), max_bytes)
+    held: Held = request.state.held
+    declared = whole_number(request.headers.get("content-length", ""), 0, MAX_LENGTH) or 0
+    if declared > max_bytes:
+        raise _too_large(declared, max_bytes)
+    held.check(declared)
     try:
         async with asyncio.timeout(timeout_s):
-            body = await _receive(request, max_bytes)
+            body = await _receive(request, max_bytes, held)
     except TimeoutError:
-        raise UsageError(f"the body did not arrive within {timeout_s * 1000:.0f} ms") from None
-    encoding = request.headers.get("content-encoding")
-    if encoding is None:
-        return body
-    return await asyncio.to_thread(inflate, body, encoding, max_bytes)
+        raise RequestTimeout(f"the body did not arrive within {timeout_s * 1000:.0f} ms") from None
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() in ("", "identity"):
+        return await beside_the_loop(len(body), lambda: bytes(body))
+    packed = bytes(body)
+    return await asyncio.to_thread(inflate, packed, encoding, max_bytes, held.grow)
 
 
-async def _receive(request: Request, max_bytes: int) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
+async def _receive(request: Request, max_bytes: int, held: Held) -> bytearray:
+    body = bytearray()
     async for chunk in request.stream():
-        size += len(chunk)
-        if size > max_bytes:
-            raise _too_large(size, max_bytes)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        if len(body) + len(chunk) > max_bytes:
+            raise _too_large(len(body) + len(chunk), max_bytes)
+        held.grow(len(chunk))
+        body += chunk
+    return body
+
+
+async def beside_the_loop(size_bytes: int, work: Callable[[], T]) -> T:
+    """Do `work`, whose time grows with `size_bytes`, in another thread unless it is quick."""
+    if size_bytes <= LOOP_BYTES:
+        return work()
+    return await asyncio.to_thread(work)
 
 
 def _too_large(size: int, max_bytes: int) -> TooLarge:
@@ -60,20 +80,22 @@ def _too_large(size: int, max_bytes: int) -> TooLarge:
     )
 
 
-def parse_form(body: bytes, content_type: str, file_field: str, *, raw: bool) -> Form:
+def parse_form(
+    body: bytes, content_type: str, file_field: str, *, raw: bool, max_images: int
+) -> Form:
     """Take a body apart: multipart with files in `file_field`, or one image as it is where `raw`.
 
     Raises:
         UsageError: a malformed body, a field given twice, or text where a file belongs.
         UnsupportedImage: a content type that is neither multipart nor an image.
+        TooLarge: more than `max_images` images.
     """
-    kind, options = parse_options_header(content_type)
-    if kind == b"multipart/form-data":
-        boundary = options.get(b"boundary", b"")
-        if not boundary:
+    kind, parameters = parse_parameters(content_type)
+    if kind == "multipart/form-data":
+        if not (boundary := parameters.get("boundary")):
             raise UsageError("the multipart body names no boundary in its Content-Type")
-        return _sort(_parts(body, boundary), file_field)
-    if raw and (kind.startswith(b"image/") or kind == b"application/octet-stream"):
+        return _read_form(body, boundary.encode("latin-1", "replace"), file_field, max_images)
+    if raw and (kind.startswith("image/") or kind == "application/octet-stream"):
         return Form(images=[body])
     raise UnsupportedImage(
         f"send multipart/form-data with files in the field {file_field!r}"
@@ -82,69 +104,39 @@ def parse_form(body: bytes, content_type: str, file_field: str, *, raw: bool) ->
     )
 
 
-@dataclass
-class _Part:
-    headers: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
-    data: bytearray = field(default_factory=bytearray)
-
-
-def _parts(body: bytes, boundary: bytes) -> list[_Part]:
-    parts: list[_Part] = []
-    name, value = bytearray(), bytearray()
-    ended = False
-
-    def begin() -> None:
-        if len(parts) >= MAX_PARTS:
-            raise UsageError(f"the multipart body has more than {MAX_PARTS} parts")
-        parts.append(_Part())
-
-    def header_end() -> None:
-        parts[-1].headers[bytes(name).lower()] = bytes(value)
-        name.clear()
-        value.clear()
-
-    def end() -> None:
-        nonlocal ended
-        ended = True
-
-    parser = MultipartParser(
-        boundary,
-        {
-            "on_part_begin": begin,
-            "on_header_field": lambda data, start, stop: name.extend(data[start:stop]),
-            "on_header_value": lambda data, start, stop: value.extend(data[start:stop]),
-            "on_header_end": header_end,
-            "on_part_data": lambda data, start, stop: parts[-1].data.extend(data[start:stop]),
-            "on_end": end,
-        },
-    )
-    try:
-        parser.write(body)
-        parser.finalize()
-    except MultipartParseError as error:
-        raise UsageError(f"the multipart body is malformed: {error}") from error
-    if not ended:
-        raise UsageError("the multipart body is cut short: its last boundary is missing")
-    return parts
-
-
-def _sort(parts: list[_Part], file_field: str) -> Form:
+def _read_form(body: bytes, boundary: bytes, file_field: str, max_images: int) -> Form:
     form = Form()
-    for part in parts:
-        _, options = parse_options_header(part.headers.get(b"content-disposition", b""))
-        name = options.get(b"name", b"").decode("utf-8", "replace")
-        is_file = b"filename" in options
-        if name == file_field and is_file:
-            form.images.append(bytes(part.data))
-        elif name == file_field:
-            raise UsageError(
-                f"the field {file_field!r} holds text, not a file; URLs are never fetched "
-                "(curl: -F image=@photo.jpg)"
-            )
-        elif is_file:
+    for part in split(body, boundary):
+        name = part.name
+        if name == file_field:
+            if not _is_file(part):
+                raise UsageError(
+                    f"the field {file_field!r} holds text, not a file; URLs are never fetched "
+                    "(curl: -F image=@photo.jpg)"
+                )
+            if len(form.images) == max_images:
+                raise TooLarge(
+                    f"the request has more than {max_images} images (QUINCUNX_MAX_IMAGES)"
+                )
+            form.images.append(part.data)
+        elif part.has_filename:
             raise UsageError(f"a file in the field {name[:80]!r}; files belong in {file_field!r}")
+        elif name not in READERS:
+            raise no_option(name)
         elif name in form.fields:
             raise UsageError(f"the field {name[:80]!r} is given twice")
+        elif len(part.data) > 4 * MAX_OPTION_CHARS:
+            raise UsageError(
+                f"the field {name[:80]!r} has {len(part.data)} bytes; the limit is "
+                f"{MAX_OPTION_CHARS} characters"
+            )
         else:
-            form.fields[name] = part.data.decode("utf-8", "replace")
+            form.fields[name] = part.text()
     return form
+
+
+def _is_file(part: Part) -> bool:
+    """Whether a part is a file: by its file name, or by its type where it has no file name."""
+    return part.has_filename or (
+        part.content_type.startswith("image/") or part.content_type == "application/octet-stream"
+    )

@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from collections.abc import Callable
 from typing import Literal
 
 from service.errors import TooLarge, UsageError
@@ -12,10 +13,16 @@ GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 LEAST_BYTES = 500
 """Below this an answer does not get smaller by much."""
 FAST = 1
+STEP_BYTES = 256 * 1024
+"""Bytes that are read, and at most written, in one step: each is counted before the next."""
 
 
-def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
+def inflate(
+    body: bytes, encoding: str, max_bytes: int, grow: Callable[[int], None] = lambda _: None
+) -> bytes:
     """Unpack a body with this `Content-Encoding`, never more than `max_bytes` of it.
+
+    `grow` is told of every step's bytes, and may raise to end it.
 
     Raises:
         UsageError: a coding that is not read here, or a stream that is broken or cut short.
@@ -26,19 +33,34 @@ def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
         return body
     if coding not in ("gzip", "x-gzip", "deflate"):
         raise UsageError(f"Content-Encoding must be gzip or deflate, but got {encoding[:40]!r}")
-    reader = zlib.decompressobj(GZIP_OR_ZLIB)
     try:
-        plain = reader.decompress(body, max_bytes + 1)
+        return _unpack(body, coding, max_bytes, grow)
     except zlib.error as error:
         raise UsageError(f"the {coding} body is broken: {error}") from error
-    if len(plain) > max_bytes:
-        raise TooLarge(
-            f"the {coding} body unpacks to more than {max_bytes} bytes (QUINCUNX_MAX_REQUEST_BYTES)"
-        )
-    if not reader.eof or reader.unused_data:
-        wrong = "goes on after its end" if reader.eof else "is cut short"
-        raise UsageError(f"the {coding} body {wrong}")
-    return plain
+
+
+def _unpack(body: bytes, coding: str, max_bytes: int, grow: Callable[[int], None]) -> bytes:
+    reader = zlib.decompressobj(GZIP_OR_ZLIB)
+    plain = bytearray()
+    for start in range(0, len(body), STEP_BYTES):
+        packed = body[start : start + STEP_BYTES]
+        more = True
+        while more and not reader.eof:
+            step = reader.decompress(packed, STEP_BYTES)
+            grow(len(step))
+            plain += step
+            if len(plain) > max_bytes:
+                raise TooLarge(
+                    f"the {coding} body unpacks to more than {max_bytes} bytes "
+                    "(QUINCUNX_MAX_REQUEST_BYTES)"
+                )
+            packed = reader.unconsumed_tail
+            more = bool(packed) or len(step) == STEP_BYTES
+        if reader.eof:
+            if reader.unused_data or start + STEP_BYTES < len(body):
+                raise UsageError(f"the {coding} body goes on after its end")
+            return bytes(plain)
+    raise UsageError(f"the {coding} body is cut short")
 
 
 def choose(accept_encoding: str) -> Coding | None:

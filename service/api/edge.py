@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.api.inflight import Held, Inflight
 from service.api.keys import Keys
 from service.api.metrics import Metrics
 from service.api.moderation import Moderation
@@ -42,6 +43,7 @@ class Edge:
         user_keys: Keys,
         admin_keys: Keys,
         moderation: Moderation,
+        inflight: Inflight,
         *,
         log: bool,
         render: Render = problem,
@@ -50,6 +52,7 @@ class Edge:
         self._user_keys = user_keys
         self._admin_keys = admin_keys
         self._moderation = moderation
+        self._inflight = inflight
         self._log = log
         self._render = render
         """How an error becomes an answer; the Open Inference Protocol has a shape of its own."""
@@ -78,6 +81,10 @@ class Edge:
         if not self._admin_keys:
             raise Unauthorized("closed: no admin key is set (QUINCUNX_ADMIN_KEYS)")
         self._admin_keys.admit(request)
+
+    def held(self) -> Held:
+        """What counts the bytes of one request."""
+        return Held(self._inflight)
 
     def failed(self, request: Request, error: Exception) -> Response:
         """The answer to a request that was not granted."""
@@ -118,12 +125,15 @@ class _Endpoint:
         request = Request(scope, receive, send)
         request.state.request_id = _request_id(request)
         request.state.log = {}
+        held = request.state.held = self._edge.held()
         try:
             if self._admit is not None:
                 self._admit(request)
             response = await self._handler(request)
         except Exception as error:  # the edge: whatever went wrong becomes an answer
             response = self._edge.failed(request, error)
+        finally:
+            held.release()
         self._edge.leave(request, self._route, response, time.perf_counter() - started)
         await response(scope, receive, send)
 

@@ -101,8 +101,6 @@ def start_logging(form: Literal["json", "text"]) -> Collector:
     logging._srcfile = None  # pyright: ignore[reportPrivateUsage]
     collector = Collector(sys.stderr)
     collector.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
-    # What a sender got wrong is in the answer; a line a byte of it would fill the log.
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logger = logging.getLogger("quincunx")
     logger.handlers = [collector]
     logger.setLevel(logging.INFO)

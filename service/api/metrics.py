@@ -67,6 +67,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.held_bytes = Gauge(
+            "quincunx_held_bytes",
+            "Bytes of bodies that are on their way and of answers that were not yet taken",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
 
     def observer(self, model: str) -> "ModelMetrics":
         """What the batcher of `model` reports to."""

@@ -64,7 +64,7 @@ def read_options(query: list[tuple[str, str]], form: Mapping[str, str]) -> Asked
     given: dict[str, str] = {}
     for name, value in [*query, *form.items()]:
         if name not in READERS:
-            raise UsageError(f"no option {name[:80]!r}{_nearest(name)}")
+            raise no_option(name)
         if name in given:
             raise UsageError(f"the option {name!r} is given twice")
         if len(value) > MAX_OPTION_CHARS:
@@ -181,6 +181,9 @@ if set(READERS) != {item.name for item in fields(Asked)}:
     raise RuntimeError("every option needs a reader")
 
 
-def _nearest(name: str) -> str:
-    close = difflib.get_close_matches(name[:80], READERS, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(READERS)}"
+def no_option(name: str) -> UsageError:
+    """The error that names the nearest option there is."""
+    short = name[:80]
+    close = difflib.get_close_matches(short, READERS, n=1, cutoff=0.5)
+    known = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(READERS)}"
+    return UsageError(f"no option {short!r}; {known}")

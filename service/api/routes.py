@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from service.api.bodies import Form, parse_form, read_body
+from service.api.bodies import Form, beside_the_loop, parse_form, read_body
 from service.api.classify import classify_all, classify_one
 from service.api.context import Context
 from service.api.describe import describe_model
@@ -26,7 +26,7 @@ from service.api.options import query_options, read_options
 from service.api.page import FILES, page_file
 from service.api.problems import json_response
 from service.api.timeouts import timeout_of
-from service.errors import ModelPackageError, ReloadFailed, TooLarge, UsageError
+from service.errors import ModelPackageError, ReloadFailed, UsageError
 
 
 class Api:
@@ -109,13 +109,11 @@ class Api:
         models.check_room(timeout_s)
         body = await read_body(request, self.settings.max_request_bytes, timeout_s)
         kind = request.headers.get("content-type", "")
-        form = parse_form(body, kind, file_field, raw=file_field == "image")
-        if len(form.images) > self.settings.max_images:
-            raise TooLarge(
-                f"the request has {len(form.images)} images; the limit is "
-                f"{self.settings.max_images} (QUINCUNX_MAX_IMAGES)"
-            )
-        return form
+        parse = partial(
+            parse_form, body, kind, file_field,
+            raw=file_field == "image", max_images=self.settings.max_images,
+        )  # fmt: skip
+        return await beside_the_loop(len(body), parse)
 
     def answer(self, request: Request, content: dict[str, Any]) -> Response:
         """Send `content` under the request's id."""
@@ -180,7 +178,10 @@ def create_app(api: Api) -> Application:
     settings = api.settings
     users, admins = Keys(settings.keys()), Keys(settings.admin_keys)
     moderation = Moderation(api.models.wait_s)
-    guard = partial(Edge, api.context.metrics, users, admins, moderation, log=settings.log_requests)
+    inflight = api.context.inflight
+    guard = partial(
+        Edge, api.context.metrics, users, admins, moderation, inflight, log=settings.log_requests
+    )
     edge, oip_edge = guard(), guard(render=oip_problem)
     guard_metrics = edge.keyed if settings.metrics_need_key else edge.open
 

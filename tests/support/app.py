@@ -22,6 +22,11 @@ class Running:
     client: httpx.AsyncClient
     models: Models
     metrics: Metrics
+    context: Context
+
+    def held_bytes(self) -> int:
+        """Bytes that are held for all clients together."""
+        return self.context.inflight.held_bytes
 
 
 @asynccontextmanager
@@ -33,9 +38,10 @@ async def in_process(
     metrics = Metrics()
     chosen = Settings.model_validate(values)
     models = Models(chosen, metrics.observer)
-    app = create_app(Api(Context(chosen, models, metrics, tracer)))
+    context = Context(chosen, models, metrics, tracer)
+    app = create_app(Api(context))
     await models.load()
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield Running(client, models, metrics)
+        yield Running(client, models, metrics, context)
     await models.drain()

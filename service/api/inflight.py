@@ -1,0 +1,67 @@
+"""One bound on the bytes that a process holds for all of its clients together.
+
+Each limit on one request is multiplied by the number of requests. So the bytes of every body, from
+its first chunk until its request is answered, and of every answer that a client has not yet taken
+are counted here.
+"""
+
+import threading
+from collections.abc import Callable
+
+from service.errors import Overloaded
+
+RETRY_AFTER_S = 1.0
+
+
+class Inflight:
+    """The count. Use from any thread."""
+
+    def __init__(self, max_bytes: int, changed: Callable[[int], None] | None = None) -> None:
+        """`changed` is called with the difference whenever the count changes."""
+        self.max_bytes = max_bytes
+        self.held_bytes = 0
+        self._changed = changed
+        self._lock = threading.Lock()
+
+    def check(self, more: int) -> None:
+        """Refuse `more` bytes that do not fit now.
+
+        Raises:
+            Overloaded: over the bound.
+        """
+        if self.held_bytes + more > self.max_bytes:
+            raise Overloaded(
+                f"{self.held_bytes} bytes of other requests are held, and {more} more do not fit: "
+                f"the limit is {self.max_bytes} (QUINCUNX_MAX_INFLIGHT_BYTES)",
+                retry_after_s=RETRY_AFTER_S,
+            )
+
+    def add(self, more: int) -> None:
+        """Count `more` bytes, or fewer where it is negative; nothing is refused."""
+        with self._lock:
+            self.held_bytes += more
+        if self._changed is not None and more:
+            self._changed(more)
+
+
+class Held:
+    """The bytes of one request."""
+
+    def __init__(self, inflight: Inflight) -> None:
+        self._inflight = inflight
+        self._bytes = 0
+
+    def check(self, more: int) -> None:
+        """Refuse `more` bytes that do not fit now; see `Inflight.check`."""
+        self._inflight.check(more)
+
+    def grow(self, more: int) -> None:
+        """Hold `more` bytes; raises as `check` does."""
+        self._inflight.check(more)
+        self._inflight.add(more)
+        self._bytes += more
+
+    def release(self) -> None:
+        """Hold nothing any more."""
+        self._inflight.add(-self._bytes)
+        self._bytes = 0

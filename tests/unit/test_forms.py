@@ -1,0 +1,110 @@
+"""What a body is taken for: an image, a form with files, or neither."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from service.api.bodies import Form, parse_form
+from service.errors import TooLarge, UnsupportedImage, UsageError
+from tests.support.app import in_process
+from tests.support.images import coloured, encoded
+
+FORM = "multipart/form-data; boundary=b"
+PHOTO = encoded(coloured("red"))
+
+
+def part(disposition: str, data: bytes = b"x", kind: str = "") -> bytes:
+    type_line = f"Content-Type: {kind}\r\n" if kind else ""
+    return f"--b\r\nContent-Disposition: {disposition}\r\n{type_line}\r\n".encode() + data + b"\r\n"
+
+
+def parsed(*parts: bytes, kind: str = FORM) -> Form:
+    body = b"".join(parts) + b"--b--\r\n"
+    return parse_form(body, kind, "image", raw=True, max_images=2)
+
+
+@pytest.mark.parametrize(
+    ("disposition", "kind"),
+    [
+        ('form-data; name="image"; filename="p.jpg"', "image/jpeg"),
+        ('form-data; name="image"; filename="p.jpg"', "text/plain"),
+        ("form-data; name=\"image\"; filename*=utf-8''%C3%A9.jpg", ""),
+        ('form-data; name="image"', "image/jpeg"),
+        ('form-data; name="image"', "IMAGE/PNG; x=y"),
+        ('form-data; name="image"', "application/octet-stream"),
+    ],
+)
+def test_a_file_is_told_by_its_name_or_its_type(disposition: str, kind: str) -> None:
+    assert parsed(part(disposition, b"bytes", kind)).images == [b"bytes"]
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "text/plain; charset=utf-8"])
+def test_text_in_the_place_of_a_file_is_named(kind: str) -> None:
+    with pytest.raises(UsageError, match="holds text, not a file; URLs are never fetched"):
+        parsed(part('form-data; name="image"', b"http://127.0.0.1:1/", kind))
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain; charset=UTF-8", "application/octet-stream"])
+def test_options_may_name_a_type(kind: str) -> None:
+    assert parsed(part('form-data; name="tta"', b"dense", kind)).fields == {"tta": "dense"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "multipart/form-data;boundary=b",
+        'Multipart/Form-Data; charset=utf-8; Boundary="b"',
+        "multipart/form-data; boundary=b; charset=utf-8",
+    ],
+)
+def test_a_form_s_type_may_be_written_in_many_ways(kind: str) -> None:
+    assert parsed(part("form-data; name=image; filename=p"), kind=kind).images == [b"x"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ([part("form-data; name=tta; filename=p")], "no file.*'tta'|a file in the field 'tta'"),
+        ([part("form-data; name=file; filename=p")], "a file in the field 'file'"),
+        ([part("form-data; name=ttta")], "did you mean 'tta'"),
+        ([part("form-data; name=tta"), part("form-data; name=tta")], "given twice"),
+        ([part("form-data; name=boxes", b"0" * 10**6)], "the field 'boxes' has 1000000 bytes"),
+        ([part(f"form-data; name=a{i}") for i in range(999)], "no option 'a0'"),
+    ],
+)
+def test_what_does_not_belong_is_named(parts: list[bytes], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        parsed(*parts)
+
+
+def test_images_are_counted_before_they_are_held() -> None:
+    with pytest.raises(TooLarge, match=r"more than 2 images \(QUINCUNX_MAX_IMAGES\)"):
+        parsed(*[part("form-data; name=image; filename=p")] * 3)
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary="])
+def test_a_form_needs_its_boundary(kind: str) -> None:
+    with pytest.raises(UsageError, match="names no boundary"):
+        parsed(kind=kind)
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "multipart/mixed; boundary=b", "video/mp4"])
+def test_other_types_are_refused(kind: str) -> None:
+    with pytest.raises(UnsupportedImage, match="send multipart/form-data"):
+        parsed(kind=kind)
+
+
+def test_a_large_form_is_answered_as_a_small_one(package: Path) -> None:
+    """It is parsed in another thread."""
+
+    async def main() -> None:
+        async with in_process(package) as running:
+            for padding in (b"", b"preamble" * 20_000 + b"\r\n"):
+                body = padding + part("form-data; name=image; filename*=a''b", PHOTO) + b"--b--"
+                response = await running.client.post(
+                    "/classify", content=body, headers={"content-type": FORM}
+                )
+                assert response.json()["label"] == "red"
+
+    asyncio.run(main())
