@@ -39,10 +39,13 @@ def prediction_set(
     Raises:
         UsageError: no quantile was fitted for this coverage.
     """
-    if key(coverage) not in quantiles:
+    # `key` rounds to six digits: 0.9500004 is not 0.95, though 0.95 as a float32 is.
+    if key(coverage) not in quantiles or not math.isclose(
+        float(key(coverage)), coverage, rel_tol=1e-7
+    ):
         raise UsageError(
             f"coverage must be one of {_listed(quantiles)} for this model and mode, "
-            f"but got {coverage:g}"
+            f"but got {coverage}"
         )
     order = np.argsort(-probabilities, kind="stable")
     kept = [int(k) for k in order if 1 - probabilities[k] <= quantiles[key(coverage)] + 1e-12]

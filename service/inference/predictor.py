@@ -16,11 +16,12 @@ from service.inference.batch import MAX_BATCH_VIEWS, Job, run_all
 from service.inference.fit import check_fit
 from service.inference.geometry import FractionBox
 from service.inference.manifest import Aggregation, Label, Manifest, Mode, Precision
+from service.inference.options import check_whole
 from service.inference.package import ModelPackage
 from service.inference.providers import Provider
 from service.inference.session import Session
 from service.inference.tta import Answer, Model, Options, answer, check_options
-from service.inference.views import Pixels
+from service.inference.views import Pixels, check_image, check_images
 
 CHUNK_IMAGES = 32
 
@@ -173,20 +174,27 @@ class Predictor:
     ) -> list[Prediction]:
         """Classify files (bytes) or pixels (uint8[H, W, 3]); one prediction each, in order.
 
+        Arrays of another type or shape are refused, not cast.
+
         Raises:
             ClientError: an image that cannot be read, or options that make no sense.
             InferenceFailed: the runtime failed.
         """
-        if top_k < 1:
-            raise UsageError(f"top_k must be at least 1, but got {top_k}")
+        check_whole("top_k", top_k, 1)
+        check_images(images)
         options = Options(tta, aggregate, coverage, gate_cost, boxes)
         predictions: list[Prediction] = []
         for start in range(0, len(images), CHUNK_IMAGES):
             chunk = images[start : start + CHUNK_IMAGES]
-            pixels = [self.decode(i) if isinstance(i, bytes) else i for i in chunk]
+            pixels = [self._pixels(image) for image in chunk]
             answers = run_all((self.start(p, options) for p in pixels), self.session)
             predictions += [self.predict(item, top_k) for item in answers]
         return predictions
+
+    def _pixels(self, image: bytes | Pixels) -> Pixels:
+        if isinstance(image, (bytes, bytearray, memoryview)):
+            return self.decode(bytes(image))
+        return check_image(image)
 
     def predict(self, item: Answer, top_k: int = 5) -> Prediction:
         """Put labels to an answer."""

@@ -17,13 +17,13 @@ from service.inference.conformal import prediction_set
 from service.inference.gate import gate_value
 from service.inference.geometry import Box, FractionBox, Size
 from service.inference.manifest import (
-    Aggregation,
     Gate,
     Manifest,
     Mode,
     ModeCalibration,
     Precision,
 )
+from service.inference.options import Options
 from service.inference.planner import Pass, Plan, Planner
 from service.inference.session import Output
 from service.inference.stem import Features
@@ -32,20 +32,6 @@ from service.inference.views import Pixels, check_image, cut, resize, resized_cr
 from service.inference.windows import window_logits
 
 Results = list[NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a request may choose."""
-
-    tta: Mode = "five_crop"
-    aggregate: Aggregation = "mean"
-    coverage: float | None = None
-    """Ask for a prediction set with this coverage."""
-    gate_cost: float | None = None
-    """`adaptive`: the mean cost in single crops to spend, instead of the package's choice."""
-    boxes: tuple[FractionBox, ...] = ()
-    """`custom`: the views, as fractions of the image."""
 
 
 @dataclass(frozen=True)

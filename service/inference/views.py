@@ -3,6 +3,9 @@
 torchvision's Resize calls the same filter on the same pixels, so a view equals torchvision's.
 """
 
+from collections.abc import Sequence
+from typing import Any, cast
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -11,6 +14,8 @@ from service.errors import ImageTooSmall, UsageError
 from service.inference.geometry import Box, FractionBox, Size
 
 Pixels = NDArray[np.uint8]
+
+_CONTRACT = "an array of uint8 of shape (H, W, 3)"
 
 MOST_ENLARGED_PX = 10_000_000
 """The most pixels that an image is enlarged to: one of 1×30000 px would become half a gigabyte."""
@@ -21,16 +26,42 @@ def size_of(image: Pixels) -> Size:
     return Size(image.shape[0], image.shape[1])
 
 
-def check_image(image: Pixels) -> None:
-    """Hold an array that a caller made to the contract.
+def check_image(image: object) -> Pixels:
+    """Hold what a caller gives as uint8[H, W, 3] to the contract, and return it. Nothing is cast.
 
     Raises:
-        UsageError: not uint8[H, W, 3] with H, W >= 1.
+        UsageError: not uint8[H, W, 3] with H, W >= 1, or an array with masked elements.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+    kind = type(image).__name__
+    if not isinstance(image, np.ndarray) or isinstance(image, np.ma.MaskedArray):
+        raise UsageError(f"an image must be the bytes of a file, or {_CONTRACT}, but got {kind}")
+    array = cast(NDArray[Any], image)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise UsageError(
-            f"an image must be uint8 of shape (H, W, 3), but got {image.dtype} of {image.shape}"
+            f"an image must be {_CONTRACT}, but got {array.dtype} of shape {array.shape}"
         )
+    return array
+
+
+def check_images(images: object) -> None:
+    """Hold a caller's sequence of images to the contract; each image has `check_image`.
+
+    Raises:
+        UsageError: one image, a path, or something else that is no sequence of images.
+    """
+    got = type(images).__name__
+    if isinstance(images, np.ndarray):
+        shape = cast(NDArray[Any], images).shape
+        if len(shape) == 4:
+            return
+        got = f"an array of shape {shape}"
+    elif isinstance(images, Sequence) and not isinstance(
+        images, (bytes, bytearray, memoryview, str)
+    ):
+        return
+    raise UsageError(
+        f"images must be a sequence, each the bytes of a file or {_CONTRACT}, but got {got}"
+    )
 
 
 def resize(image: Pixels, size: Size) -> Pixels:

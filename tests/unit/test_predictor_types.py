@@ -1,0 +1,108 @@
+"""The Python API takes uint8 arrays and files, and casts nothing else to them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.errors import UsageError
+from service.inference.geometry import FractionBox
+from service.inference.options import Options
+from service.inference.predictor import Predictor
+from tests.support.images import coloured, encoded
+
+PIXELS = coloured("red", 80, 90)
+FILE = encoded(PIXELS)
+DTYPES = (
+    *("bool", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+    *("float16", "float32", "float64", "complex64", "object", "S3", "U3"),
+)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_array_is_cast(predictor: Predictor, dtype: str) -> None:
+    """Not even where every value would survive: 255.0 may as well be the top of another range."""
+    with pytest.raises(UsageError, match=r"an array of uint8 of shape \(H, W, 3\), but got"):
+        predictor.classify([PIXELS.astype(dtype)])
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        PIXELS.tolist(),
+        Image.fromarray(PIXELS),
+        Path("photo.jpg"),
+        "photo.jpg",
+        None,
+        7,
+        np.ma.masked_array(PIXELS, mask=PIXELS == 0),
+        PIXELS[:, :, 0],
+        PIXELS.transpose(2, 0, 1),
+        np.zeros((80, 90, 4), np.uint8),
+        np.zeros((0, 90, 3), np.uint8),
+    ],
+    ids=str,
+)
+def test_what_is_no_image_is_named(predictor: Predictor, image: Any) -> None:
+    with pytest.raises(UsageError, match="an image must be"):
+        predictor.classify([FILE, image])
+
+
+@pytest.mark.parametrize("images", [FILE, PIXELS, "photo.jpg", None, {"a": FILE}, iter([FILE])])
+def test_one_image_is_no_sequence_of_images(predictor: Predictor, images: Any) -> None:
+    with pytest.raises(UsageError, match="images must be a sequence"):
+        predictor.classify(images)
+
+
+def test_files_and_pixels_may_be_any_buffer_or_view(predictor: Predictor) -> None:
+    kinds: list[Any] = [
+        FILE,
+        bytearray(FILE),
+        memoryview(FILE),
+        PIXELS,
+        np.asfortranarray(PIXELS),
+        PIXELS[:, ::-1],
+    ]
+    assert {p.label for p in predictor.classify(kinds)} == {"red"}
+    assert {p.label for p in predictor.classify(np.stack([PIXELS, PIXELS]))} == {"red"}  # pyright: ignore[reportArgumentType]
+    assert predictor.classify([]) == []
+
+
+@pytest.mark.parametrize("top_k", [0, -1, 2.5, True, "3", None, float("nan")])
+def test_top_k_is_a_whole_number(predictor: Predictor, top_k: Any) -> None:
+    with pytest.raises(UsageError, match="top_k must be a whole number of at least 1"):
+        predictor.classify([FILE], top_k=top_k)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tta": "fivecrop"}, "tta must be one of none, five_crop"),
+        ({"tta": "fivecrop", "boxes": (FractionBox(0, 0, 1, 1),)}, "tta must be one of"),
+        ({"tta": None}, "tta must be one of"),
+        ({"tta": ["dense"]}, "tta must be one of"),
+        ({"aggregate": "average"}, "aggregate must be one of mean, max"),
+        ({"coverage": "0.9"}, r"coverage must be a finite number, but got '0.9' \(str\)"),
+        ({"coverage": True}, "coverage must be a finite number"),
+        ({"coverage": float("nan")}, "coverage must be a finite number"),
+        ({"gate_cost": float("inf")}, "gate_cost must be a finite number"),
+        ({"boxes": "0,0,1,1"}, "boxes must be a sequence of FractionBox"),
+        ({"boxes": ((0, 0, 1, 1),)}, "box 0 must be a FractionBox"),
+        ({"boxes": (FractionBox(0, 0, 1, "1"),)}, "bottom of box 0 must be a finite number"),  # type: ignore
+        ({"boxes": (FractionBox(0, 0, 1, 1, "no"),)}, "flip of box 0 must be a bool"),  # type: ignore
+    ],
+)
+def test_an_option_of_a_wrong_type_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Options(**options)
+
+
+def test_a_coverage_is_not_rounded_to_one_that_was_fitted(predictor: Predictor) -> None:
+    for coverage in (0.95, np.float32(0.95)):
+        (answer,) = predictor.classify([FILE], coverage=coverage)  # pyright: ignore[reportArgumentType]
+        assert answer.prediction_set
+    for coverage in (0.9500004, 0.949999):
+        with pytest.raises(UsageError, match=f"coverage must be one of .* but got {coverage}"):
+            predictor.classify([FILE], coverage=coverage)
