@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Literal, NamedTuple, cast
 
 from service.errors import OutOfResources, OutputError, TooLarge
 
@@ -17,12 +17,15 @@ SPILL_NAMES = 100_000
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
+Kind = Literal["file", "folder", "special"]
+"""`special`: a pipe, a socket or a device. A broken link is a file that cannot be read."""
+
 
 class Entry(NamedTuple):
     """One name in a folder."""
 
     name: str
-    is_folder: bool
+    kind: Kind
 
 
 def is_url(path: str) -> bool:
@@ -91,6 +94,20 @@ def read_bytes(path: str, limit_bytes: int = MAX_IMAGE_BYTES) -> bytes:
     return data
 
 
+def read_head(path: str, length_bytes: int) -> bytes:
+    """The first bytes of a file.
+
+    Raises:
+        OSError: the file cannot be read.
+        OutOfResources: no file can be opened now.
+    """
+    if is_url(path):
+        fs, inner = filesystem(path)
+        return fs.cat_file(inner, start=0, end=length_bytes)
+    with open_binary(path) as stream:
+        return stream.read(length_bytes)
+
+
 def check_length(length_bytes: int, limit_bytes: int = MAX_IMAGE_BYTES) -> None:
     """Raises TooLarge where an image file is over the limit."""
     if length_bytes > limit_bytes:
@@ -138,7 +155,10 @@ def entries(folder: str) -> Iterator[Entry]:
         fs, inner = filesystem(folder)
         listed = fs.ls(inner, detail=True)
         names = {
-            Entry(e["name"].rstrip("/").rpartition("/")[2], e["type"] == "directory")
+            Entry(
+                e["name"].rstrip("/").rpartition("/")[2],
+                "folder" if e["type"] == "directory" else "file",
+            )
             for e in listed
             if e["name"].rstrip("/") != inner.rstrip("/")
         }
@@ -151,7 +171,7 @@ def entries(folder: str) -> Iterator[Entry]:
             scan = os.scandir(folder or ".")
         with scan:
             for entry in scan:
-                held.append(Entry(entry.name, entry.is_dir()))
+                held.append(Entry(entry.name, _kind(entry)))
                 if len(held) >= SPILL_NAMES:
                     spilled.append(_spill(held))
                     held = []
@@ -161,10 +181,19 @@ def entries(folder: str) -> Iterator[Entry]:
             file.close()
 
 
+def _kind(entry: os.DirEntry[str]) -> Kind:
+    try:
+        if entry.is_dir():
+            return "folder"
+        return "file" if entry.is_file() or entry.is_symlink() else "special"
+    except OSError:  # a link that leads to itself
+        return "file"
+
+
 def _spill(held: list[Entry]) -> IO[str]:
     try:
         file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115
-        file.writelines(f"{e.name}\0{int(e.is_folder)}\0" for e in sorted(held))
+        file.writelines(f"{e.name}\0{e.kind}\0" for e in sorted(held))
         file.seek(0)
     except OSError as error:
         raise OutputError(
@@ -178,7 +207,7 @@ def _unspill(file: IO[str]) -> Iterator[Entry]:
     rest = ""
     while block := file.read(1 << 16):
         *fields, rest = (rest + block).split("\0")
-        if len(fields) % 2:  # a name whose flag is in the next block
+        if len(fields) % 2:  # a name whose kind is in the next block
             rest = f"{fields.pop()}\0{rest}"
-        for name, flag in zip(fields[::2], fields[1::2], strict=True):
-            yield Entry(name, flag == "1")
+        for name, kind in zip(fields[::2], fields[1::2], strict=True):
+            yield Entry(name, cast(Kind, kind))

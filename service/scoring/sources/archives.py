@@ -7,21 +7,23 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, cast
 
 from service.errors import TooLarge, UsageError
+from service.image_files import has_image_suffix, is_hidden_path, is_image
+from service.inference.signatures import SIGNATURE_BYTES
 from service.scoring.files import check_length, is_file, open_binary
 from service.scoring.item import Item
-from service.scoring.sources.walk import has_image_suffix
+from service.skipped import HIDDEN, LINK, SPECIAL, Skipped
 
 LABEL_MEMBER_BYTES = 1 << 20
+LABEL_SUFFIXES = ("cls", "json", "txt")
 BROKEN = (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, zlib.error, lzma.LZMAError)
-
-
-def _visible(name: str) -> bool:
-    return has_image_suffix(name) and not name.rpartition("/")[2].startswith(".")
+UNREADABLE = (*BROKEN, RuntimeError, NotImplementedError)
+"""A member of a zip file that is broken, encrypted, or packed in an unknown way."""
 
 
 def _broken(archive: str, last: str | None, error: Exception | str) -> Item:
@@ -40,14 +42,35 @@ class Zip:
             raise UsageError(f"no file {self.name}")
 
     def items(self, skip: int = 0) -> Iterator[Item]:
+        return self.sifted(skip, Skipped())
+
+    def sifted(self, skip: int, skipped: Skipped) -> Iterator[Item]:
         try:
             with open_binary(self.name) as stream, zipfile.ZipFile(stream) as archive:
-                members = (m for m in archive.infolist() if not m.is_dir() and _visible(m.filename))
-                for member in islice(members, skip, None):
+                for member in islice(self._images(archive, skipped), skip, None):
                     yield self._item(archive, member)
         except BROKEN as error:
             if skip == 0:  # nothing of it was read: a broken directory is one item
                 yield Item(self.name, error=f"DataError: the zip file cannot be read: {error}")
+
+    def count(self) -> int | None:
+        try:
+            with open_binary(self.name) as stream, zipfile.ZipFile(stream) as archive:
+                return sum(1 for _ in self._images(archive, Skipped()))
+        except BROKEN:
+            return None
+
+    def _images(self, archive: zipfile.ZipFile, skipped: Skipped) -> Iterator[zipfile.ZipInfo]:
+        for member in archive.infolist():
+            if member.is_dir():
+                continue
+            path = f"{self.name}/{member.filename}"
+            if is_hidden_path(member.filename):
+                skipped.add(path, HIDDEN)
+            elif is_image(member.filename, partial(_head, archive, member)):
+                yield member
+            else:
+                skipped.add(path)
 
     def _item(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Item:
         path = f"{self.name}/{member.filename}"
@@ -56,15 +79,16 @@ class Zip:
             return Item(path, data=archive.read(member))
         except TooLarge as error:
             return Item(path, error=f"TooLarge: {error}")
-        except (*BROKEN, RuntimeError, NotImplementedError) as error:  # encrypted, other methods
+        except UNREADABLE as error:
             return Item(path, error=f"DataError: the member cannot be read: {error}")
 
-    def count(self) -> int | None:
-        try:
-            with open_binary(self.name) as stream, zipfile.ZipFile(stream) as archive:
-                return sum(not m.is_dir() and _visible(m.filename) for m in archive.infolist())
-        except BROKEN:
-            return None
+
+def _head(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    try:
+        with archive.open(member) as stream:
+            return stream.read(SIGNATURE_BYTES)
+    except UNREADABLE as error:
+        raise OSError(str(error)) from error
 
 
 class _Info(tarfile.TarInfo):
@@ -84,13 +108,18 @@ _EndMark: type[Exception] = vars(tarfile)["EOFHeaderError"]
 
 @dataclass
 class _Sample:
-    """Members of one WebDataset key: images, and perhaps a label."""
+    """Members of one WebDataset key: images, perhaps a label, and what else lies beside them."""
 
     key: str
-    images: list[Item]
+    images: list[Item] = field(default_factory=list[Item])
     label: str | None = None
+    others: list[str] = field(default_factory=list[str])
 
-    def items(self) -> Iterator[Item]:
+    def items(self, skipped: Skipped) -> Iterator[Item]:
+        """The images. Without one, the other members are files that no sample needs."""
+        if not self.images:
+            for path in self.others:
+                skipped.add(path)
         for image in self.images:
             yield Item(image.path, image.data, self.label, image.error)
 
@@ -109,54 +138,100 @@ class Tar:
             raise UsageError(f"no file {self.name}")
 
     def items(self, skip: int = 0) -> Iterator[Item]:
-        return islice(self._items(), skip, None)
+        return self.sifted(skip, Skipped())
+
+    def sifted(self, skip: int, skipped: Skipped) -> Iterator[Item]:
+        return islice(self._items(skipped), skip, None)
 
     def count(self) -> int | None:
         return None  # only by reading all of it
 
-    def _items(self) -> Iterator[Item]:
-        sample, last = _Sample("", []), None
+    def _items(self, skipped: Skipped) -> Iterator[Item]:
+        sample, last = _Sample(""), None
         try:
             with open_binary(self.name) as raw, _unpacked(raw, self.name) as stream:
                 archive = tarfile.open(fileobj=stream, mode="r|", tarinfo=_Info)  # noqa: SIM115
                 for member in archive:
-                    if not member.isfile():
+                    if member.isdir():
+                        continue
+                    if is_hidden_path(member.name):
+                        skipped.add(f"{self.name}/{member.name}", HIDDEN)
                         continue
                     key = _key(member.name)
                     if key != sample.key:
-                        yield from sample.items()
-                        sample = _Sample(key, [])
-                    self._add(sample, archive, member)
+                        yield from sample.items(skipped)
+                        sample = _Sample(key)
+                    self._add(sample, archive, member, skipped)
                     last = member.name
-                yield from sample.items()
-                sample = _Sample("", [])
+                yield from sample.items(skipped)
+                sample = _Sample("")
                 if not getattr(archive, "saw_end", False):
                     yield _broken(self.name, last, "no end-of-archive mark")
         except BROKEN as error:
-            yield from sample.items()
+            yield from sample.items(skipped)
             yield _broken(self.name, last, error)
 
-    def _add(self, sample: _Sample, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    def _add(
+        self, sample: _Sample, archive: tarfile.TarFile, member: tarfile.TarInfo, skipped: Skipped
+    ) -> None:
+        path = f"{self.name}/{member.name}"
         suffix = member.name[len(sample.key) + 1 :].lower()
-        if _visible(member.name):
-            path = f"{self.name}/{member.name}"
-            try:
-                check_length(member.size)
-                sample.images.append(Item(path, data=_member(archive, member)))
-            except TooLarge as error:
-                sample.images.append(Item(path, error=f"TooLarge: {error}"))
-        elif suffix in ("cls", "json", "txt") and member.size <= LABEL_MEMBER_BYTES:
-            label = _label(suffix, _member(archive, member))
+        if not member.isfile():
+            self._add_link(sample, member, skipped)
+        elif suffix in LABEL_SUFFIXES and member.size <= LABEL_MEMBER_BYTES:
+            sample.others.append(path)
+            label = _label(suffix, _Content(archive, member).read())
             if label is not None and (suffix == "cls" or sample.label is None):
                 sample.label = label
+        else:
+            content = _Content(archive, member)
+            if not is_image(member.name, content.head):
+                sample.others.append(path)
+                return
+            try:
+                check_length(member.size)
+                sample.images.append(Item(path, data=content.read()))
+            except TooLarge as error:
+                sample.images.append(Item(path, error=f"TooLarge: {error}"))
+
+    def _add_link(self, sample: _Sample, member: tarfile.TarInfo, skipped: Skipped) -> None:
+        """A stream cannot go back to the file that a link names."""
+        path = f"{self.name}/{member.name}"
+        if not (member.islnk() or member.issym()):
+            skipped.add(path, SPECIAL)
+        elif has_image_suffix(member.name):
+            error = f"DataError: the member is a link to {member.linkname}, and is not followed"
+            sample.images.append(Item(path, error=error))
+        else:
+            skipped.add(path, LINK)
 
 
-def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    stream = archive.extractfile(member)
-    data = stream.read() if stream else b""
-    if len(data) != member.size:
-        raise tarfile.ReadError(f"{member.name} has {len(data)} of {member.size} bytes")
-    return data
+class _Content:
+    """The bytes of a member of a stream, which can be read once."""
+
+    def __init__(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        self._member = member
+        self._stream = archive.extractfile(member)
+        self._head = b""
+
+    def head(self) -> bytes:
+        """The first `SIGNATURE_BYTES`."""
+        self._head = self._stream.read(SIGNATURE_BYTES) if self._stream else b""
+        return self._head
+
+    def read(self) -> bytes:
+        """All of them.
+
+        Raises:
+            ReadError: the archive breaks off within the member.
+        """
+        rest = self._stream.read() if self._stream else b""
+        data = self._head + rest
+        if len(data) != self._member.size:
+            raise tarfile.ReadError(
+                f"{self._member.name} has {len(data)} of {self._member.size} bytes"
+            )
+        return data
 
 
 def _unpacked(raw: Any, name: str) -> Any:

@@ -8,6 +8,7 @@ from service.errors import UsageError
 from service.scoring.files import is_file, is_folder
 from service.scoring.item import Item
 from service.scoring.sources.walk import Broken, glob, split_glob, walk
+from service.skipped import Skipped
 
 
 def _item(path: str) -> Item:
@@ -27,7 +28,10 @@ class Folder:
             raise UsageError(f"no folder {self.name}")
 
     def items(self, skip: int = 0) -> Iterator[Item]:
-        return map(_item, islice(walk(self.name), skip, None))
+        return self.sifted(skip, Skipped())
+
+    def sifted(self, skip: int, skipped: Skipped) -> Iterator[Item]:
+        return map(_item, islice(walk(self.name, skipped), skip, None))
 
     def count(self) -> int | None:
         return sum(1 for _ in walk(self.name))
@@ -45,7 +49,10 @@ class Glob:
             raise UsageError(f"no folder {root}, where {self.name} begins")
 
     def items(self, skip: int = 0) -> Iterator[Item]:
-        return map(_item, islice(glob(self.name), skip, None))
+        return self.sifted(skip, Skipped())
+
+    def sifted(self, skip: int, skipped: Skipped) -> Iterator[Item]:
+        return map(_item, islice(glob(self.name, skipped), skip, None))
 
     def count(self) -> int | None:
         return sum(1 for _ in glob(self.name))

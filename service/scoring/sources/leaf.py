@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from service.scoring.item import Item
+from service.skipped import Skipped
 
 
 @dataclass(frozen=True)
@@ -36,4 +37,16 @@ class Leaf(Protocol):
 
     def count(self) -> int | None:
         """How many items there are, where that is cheap to know."""
+        ...
+
+
+@runtime_checkable
+class Sieve(Protocol):
+    """A leaf that may hold other files beside images: a folder, a glob or an archive."""
+
+    def sifted(self, skip: int, skipped: Skipped) -> Iterator[Item]:
+        """As `items`; every file that is passed over is counted in `skipped`.
+
+        The count is complete when the iterator is exhausted, also where `skip` is not 0.
+        """
         ...

@@ -1,19 +1,20 @@
-"""Folders, walked in the order of their names."""
+"""Folders, walked in the order of their names: the images in them, and a count of the rest."""
 
 import os
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Literal
 
-from service.scoring.files import entries, is_url, join
+from service.image_files import is_hidden, is_image
+from service.inference.signatures import SIGNATURE_BYTES
+from service.scoring.files import entries, is_url, join, read_head
+from service.skipped import HIDDEN, SPECIAL, Skipped
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
-)
-
-
-def has_image_suffix(name: str) -> bool:
-    """Whether a file's name says that it is an image."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+Choice = Literal["yes", "if image", "no"]
+"""What becomes of a path: it is taken, it is taken if it is an image, or nobody asked for it."""
+IsImage = Callable[[str, Callable[[], bytes]], bool]
+"""From a file's name, and a function that reads its first bytes: see `service.image_files`."""
 
 
 class Broken(str):
@@ -29,29 +30,54 @@ class Broken(str):
 
 def walk(
     folder: str,
-    wanted: Callable[[str], bool] = has_image_suffix,
+    skipped: Skipped | None = None,
+    *,
+    wanted: IsImage = is_image,
+    choose: Callable[[str], Choice] = lambda _: "if image",
     max_depth: int | None = None,
     _above: frozenset[tuple[int, int]] = frozenset(),
 ) -> Iterator[str]:
-    """The files under `folder` whose path satisfies `wanted`, sorted name by name.
+    """The images under `folder`, sorted name by name; `skipped` counts what is passed over.
 
-    Hidden names are passed over. Links to folders are followed, but never into a folder that the
-    walk is already in. A folder that cannot be listed comes out as a `Broken` path.
+    Hidden and system names are passed over, and pipes, sockets and devices. Links to folders are
+    followed, but never into a folder that the walk is already in. A folder that cannot be listed
+    comes out as a `Broken` path, and a link that leads nowhere as the path of a file.
+
+    `wanted` says what an image is, `choose` which paths are asked for at all.
     """
+    skipped = Skipped() if skipped is None else skipped
     here = _identity(folder)
     if here in _above:
         return
     above = _above | {here} if here else _above
     try:
         for entry in entries(folder):
-            if entry.name.startswith("."):
-                continue
             path = join(folder, entry.name)
-            if not entry.is_folder:
-                if wanted(path):
+            is_folder = entry.kind == "folder"
+            if is_folder:
+                choice = "yes" if max_depth is None or max_depth > 1 else "no"
+            else:
+                choice = choose(path)
+            if choice == "no":
+                continue
+            if is_hidden(entry.name, is_folder=is_folder):
+                skipped.add(f"{path}/" if is_folder else path, HIDDEN)
+            elif entry.kind == "special":
+                skipped.add(path, SPECIAL)
+            elif entry.kind == "file":
+                if choice == "yes" or wanted(entry.name, partial(read_head, path, SIGNATURE_BYTES)):
                     yield path
-            elif max_depth is None or max_depth > 1:
-                yield from walk(path, wanted, max_depth and max_depth - 1, above)
+                else:
+                    skipped.add(path)
+            else:
+                yield from walk(
+                    path,
+                    skipped,
+                    wanted=wanted,
+                    choose=choose,
+                    max_depth=max_depth and max_depth - 1,
+                    _above=above,
+                )
     except OSError as error:
         yield Broken(folder, error.strerror or str(error))
 
@@ -102,10 +128,11 @@ def glob_regex(pattern: str) -> re.Pattern[str]:
     return re.compile(text, re.DOTALL)
 
 
-def glob(pattern: str) -> Iterator[str]:
+def glob(pattern: str, skipped: Skipped | None = None) -> Iterator[str]:
     """The files that a pattern names, sorted; where it names a folder, the images under it.
 
-    Without a suffix at the pattern's end, only files with an image's suffix count.
+    A pattern that ends in a suffix names files of any kind. `skipped` counts the files that another
+    pattern names and that are no images.
     """
     root, rest = split_glob(pattern)
     regex = glob_regex(rest.rstrip("/"))
@@ -113,18 +140,16 @@ def glob(pattern: str) -> Iterator[str]:
     start = len(root.rstrip("/")) + 1 if root else 0
     depth = None if "**" in rest else rest.count("/") + 1
 
-    def wanted(path: str) -> bool:
+    def choose(path: str) -> Choice:
         relative = path[start:]
         if regex.fullmatch(relative):
-            return any_suffix or has_image_suffix(path)
-        if not has_image_suffix(path):
-            return False
+            return "yes" if any_suffix else "if image"
         folder = relative.rpartition("/")[0]
         while folder:
             if regex.fullmatch(folder):
-                return True
+                return "if image"
             folder = folder.rpartition("/")[0]
-        return False
+        return "no"
 
     # A pattern with a suffix names files, so nothing deeper than the pattern can match.
-    yield from walk(root, wanted, depth if any_suffix else None)
+    yield from walk(root, skipped, choose=choose, max_depth=depth if any_suffix else None)
