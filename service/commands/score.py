@@ -97,7 +97,11 @@ def score(
         typer.Option(metavar="FOLDER", help="Where OUT.partial lies; by default beside OUT."),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 if any image failed.")
+        bool,
+        typer.Option(
+            "--strict",
+            help="Exit with 1 if any image failed, or any file was skipped that is not hidden.",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     precision: Annotated[
@@ -194,7 +198,7 @@ def score(
                 observer=observer,
             )
     _tell(summary, report, as_json)
-    if summary["failed"] and (strict or not summary["ok"]):
+    if (strict and (summary["failed"] or summary["skipped"])) or not summary["ok"]:
         raise typer.Exit(1)
 
 

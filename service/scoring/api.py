@@ -11,8 +11,29 @@ from service.scoring.options import ScoreOptions, Speed
 from service.scoring.rows import Row
 from service.scoring.run import Run
 from service.scoring.sources import Columns, expand
+from service.skipped import Skipped
 
 Source = str | Path
+
+
+class Scored(Iterator[Row]):
+    """Rows in the order of the sources, and the files that the sources hold beside images."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._rows = (row for chunk in run.rows() for row in chunk)
+
+    def __next__(self) -> Row:
+        return next(self._rows)
+
+    @property
+    def skipped(self) -> Skipped:
+        """The files that were passed over: complete after the last row."""
+        return self._run.passed_over.total()
+
+    def close(self) -> None:
+        """Stop before the last row."""
+        self._rows.close()
 
 
 def score(
@@ -30,11 +51,11 @@ def score(
     sha256: bool = False,
     columns: Columns | None = None,
     speed: Speed | None = None,
-) -> Iterator[Row]:
+) -> Scored:
     """Score images one after the other, in the order of the sources, while others are prepared.
 
     `source` is one or more of what `quincunx score` takes; `tta` None is the package's own mode.
-    An image that cannot be read is a row with its `error`.
+    An image that cannot be read is a row with its `error`. Other files are counted in `skipped`.
 
     Raises:
         UsageError: a source that is not there, or options that make no sense for this model.
@@ -54,4 +75,4 @@ def score(
     leaves = expand((str(one) for one in sources), columns)
     run = Run(leaves, predictor, options, speed or Speed(), columns or Columns())
     run.scorer()  # an option that makes no sense is refused here, not at the first row
-    return (row for chunk in run.rows() for row in chunk)
+    return Scored(run)

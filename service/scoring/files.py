@@ -103,7 +103,12 @@ def read_head(path: str, length_bytes: int) -> bytes:
     """
     if is_url(path):
         fs, inner = filesystem(path)
-        return fs.cat_file(inner, start=0, end=length_bytes)
+        try:
+            return fs.cat_file(inner, start=0, end=length_bytes)
+        except OSError:
+            raise
+        except Exception as error:  # each storage has errors of its own
+            raise OSError(f"{type(error).__name__}: {error}") from error
     with open_binary(path) as stream:
         return stream.read(length_bytes)
 

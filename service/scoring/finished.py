@@ -13,12 +13,14 @@ from service.scoring.files import open_binary
 from service.scoring.fingerprint import prints
 from service.scoring.journal import differences
 from service.scoring.label_tally import tally_of
+from service.scoring.passed_over import counted_again
 from service.scoring.run import Run
 from service.scoring.tally import Tally
 from service.scoring.target import Target
+from service.skipped import Skipped
 
 METADATA_KEY = b"quincunx"
-NO_SETTINGS = frozenset({"labels", "fingerprint"})
+NO_SETTINGS = frozenset({"labels", "fingerprint", "skipped"})
 BATCH_ROWS = 16_384
 CANNOT_SAY = (".csv", ".jsonl", ".ndjson")
 
@@ -26,12 +28,13 @@ CANNOT_SAY = (".csv", ".jsonl", ".ndjson")
 def about(settings: dict[str, Any], run: Run, fingerprint: list[list[Any]]) -> bytes:
     """What the metadata of a result say."""
     labels = [label.id for label in run.predictor.manifest.labels]
-    content = {**settings, "labels": labels, "fingerprint": fingerprint}
+    skipped = run.passed_over.total().as_json()
+    content = {**settings, "labels": labels, "fingerprint": fingerprint, "skipped": skipped}
     return json.dumps(content).encode()
 
 
-def tally_if_same(run: Run, target: Target, settings: dict[str, Any]) -> Tally:
-    """The counts of a finished result, if it is what `run` would write.
+def tally_if_same(run: Run, target: Target, settings: dict[str, Any]) -> tuple[Tally, Skipped]:
+    """The counts of a finished result, if it is what `run` would write, and of skipped files.
 
     Raises:
         OutputError: it is of other images or settings, is damaged, or has a format that cannot
@@ -60,7 +63,8 @@ def tally_if_same(run: Run, target: Target, settings: dict[str, Any]) -> Tally:
         threads = run.resolved_speed.decode_threads
         found = other_images(run.leaves, were, _paths(target.name), threads)
         if found is None:
-            return _tally(run, target.name)
+            skipped = Skipped.from_json(made_with["skipped"])
+            return _tally(run, target.name), counted_again(run.leaves, skipped)
     except pa.ArrowException as error:
         raise OutputError(
             f"{target.name} is there already, and is damaged: {error}. {advice}"

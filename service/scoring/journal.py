@@ -34,6 +34,7 @@ from service.scoring.durable import (
 )
 from service.scoring.item import Position
 from service.scoring.rows import Row
+from service.skipped import Skipped
 
 RESULT_ROWS = 16_384
 """Rows of a group in the result: fixed, so that the file does not show where a run was cut."""
@@ -49,6 +50,8 @@ class Journal:
         """Finished rows."""
         self.next = Position(0, 0)
         """The image after the last finished row."""
+        self.skipped = Skipped()
+        """What the sources before that of `next` passed over."""
         self._lock = lock
         self._settings = settings
         self._run = digest_of(settings)
@@ -95,13 +98,13 @@ class Journal:
         """Let go of the lock."""
         self._lock.close()
 
-    def append(self, rows: list[Row], schema: pa.Schema) -> None:
-        """Make rows durable.
+    def append(self, rows: list[Row], schema: pa.Schema, skipped: Skipped) -> None:
+        """Make rows durable, and what the sources before that of the last row passed over.
 
         Raises:
             OutputError: they cannot be written.
         """
-        name, data = parts.encoded(rows, schema, self.rows, self._run)
+        name, data = parts.encoded(rows, schema, self.rows, self._run, skipped)
         path = self.folder / name
         with readable_errors(path), replacing(path) as stream:
             stream.write(data)
@@ -186,7 +189,7 @@ class Journal:
                 elif left.name != "lock":
                     left.unlink()
             write_json(self.folder / "settings.json", self._settings)
-        self._parts, self.rows, self.next = [], 0, Position(0, 0)
+        self._parts, self.rows, self.next, self.skipped = [], 0, Position(0, 0), Skipped()
 
     def remove(self) -> None:
         """Delete the folder, `done.json` last: a kill in between is still a finished run."""
@@ -226,7 +229,7 @@ class Journal:
                 )
             self._parts.append(path)
             self.rows += span.rows
-            self.next = span.next
+            self.next, self.skipped = span.next, span.skipped
 
 
 def lock(path: Path, name: str) -> IO[bytes]:

@@ -108,11 +108,12 @@ def _write(
         for leaf in run.leaves:
             if isinstance(leaf, Replayed):
                 leaf.stop_recording()
-        rate = _score(run.schema, rows, journal, observer)
+        rate = _score(run, rows, journal, observer)
         if journal.rows == 0:
-            raise DataError(f"there is no image in {', '.join(settings['sources'])}")
+            raise no_image(run)
         tally, fingerprint = _merge(run, journal, target, settings)
-        summary = summarize(run, target.name, tally) | rate
+        skipped = run.passed_over.total()
+        summary = summarize(run, target.name, tally) | skipped.facts() | rate
         with readable(journal.result):
             digest = _digest(journal.result)
         done: dict[str, Any] | None = {
@@ -160,16 +161,18 @@ def _is_of_other_images(run: Run, target: Target, journal: Journal, done: dict[s
     return True
 
 
-def _score(schema: pa.Schema, rows: Rows, journal: Journal, observer: Observer) -> dict[str, Any]:
+def _score(run: Run, rows: Rows, journal: Journal, observer: Observer) -> dict[str, Any]:
     """Bring the journal to the end of the sources."""
     start, before = time.perf_counter(), journal.rows
     pending: list[Row] = []
     written = time.monotonic()
 
     def flush() -> None:
-        journal.append(pending, schema)
+        last = pending[-1].position
+        journal.append(pending, run.schema, run.passed_over.settle(last.source))
         pending.clear()
 
+    run.passed_over.go_on_from(journal.skipped)
     chunks = rows(journal.next)
     try:
         with closing(chunks):  # its threads end here
@@ -233,6 +236,13 @@ def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
     return summary | ({"labels": tally.agreement()} if isinstance(tally, LabelTally) else {})
 
 
+def no_image(run: Run) -> DataError:
+    """The error of a run without rows, which names what its sources hold instead."""
+    held = "; ".join(run.passed_over.total().lines())
+    names = run.settings()["sources"]
+    return DataError(f"there is no image in {', '.join(names)}" + (f": {held}" if held else ""))
+
+
 def _publish(journal: Journal, target: Target, sha256: str, overwrite: bool) -> None:
     """Give the result its name; nothing to do where a run was killed just after that."""
     if not journal.result.exists():
@@ -259,5 +269,5 @@ def _complete_already(run: Run, target: Target, settings: dict[str, Any]) -> dic
     Raises:
         OutputError: the file is not what this run would write, or cannot say so.
     """
-    tally = finished.tally_if_same(run, target, settings)
-    return summarize(run, target.name, tally) | {"complete_already": True}
+    tally, skipped = finished.tally_if_same(run, target, settings)
+    return summarize(run, target.name, tally) | skipped.facts() | {"complete_already": True}

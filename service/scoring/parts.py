@@ -19,8 +19,9 @@ from service.scoring.arrow import pq
 from service.scoring.item import Position
 from service.scoring.rows import Row, table
 from service.scoring.trace import Trace
+from service.skipped import Skipped
 
-FORMAT = 2
+FORMAT = 3
 PART_KEY = b"quincunx.part"
 DIGEST_DIGITS = 32
 TRACES = pa.schema(
@@ -51,9 +52,13 @@ class Span:
     first: int
     rows: int
     next: Position
+    skipped: Skipped
+    """What all sources before that of `next` passed over."""
 
 
-def encoded(rows: Sequence[Row], schema: pa.Schema, first: int, run: str) -> tuple[str, bytes]:
+def encoded(
+    rows: Sequence[Row], schema: pa.Schema, first: int, run: str, skipped: Skipped
+) -> tuple[str, bytes]:
     """The name and the bytes of a part; `run` is the digest of the run's settings."""
     last = rows[-1].position
     about = {
@@ -62,6 +67,7 @@ def encoded(rows: Sequence[Row], schema: pa.Schema, first: int, run: str) -> tup
         "first": first,
         "rows": len(rows),
         "next": [last.source, last.image + 1],
+        "skipped": skipped.as_json(),
     }
     content = table(list(rows), schema)
     traces = pa.Table.from_pylist([_traced(row) for row in rows], TRACES)
@@ -94,7 +100,8 @@ def read(path: Path, run: str) -> tuple[Span, pa.Table]:
         raise OutputError(f"{path} is of another version of Quincunx. Start anew (--restart)")
     if about["run"] != run:
         raise OutputError(f"{path} belongs to a run with other settings. Start anew (--restart)")
-    span = Span(about["first"], about["rows"], Position(*about["next"]))
+    skipped = Skipped.from_json(about["skipped"])
+    span = Span(about["first"], about["rows"], Position(*about["next"]), skipped)
     return span, content.replace_schema_metadata(None)
 
 

@@ -27,11 +27,13 @@ from service.inference.predictor import Predictor
 from service.inference.providers import Provider
 from service.scoring.item import Position
 from service.scoring.options import ScoreOptions, Speed
+from service.scoring.passed_over import PassedOver
 from service.scoring.pipeline import Located, score_items
 from service.scoring.rows import Row
 from service.scoring.run import Run, located
 from service.scoring.scorer import Scorer
 from service.scoring.sources import Leaf
+from service.skipped import Skipped
 
 BUNDLE_BYTES = 32 * 1024 * 1024
 """What a read task hands on at once, where it has read the images itself."""
@@ -124,8 +126,10 @@ class Connection:
         )
         try:
             for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
-                for rows in batch["rows"].to_pylist():
-                    yield pickle.loads(rows)  # noqa: S301  # ours
+                for scored_bundle in batch["rows"].to_pylist():
+                    source, rows, skipped = pickle.loads(scored_bundle)  # noqa: S301  # ours
+                    run.passed_over.read_to_the_end(source, skipped)
+                    yield rows
         except ray.exceptions.RayError as error:
             raise _cause(error) from error
 
@@ -209,9 +213,12 @@ class ScoringActor:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Score bundles of items; Row objects, pickled: only the driver reads them."""
+        scored: list[bytes] = []
         bundles: list[Any] = batch["items"].to_pylist()
-        rows = [self._score(pickle.loads(bundle)) for bundle in bundles]  # noqa: S301  # ours
-        return pa.table({"rows": pa.array(map(pickle.dumps, rows), pa.large_binary())})
+        for bundle in bundles:
+            source, items, skipped = pickle.loads(bundle)  # noqa: S301  # ours
+            scored.append(pickle.dumps((source, self._score(items), skipped)))
+        return pa.table({"rows": pa.array(scored, pa.large_binary())})
 
     def _score(self, items: list[Located]) -> list[Row]:
         chunks = score_items(iter(items), self._scorer, self._speed)
@@ -253,17 +260,19 @@ class _Read:
         first = self.start.image if self.number == self.start.source else 0
         held: list[Located] = []
         held_bytes = 0
-        for at, item in located([self.leaf], Position(0, first)):
+        passed_over = PassedOver()
+        for at, item in located([self.leaf], Position(0, first), passed_over):
             held.append((Position(self.number, at.image), item))
             held_bytes += len(item.data or b"")
             if len(held) >= self.images or held_bytes >= BUNDLE_BYTES:
-                yield _bundle(held)
+                yield self._bundle(held, Skipped())
                 held, held_bytes = [], 0
-        yield _bundle(held)
+        yield self._bundle(held, passed_over.total())
 
-
-def _bundle(items: list[Located]) -> pa.Table:
-    return pa.table({"items": pa.array([pickle.dumps(items)], pa.large_binary())})
+    def _bundle(self, items: list[Located], skipped: Skipped) -> pa.Table:
+        """Items, and with the last of them what the source passed over."""
+        packed = pickle.dumps((self.number, items, skipped))
+        return pa.table({"items": pa.array([packed], pa.large_binary())})
 
 
 def _enter(folder: str) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from service.markdown import plain, table
+from service.skipped import Skipped
 from service.text import json_text
 
 
@@ -19,6 +20,8 @@ def as_markdown(summary: dict[str, Any]) -> str:
     ]
     if summary["errors"]:
         parts.append("\n".join(f"- {plain(kind)}: {n}" for kind, n in summary["errors"].items()))
+    if lines := Skipped.from_json(summary["skipped_by_reason"]).lines():
+        parts.append("\n".join(f"- {plain(line)}" for line in lines))
     if agreement := summary.get("labels"):
         parts += _of_labels(agreement)
     elif accuracy := summary["accuracy"]:

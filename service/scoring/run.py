@@ -20,11 +20,13 @@ from service.scoring.files import is_url
 from service.scoring.item import Position
 from service.scoring.options import ScoreOptions, Speed
 from service.scoring.parts import FORMAT
+from service.scoring.passed_over import PassedOver
 from service.scoring.pipeline import Located, score_items
 from service.scoring.rows import Row
 from service.scoring.scorer import Scorer
 from service.scoring.sources import Columns, Leaf
 from service.scoring.trace import items_of
+from service.skipped import Skipped
 
 FEW_SOURCES = 20
 BEGINNING = Position(0, 0)
@@ -41,6 +43,8 @@ class Run:
     columns: Columns = field(default_factory=Columns)
     elsewhere: str | None = None
     """The provider, where inference does not run in this process."""
+    passed_over: PassedOver = field(default_factory=PassedOver)
+    """The files that the sources hold beside images: complete when every row is there."""
 
     @property
     def provider(self) -> str:
@@ -80,7 +84,8 @@ class Run:
 
     def rows(self, start: Position = BEGINNING) -> Generator[list[Row], None, None]:
         """Score from `start` on, in the order of the sources, a chunk at a time."""
-        return score_items(located(self.leaves, start), self.scorer(), self.resolved_speed)
+        items = located(self.leaves, start, self.passed_over)
+        return score_items(items, self.scorer(), self.resolved_speed)
 
     def scorer(self) -> Scorer:
         """Turns items into rows.
@@ -91,8 +96,8 @@ class Run:
         return Scorer(self.predictor, self.options, self.resolved_speed.batch_views)
 
 
-def located(leaves: Sequence[Leaf], start: Position) -> Iterator[Located]:
-    """Every item from `start` on, with its position.
+def located(leaves: Sequence[Leaf], start: Position, passed_over: PassedOver) -> Iterator[Located]:
+    """Every item from `start` on, with its position; `passed_over` takes what is no item.
 
     Raises:
         DataError: an archive, table or list changed while it was read.
@@ -100,8 +105,10 @@ def located(leaves: Sequence[Leaf], start: Position) -> Iterator[Located]:
     for source, leaf in enumerate(leaves):
         if source >= start.source:
             first = start.image if source == start.source else 0
-            for image, item in enumerate(items_of(leaf, first), first):
+            skipped = Skipped()
+            for image, item in enumerate(items_of(leaf, first, skipped), first):
                 yield Position(source, image), item
+            passed_over.read_to_the_end(source, skipped)
 
 
 def _libraries() -> dict[str, str]:

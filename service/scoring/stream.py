@@ -4,10 +4,9 @@ import time
 from contextlib import closing
 from typing import IO, Any
 
-from service.errors import DataError
 from service.scoring import rows as columns
 from service.scoring.label_tally import tally_of
-from service.scoring.output import Observer, Rows, summarize
+from service.scoring.output import Observer, Rows, no_image, summarize
 from service.scoring.run import BEGINNING, Run
 from service.scoring.sinks import JsonLinesSink
 
@@ -30,8 +29,12 @@ def stream_rows(run: Run, stream: IO[bytes], rows: Rows, observer: Observer) -> 
     seconds = time.perf_counter() - start
     summary = summarize(run, "-", tally)
     if summary["images"] == 0:
-        raise DataError("there is no image in the sources")
-    return summary | {
-        "seconds": round(seconds, 3),
-        "images_per_s": round(summary["images"] / seconds, 2),
-    }
+        raise no_image(run)
+    return (
+        summary
+        | run.passed_over.total().facts()
+        | {
+            "seconds": round(seconds, 3),
+            "images_per_s": round(summary["images"] / seconds, 2),
+        }
+    )

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from service import terminal
 from service.scoring.report import percent, sentence, shares
+from service.skipped import Skipped
 
 MOST_CLASSES = 12
 """A larger confusion matrix does not fit a terminal: the commonest mistakes are listed instead."""
@@ -16,8 +17,11 @@ def print_summary(summary: dict[str, Any]) -> None:
     """Counts, rate, errors, accuracy and confusions."""
     console = terminal.console(stderr=True)
     output = summary["output"]
+    skipped = Skipped.from_json(summary["skipped_by_reason"]).lines()
     if summary.get("complete_already"):
         console.print(f"{output} is complete already: {summary['images']} images. Nothing to do.")
+        for line in skipped:
+            console.print(line)
         return
     text = f"{summary['images']} images"
     if summary.get("resumed_from"):
@@ -26,6 +30,8 @@ def print_summary(summary: dict[str, Any]) -> None:
     console.print(text + ("" if output == "-" else f": {output}"))
     for kind, count in summary["errors"].items():
         console.print(f"  {kind}: {count}")
+    for line in skipped:
+        console.print(line)
     if (agreement := summary.get("labels")) is not None:
         _print_agreement(console, agreement)
     if (accuracy := summary["accuracy"]) is not None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 from service.errors import ClientError, DataError
 from service.scoring.item import Item
-from service.scoring.sources.leaf import Leaf
+from service.scoring.sources.leaf import Leaf, sifted
 from service.scoring.stamps import read_stamped, same_bytes, stamp
+from service.skipped import Skipped
 from service.text import storable
 
 
@@ -34,14 +35,16 @@ class Loaded:
     error: str | None = None
 
 
-def items_of(leaf: Leaf, skip: int = 0) -> Iterator[Item]:
+def items_of(leaf: Leaf, skip: int = 0, skipped: Skipped | None = None) -> Iterator[Item]:
     """The items of a leaf; those that its own file holds carry the stamp of that file.
+
+    `skipped` counts the files that a folder or an archive holds beside its images.
 
     Raises:
         DataError: the file changed while it was read, so its items may be of two versions.
     """
     before = stamp(leaf.name)
-    for item in leaf.items(skip):
+    for item in sifted(leaf, skip, Skipped() if skipped is None else skipped):
         yield replace(item, stamp=before) if item.embedded else item
     after = stamp(leaf.name)
     if after is not None and not same_bytes(before, after):

@@ -50,3 +50,8 @@ class Sieve(Protocol):
         The count is complete when the iterator is exhausted, also where `skip` is not 0.
         """
         ...
+
+
+def sifted(leaf: Leaf, skip: int, skipped: Skipped) -> Iterator[Item]:
+    """The items of any leaf; `skipped` counts the files that a `Sieve` passes over."""
+    return leaf.sifted(skip, skipped) if isinstance(leaf, Sieve) else leaf.items(skip)

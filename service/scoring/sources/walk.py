@@ -54,22 +54,13 @@ def walk(
         for entry in entries(folder):
             path = join(folder, entry.name)
             is_folder = entry.kind == "folder"
-            if is_folder:
-                choice = "yes" if max_depth is None or max_depth > 1 else "no"
-            else:
-                choice = choose(path)
-            if choice == "no":
+            if is_folder and max_depth is not None and max_depth <= 1:
                 continue
+            choice = choose(f"{path}/image.jpg" if is_folder else path)
             if is_hidden(entry.name, is_folder=is_folder):
-                skipped.add(f"{path}/" if is_folder else path, HIDDEN)
-            elif entry.kind == "special":
-                skipped.add(path, SPECIAL)
-            elif entry.kind == "file":
-                if choice == "yes" or wanted(entry.name, partial(read_head, path, SIGNATURE_BYTES)):
-                    yield path
-                else:
-                    skipped.add(path)
-            else:
+                if choice != "no":
+                    skipped.add(f"{path}/" if is_folder else path, HIDDEN)
+            elif is_folder:
                 yield from walk(
                     path,
                     skipped,
@@ -78,6 +69,14 @@ def walk(
                     max_depth=max_depth and max_depth - 1,
                     _above=above,
                 )
+            elif choice == "no":
+                continue
+            elif entry.kind == "special":
+                skipped.add(path, SPECIAL)
+            elif choice == "yes" or wanted(entry.name, partial(read_head, path, SIGNATURE_BYTES)):
+                yield path
+            else:
+                skipped.add(path)
     except OSError as error:
         yield Broken(folder, error.strerror or str(error))
 
