@@ -17,6 +17,7 @@
     │   ├── ShuttingDown         503  draining: no new requests
     │   ├── OutOfResources       503  the machine has no memory, open files or threads left
     │   └── DeadlineExceeded     504  admitted, but not answered in time
+    ├── StartFailed              workers that end before they serve
     ├── ModelPackageError        a package that is incomplete, altered or of another schema
     ├── ExportError              an exported graph that does not agree with its checkpoint
     ├── DataError                a data set that cannot be trained or evaluated on
@@ -123,6 +124,10 @@ class DeadlineExceeded(ServerError):
     """Admitted, but not answered in time."""
 
     status = 504
+
+
+class StartFailed(QuincunxError):
+    """Workers that end before they serve."""
 
 
 class ModelPackageError(QuincunxError):

@@ -49,6 +49,8 @@ class Settings(BaseModel):
     """Answer `five_crop` and `ten_crop` in this cheaper mode while the queue is under pressure."""
     drain_ms: int = Field(default=0, ge=0)
     """After SIGTERM: answer new requests with 503 for this long before the port is closed."""
+    worker_silence_ms: int = Field(default=30_000, ge=0)
+    """A worker whose event loop has not run for this long is killed and replaced; 0: never."""
 
     max_request_bytes: Positive = 20 * 1024 * 1024
     max_inflight_bytes: int = Field(default=0, ge=0)

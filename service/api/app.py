@@ -9,27 +9,29 @@ first; the methods below declare them to BentoML's schema and clients, and serve
 import asyncio
 import gc
 import inspect
-import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import bentoml
 from _bentoml_sdk import Service
-from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.api.alive import show_life
 from service.api.context import Context
 from service.api.draining import drain_on_sigterm
 from service.api.following import Reloads
+from service.api.ledger import Ledger
 from service.api.logs import start_logging
 from service.api.metrics import Metrics
 from service.api.models import Models
 from service.api.routes import Api, Application, create_app
 from service.api.tracing import exported_tracer
+from service.api.worker import join, starting, supervisor
 from service.inference.manifest import Aggregation, Mode
 from service.settings import Settings
 
@@ -106,23 +108,26 @@ class Quincunx:
     """Image classification with five-crop test-time augmentation."""
 
     def __init__(self) -> None:
-        settings = Settings.from_environment()
-        shared = BentoMLContainer.metrics_client.get()  # one exposition over all processes
-        metrics = Metrics(shared.registry, shared.generate_latest)
-        self.models = Models(settings, metrics.observer)
-        # BentoML's folder for the metrics of all workers of this server: nothing else is shared.
-        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        self.reloads = Reloads(Path(folder)) if folder else None
-        self.api = Api(Context(settings, self.models, metrics, exported_tracer(), self.reloads))
-        self.log = start_logging(settings.log_format)
+        with starting():
+            settings = Settings.from_environment()
+            self.log = start_logging(settings.log_format)
+            shared, self.slot = join()
+            metrics = Metrics(Ledger(shared, self.slot))
+            self.models = Models(settings, metrics.observer)
+            self.reloads = Reloads(shared) if shared else None
+            self.api = Api(Context(settings, self.models, metrics, exported_tracer(), self.reloads))
 
     @bentoml.on_startup
     async def start(self) -> None:
         """Load and warm up the models; only then does `/readyz` say so."""
-        Front.http = create_app(self.api)
-        await self.models.load()
+        with starting(self.slot):
+            Front.http = create_app(self.api)
+            await self.models.load()
         if self.reloads is not None:
             self.following = asyncio.create_task(self.reloads.follow(self.models.load))
+        if self.slot is not None:
+            self.slot.ready(time.monotonic())
+            self.life = asyncio.create_task(show_life(self.slot, supervisor()))
         drain_on_sigterm(self.models, self.api.settings.drain_ms)
         gc.collect()
         gc.freeze()  # what lives now lives for ever: keep it out of every later collection

@@ -1,52 +1,54 @@
 """One reload for all workers of a server.
 
-A request reaches one worker. The one that was told to reload, and could, writes a new token into a
-file that all of them watch; the others then load what lies on the disk too.
+A request reaches one worker. The worker that was told to reload, and could, changes a token in the
+memory that all workers share; the others then load what lies on the disk too.
 """
 
 import asyncio
 import logging
-import os
-import uuid
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+
+from service.api.shared import Shared
 
 logger = logging.getLogger("quincunx.models")
 
-NAME = "quincunx-reloaded"
 INTERVAL_S = 0.5
+RETRIES_S = (1.0, 5.0, 15.0)
+"""How long a worker waits before it tries again what failed."""
 
 
 class Reloads:
-    """The file, in a folder that the workers of one server share."""
+    """The reloads of one server, as one worker sees them."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / NAME
-        self._seen = self._read()
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._seen = shared.token
 
     def announce(self) -> None:
         """Tell the other workers that this one has loaded what lies on the disk."""
-        token = uuid.uuid4().hex
-        fresh = self._path.with_name(f"{NAME}-{token}")
-        fresh.write_text(token)
-        self._seen = token
-        os.replace(fresh, self._path)  # nobody reads half of it
+        self._seen = self._shared.announce()
 
     async def follow(self, load: Callable[[], Awaitable[object]]) -> None:
-        """Call `load` whenever another worker has announced, for as long as this worker lives."""
+        """Call `load` after each announcement of another worker, for as long as this one lives."""
         while True:
             await asyncio.sleep(INTERVAL_S)
-            token = self._read()
-            if token in ("", self._seen):
-                continue
-            self._seen = token
+            token = self._shared.token
+            if token != self._seen:
+                self._seen = token
+                await self._load(load)
+
+    async def _load(self, load: Callable[[], Awaitable[object]]) -> None:
+        """Load, and try again where it fails; a newer announcement ends the tries."""
+        for wait_s in (*RETRIES_S, None):
             try:
                 await load()
             except Exception as error:  # what was served goes on, and so does the watch
-                logger.error("a reload of another worker failed here", exc_info=error)
-
-    def _read(self) -> str:
-        try:
-            return self._path.read_text()
-        except OSError:
-            return ""
+                again = "this worker serves its old models" if wait_s is None else "it tries again"
+                logger.error("a reload failed in this worker; %s", again, exc_info=error)
+            else:
+                return
+            if wait_s is None:
+                return
+            await asyncio.sleep(wait_s)
+            if self._shared.token != self._seen:
+                return

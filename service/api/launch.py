@@ -1,16 +1,25 @@
-"""Start BentoML's server for `quincunx serve`, after checking what can be checked beforehand."""
+"""Start the server of `quincunx serve`, after checking what can be checked beforehand."""
 
+import math
 import os
-import shutil
 import socket
+import subprocess
 import sys
-import tempfile
+from contextlib import suppress
 
+from service.api import worker
+from service.api.logs import start_logging
 from service.api.models import package_folders
-from service.errors import UsageError
+from service.api.shared import Shared
+from service.api.supervisor import Supervisor
+from service.errors import StartFailed, UsageError
 from service.inference.cores import usable_cores
 from service.inference.package import ModelPackage
 from service.settings import Settings, variable_of
+
+BACKLOG = 2048
+MARGIN_S = 3.0
+"""What a worker may take to end, beyond the drain and the longest request."""
 
 
 def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> None:
@@ -19,6 +28,8 @@ def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> 
     Raises:
         UsageError: a setting that makes no sense, or an address that cannot be listened on.
         ModelPackageError: a package that is incomplete or altered.
+        StartFailed: workers that cannot start.
+        ServerError: workers that had to be killed at the end.
     """
     os.environ.update({variable_of(name): value for name, value in overrides.items()})
     if workers > 1:  # processes that share the cores must not each take all of them
@@ -28,37 +39,62 @@ def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> 
     for folder in package_folders(settings):
         manifest = ModelPackage.load(folder).manifest
         tags.append(f"{manifest.name}@{manifest.version}")
-    address = _check_address(host, port)
-    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # nothing is sent anywhere
-    home = tempfile.mkdtemp(prefix="quincunx-")
+    with _listen(host, port) as listener:
+        os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # nothing is sent anywhere
+        _serve(settings, tags, listener, workers)
+
+
+def _serve(settings: Settings, tags: list[str], listener: socket.socket, workers: int) -> None:
     try:
-        _serve(home, tags, address, port, workers)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def _serve(home: str, tags: list[str], address: str, port: int, workers: int) -> None:
-    # BentoML keeps the metrics of all processes in one folder of its home and empties it at every
-    # start: two servers on a machine would empty each other's.
-    from bentoml._internal.configuration.containers import BentoMLContainer
-
-    from service.api.app import Quincunx
-
-    BentoMLContainer.prometheus_multiproc_dir.set(home)
-    Quincunx.config["workers"] = workers
+        shared = Shared.create(workers)
+    except OSError as error:
+        raise StartFailed(f"no memory to share with the workers: {error}") from error
+    address, port = listener.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
     line = f"quincunx: serving {', '.join(tags)} on http://{shown}:{port}"
-    print(line, file=sys.stderr, flush=True)
-    Quincunx.serve_http(host=address, port=port)
+
+    def say() -> None:
+        with suppress(OSError):  # nobody reads it, or the disk is full
+            print(line, file=sys.stderr, flush=True)
+
+    request_s = settings.request_timeout_ms / 1000
+    graceful_s = math.ceil(request_s) + 1
+
+    def start(index: int) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(  # noqa: S603
+            worker.command(listener.fileno(), shared.fd, index, graceful_s),
+            env=worker.environment(),
+            stdin=subprocess.DEVNULL,
+            pass_fds=(listener.fileno(), shared.fd),
+            start_new_session=True,  # Ctrl-C is for the supervisor alone
+        )
+
+    log = start_logging(settings.log_format)
+    try:
+        Supervisor(
+            start,
+            workers,
+            shared,
+            silence_s=settings.worker_silence_ms / 1000,
+            stop_s=settings.drain_ms / 1000 + graceful_s + MARGIN_S,
+            on_ready=say,
+        ).run()
+    finally:
+        log.stop()
 
 
-def _check_address(host: str, port: int) -> str:
-    """Resolve `host`, and see that the port is free: circus would try for ever."""
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on `host`, for all workers."""
     try:
         family, _, _, _, resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(resolved)
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(resolved)
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
     except OSError as error:
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-    return str(resolved[0])
+    return listener

@@ -1,21 +1,16 @@
 """Prometheus metrics, with buckets that start at half a millisecond.
 
 BentoML's own request metrics start at 5 ms and keep a series for every path that anyone asks for,
-so they are off and these take their place at `/metrics`.
+so they are off and these take their place at `/metrics`. They are kept in memory that all workers
+of a server share (`service.api.ledger`): a folder of files could be cleaned away or be full.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
+from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.api.instruments import Exposition, Family, Instrument
+from service.api.ledger import Kind, Ledger
 from service.inference.manifest import Mode
 from service.inference.tta import Answer
 
@@ -28,20 +23,27 @@ class Metrics:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(
-        self,
-        registry: CollectorRegistry | None = None,
-        exposition: Callable[[], bytes] | None = None,
-    ) -> None:
-        registry = registry or CollectorRegistry()
-        self.expose = exposition or (lambda: generate_latest(registry))
-        """The text of `/metrics`; BentoML's own where several processes answer together."""
+    def __init__(self, ledger: Ledger | None = None) -> None:
+        """Without a ledger they count for this process alone."""
+        ledger = ledger or Ledger()
+        exposition = Exposition(ledger)
+        self.expose = exposition.text
+        """The text of `/metrics`, over all workers of the server."""
 
-        def histogram(name: str, text: str, labels: Sequence[str], buckets: Any) -> Histogram:
-            return Histogram(f"quincunx_{name}", text, labels, buckets=buckets, registry=registry)
+        def made(
+            kind: Kind, name: str, text: str, labels: Sequence[str], buckets: Sequence[float] = ()
+        ) -> Instrument:
+            family = Family(kind, f"quincunx_{name}", text, tuple(labels), tuple(buckets))
+            exposition.add(family)
+            return Instrument(family, ledger)
 
-        def counter(name: str, text: str, labels: Sequence[str]) -> Counter:
-            return Counter(f"quincunx_{name}", text, labels, registry=registry)
+        def histogram(
+            name: str, text: str, labels: Sequence[str], buckets: Sequence[float]
+        ) -> Instrument:
+            return made("histogram", name, text, labels, buckets)
+
+        def counter(name: str, text: str, labels: Sequence[str]) -> Instrument:
+            return made("counter", name, text, labels)
 
         self.request_seconds = histogram(
             "request_seconds", "A request, from its first byte to its answer", ["route"], SECONDS
@@ -60,18 +62,14 @@ class Metrics:
         self.gate = counter("gate", "Adaptive images by whether the gate opened", ["model", "open"])
         self.refused = counter("refused", "Requests refused, by reason", ["model", "reason"])
         self.degraded = counter("degraded", "Images in a cheaper mode than asked", ["model"])
-        self.waiting_views = Gauge(
-            "quincunx_waiting_views",
-            "Views admitted and not yet answered",
-            ["model"],
-            registry=registry,
-            multiprocess_mode="livesum",
+        self.waiting_views = made(
+            "gauge", "waiting_views", "Views admitted and not yet answered", ["model"]
         )
-        self.held_bytes = Gauge(
-            "quincunx_held_bytes",
+        self.held_bytes = made(
+            "gauge",
+            "held_bytes",
             "Bytes of bodies that are on their way and of answers that were not yet taken",
-            registry=registry,
-            multiprocess_mode="livesum",
+            [],
         )
 
     def observer(self, model: str) -> "ModelMetrics":

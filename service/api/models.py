@@ -13,6 +13,7 @@ from service.errors import ModelPackageError, ShuttingDown, UsageError
 from service.inference.cores import usable_cores
 from service.inference.package import MANIFEST, find
 from service.inference.predictor import Predictor
+from service.memory import give_back_memory
 from service.settings import Settings
 from service.workers import Workers
 
@@ -93,7 +94,7 @@ class Models:
             served = tuple(self._current)
             for model in served:
                 logger.info("serving %s (%s)", model.tag, model.predictor.precision)
-        task = asyncio.create_task(old.retire())
+        task = asyncio.create_task(_let_go(old))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
         return served
@@ -157,6 +158,11 @@ class Models:
         )
         predictor.warm_up(self._batch_views(predictor), self._side_by_side(predictor))
         return predictor
+
+
+async def _let_go(models: ModelSet) -> None:
+    await models.retire()
+    await asyncio.to_thread(give_back_memory)
 
 
 def _state_of(folder: Path) -> object:

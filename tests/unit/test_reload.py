@@ -219,19 +219,18 @@ def test_a_reload_follows_a_link_again(tmp_path: Path) -> None:
 
 def test_a_reload_follows_the_links_of_a_kubernetes_volume(tmp_path: Path) -> None:
     """Each file is a link through `..data`, which is switched at once."""
-    for version in ("1", "2"):
-        tiny_package(tmp_path / f"..{version}", int8=False, version=version)
-    (tmp_path / "..data").symlink_to("..1")
     folder = tmp_path / "mounted"
-    folder.mkdir()
+    for version in ("1", "2"):
+        tiny_package(folder / f"..{version}", int8=False, version=version)
+    (folder / "..data").symlink_to("..1")
     for name in ("manifest.json", "model.onnx"):
-        (folder / name).symlink_to(Path("../..data") / name)
+        (folder / name).symlink_to(Path("..data") / name)
 
     async def main() -> None:
         async with in_process(folder) as running:
             assert running.models.get().version == "1"
-            (tmp_path / "..tmp").symlink_to("..2")
-            (tmp_path / "..tmp").replace(tmp_path / "..data")
+            (folder / "..tmp").symlink_to("..2")
+            (folder / "..tmp").replace(folder / "..data")
             await running.models.load()
             assert running.models.get().version == "2"
 

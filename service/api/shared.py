@@ -1,0 +1,179 @@
+"""Memory that the workers of one server share: one slot for each, and a signal to reload.
+
+The memory is an anonymous file that the supervisor opens and the workers inherit. It has no name
+in any folder, so nobody can clean it away, and its pages are allocated before they are used, so
+that a full disk cannot stop a worker. `bentoml serve` has no supervisor of ours: there the memory
+is a file in BentoML's own folder for metrics.
+
+A worker locks its slot for as long as it lives. The system releases the lock of a dead process.
+"""
+
+import fcntl
+import os
+import struct
+import tempfile
+import uuid
+from dataclasses import dataclass
+from mmap import mmap
+from pathlib import Path
+from typing import Literal, cast
+
+HEADER_BYTES = 4096
+SLOT_BYTES = 512 * 1024
+SPARE_SLOTS = 2
+"""Beside one for each worker: a lock that is being looked at seems taken."""
+FILE = "quincunx-shared"
+FILE_SLOTS = 64
+
+_REASON_AT = 64
+_REASON_BYTES = 1024
+DATA_AT = 2048
+"""Where the part of a slot begins that its worker uses as it likes."""
+
+State = Literal["none", "starting", "ready"]
+_STATES: tuple[State, ...] = ("none", "starting", "ready")
+_STATUS = struct.Struct("QQdQQ")
+"""Process id, state, last sign of life, exit code and length of the reason."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a worker says about itself."""
+
+    pid: int
+    state: State
+    beat_s: float
+    """When its event loop last ran, on the clock of `time.monotonic`."""
+    exit_code: int
+    reason: str
+    """Why it cannot start; empty where it can."""
+
+
+class Shared:
+    """The shared memory, seen from one process."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.slots = (os.fstat(fd).st_size - HEADER_BYTES) // SLOT_BYTES
+        self._own = -1
+
+    @classmethod
+    def create(cls, workers: int) -> "Shared":
+        """Memory for a server of so many workers.
+
+        Raises:
+            OSError: the system has no memory, or no folder for temporary files, for it.
+        """
+        if hasattr(os, "memfd_create"):
+            fd = os.memfd_create("quincunx")
+        else:
+            with tempfile.TemporaryFile() as file:
+                fd = os.dup(file.fileno())
+        return cls._sized(fd, workers + SPARE_SLOTS)
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "Shared":
+        """The memory of the server whose workers share `folder`.
+
+        Raises:
+            OSError: the file cannot be opened or made.
+        """
+        fd = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return cls._sized(fd, FILE_SLOTS)
+
+    @classmethod
+    def _sized(cls, fd: int, slots: int) -> "Shared":
+        os.ftruncate(fd, HEADER_BYTES + slots * SLOT_BYTES)
+        _allocate(fd, 0, HEADER_BYTES)
+        return cls(fd)
+
+    @property
+    def token(self) -> bytes:
+        """Another one after each reload that was announced."""
+        return os.pread(self.fd, 16, 0)
+
+    def announce(self) -> bytes:
+        """Tell all workers to load what lies on the disk; returns the new token."""
+        token = uuid.uuid4().bytes
+        os.pwrite(self.fd, token, 0)
+        return token
+
+    def claim(self) -> "Slot":
+        """Take a free slot, with the pages for all of it.
+
+        Raises:
+            OSError: there is none, or no memory for it.
+        """
+        for index in range(self.slots):
+            try:
+                fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, index)
+            except (BlockingIOError, PermissionError):
+                continue
+            _allocate(self.fd, _start(index), SLOT_BYTES)
+            self._own = index
+            return Slot(self.fd, index)
+        raise OSError(f"all {self.slots} slots of the shared memory are taken")
+
+    def alive(self, index: int) -> bool:
+        """Whether the worker of a slot lives."""
+        if index == self._own:
+            return True
+        try:
+            fcntl.lockf(self.fd, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, index)
+        except (BlockingIOError, PermissionError):
+            return True
+        fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, index)
+        return False
+
+    def data(self, index: int) -> bytes:
+        """A copy of the part of a slot that its worker uses as it likes."""
+        # Read, not mapped: a page that is missing is an error here and not the end of the process.
+        return os.pread(self.fd, SLOT_BYTES - DATA_AT, _start(index) + DATA_AT)
+
+    def status(self, pid: int) -> Status | None:
+        """What the worker with this process id says; None where it has said nothing yet."""
+        for index in range(self.slots):
+            head = os.pread(self.fd, DATA_AT, _start(index))
+            values = cast(tuple[int, int, float, int, int], _STATUS.unpack_from(head))
+            found, state, beat_s, exit_code, length = values
+            if found == pid:
+                reason = head[_REASON_AT : _REASON_AT + length].decode(errors="replace")
+                return Status(pid, _STATES[state], beat_s, exit_code, reason)
+        return None
+
+
+class Slot:
+    """The part of the shared memory that one worker writes."""
+
+    def __init__(self, fd: int, index: int) -> None:
+        self._map = mmap(fd, 0)
+        whole = memoryview(self._map)[_start(index) : _start(index) + SLOT_BYTES]
+        self._head = whole[:DATA_AT]
+        self.data = whole[DATA_AT:]
+        """What another worker of this server has left, or zeros."""
+        _STATUS.pack_into(self._head, 0, os.getpid(), _STATES.index("starting"), 0.0, 0, 0)
+
+    def ready(self, now_s: float) -> None:
+        """Say that this worker serves."""
+        self.beat(now_s)
+        self._head[8:16] = struct.pack("Q", _STATES.index("ready"))
+
+    def beat(self, now_s: float) -> None:
+        """Say that the event loop runs."""
+        self._head[16:24] = struct.pack("d", now_s)
+
+    def fail(self, exit_code: int, reason: str) -> None:
+        """Say why this worker cannot start."""
+        text = reason.encode()[:_REASON_BYTES]
+        self._head[_REASON_AT : _REASON_AT + len(text)] = text
+        self._head[24:40] = struct.pack("QQ", exit_code, len(text))
+
+
+def _start(index: int) -> int:
+    return HEADER_BYTES + index * SLOT_BYTES
+
+
+def _allocate(fd: int, start: int, length: int) -> None:
+    """Let the system find the pages now: later it could only end the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, start, length)

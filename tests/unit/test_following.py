@@ -1,0 +1,90 @@
+"""One reload for all workers: each follows what another one announced."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from service.api import following
+from service.api.following import Reloads
+from service.api.shared import Shared
+
+LIMIT_S = 60
+
+
+@pytest.fixture(name="shared")
+def _shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shared]:
+    monkeypatch.setattr(following, "INTERVAL_S", 0.001)
+    monkeypatch.setattr(following, "RETRIES_S", (0.001, 0.001))
+    shared = Shared.create(workers=2)
+    yield shared
+    os.close(shared.fd)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while not true():
+            await asyncio.sleep(0.001)
+
+
+def follow(shared: Shared, load: Callable[[], None], act: Callable[[Reloads], object]) -> list[int]:
+    """How often each of two workers has loaded, after both have seen what `act` announced."""
+    loads = [0, 0]
+
+    async def main() -> None:
+        workers = [Reloads(shared) for _ in loads]
+
+        async def counted(number: int) -> None:
+            loads[number] += 1
+            load()
+
+        async def watch(number: int) -> None:
+            await workers[number].follow(lambda: counted(number))
+
+        tasks = [asyncio.create_task(watch(number)) for number in range(2)]
+        act(workers[0])
+        await until(lambda: loads[1] > 0)
+        await asyncio.sleep(0.05)
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+    return loads
+
+
+def test_the_others_load_once_and_the_announcer_not_again(shared: Shared) -> None:
+    assert follow(shared, lambda: None, lambda first: first.announce()) == [0, 1]
+
+
+def test_a_signal_to_the_supervisor_reaches_all(shared: Shared) -> None:
+    assert follow(shared, lambda: None, lambda _: shared.announce()) == [1, 1]
+
+
+def test_a_worker_that_starts_after_a_reload_has_seen_it(shared: Shared) -> None:
+    shared.announce()
+    assert follow(shared, lambda: None, lambda first: first.announce()) == [0, 1]
+
+
+def test_a_load_that_fails_is_tried_again(shared: Shared, caplog: pytest.LogCaptureFixture) -> None:
+    failures = [OSError("no memory"), OSError("no memory")]
+
+    def load() -> None:
+        if failures:
+            raise failures.pop()
+
+    assert follow(shared, load, lambda first: first.announce()) == [0, 3]
+    assert caplog.text.count("it tries again") == 2
+
+
+def test_a_load_that_fails_for_good_is_said_and_the_watch_goes_on(
+    shared: Shared, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load() -> None:
+        raise OSError("no memory")
+
+    assert follow(shared, load, lambda first: first.announce()) == [0, 3]
+    assert caplog.text.count("this worker serves its old models") == 1
