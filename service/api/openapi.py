@@ -50,9 +50,10 @@ OPTIONS: dict[str, tuple[Json, str]] = {
 }
 
 ERRORS = {
-    400: "An option or a body that makes no sense",
+    400: "An option or a body that makes no sense, or options that do not go together",
     401: "No key, or a wrong one",
     404: "No such model",
+    408: "The body did not arrive before the deadline",
     413: "Over a limit on bytes, pixels, images or decoding",
     415: "A type or format that is not accepted",
     422: "No readable image, or one too small for a view",
@@ -67,6 +68,8 @@ TIMEOUT: Json = {
     "description": "The deadline of this request in milliseconds",
     "schema": {"type": "integer", "minimum": 1},
 }
+KEYS: list[Json] = [{"bearer": []}, {"header": []}]
+"""How a key is sent, where one is needed."""
 SHOWN: list[type[BaseModel]] = [
     schemas.ClassifyAnswer,
     schemas.BatchAnswer,
@@ -140,6 +143,7 @@ def openapi() -> Json:
                     "Verify the packages on the disk again and serve them; needs an admin key.",
                     schemas.Reloaded,
                     (401, 500),
+                    security=KEYS,
                 )
             },
             "/livez": {"get": _plain("livez", "The process lives.", (200,))},
@@ -153,7 +157,7 @@ def openapi() -> Json:
                 "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             },
         },
-        "security": [{}, {"bearer": []}, {"header": []}],
+        "security": [{}, *KEYS],
     }
 
 
@@ -166,13 +170,22 @@ def _version() -> str:
 
 def _query() -> list[Json]:
     return [
-        {"name": name, "in": "query", "description": text, "schema": schema}
+        {"name": name, "in": "query", "description": text, "schema": _or_nothing(schema)}
         for name, (schema, text) in OPTIONS.items()
     ]
 
 
+def _or_nothing(schema: Json) -> Json:
+    """An option may be sent without a value, as HTML forms and BentoML's clients do."""
+    nothing: Json = {"enum": ["", "null", None], "description": "As if it were not sent"}
+    return {"anyOf": [schema, nothing]}
+
+
 def _body(file_field: str, file_schema: Json, *, raw: bool) -> Json:
-    options = {name: {**schema, "description": text} for name, (schema, text) in OPTIONS.items()}
+    options = {
+        name: {**_or_nothing(schema), "description": text}
+        for name, (schema, text) in OPTIONS.items()
+    }
     form: Json = {
         "type": "object",
         "required": [file_field],

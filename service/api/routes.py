@@ -40,10 +40,10 @@ class Api:
     async def classify(self, request: Request) -> Response:
         """`POST /classify`: one image."""
         started = time.perf_counter()
-        timeout_s = timeout_of(request, self.settings)
+        timeout_s, query = timeout_of(request, self.settings), _query(request)
         with self.models.borrow() as models:
             form = await self.read(request, models, "image", timeout_s)
-            asked = read_options(query_options(request.scope["query_string"]), form.fields)
+            asked = read_options(query, form.fields)
             if len(form.images) != 1:
                 raise UsageError(f"send one file in the field 'image', but got {len(form.images)}")
             left_s = timeout_s - (time.perf_counter() - started)
@@ -53,10 +53,10 @@ class Api:
     async def classify_batch(self, request: Request) -> Response:
         """`POST /classify_batch`: many images, one result or error each, in order."""
         started = time.perf_counter()
-        timeout_s = timeout_of(request, self.settings)
+        timeout_s, query = timeout_of(request, self.settings), _query(request)
         with self.models.borrow() as models:
             form = await self.read(request, models, "images", timeout_s)
-            asked = read_options(query_options(request.scope["query_string"]), form.fields)
+            asked = read_options(query, form.fields)
             if not form.images:
                 raise UsageError("send at least one file in the field 'images'")
             left_s = timeout_s - (time.perf_counter() - started)
@@ -141,6 +141,13 @@ class Api:
         timeout_s = self.settings.request_timeout_ms / 1000
         with self.models.borrow() as models:
             return await classify_all(self.context, models, images, asked, timeout_s, "")
+
+
+def _query(request: Request) -> list[tuple[str, str]]:
+    """The options in the query; what is wrong with them is said before a body is read."""
+    query = query_options(request.scope["query_string"])
+    read_options(query, {})
+    return query
 
 
 def _given(options: Mapping[str, object]) -> dict[str, str]:

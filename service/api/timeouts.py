@@ -14,8 +14,8 @@ def timeout_of(request: Request, settings: Settings) -> float:
         UsageError: the header is no whole number of milliseconds, or too large.
     """
     limit_ms = settings.request_timeout_ms
-    text = request.headers.get("x-request-timeout-ms", "")
-    if not text:
+    text = request.headers.get("x-request-timeout-ms")
+    if text is None:
         return limit_ms / 1000
     asked_ms = whole_number(text, 1, limit_ms)
     if asked_ms is None:
