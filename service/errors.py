@@ -8,9 +8,11 @@
     │   ├── UnknownModel         404  no such model or version is loaded
     │   ├── RequestTimeout       408  a request that did not arrive in time
     │   ├── TooLarge             413  over a limit on bytes, pixels, images or decoding
+    │   ├── TargetTooLong        414  the path and query have too many bytes
     │   ├── UnsupportedImage     415  a readable file of a format that is not accepted
     │   ├── ImageTooSmall        422  a view does not fit into the image
-    │   └── Overloaded           429  refused at once: the queue cannot make the deadline
+    │   ├── Overloaded           429  refused at once: the queue cannot make the deadline
+    │   └── HeadersTooLarge      431  the headers are too many or have too many bytes
     ├── ServerError              the operator can mend it; logged, with a generic body
     │   ├── InferenceFailed      500  the runtime failed on a valid batch
     │   ├── ReloadFailed         500  the models cannot be replaced; the administrator is told why
@@ -72,6 +74,18 @@ class TooLarge(ClientError):
     """Over a limit on bytes, pixels, images or decoding."""
 
     status = 413
+
+
+class TargetTooLong(ClientError):
+    """The path and query have too many bytes."""
+
+    status = 414
+
+
+class HeadersTooLarge(ClientError):
+    """The headers are too many or have too many bytes."""
+
+    status = 431
 
 
 class UnsupportedImage(ClientError):

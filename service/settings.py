@@ -57,6 +57,19 @@ class Settings(BaseModel):
     """Bytes of all bodies together that are on their way or not yet answered, and of answers that
     clients have not yet taken, in one process; more are refused with 429. 0: 256 MiB, or four times
     `max_request_bytes` where that is more."""
+    max_header_bytes: Positive = 64 * 1024
+    """Bytes of a request's target and headers together."""
+    max_headers: Positive = 100
+    header_timeout_ms: Positive = 10_000
+    """A connection is closed when the head of a request is not here after this long, counted from
+    the opening of the connection or from the first byte of the request."""
+    keep_alive_ms: Positive = 5_000
+    """An idle connection is closed this long after its last answer. Behind a proxy that keeps
+    connections open, set more than the proxy does."""
+    send_timeout_ms: Positive = 20_000
+    """A connection is dropped when its client takes less than 64 KiB of an answer in this time."""
+    max_connections: int = Field(default=0, ge=0)
+    """Open connections of one process. 0: as many as it may open files, less some for itself."""
     max_pixels: Positive = 50_000_000
     max_decode_ms: Positive = 5000
     """Processor time that decoding one image may take; a photo of 50 MP takes about two seconds."""

@@ -20,6 +20,7 @@ from bentoml._internal.server.http.traffic import TimeoutMiddleware
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.config import HTTP_PROTOCOLS
 
 from service.api.alive import show_life
 from service.api.context import Context
@@ -31,9 +32,13 @@ from service.api.metrics import Metrics
 from service.api.models import Models
 from service.api.routes import Api, Application, create_app
 from service.api.tracing import exported_tracer
+from service.api.transport import Connection, Limits, Shared
 from service.api.worker import join, starting, supervisor
 from service.inference.manifest import Aggregation, Mode
 from service.settings import Settings
+
+# BentoML starts uvicorn with its default protocol, and has no option for another.
+HTTP_PROTOCOLS["auto"] = "service.api.transport:Connection"
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -120,8 +125,15 @@ class Quincunx:
     @bentoml.on_startup
     async def start(self) -> None:
         """Load and warm up the models; only then does `/readyz` say so."""
+        context = self.api.context
         with starting(self.slot):
-            Front.http = create_app(self.api)
+            Front.http = application = create_app(self.api)
+            Connection.shared = Shared(
+                Limits.of(context.settings),
+                context.inflight,
+                refusal=application.refusal,
+                closed=lambda reason: context.metrics.closed_connections.labels(reason).inc(),
+            )
             await self.models.load()
         if self.reloads is not None:
             self.following = asyncio.create_task(self.reloads.follow(self.models.load))

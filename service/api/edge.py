@@ -77,6 +77,16 @@ class Edge:
 
         return self.open("other", refuse)
 
+    def refusal(self, path: str, error: Exception) -> Response:
+        """The answer to a request that no handler sees, marked, counted and logged."""
+        scope: Scope = {"type": "http", "method": "?", "path": path, "query_string": b""}
+        request = Request(scope | {"headers": []})
+        request.state.request_id = _request_id(request)
+        request.state.log = {}
+        response = self.failed(request, error)
+        self.leave(request, "other", response, 0.0)
+        return response
+
     def _admit_admin(self, request: Request) -> None:
         if not self._admin_keys:
             raise Unauthorized("closed: no admin key is set (QUINCUNX_ADMIN_KEYS)")

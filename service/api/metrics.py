@@ -65,6 +65,9 @@ class Metrics:
         self.waiting_views = made(
             "gauge", "waiting_views", "Views admitted and not yet answered", ["model"]
         )
+        self.closed_connections = counter(
+            "closed_connections", "Connections that the server ended, by reason", ["reason"]
+        )
         self.held_bytes = made(
             "gauge",
             "held_bytes",

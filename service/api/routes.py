@@ -26,7 +26,7 @@ from service.api.options import query_options, read_options
 from service.api.page import FILES, page_file
 from service.api.problems import json_response
 from service.api.timeouts import timeout_of
-from service.errors import ModelPackageError, ReloadFailed, UsageError
+from service.errors import ModelPackageError, QuincunxError, ReloadFailed, UsageError
 
 
 class Api:
@@ -171,8 +171,14 @@ class Application:
         try:
             await self._router(scope, receive, send)
         except HTTPException as error:
-            edge = self._oip_edge if _is_oip(scope["path"]) else self._edge
-            await edge.unknown(error)(scope, receive, send)
+            await self._edge_of(scope["path"]).unknown(error)(scope, receive, send)
+
+    def refusal(self, path: str, error: QuincunxError) -> Response:
+        """The answer to a request that does not get as far as a route."""
+        return self._edge_of(path).refusal(path, error)
+
+    def _edge_of(self, path: str) -> Edge:
+        return self._oip_edge if _is_oip(path) else self._edge
 
 
 def _is_oip(path: str) -> bool:

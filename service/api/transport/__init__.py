@@ -1,0 +1,10 @@
+"""HTTP/1.1 on the wire: uvicorn's protocol, with the limits that a server on its own needs.
+
+uvicorn expects a proxy in front that bounds headers, idle and slow connections, and clients that do
+not read. `quincunx serve` is used without one too.
+"""
+
+from service.api.transport.connection import Connection
+from service.api.transport.shared import Limits, Shared
+
+__all__ = ["Connection", "Limits", "Shared"]
