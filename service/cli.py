@@ -77,6 +77,8 @@ class LazyGroup(TyperGroup):
             _end(str(error), 2)
         except QuincunxError as error:
             _end(str(error), 1)
+        except MemoryError:
+            _end("memory ran out: give the process more, or work on less at once", 1)
         except Terminated:
             raise typer.Exit(143) from None
         except KeyboardInterrupt:

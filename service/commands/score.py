@@ -1,5 +1,6 @@
 """`quincunx score`: a million images into one table, and nothing lost on the way."""
 
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -154,8 +155,8 @@ def score(
         raise UsageError("-o - streams rows to standard output: no --json, --overwrite, --restart")
     if output != "-":
         sink_for(output)
-    if report is not None and report.suffix not in (".json", ".md"):
-        raise UsageError(f"--report must end in .json or .md, but got {report}")
+    if report is not None:
+        _check_report(report)
     columns = Columns(path_column, image_column, label_column, root)
     leaves = expand(sources, columns)
     if output != "-":
@@ -184,7 +185,8 @@ def score(
     run = Run(leaves, predictor, options, speed, columns, elsewhere)
     run.scorer()  # options that make no sense are refused before anything is written
     rows = partial(connection.rows, run) if connection else run.rows
-    with _terminable(), progress(leaves) as observer:
+    again = "stopped" if output == "-" else "stopped; the same command goes on from here"
+    with _terminable(again), progress(leaves) as observer:
         if output == "-":
             summary = stream_rows(run, sys.stdout.buffer, rows, observer)
         else:
@@ -215,20 +217,33 @@ def _box(text: str) -> "FractionBox":
 
 
 @contextmanager
-def _terminable() -> "Generator[None]":
-    """A polite SIGTERM ends as Ctrl-C does: what is finished is kept."""
+def _terminable(message: str) -> "Generator[None]":
+    """SIGTERM ends as Ctrl-C does: what is finished is kept, and `message` is said."""
+    from service.cli import Terminated
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def terminate(*_: object) -> None:
+        raise Terminated
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGTERM, terminate)  # Ray puts a handler of its own
     try:
         yield
     except KeyboardInterrupt:
-        say("quincunx: stopped; the same command goes on from here")
+        say(f"quincunx: {message}")
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _check_report(report: Path) -> None:
+    """Refuse now what could not be written after hours of work."""
+    from service.errors import OutputError, UsageError
+
+    if report.suffix not in (".json", ".md"):
+        raise UsageError(f"--report must end in .json or .md, but got {report}")
+    if report.is_dir():
+        raise OutputError(f"{report} cannot be written: it is a folder")
+    if not os.access(report if report.exists() else report.parent, os.W_OK):
+        raise OutputError(f"{report} cannot be written: its folder is missing or read-only")
 
 
 def _tell(summary: "dict[str, Any]", report: Path | None, as_json: bool) -> None:

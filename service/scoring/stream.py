@@ -9,6 +9,7 @@ from service.scoring.label_tally import tally_of
 from service.scoring.output import Observer, Rows, no_image, summarize
 from service.scoring.run import BEGINNING, Run
 from service.scoring.sinks import JsonLinesSink
+from service.stdio import writing_stdout
 
 
 def stream_rows(run: Run, stream: IO[bytes], rows: Rows, observer: Observer) -> dict[str, Any]:
@@ -16,14 +17,15 @@ def stream_rows(run: Run, stream: IO[bytes], rows: Rows, observer: Observer) -> 
 
     Raises:
         DataError: there is no image.
+        OutputError: the stream cannot be written.
     """
     start, sink = time.perf_counter(), JsonLinesSink(stream, run.schema)
     tally = tally_of(run.predictor.manifest)
     with closing(rows(BEGINNING)) as chunks:
         for chunk in chunks:
             table = columns.table(chunk, run.schema)
-            sink.write(table)
-            stream.flush()
+            with writing_stdout(stream):
+                sink.write(table)
             tally.add(table)
             observer.moved(len(chunk), sum(not row.ok for row in chunk))
     seconds = time.perf_counter() - start

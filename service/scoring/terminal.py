@@ -18,16 +18,15 @@ def print_summary(summary: dict[str, Any]) -> None:
     console = terminal.console(stderr=True)
     output = summary["output"]
     skipped = Skipped.from_json(summary["skipped_by_reason"]).lines()
-    if summary.get("complete_already"):
-        console.print(f"{output} is complete already: {summary['images']} images. Nothing to do.")
-        for line in skipped:
-            console.print(line)
-        return
     text = f"{summary['images']} images"
-    if summary.get("resumed_from"):
-        text += f" ({summary['resumed_from']} of them by an earlier run)"
-    text += f", {summary['images_per_s']:g}/s, {summary['failed']} failed"
-    console.print(text + ("" if output == "-" else f": {output}"))
+    if summary.get("complete_already"):
+        text += f", {summary['failed']} failed. Nothing to do."
+        console.print(f"{output} is complete already: {text}")
+    else:
+        if summary.get("resumed_from"):
+            text += f" ({summary['resumed_from']} of them by an earlier run)"
+        text += f", {summary['images_per_s']:g}/s, {summary['failed']} failed"
+        console.print(text + ("" if output == "-" else f": {output}"))
     for kind, count in summary["errors"].items():
         console.print(f"  {kind}: {count}")
     for line in skipped:
