@@ -203,8 +203,10 @@ class Journal:
 
     def _take_up(self) -> None:
         done, path = self.about_done(), self.folder / "settings.json"
-        found = sorted(self.folder.glob(parts.PATTERN))
-        if done is None and not path.exists():
+        with readable(self.folder):
+            there = sorted(self.folder.iterdir())
+        found = [one for one in there if one.match(parts.PATTERN)]
+        if done is None and path not in there:
             if found:
                 raise OutputError(f"{path} is missing. Start anew (--restart)")
             self.clear()
@@ -217,8 +219,9 @@ class Journal:
                 "Repeat that command to finish it, or start anew (--restart)"
             )
         with readable_errors(self.folder):
-            for stray in list(self.folder.glob("*.tmp")):
-                stray.unlink()
+            for stray in there:
+                if stray.suffix == ".tmp":
+                    stray.unlink()
         for path in found if done is None else ():  # the rows of a finished run are its result
             with readable(path):
                 span = parts.read(path, self._run)[0]

@@ -12,8 +12,7 @@ import pytest
 
 from service.scoring import output
 from tests.support.scoring import image_folder, read_rows, run_score
-
-KILLS = 20
+from tests.support.scoring import interrupted as interrupted_run
 
 
 @pytest.fixture
@@ -30,55 +29,8 @@ def common(package: Path) -> list[object]:
     return ["--model", package, "--no-timing", "--chunk-images", 4]
 
 
-def test_killed_at_twenty_random_moments_the_result_is_the_same(
-    tmp_path: Path, package: Path
-) -> None:
-    folder = image_folder(tmp_path / "photos", each=40, side_px=64)
-    (folder / "green" / "0003.png").write_bytes(b"broken")
-    out = tmp_path / "out.parquet"
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.support.killer", str(KILLS), "1", folder, package, out],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert ran.returncode == 0, ran.stderr
-    report = json.loads(ran.stdout)
-    assert report["code"] == 0
-    assert not report["partial_left"]
-    kills = report["kills"]
-    assert len(kills) == KILLS
-    in_the_middle = [k for k in kills if k["code"] == -9 and not k["there"] and k["rows"]]
-    assert len(in_the_middle) >= KILLS // 4, kills  # or this test has shown nothing
-    assert out.read_bytes() == Path(f"{out}.whole.parquet").read_bytes()
-    rows = read_rows(out)
-    assert [row["path"] for row in rows] == [str(p) for p in sorted(folder.rglob("*.png"))]
-    assert [row["path"] for row in rows if row["error"]] == [f"{folder}/green/0003.png"]
-
-
-def interrupt_after(monkeypatch: pytest.MonkeyPatch, images: int, error: BaseException) -> None:
-    """Make the runtime fail once so many images have gone through."""
-    from service.scoring.scorer import Scorer
-
-    original, done = Scorer.finish, 0
-
-    def finish(self: Scorer, chunk: list[object]) -> object:
-        nonlocal done
-        if done >= images:
-            raise error
-        done += len(chunk)
-        return original(self, chunk)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Scorer, "finish", finish)
-
-
-def interrupted(folder: Path, package: Path, out: Path, images: int = 8, *more: object) -> None:
-    """Leave an unfinished run beside `out`."""
-    with pytest.MonkeyPatch.context() as patch:
-        interrupt_after(patch, images, KeyboardInterrupt())
-        assert run_score(folder, "-o", out, *common(package), *more).exit_code == 130
-    assert not out.exists()
-    assert Path(f"{out}.partial").is_dir()
+def interrupted(folder: Path, package: Path, out: Path) -> None:
+    interrupted_run(folder, *common(package), out=out, images=8)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl", ".arrow"])

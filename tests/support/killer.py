@@ -1,10 +1,11 @@
-"""Kill `quincunx score` at random moments until it has had enough chances to lose something.
+"""Stop `quincunx score` at random moments until it has had enough chances to lose something.
 
-    python -m tests.support.killer KILLS SEED FOLDER PACKAGE OUT
+    python -m tests.support.killer KILLS SEED SIGNAL PACKAGE OUT SOURCE...
 
-A process that has imported everything forks a child for each run, so that a run is killed in its
-work and not in its imports; each is the real command, ended by a real SIGKILL. Prints one JSON
-object: for every kill, how many rows were finished and whether OUT was there.
+SIGNAL is KILL, TERM or INT. A source `-` is fed from the file OUT.stdin. A process that has
+imported everything forks a child for each run, so that a run is stopped in its work and not in its
+imports; each is the real command, ended by a real signal. Prints one JSON object: for every stop,
+how many parts were finished and whether OUT was there.
 """
 
 import json
@@ -15,8 +16,6 @@ import sys
 import time
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from service.cli import app
 from service.commands import score as _score  # noqa: F401  # imported before the fork
 from service.inference import predictor as _predictor  # noqa: F401
@@ -25,20 +24,33 @@ from service.scoring import output, ray_engine, stream, terminal  # noqa: F401
 CHUNK_IMAGES = 8
 
 
-def start(arguments: list[str]) -> int:
-    """Fork a child that runs the command; returns its process id."""
-    child = os.fork()
-    if child:
-        return child
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)
-    os.dup2(quiet, 2)
-    try:
-        app(["score", *arguments], standalone_mode=True)
-    except SystemExit as stop:
-        os._exit(int(stop.code or 0))
-    finally:
-        os._exit(70)
+class Command:
+    """The command under test, started as often as need be."""
+
+    def __init__(self, package: str, sources: list[str], standard_input: str) -> None:
+        self._fixed = ["--model", package, "--no-timing", "--chunk-images", str(CHUNK_IMAGES)]
+        self._sources = sources
+        self._standard_input = standard_input if "-" in sources else os.devnull
+
+    def start(self, out: str) -> int:
+        """Fork a child that runs the command; returns its process id."""
+        child = os.fork()
+        if child:
+            return child
+        quiet = os.open(f"{out}.stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(os.open(self._standard_input, os.O_RDONLY), 0)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(quiet, 2)
+        try:
+            app(["score", *self._sources, "-o", out, *self._fixed], standalone_mode=True)
+        except SystemExit as stop:
+            os._exit(int(stop.code or 0))
+        finally:
+            os._exit(70)
+
+    def run(self, out: str) -> int:
+        """Run the command to its end."""
+        return finish(self.start(out))
 
 
 def running(child: int) -> bool:
@@ -51,43 +63,45 @@ def finish(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def finished_parts(folder: Path) -> list[Path]:
-    """The parts in `folder`; none once the child has removed it, which it may do meanwhile."""
+def parts_in(folder: Path) -> int:
+    """How many parts are there; none while the child removes the folder."""
     try:
-        return list(folder.glob("part-*.parquet"))
+        return sum(name.endswith(".parquet") for name in os.listdir(folder))
     except FileNotFoundError:
-        return []
+        return 0
 
 
-def main(kills: int, seed: int, folder: str, package: str, out: str) -> None:
-    output.PART_ROWS = CHUNK_IMAGES  # a part after every chunk: many moments to die in
+def main(kills: int, seed: int, stop: signal.Signals, package: str, out: str, *given: str) -> None:
+    output.PART_ROWS = CHUNK_IMAGES  # a part after every chunk: many moments to stop in
     chance = random.Random(seed)
     parts = Path(f"{out}.partial")
-    common = ["--model", package, "--no-timing", "--chunk-images", str(CHUNK_IMAGES)]
-    assert finish(start([folder, "-o", f"{out}.whole.parquet", *common])) == 0
+    command = Command(package, list(given), f"{out}.stdin")
+    whole = f"{Path(out).parent}/whole{Path(out).suffix}"
+    assert command.run(whole) == 0
     seen = []
     while len(seen) < kills:
-        child = start([folder, "-o", out, *common])
+        child = command.start(out)
         # A moment within the next few parts, however fast this machine is just now.
         more = chance.randrange(4)
-        before = len(finished_parts(parts))
-        while running(child) and len(finished_parts(parts)) < before + more:
+        before = parts_in(parts)
+        while running(child) and parts_in(parts) < before + more:
             time.sleep(0.001)
         time.sleep(chance.uniform(0, 0.02))
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, stop)
         code = finish(child)
         there = Path(out).exists()
-        rows = sum(pq.read_metadata(part).num_rows for part in finished_parts(parts))
-        seen.append({"code": code, "there": there, "rows": rows})
+        seen.append({"code": code, "there": there, "parts": parts_in(parts)})
         if there:
-            assert Path(out).read_bytes() == Path(f"{out}.whole.parquet").read_bytes()
-            # As after any kill: the same command must be content.
-            assert finish(start([folder, "-o", out, *common])) == 0
-            assert not parts.exists()
+            assert Path(out).read_bytes() == Path(whole).read_bytes()
+            if parts.exists() or out.endswith((".parquet", ".arrow")):  # CSV cannot say whose it is
+                assert command.run(out) == 0
+                assert not parts.exists()
             Path(out).unlink()
-    code = finish(start([folder, "-o", out, *common]))
-    print(json.dumps({"kills": seen, "code": code, "partial_left": parts.exists()}))
+    code = command.run(out)
+    left = sorted(os.listdir(Path(out).parent))
+    print(json.dumps({"kills": seen, "code": code, "left": left}))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
+    kills, seed, name, *rest = sys.argv[1:]
+    main(int(kills), int(seed), signal.Signals[f"SIG{name}"], *rest)

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import weakref
 from collections.abc import Iterator
 from itertools import islice
 from typing import IO
@@ -23,6 +24,7 @@ class Replayed:
         self._leaf = leaf
         self._live: Iterator[Item] | None = None
         self._kept: IO[bytes] = tempfile.SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115
+        weakref.finalize(self, self._kept.close)
         self._recording = True
 
     @property

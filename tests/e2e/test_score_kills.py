@@ -1,0 +1,53 @@
+"""Stopped at random moments, with every kind of source and of sink: the result is the same."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.scoring import every_kind_of_source, image_folder, images_of
+
+
+@pytest.mark.parametrize(
+    ("suffix", "stop", "stops"),
+    [(".parquet", "KILL", 20), (".csv", "KILL", 20), (".jsonl", "TERM", 8), (".arrow", "INT", 8)],
+)
+def test_stopped_at_random_moments_the_result_is_the_same(
+    tmp_path: Path, package: Path, suffix: str, stop: str, stops: int
+) -> None:
+    photos = image_folder(tmp_path / "photos", each=6, side_px=64)
+    (photos / "green" / "0003.png").write_bytes(b"broken")
+    sources = [*every_kind_of_source(tmp_path / "sources", photos), "-"]
+    out = tmp_path / "results" / f"out{suffix}"
+    out.parent.mkdir()
+    Path(f"{out}.stdin").write_text("".join(f"{path}\n" for path in images_of(photos)))
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tests.support.killer",
+            str(stops),
+            "1",
+            stop,
+            package,
+            out,
+            *sources,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    said = Path(f"{out}.stderr").read_text()
+    assert ran.returncode == 0, f"{ran.stderr}\n{said[-2000:]}"
+    report = json.loads(ran.stdout)
+    assert report["code"] == 0
+    assert "Traceback" not in said
+    assert report["left"] == [
+        f"out{suffix}", f"out{suffix}.stderr", f"out{suffix}.stdin",
+        f"whole{suffix}", f"whole{suffix}.stderr",
+    ]  # fmt: skip
+    in_the_middle = [k for k in report["kills"] if k["code"] and not k["there"] and k["parts"]]
+    assert len(in_the_middle) >= stops // 4, report["kills"]  # or this test has shown nothing
+    assert out.read_bytes() == (out.parent / f"whole{suffix}").read_bytes()
