@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from service.errors import QuincunxError, UsageError
+from service.signals import Terminated, terminate
 from service.stdio import say, survive_any_encoding
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -50,10 +51,6 @@ TRAINING_LIBRARIES = frozenset(
         "torchvision",
     }
 )
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM. A command ends as it does on Ctrl-C: half-written files are removed."""
 
 
 class LazyGroup(TyperGroup):
@@ -132,13 +129,9 @@ def quincunx(
 
 def main() -> None:
     """The entry point of the `quincunx` script."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     survive_any_encoding()
     app()
-
-
-def _terminate(*_: object) -> NoReturn:
-    raise Terminated
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from service.inference.manifest import Aggregation, Mode
+from service.signals import terminate
 from service.stdio import say
 
 if TYPE_CHECKING:
@@ -219,11 +220,6 @@ def _box(text: str) -> "FractionBox":
 @contextmanager
 def _terminable(message: str) -> "Generator[None]":
     """SIGTERM ends as Ctrl-C does: what is finished is kept, and `message` is said."""
-    from service.cli import Terminated
-
-    def terminate(*_: object) -> None:
-        raise Terminated
-
     before = signal.signal(signal.SIGTERM, terminate)  # Ray puts a handler of its own
     try:
         yield

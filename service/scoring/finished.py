@@ -1,7 +1,8 @@
 """A result that is there already: whose it is, and whether it is what is asked for now."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from service.skipped import Skipped
 METADATA_KEY = b"quincunx"
 NO_SETTINGS = frozenset({"labels", "fingerprint", "skipped"})
 BATCH_ROWS = 16_384
+ADVICE = "Name another, or replace it (--overwrite)"
 CANNOT_SAY = (".csv", ".jsonl", ".ndjson")
 
 
@@ -40,36 +42,27 @@ def tally_if_same(run: Run, target: Target, settings: dict[str, Any]) -> tuple[T
         OutputError: it is of other images or settings, is damaged, or has a format that cannot
             say what it is of.
     """
-    advice = "Name another, or replace it (--overwrite)"
     if target.name.lower().endswith(CANNOT_SAY):
         raise OutputError(
-            f"{target.name} is there already, and its format does not say what made it. {advice}"
+            f"{target.name} is there already, and its format does not say what made it. {ADVICE}"
         )
-    try:
+    with _readable(target.name):
         made_with = _metadata(target.name)
         were = None if made_with is None else prints(made_with["fingerprint"])
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-        reason = f"what made it cannot be read from it ({error or type(error).__name__})"
-        raise OutputError(f"{target.name} is there already, and {reason}. {advice}") from error
+        skipped = Skipped.from_json({} if made_with is None else made_with["skipped"])
     if made_with is None or were is None:
-        raise OutputError(f"{target.name} is there already, and no run like this made it. {advice}")
+        raise OutputError(f"{target.name} is there already, and no run like this made it. {ADVICE}")
     was = {name: value for name, value in made_with.items() if name not in NO_SETTINGS}
     if changed := differences(was, settings):
         raise OutputError(
             f"{target.name} is there already, made with other settings: {'; '.join(changed)}. "
-            f"{advice}"
+            f"{ADVICE}"
         )
-    try:
-        threads = run.resolved_speed.decode_threads
-        found = other_images(run.leaves, were, _paths(target.name), threads)
-        if found is None:
-            skipped = Skipped.from_json(made_with["skipped"])
-            return _tally(run, target.name), counted_again(run.leaves, skipped)
-    except pa.ArrowException as error:
-        raise OutputError(
-            f"{target.name} is there already, and is damaged: {error}. {advice}"
-        ) from error
-    raise OutputError(f"{target.name} is there already, of other images: {found}. {advice}")
+    tally = _tally(run, target.name)  # before the sources are compared: it may be damaged
+    threads = run.resolved_speed.decode_threads
+    if found := other_images(run.leaves, were, _paths(target.name), threads):
+        raise OutputError(f"{target.name} is there already, of other images: {found}. {ADVICE}")
+    return tally, counted_again(run.leaves, skipped)
 
 
 def _tally(run: Run, name: str) -> Tally:
@@ -93,7 +86,7 @@ def _metadata(name: str) -> dict[str, Any] | None:
 
 
 def _batches(name: str, columns: list[str] | None) -> Iterator[Any]:
-    with open_binary(name) as stream:
+    with _readable(name), open_binary(name) as stream:
         if _is_parquet(name):
             file = pq.ParquetFile(stream, page_checksum_verification=True)
             yield from file.iter_batches(BATCH_ROWS, columns=columns)
@@ -102,6 +95,20 @@ def _batches(name: str, columns: list[str] | None) -> Iterator[Any]:
         for number in range(reader.num_record_batches):
             batch = reader.get_batch(number)
             yield batch if columns is None else batch.select(columns)
+
+
+@contextmanager
+def _readable(name: str) -> Generator[None]:
+    """Say that a result cannot be read, whatever of it is damaged."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        reason = str(error) or type(error).__name__
+        raise OutputError(
+            f"{name} is there already, and cannot be read: {reason}. {ADVICE}"
+        ) from error
 
 
 def _is_parquet(name: str) -> bool:

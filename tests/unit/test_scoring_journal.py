@@ -17,6 +17,7 @@ from service.scoring.item import Position
 from service.scoring.journal import Journal
 from service.scoring.rows import Row
 from service.scoring.trace import Trace
+from service.skipped import Skipped
 
 SETTINGS: dict[str, Any] = {"format": 2, "package": "tiny 1", "options": {"top_k": 5}}
 SCHEMA = pa.schema({"path": pa.string(), "status": pa.string(), "error": pa.string()})
@@ -42,7 +43,7 @@ def whole() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal.open(Path(folder) / "out.partial", SETTINGS)
         for first in (0, 2, 4):
-            journal.append([row(first), row(first + 1)], SCHEMA)
+            journal.append([row(first), row(first + 1)], SCHEMA, Skipped())
         journal.close()
         yield journal.folder
 
@@ -108,7 +109,7 @@ def test_missing_settings_lose_no_rows_silently(copy: Path) -> None:
 
 def test_a_part_of_another_run_is_refused(copy: Path, tmp_path: Path) -> None:
     other = Journal.open(tmp_path / "other.partial", {**SETTINGS, "package": "tiny 2"})
-    other.append([row(0), row(1)], SCHEMA)
+    other.append([row(0), row(1)], SCHEMA, Skipped())
     other.close()
     sorted(copy.glob("part-*"))[0].unlink()
     shutil.copy(next(other.folder.glob("part-*")), copy)
