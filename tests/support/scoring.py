@@ -95,7 +95,7 @@ def every_kind_of_source(folder: Path, photos: Path) -> list[str]:
     (folder / "list.csv").write_text("path,truth\n" + "".join(lines))
     write_parquet(folder / "bytes.parquet", {"image": data, "path": [m[0] for m in members]})
     write_parquet(folder / "paths.parquet", {"path": paths})
-    with pa.ipc.new_file(folder / "bytes.arrow", pa.schema({"image": pa.binary()})) as writer:
+    with pa.ipc.new_file(str(folder / "bytes.arrow"), pa.schema({"image": pa.binary()})) as writer:
         writer.write_table(pa.table({"image": data}), max_chunksize=7)
     return [
         str(photos),
