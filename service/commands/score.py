@@ -82,6 +82,14 @@ def score(
     label_column: Annotated[
         str | None, typer.Option(help="The column of true labels; else folders' names count.")
     ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHAR",
+            help="What separates the cells of a CSV, or the word tab; by default told from its "
+            "header, of: , ; | tab.",
+        ),
+    ] = None,
     root: Annotated[
         str | None,
         typer.Option(help="What paths in lists are relative to; by default the list's folder."),
@@ -158,7 +166,11 @@ def score(
         sink_for(output)
     if report is not None:
         _check_report(report)
-    columns = Columns(path_column, image_column, label_column, root)
+    if separator == "tab":
+        separator = "\t"
+    if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
+        raise UsageError(f"--separator must be one character or tab, but got {separator!r}")
+    columns = Columns(path_column, image_column, label_column, root, separator)
     leaves = expand(sources, columns)
     if output != "-":
         leaves = [Replayed(leaf) if leaf.name == "-" else leaf for leaf in leaves]
@@ -184,7 +196,7 @@ def score(
     speed = Speed(batch_views, chunk_images, decode_threads, threads)
     elsewhere = connection.provider if connection else None
     run = Run(leaves, predictor, options, speed, columns, elsewhere)
-    run.scorer()  # options that make no sense are refused before anything is written
+    run.check()  # options that make no sense are refused before anything is written
     rows = partial(connection.rows, run) if connection else run.rows
     again = "stopped" if output == "-" else "stopped; the same command goes on from here"
     with _terminable(again), progress(leaves) as observer:

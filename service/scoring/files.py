@@ -42,10 +42,17 @@ def local_path(path: str) -> str | None:
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec filesystem of a URL, and the path within it."""
+    """The fsspec filesystem of a URL, and the path within it.
+
+    Raises:
+        OSError: fsspec does not know the protocol, or its library is not installed.
+    """
     import fsspec  # type: ignore[import-untyped]  # half a second that a local run need not pay
 
-    return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
+    try:
+        return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
+    except (ValueError, ImportError) as error:
+        raise OSError(f"{url} cannot be opened: {error}") from error
 
 
 @contextmanager
@@ -74,6 +81,8 @@ def open_binary(path: str) -> IO[bytes]:
         OSError: the file cannot be opened.
         OutOfResources: no file can be opened now.
     """
+    if "\0" in path:
+        raise OSError("a path cannot hold a NUL byte")
     with blaming_the_machine(path):
         if not is_url(path):
             return open(path, "rb")

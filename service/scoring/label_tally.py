@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from service.inference.manifest import Manifest
 from service.inference.task import split_labels
-from service.scoring.tally import Tally
+from service.scoring.tally import UNKNOWN, Tally
 
 
 @dataclass
@@ -19,22 +19,27 @@ class LabelTally(Tally):
     answered: Counter[str] = field(default_factory=lambda: Counter[str]())
     both: Counter[str] = field(default_factory=lambda: Counter[str]())
     known: int = 0
-    """Images whose true labels are known."""
+    """Answered images with true labels, classes of the model or not."""
     exact: int = 0
     """Those answered with all of them and no others."""
 
     def add(self, rows: pa.Table) -> None:
         """Count the rows of a part."""
+        classes = set(self.labels)
         for label, answered in self._labelled(rows, ["labels"]):
             true, got = set(split_labels(label)), set(answered)
+            self.truth.add(true, classes)
             self.known += 1
             self.exact += true == got
-            self.true.update(true)
+            self.true.update(one if one in classes else UNKNOWN for one in true)
             self.answered.update(got)
             self.both.update(true & got)
 
     def agreement(self) -> dict[str, Any] | None:
-        """Shares of labels that were right; None where no answered image has known ones."""
+        """Shares of labels that were right; None where no answered image has labels.
+
+        A true label that the model has not got counts as missed.
+        """
         if not self.known:
             return None
         classes = [self._class(label) for label in self.labels]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from service.markdown import plain, table
+from service.scoring.truth import notes
 from service.skipped import Skipped
 from service.text import json_text
 
@@ -22,6 +23,8 @@ def as_markdown(summary: dict[str, Any]) -> str:
         parts.append("\n".join(f"- {plain(kind)}: {n}" for kind, n in summary["errors"].items()))
     if lines := Skipped.from_json(summary["skipped_by_reason"]).lines():
         parts.append("\n".join(f"- {plain(line)}" for line in lines))
+    if said := notes(summary["true_labels"]):
+        parts.append("\n".join(f"- {plain(note)}" for note in said))
     if agreement := summary.get("labels"):
         parts += _of_labels(agreement)
     elif accuracy := summary["accuracy"]:

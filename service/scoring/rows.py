@@ -21,8 +21,9 @@ class Row:
     position: Position
     error: str | None = None
     label: str | None = None
-    """The true label's id, where the source knows one that the model has; of a multi-label model
-    the ids with `;` between, "" where none of them is in the image."""
+    """The id of the true class, or the label as the source has it where the model has no such
+    class; None where no label is known. Of a multi-label model the ids with `;` between, "" where
+    none of the classes is in the image."""
     sha256: str | None = None
     top: tuple[TopClass, ...] = ()
     probabilities: tuple[float, ...] | None = None

@@ -13,6 +13,7 @@ import onnxruntime  # type: ignore[import-untyped]
 import PIL
 import pyarrow as pa
 
+from service.errors import DataError, UsageError
 from service.inference.cores import usable_cores
 from service.inference.predictor import Predictor
 from service.scoring import rows as columns
@@ -25,10 +26,13 @@ from service.scoring.pipeline import Located, score_items
 from service.scoring.rows import Row
 from service.scoring.scorer import Scorer
 from service.scoring.sources import Columns, Leaf
+from service.scoring.sources.leaf import KnowsLabels
 from service.scoring.trace import items_of
 from service.skipped import Skipped
 
 FEW_SOURCES = 20
+MOST_LABELS = 100_000
+"""Distinct labels that are checked ahead of the run; more of them are checked row by row."""
 BEGINNING = Position(0, 0)
 
 
@@ -94,6 +98,24 @@ class Run:
             UsageError: options that make no sense for this model.
         """
         return Scorer(self.predictor, self.options, self.resolved_speed.batch_views)
+
+    def check(self) -> None:
+        """Refuse what is known to be wrong before any image is read.
+
+        Raises:
+            UsageError: options that make no sense for this model, or a label column holds a name
+                that several classes have.
+        """
+        scorer = self.scorer()
+        checked: set[str] = set()
+        for leaf in self.leaves:
+            for label in leaf.true_labels() if isinstance(leaf, KnowsLabels) else ():
+                if label not in checked and len(checked) < MOST_LABELS:
+                    checked.add(label)
+                    try:
+                        scorer.check_labels(label)
+                    except DataError as error:
+                        raise UsageError(f"{leaf.name}: {error}") from error
 
 
 def located(leaves: Sequence[Leaf], start: Position, passed_over: PassedOver) -> Iterator[Located]:

@@ -6,16 +6,18 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from service.errors import ClientError
+from service.errors import ClientError, DataError
 from service.inference.batch import Job, run_views
+from service.inference.labels import LabelIndex, normalized
 from service.inference.predictor import Predictor, TopClass
-from service.inference.task import split_labels
+from service.inference.task import SEPARATOR, split_labels
 from service.inference.tta import Answer, Options, View, check_options
 from service.scoring.files import parent
 from service.scoring.item import Item, Position
 from service.scoring.options import ScoreOptions
 from service.scoring.rows import Row
 from service.scoring.trace import load, told
+from service.text import storable
 
 
 @dataclass
@@ -54,18 +56,17 @@ class Scorer:
         if options.single and options.inference.tta != "none":
             self._modes.append(Options(tta="none"))
         labels = predictor.manifest.labels
-        # An id wins over a name, a name over an index, where they collide.
-        self._ids = {str(label.index): label.id for label in labels}
-        self._ids |= {label.name: label.id for label in labels}
-        self._ids |= {label.id: label.id for label in labels}
-        self._folders = {label.name: label.id for label in labels}
-        self._folders |= {label.id: label.id for label in labels}
+        self.labels = LabelIndex(labels)
 
     def prepare(self, item: Item, position: Position) -> Prepared:
         """Read, decode, resize and cut one image; one that fails becomes a row that says so."""
         start = time.perf_counter()
         loaded = load(item)
-        row = Row(item.path, position, label=self._label(item), trace=loaded.trace)
+        row = Row(item.path, position, trace=loaded.trace)
+        try:
+            row = replace(row, label=self._label(item))
+        except DataError as error:
+            return Prepared(replace(row, error=told(error)))
         if loaded.error is not None:
             return Prepared(replace(row, error=loaded.error))
         if self.options.sha256:
@@ -127,19 +128,28 @@ class Scorer:
     def _best(self, answer: Answer) -> TopClass:
         return self.predictor.predict(answer, 1).top[0]
 
-    def _label(self, item: Item) -> str | None:
-        if self.predictor.manifest.task == "multi_label":
-            return self._labels(item.label)
-        if item.label is not None:
-            return self._ids.get(item.label)
-        return self._folders.get(parent(item.path).rpartition("/")[2])
+    def check_labels(self, text: str) -> None:
+        """Raises DataError where a label is the name of several classes."""
+        for part in self._parts(text):
+            self.labels.find(part)
 
-    def _labels(self, text: str | None) -> str | None:
-        """The ids of several labels; None where the source has no labels, or one is a stranger."""
-        if text is None:
+    def _parts(self, text: str) -> tuple[str, ...]:
+        several = self.predictor.manifest.task == "multi_label"
+        return split_labels(text) if several else (text,)
+
+    def _label(self, item: Item) -> str | None:
+        """The ids of the true classes, `;` between; a label that the model lacks, as it stands.
+
+        None where no label is known: the column has none, or the folder's name is no class.
+        """
+        several = self.predictor.manifest.task == "multi_label"
+        if item.label is None:
+            folder = parent(item.path).rpartition("/")[2]
+            return None if several else self.labels.of_folder(folder)
+        if not item.label.strip() and not several:
             return None
-        ids = [self._ids.get(part) for part in split_labels(text)]
-        return None if None in ids else ";".join(sorted({one for one in ids if one is not None}))
+        parts = {self.labels.find(part) or storable(normalized(part)) for part in self._parts(item.label)}
+        return SEPARATOR.join(sorted(parts))
 
 
 def _answered(asked: _Asked) -> Answer:

@@ -8,7 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from service.scoring.truth import Truth
+
 Z_95 = 1.959964
+UNKNOWN = "\0unknown"
+"""Stands in the counts for every true label that the model has not got."""
 
 
 def wilson_interval(hits: int, of: int) -> tuple[float, float]:
@@ -32,6 +36,7 @@ class Tally:
     """Errors by kind."""
     confusion: Counter[tuple[str, str]] = field(default_factory=lambda: Counter[tuple[str, str]]())
     """(true, answered) to images."""
+    truth: Truth = field(default_factory=Truth)
     in_top_k: int = 0
     single: Counter[tuple[bool, bool]] = field(default_factory=lambda: Counter[tuple[bool, bool]]())
     """(single crop right, TTA right) to images."""
@@ -41,7 +46,10 @@ class Tally:
         names = rows.column_names
         ranks = [name for name in names if name.startswith("top") and name.endswith("_id")]
         picked = [*ranks, *(["single_id"] if "single_id" in names else [])]
-        for label, *rest in self._labelled(rows, picked):
+        known = set(self.labels)
+        for text, *rest in self._labelled(rows, picked):
+            label = text if text in known else UNKNOWN
+            self.truth.add((text,), known)
             tops = rest[: len(ranks)]
             self.confusion[label, tops[0]] += 1
             self.in_top_k += label in tops
@@ -52,13 +60,15 @@ class Tally:
     def _labelled(self, rows: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """Count what was answered and what failed; the label, then the columns `names`, of every
         answered row whose label is known."""
-        columns = (rows[name].to_pylist() for name in ("error", "label", *names))
-        for error, label, *rest in zip(*columns, strict=True):
+        columns = (rows[name].to_pylist() for name in ("error", "path", "label", *names))
+        for error, path, label, *rest in zip(*columns, strict=True):
             if error is not None:
                 self.failed[error.partition(":")[0]] += 1
                 continue
             self.ok += 1
-            if label is not None:
+            if label is None:
+                self.truth.add_without(path)
+            else:
                 yield label, *rest
 
     top_k: int = 0
@@ -70,7 +80,8 @@ class Tally:
     def accuracy(self) -> dict[str, Any] | None:
         """Top-1 and top-k with intervals, each class, and the single crop against TTA.
 
-        None where no answered image has a known label.
+        An image whose true label the model has not got counts as answered wrong. None where no
+        answered image has a label.
         """
         if not self.labelled:
             return None
@@ -118,7 +129,7 @@ class Tally:
         ]
 
     def _confused(self, most: int = 10) -> list[tuple[str, str, int]]:
-        wrong = ((t, a, n) for (t, a), n in self.confusion.items() if t != a)
+        wrong = ((t, a, n) for (t, a), n in self.confusion.items() if t not in (a, UNKNOWN))
         return sorted(wrong, key=lambda one: (-one[2], one[0], one[1]))[:most]
 
 

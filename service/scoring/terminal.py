@@ -7,6 +7,7 @@ from rich.table import Table
 
 from service import terminal
 from service.scoring.report import percent, sentence, shares
+from service.scoring.truth import notes
 from service.skipped import Skipped
 
 MOST_CLASSES = 12
@@ -31,6 +32,8 @@ def print_summary(summary: dict[str, Any]) -> None:
         console.print(f"  {kind}: {count}")
     for line in skipped:
         console.print(line)
+    for note in notes(summary["true_labels"]):
+        console.print(f"  {note}")
     if (agreement := summary.get("labels")) is not None:
         _print_agreement(console, agreement)
     if (accuracy := summary["accuracy"]) is not None:

@@ -1,21 +1,26 @@
 """Sources: from what a user names to ordered streams of items."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from service.errors import UsageError
-from service.scoring.files import is_folder, is_url
+from service.errors import DataError, UsageError
+from service.scoring.files import is_folder, is_url, parent
 from service.scoring.sources.archives import Tar, Zip
 from service.scoring.sources.folder import File, Folder, Glob
 from service.scoring.sources.leaf import Columns, Leaf
 from service.scoring.sources.lists import CsvList, TextList
 from service.scoring.sources.tables import Table
-from service.scoring.sources.walk import MAGIC, glob
+from service.scoring.sources.walk import MAGIC, glob, walk
+from service.tabular.partitions import partitions
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz")
 TABLE_SUFFIXES = (".parquet", ".arrow", ".feather", ".ipc")
 TEXT_SUFFIXES = (".txt", ".lst", ".list")
 CSV_SUFFIXES = (".csv", ".tsv")
+PARTED_SUFFIXES = (*TABLE_SUFFIXES, *CSV_SUFFIXES)
+"""A folder whose name ends so is one table in part files."""
 CONTAINERS = (*TAR_SUFFIXES, ".zip", *TABLE_SUFFIXES, *TEXT_SUFFIXES, *CSV_SUFFIXES)
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -29,7 +34,8 @@ def expand(sources: Iterable[str], columns: Columns | None = None) -> list[Leaf]
     images stays one leaf.
 
     Raises:
-        UsageError: nothing is there, or it is of no kind that can be read.
+        UsageError: nothing is there, or it is of no kind that can be read, or a list or table is
+            damaged; the message names the line.
     """
     columns = columns or Columns()
     leaves = [leaf for source in sources for leaf in _leaves(source, columns)]
@@ -38,6 +44,8 @@ def expand(sources: Iterable[str], columns: Columns | None = None) -> list[Leaf]
     for leaf in leaves:
         try:
             leaf.check()
+        except DataError as error:  # it names the file and the line
+            raise UsageError(str(error)) from error
         except (OSError, ImportError, ValueError) as error:
             raise UsageError(f"{leaf.name} cannot be read: {error}") from error
     return leaves
@@ -60,17 +68,35 @@ def _leaves(source: str, columns: Columns) -> Iterator[Leaf]:
             yield _container(name, columns)
     elif source.lower().endswith(CONTAINERS) and not is_folder(source):
         yield _container(source, columns)
-    elif source.lower().rstrip("/").endswith(".parquet") and is_folder(source):
-        yield from _leaves(f"{source.rstrip('/')}/**/*.parquet", columns)  # as Spark writes them
+    elif (suffix := _suffix(source.rstrip("/"))) in PARTED_SUFFIXES and is_folder(source):
+        yield from _parts(source.rstrip("/"), suffix, columns)
     elif is_folder(source):
         yield Folder(source.rstrip("/") or "/")
     else:
         yield File(source)
 
 
-def _exists(source: str) -> bool:
-    import os
+def _parts(folder: str, suffix: str, columns: Columns) -> Iterator[Leaf]:
+    """The part files of a table that is a folder, as Spark writes them.
 
+    Relative paths in them are relative to the folder that the table lies in.
+    """
+    files = list(walk(folder, lambda path: _suffix(path) == suffix))
+    if not files:
+        raise UsageError(f"{folder} holds no file that ends in {suffix}")
+    rooted = replace(columns, root=columns.root or parent(folder) or ".")
+    for path in files:
+        if suffix in CSV_SUFFIXES:
+            yield CsvList(path, rooted)
+        else:
+            yield Table(path, rooted, partitions(path, folder))
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def _exists(source: str) -> bool:
     return not is_url(source) and os.path.exists(source)
 
 

@@ -17,6 +17,8 @@ class Columns:
     label: str | None = None
     root: str | None = None
     """What relative paths in a list are relative to; None: the folder of the list."""
+    separator: str | None = None
+    """What separates the cells of a CSV; None: told from its header."""
 
 
 class Leaf(Protocol):
@@ -55,3 +57,12 @@ class Sieve(Protocol):
 def sifted(leaf: Leaf, skip: int, skipped: Skipped) -> Iterator[Item]:
     """The items of any leaf; `skipped` counts the files that a `Sieve` passes over."""
     return leaf.sifted(skip, skipped) if isinstance(leaf, Sieve) else leaf.items(skip)
+
+
+@runtime_checkable
+class KnowsLabels(Protocol):
+    """A leaf that can name the true labels without reading the images."""
+
+    def true_labels(self) -> Iterator[str]:
+        """The labels of the rows in the label column that was asked for, repeated as they are."""
+        ...

@@ -1,124 +1,174 @@
 """Leaves of path lists: a text file, a CSV, standard input."""
 
-import csv
 import io
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
-from typing import IO
+from itertools import chain, islice
+from os.path import splitext
+from typing import Any
 
 from service.errors import UsageError
 from service.scoring.files import is_file, join, open_binary, parent
 from service.scoring.item import Item
 from service.scoring.sources.leaf import Columns
-
-PATH_COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "url")
-
-
-@contextmanager
-def _text(path: str) -> Generator[IO[str]]:
-    """File names need not be UTF-8: `surrogateescape` keeps their bytes."""
-    with (
-        open_binary(path) as raw,
-        io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape", newline="") as text,  # type: ignore[arg-type]
-    ):
-        yield text
+from service.tabular import text
+from service.tabular.columns import PATH_COLUMNS, listed, pick
+from service.tabular.delimited import Delimited, Record, plain, read
+from service.tabular.swallowed import check_spans
 
 
 @dataclass(frozen=True)
 class TextList:
-    """A path in every line; `-` reads standard input."""
+    """A path in every line, or each ended by a NUL byte; `-` reads standard input."""
 
     name: str
     columns: Columns
 
     def check(self) -> None:
+        """Raises UsageError where there is no file, DataError where it is no list of paths."""
         if self.name != "-" and not is_file(self.name):
             raise UsageError(f"no file {self.name}")
+        self.count()
 
     def items(self, skip: int = 0) -> Iterator[Item]:
         root = self.columns.root or ("" if self.name == "-" else parent(self.name))
-        return islice((Item(join(root, line)) for line in self._lines()), skip, None)
+        return islice((Item(join(root, path)) for path in self._paths()), skip, None)
 
     def count(self) -> int | None:
-        return None if self.name == "-" else sum(1 for _ in self._lines())
+        return None if self.name == "-" else sum(1 for _ in self._paths())
 
-    def _lines(self) -> Iterator[str]:
+    def _paths(self) -> Iterator[str]:
         if self.name == "-":
-            if reconfigure := getattr(sys.stdin, "reconfigure", None):
-                # In most locales standard input refuses a name that is not UTF-8.
-                reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline="")
-            yield from _filled(sys.stdin)
+            yield from text.paths(_standard_input(), "standard input")
             return
-        with _text(self.name) as lines:
-            yield from _filled(lines)
+        with open_binary(self.name) as stream:
+            yield from text.paths(stream, self.name)
 
 
-def _filled(lines: IO[str]) -> Iterator[str]:
-    return (text for line in lines if (text := line.rstrip("\r\n")))
+def _standard_input() -> Any:
+    """The bytes of standard input: its text layer would refuse names that are not UTF-8."""
+    return getattr(sys.stdin, "buffer", None) or io.BytesIO(sys.stdin.read().encode())
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How the records of one CSV become items."""
+
+    table: Delimited
+    width: int
+    """Cells in the header."""
+    path_at: int
+    label_at: int | None
+    has_header: bool
 
 
 @dataclass(frozen=True)
 class CsvList:
-    """A CSV or TSV with a column of paths and perhaps one of labels."""
+    """A CSV or TSV with a column of paths and perhaps one of labels, or one column without header.
+
+    Every row becomes an item: a row that makes no sense becomes one with an error.
+    """
 
     name: str
     columns: Columns
 
     def check(self) -> None:
+        """Read all of it.
+
+        Raises:
+            UsageError: there is no file, or it is not said which column holds the paths.
+            DataError: it cannot be read to its end; the message names the line.
+        """
         if not is_file(self.name):
             raise UsageError(f"no file {self.name}")
-        with _text(self.name) as text:
-            self._places(next(self._rows(text), list[str]()))
+        self.count()
 
     def items(self, skip: int = 0) -> Iterator[Item]:
-        with _text(self.name) as text:
-            rows = self._rows(text)
-            path_at, label_at = self._places(next(rows, list[str]()))
-            root = self.columns.root or parent(self.name)
-            for row in islice(filter(None, rows), skip, None):
-                if path_at >= len(row):
-                    yield Item(self.name, error=f"DataError: a row without a path: {row}")
-                    continue
-                label = None
-                if label_at is not None:
-                    label = row[label_at] if label_at < len(row) else ""
-                yield Item(join(root, row[path_at]), label=label)
+        with self._records() as (plan, records):
+            for record in islice(records, skip, None):
+                yield self._item(record, plan)
 
     def count(self) -> int | None:
-        with _text(self.name) as text:
-            return max(0, sum(1 for row in self._rows(text) if row) - 1)
+        with self._records() as (_, records):
+            return sum(1 for _ in records)
 
-    def _rows(self, text: IO[str]) -> Iterator[list[str]]:
-        return csv.reader(text, delimiter="\t" if self.name.lower().endswith(".tsv") else ",")
+    def true_labels(self) -> Iterator[str]:
+        if self.columns.label is not None:
+            yield from (item.label for item in self.items() if item.label)
 
-    def _places(self, header: list[str]) -> tuple[int, int | None]:
+    @contextmanager
+    def _records(self) -> Generator[tuple[_Plan, Iterator[Record]]]:
+        asked = (name for name in (self.columns.path, self.columns.label) if name is not None)
+        known = {plain(name) for name in (*PATH_COLUMNS, *asked)}
+        with open_binary(self.name) as stream:
+            table = read(stream, self.name, known, self.columns.separator)
+            plan = self._plan(table)
+            first = () if plan.has_header or table.first is None else (table.first,)
+            yield plan, self._checked(chain(first, table.rest), plan)
+
+    def _checked(self, records: Iterator[Record], plan: _Plan) -> Iterator[Record]:
+        """The records that hold anything: Excel writes rows of empty cells at the end."""
+        separator, one_line = (
+            plan.table.separator,
+            () if plan.label_at is None else (plan.label_at,),
+        )
+        for record in records:
+            check_spans(record, separator, plan.width, plan.path_at, one_line, self.name)
+            if any(cell.strip() for cell in record.cells):
+                yield record
+
+    def _plan(self, table: Delimited) -> _Plan:
+        if table.first is None:
+            raise UsageError(f"{self.name} is empty: it has no header and no path")
+        header = [cell.strip() for cell in table.first.cells]
+        has_header = True
         path = pick(self.name, header, self.columns.path, PATH_COLUMNS, "--path-column")
         if path is None:
-            if len(header) != 1:
-                raise UsageError(
-                    f"{self.name} has the columns {', '.join(header) or '(none)'}; "
-                    "which holds the paths? (--path-column)"
-                )
-            path = header[0]
+            self._check_no_header(table.first)
+            path, has_header = 0, False
         label = pick(self.name, header, self.columns.label, (), "--label-column")
-        return header.index(path), None if label is None else header.index(label)
+        return _Plan(table, len(header), path, label, has_header)
 
-
-def pick(
-    source: str, there: list[str], asked: str | None, usual: tuple[str, ...], option: str
-) -> str | None:
-    """The column that was asked for, or the first of the usual ones that is there.
-
-    Raises:
-        UsageError: a column was asked for that is not there.
-    """
-    if asked is not None:
-        if asked not in there:
-            raise UsageError(
-                f"{source} has no column {asked!r} ({option}); it has: {', '.join(there)}"
+    def _check_no_header(self, first: Record) -> None:
+        """One column needs no header, where its first line is a path."""
+        if len(first.cells) == 1 and self._is_path(first.cells[0]):
+            return
+        message = (
+            f"{self.name} has the columns {listed(first.cells)}; which holds the paths? "
+            "(--path-column)"
+        )
+        if any(map(self._is_path, first.cells)):
+            message += (
+                "; its first line seems to be a path, not a header: write a header (path), or "
+                "call a plain list of paths .txt"
             )
-        return asked
-    return next((name for name in usual if name in there), None)
+        raise UsageError(message)
+
+    def _is_path(self, cell: str) -> bool:
+        suffix = splitext(cell)[1]
+        return (
+            "/" in cell or "\\" in cell or 1 < len(suffix) <= 6 or is_file(join(self._root, cell))
+        )
+
+    @property
+    def _root(self) -> str:
+        return self.columns.root or parent(self.name)
+
+    def _item(self, record: Record, plan: _Plan) -> Item:
+        cells, where = record.cells, f"{self.name}, line {record.line}"
+        path = cells[plan.path_at] if plan.path_at < len(cells) else ""
+        if not path.strip():
+            return Item(self.name, error=f"DataError: {where}: the row has no path: {cells}")
+        path = join(self._root, path)
+        if any(cell.strip() for cell in cells[plan.width :]):
+            return Item(
+                path,
+                error=f"DataError: {where}: {len(cells)} cells where the header has {plan.width}; "
+                "quote a cell that holds the separator",
+            )
+        label = None
+        if plan.label_at is not None:
+            label = cells[plan.label_at].strip() if plan.label_at < len(cells) else ""
+        return Item(path, label=label)

@@ -2,20 +2,19 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from service.errors import TooLarge, UsageError
-from service.scoring.arrow import ipc, pq
 from service.scoring.files import check_length, is_file, join, open_binary, parent
 from service.scoring.item import Item
 from service.scoring.sources.leaf import Columns
-from service.scoring.sources.lists import PATH_COLUMNS, pick
+from service.tabular import arrow_cells as cells
+from service.tabular.arrow_files import ArrowReader, opened
+from service.tabular.columns import PATH_COLUMNS, listed, pick
 
 IMAGE_COLUMNS = ("image", "bytes", "image_bytes", "img", "jpg", "jpeg", "png", "content", "data")
-BATCH_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,13 @@ class _Roles:
     image: str | None
     path: str | None
     label: str | None
+    class_names: tuple[str, ...] | None
+    """Of a Hugging Face `ClassLabel`: the name for each integer in the label column."""
 
     @property
     def names(self) -> list[str]:
-        return [name for name in (self.image, self.path, self.label) if name is not None]
+        wanted = (self.image, self.path, self.label)
+        return list(dict.fromkeys(name for name in wanted if name is not None))
 
 
 @dataclass(frozen=True)
@@ -37,136 +39,149 @@ class Table:
 
     name: str
     columns: Columns
+    partitions: dict[str, str] = field(default_factory=dict[str, str])
+    """Columns whose one value the folders say that the file lies in."""
 
     def check(self) -> None:
+        """Raises UsageError where there is no file, or a column that is asked for is missing."""
         if not is_file(self.name):
             raise UsageError(f"no file {self.name}")
-        with _reader(self.name) as reader:
+        with self._reader() as reader:
             self._roles(reader.schema)
 
     def items(self, skip: int = 0) -> Iterator[Item]:
-        with _reader(self.name) as reader:
+        with self._reader() as reader:
             roles = self._roles(reader.schema)
             row = skip
             try:
                 for batch in reader.batches(roles.names, skip):
-                    for record in batch.to_pylist():
-                        yield self._item(record, roles, row)
+                    for item in self._items(batch, roles, row):
+                        yield item
                         row += 1
-            except (pa.ArrowException, OSError) as error:
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 yield Item(
                     self.name, error=f"DataError: the table breaks off at row {row}: {error}"
                 )
 
     def count(self) -> int | None:
-        with _reader(self.name) as reader:
+        with self._reader() as reader:
             return reader.rows
 
-    def _item(self, record: dict[str, Any], roles: _Roles, row: int) -> Item:
-        value: Any = record[roles.image] if roles.image else None
-        path: str | None = record[roles.path] if roles.path else None
-        if isinstance(value, dict):  # as Hugging Face's `datasets` stores an image
-            image = cast("dict[str, Any]", value)
-            path, value = path or image.get("path"), image["bytes"]
-        label = None
-        if roles.label:
-            label = "" if record[roles.label] is None else str(record[roles.label])
-        if value is None and roles.image is None and path is not None:
-            return Item(join(self.columns.root or parent(self.name), path), label=label)
+    def true_labels(self) -> Iterator[str]:
+        if self.columns.label is None:
+            return
+        with self._reader() as reader:
+            roles = self._roles(reader.schema)
+            if roles.label is None:
+                yield self._partition() or ""
+                return
+            try:
+                for batch in reader.batches([roles.label]):
+                    yield from cells.labels(batch.column(roles.label), roles.class_names)
+            except (pa.ArrowException, OSError, UnicodeDecodeError):
+                return  # reading the images will say it
+
+    @contextmanager
+    def _reader(self) -> Generator[ArrowReader]:
+        with open_binary(self.name) as stream, opened(stream, self.name) as reader:
+            yield reader
+
+    def _partition(self) -> str | None:
+        return None if self.columns.label is None else self.partitions.get(self.columns.label)
+
+    def _items(self, batch: pa.RecordBatch, roles: _Roles, row: int) -> Iterator[Item]:
+        nothing = [None] * len(batch)
+        path_column = cells.texts(batch.column(roles.path)) if roles.path else nothing
+        data, own_paths = (
+            cells.images(batch.column(roles.image)) if roles.image else (nothing, nothing)
+        )
+        labels = (
+            cells.labels(batch.column(roles.label), roles.class_names)
+            if roles.label
+            else [self._partition()] * len(batch)
+        )
+        for number, path in enumerate(path_column):
+            yield self._item(data[number], path or own_paths[number], labels[number], roles, row)
+            row += 1
+
+    def _item(
+        self, data: bytes | None, path: str | None, label: str | None, roles: _Roles, row: int
+    ) -> Item:
         name = path or f"{self.name}#{row}"
-        if value is None:
-            return Item(name, label=label, error="DataError: the row has no image")
+        if data is None:
+            # `datasets` stores only the path of an image that it has not copied.
+            if path and (roles.image is None or roles.path is None):
+                return Item(join(self.columns.root or parent(self.name), path), label=label)
+            what = "image" if roles.image else "path"
+            return Item(name, label=label, error=f"DataError: the row has no {what}")
         try:
-            check_length(len(value))
+            check_length(len(data))
         except TooLarge as error:
             return Item(name, label=label, error=f"TooLarge: {error}")
-        return Item(name, data=value, label=label)
+        return Item(name, data=data, label=label)
 
     def _roles(self, schema: pa.Schema) -> _Roles:
-        kinds: dict[str, Any] = dict(zip(schema.names, schema.types, strict=True))
-        binary = [name for name, kind in kinds.items() if _holds_bytes(kind)]
-        text = [name for name, kind in kinds.items() if _is_text(kind)]
-        image = pick(self.name, binary, self.columns.image, IMAGE_COLUMNS, "--image-column")
-        if image is None and self.columns.path is None and len(binary) == 1:
-            image = binary[0]
-        path = pick(self.name, text, self.columns.path, PATH_COLUMNS, "--path-column")
+        names = list(schema.names)
+        kinds = list(schema.types)
+        image = self._image(names, kinds)
+        path = self._path(names, kinds, image)
         if image is None and path is None:
-            if len(text) != 1:
+            raise UsageError(
+                f"{self.name} has the columns {listed(names)}; which holds the images "
+                "(--image-column) or their paths (--path-column)?"
+            )
+        label = None
+        if self._partition() is None:
+            label = pick(self.name, names, self.columns.label, (), "--label-column")
+        if label is not None and not cells.is_label(kinds[label]):
+            raise UsageError(
+                f"{self.name}: the column {names[label]!r} (--label-column) is of type "
+                f"{kinds[label]}; a label is text, a number, a truth value, a date, or a list of "
+                "these"
+            )
+        image_name, path_name, label_name = (
+            None if at is None else names[at] for at in (image, path, label)
+        )
+        classes = None if label_name is None else cells.class_names(schema, label_name)
+        return _Roles(image_name, path_name, label_name, classes)
+
+    def _image(self, names: list[str], kinds: list[pa.DataType]) -> int | None:
+        """The place of the column of image bytes."""
+        holds = [cells.is_binary(kind) or cells.is_image_struct(kind) for kind in kinds]
+        if self.columns.image is not None:
+            place = pick(self.name, names, self.columns.image, (), "--image-column")
+            if place is not None and not holds[place]:
                 raise UsageError(
-                    f"{self.name} has the columns {', '.join(schema.names)}; which holds the "
-                    "images (--image-column) or their paths (--path-column)?"
+                    f"{self.name}: the column {names[place]!r} (--image-column) is of type "
+                    f"{kinds[place]}; images are binary, or a struct with a field bytes"
                 )
-            path = text[0]
-        label = pick(self.name, schema.names, self.columns.label, (), "--label-column")
-        return _Roles(image, path, label)
+            return place
+        there = [name if held else "" for name, held in zip(names, holds, strict=True)]
+        place = pick(self.name, there, None, IMAGE_COLUMNS, "--image-column")
+        taken = {*PATH_COLUMNS, self.columns.label}
+        others = [at for at, name in enumerate(there) if name and name.casefold() not in taken]
+        if place is None and self.columns.path is None and len(others) == 1:
+            return others[0]
+        return place
 
-
-def _holds_bytes(kind: Any) -> bool:
-    if pa.types.is_struct(kind):
-        struct: Any = kind
-        return any(field.name == "bytes" and _holds_bytes(field.type) for field in struct.fields)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-def _is_text(kind: Any) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-class _Parquet:
-    def __init__(self, stream: Any) -> None:
-        self._file = pq.ParquetFile(stream, pre_buffer=False)
-        self.schema: pa.Schema = self._file.schema_arrow
-        self.rows: int | None = self._file.metadata.num_rows
-
-    def batches(self, columns: list[str], skip: int) -> Iterator[pa.RecordBatch]:
-        """Row groups that lie wholly before `skip` are not read."""
-        groups: list[int] = []
-        for group in range(self._file.num_row_groups):
-            rows = self._file.metadata.row_group(group).num_rows
-            if not groups and skip >= rows:
-                skip -= rows
-            else:
-                groups.append(group)
-        read = self._file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns)
-        return _after(read, skip)
-
-
-class _Arrow:
-    """Arrow's file format, read batch by batch; the stream format where it is that."""
-
-    def __init__(self, stream: Any) -> None:
-        try:
-            self._file = ipc.open_file(stream)
-        except pa.ArrowInvalid:
-            stream.seek(0)
-            self._file = ipc.open_stream(stream)
-        self.schema: pa.Schema = self._file.schema
-        self.rows: int | None = None
-
-    def batches(self, columns: list[str], skip: int) -> Iterator[pa.RecordBatch]:
-        return _after((batch.select(columns) for batch in self._read()), skip)
-
-    def _read(self) -> Iterator[pa.RecordBatch]:
-        if isinstance(self._file, ipc.RecordBatchFileReader):
-            for number in range(self._file.num_record_batches):
-                yield self._file.get_batch(number)
-        else:
-            yield from self._file
-
-
-def _after(batches: Iterator[pa.RecordBatch], skip: int) -> Iterator[pa.RecordBatch]:
-    """Drop the first `skip` rows, and cut what is left into small batches."""
-    for batch in batches:
-        for start in range(min(skip, len(batch)), len(batch), BATCH_ROWS):
-            yield batch.slice(start, BATCH_ROWS)
-        skip = max(0, skip - len(batch))
-
-
-@contextmanager
-def _reader(path: str) -> Generator[_Parquet | _Arrow]:
-    with open_binary(path) as stream:
-        try:
-            reader = _Parquet(stream) if path.lower().endswith(".parquet") else _Arrow(stream)
-        except pa.ArrowInvalid as error:
-            raise UsageError(f"{path} cannot be read: {error}") from error
-        yield reader
+    def _path(self, names: list[str], kinds: list[pa.DataType], image: int | None) -> int | None:
+        """The place of the column of paths; binary columns hold text where no type says so."""
+        readable = [cells.is_text(kind) or cells.is_binary(kind) for kind in kinds]
+        if self.columns.path is not None:
+            place = pick(self.name, names, self.columns.path, (), "--path-column")
+            if place is not None and not readable[place]:
+                raise UsageError(
+                    f"{self.name}: the column {names[place]!r} (--path-column) is of type "
+                    f"{kinds[place]}; paths are text"
+                )
+            return place
+        there = [
+            name if could and at != image else ""
+            for at, (name, could) in enumerate(zip(names, readable, strict=True))
+        ]
+        place = pick(self.name, there, None, PATH_COLUMNS, "--path-column")
+        label = self.columns.label
+        only = [at for at, k in enumerate(kinds) if cells.is_text(k) and names[at] != label]
+        if place is None and image is None and len(only) == 1:
+            return only[0]
+        return place

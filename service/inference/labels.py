@@ -1,0 +1,97 @@
+"""True labels as tables and folders write them, found among the classes of a model."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+
+from service.errors import DataError
+from service.inference.manifest import Label
+
+WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")
+TRUTH_VALUES = ("true", "false")
+
+
+def normalized(text: str) -> str:
+    """A label for comparison: Unicode NFC, without outer spaces. macOS writes names in NFD."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def _as_value(text: str) -> str | None:
+    """One spelling of a number or a truth value: "3", "3.0" and "03" agree, "True" and "true" too.
+
+    pandas writes whole numbers as 3.0 where a column has gaps. None for any other text.
+    """
+    if WHOLE.fullmatch(text):
+        return str(int(text.partition(".")[0]))
+    return text.lower() if text.lower() in TRUTH_VALUES else None
+
+
+class LabelIndex:
+    """Finds the class that a label means: by id, else by name, else by index.
+
+    Ids and names agree where they do in Unicode NFC, or as numbers ("3.0" is 3). An index counts
+    only for a model none of whose ids and names is a number.
+    """
+
+    def __init__(self, labels: Sequence[Label]) -> None:
+        self._ids = {label.id: label.id for label in labels}
+        by_id = _grouped((normalized(label.id), label.id) for label in labels)
+        by_name = _grouped((normalized(label.name), label.id) for label in labels)
+        self._named = (by_id, by_name)
+        self._values = tuple(
+            _grouped(
+                (value, i) for text, ids in by.items() if (value := _as_value(text)) for i in ids
+            )
+            for by in self._named
+        )
+        if not any(WHOLE.fullmatch(text) for by in self._named for text in by):
+            self._values += (_grouped((str(label.index), label.id) for label in labels),)
+
+    def find(self, text: str) -> str | None:
+        """The id of the class, or None where the model has no such class.
+
+        Raises:
+            DataError: several classes have this name.
+        """
+        if text in self._ids:
+            return text
+        plain = normalized(text)
+        value = _as_value(plain)
+        for tables, key in ((self._named, plain), (self._values, value)):
+            for table in tables:
+                found = table.get(key, ()) if key is not None else ()
+                if len(found) > 1:
+                    raise DataError(
+                        f"{len(found)} classes are called {plain!r}: {', '.join(found[:10])}; "
+                        "label these images with the class ids"
+                    )
+                if found:
+                    return found[0]
+        return None
+
+    def of_folder(self, name: str) -> str | None:
+        """The id of the class that a folder is named for; None where there is none, or several."""
+        if name in self._ids:
+            return name
+        plain = normalized(name)
+        for by in self._named:
+            if found := by.get(plain):
+                return found[0] if len(found) == 1 else None
+        return None
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Text to the ids it may mean, each once."""
+    found: dict[str, list[str]] = {}
+    for text, label_id in pairs:
+        ids = found.setdefault(text, [])
+        if label_id not in ids:
+            ids.append(label_id)
+    return found
+
+
+def listed(images: Mapping[str, int], most: int = 10) -> str:
+    """Labels with the number of their images, the commonest first: `'a' (3), 'b' (1)`."""
+    ranked = sorted(images.items(), key=lambda pair: (-pair[1], pair[0]))
+    text = ", ".join(f"{label!r} ({count})" for label, count in ranked[:most])
+    return text + (f" and {len(ranked) - most} more" if len(ranked) > most else "")
