@@ -17,6 +17,7 @@ from typing import Any
 
 from service.errors import ClientError, DataError
 from service.inference.decode import decode
+from service.inference.labels import normalized
 from service.inference.manifest import Manifest, TaskName
 from training.item import Item
 from training.named_data import NAMES
@@ -48,7 +49,8 @@ class Split:
         """A sha256 over every file's label, name and size: the same data, the same fingerprint."""
         digest = hashlib.sha256()
         for item in sorted((*self.train, *self.calibration), key=lambda item: str(item.path)):
-            digest.update(f"{item.label}/{item.path.name}:{item.path.stat().st_size}\n".encode())
+            line = f"{item.label}/{item.path.name}:{item.path.stat().st_size}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
 
@@ -64,7 +66,7 @@ def scan(folder: Path) -> list[Item]:
             f"({', '.join(SUFFIXES)}) of path,label, or a name: {', '.join(NAMES)}"
         )
     items = [
-        Item(path, class_folder.name)
+        Item(path, normalized(class_folder.name))
         for class_folder in sorted(p for p in folder.iterdir() if p.is_dir())
         for path in sorted(class_folder.rglob("*"))
         if path.suffix.lower() in IMAGE_SUFFIXES

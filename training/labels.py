@@ -1,12 +1,13 @@
 """Class folders to labels: the folder is the id, and a name for people may be given for it."""
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from service.errors import DataError
+from service.inference.labels import normalized
 from service.inference.manifest import Label
+from service.tabular import delimited
 from training.table import is_table
 
 IMAGENETTE = {
@@ -48,36 +49,54 @@ def labels(classes: Sequence[str], data_folder: Path) -> tuple[Label, ...]:
     """
     names = {**IMAGENETTE, **IMAGEWOOF, **_from_file(classes, data_folder)}
     return tuple(
-        Label(index=index, id=folder, name=names.get(folder, folder))
+        Label(index=index, id=folder, name=names.get(normalized(folder), folder))
         for index, folder in enumerate(classes)
     )
 
 
 def _from_file(classes: Sequence[str], data: Path) -> dict[str, str]:
+    """Names by class, of the first file that is there; both are compared in NFC."""
     table = is_table(data)  # which may itself be called labels.csv
     for name, read in (("labels.json", _json), *(() if table else (("labels.csv", _csv),))):
         path = (data.parent if table else data) / name
         if not path.exists():
             continue
         try:
-            names = read(path.read_text(encoding="utf-8-sig"))
+            names = _unique(read(path))
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read: {error}") from error
-        if not names.keys() & set(classes):
+        if not names.keys() & set(map(normalized, classes)):
             raise DataError(f"{path} names none of the classes: {', '.join(classes)}")
         return names
     return {}
 
 
-def _json(text: str) -> dict[str, str]:
-    names = json.loads(text)
-    if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
+def _json(path: Path) -> list[tuple[str, str]]:
+    pairs = json.loads(path.read_bytes(), object_pairs_hook=list)  # keeps a key that comes twice
+    if not isinstance(pairs, list) or not all(
+        isinstance(pair, tuple) and isinstance(pair[1], str) for pair in pairs
+    ):
         raise ValueError("must be an object of class folder to name")
+    return pairs
+
+
+def _csv(path: Path) -> list[tuple[str, str]]:
+    with path.open("rb") as stream:
+        table = delimited.read(stream, str(path), ())
+        records = [*filter(None, [table.first]), *table.rest]
+    for record in records:
+        if len(record.cells) < 2 or any(map(str.strip, record.cells[2:])):
+            raise ValueError(
+                f"line {record.line}: must have two columns, class folder and name, but has "
+                f"{len(record.cells)} cells"
+            )
+    return [(record.cells[0], record.cells[1]) for record in records]
+
+
+def _unique(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for folder, name in pairs:
+        key, name = normalized(folder), normalized(name)
+        if names.setdefault(key, name) != name:
+            raise ValueError(f"it names {key!r} twice: {names[key]!r} and {name!r}")
     return names
-
-
-def _csv(text: str) -> dict[str, str]:
-    rows = [row for row in csv.reader(text.splitlines()) if row]
-    if any(len(row) < 2 for row in rows):
-        raise ValueError("must have two columns: class folder, name")
-    return {row[0].strip(): row[1].strip() for row in rows}

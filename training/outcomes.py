@@ -14,6 +14,7 @@ from rich.progress import track
 
 from service.errors import ClientError, DataError
 from service.inference.batch import run_all
+from service.inference.labels import class_ids
 from service.inference.manifest import Manifest
 from service.inference.predictor import Predictor
 from service.inference.tta import Results, View
@@ -67,18 +68,14 @@ class Outcomes:
 
 
 def label_index(items: Sequence[LabelledFile], manifest: Manifest) -> dict[str, int]:
-    """Class id to index.
+    """Each label of the items to the index of its class, which it names by id or name.
 
     Raises:
-        DataError: a folder whose name is no class of the model.
+        DataError: a label that is no class of the model, or the name of several.
     """
     index = {label.id: label.index for label in manifest.labels}
-    strangers = sorted({item.label for item in items} - set(index))
-    if strangers:
-        raise DataError(
-            f"{manifest.name} has no class {strangers[0]!r}; its classes: {', '.join(index)}"
-        )
-    return index
+    ids = class_ids((item.label for item in items), manifest)
+    return {label: index[label_id] for label, label_id in ids.items()}
 
 
 def decoded(

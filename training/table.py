@@ -1,23 +1,19 @@
-"""A table of labelled files: CSV, TSV or Parquet with the columns `path`, `label`, perhaps `split`.
+"""A table of labelled files with the columns `path`, `label`, perhaps `split`.
 
-Paths are relative to the table. Several labels in a cell have `;` between them, and then an empty
-cell means: none of them.
+CSV, TSV, Parquet or Arrow, or a folder of such part files. Paths are relative to the table. Several
+labels in a cell have `;` between them, and then an empty cell means: none of them.
 """
 
-import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from service.errors import DataError
 from service.inference.manifest import TaskName
 from service.inference.task import SEPARATOR
-from service.scoring.arrow import pq
 from training.item import Item
+from training.table_rows import SUFFIXES, Row, part_files, rows
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
-COLUMNS = ("path", "label", "split")
 SPLITS = {"train": "train", "val": "val", "valid": "val"}
 
 
@@ -31,17 +27,9 @@ class Table:
     """None: the table has no `split` column."""
 
 
-@dataclass(frozen=True)
-class _Row:
-    line: int
-    path: str
-    label: str
-    split: str
-
-
 def is_table(data: Path) -> bool:
     """Whether `data` is a table rather than a folder of class folders."""
-    return data.suffix.lower() in SUFFIXES and not data.is_dir()
+    return data.suffix.lower() in SUFFIXES and (not data.is_dir() or bool(part_files(data)))
 
 
 def read_table(file: Path, task: TaskName | Literal["auto"] = "auto") -> Table:
@@ -50,97 +38,60 @@ def read_table(file: Path, task: TaskName | Literal["auto"] = "auto") -> Table:
     Raises:
         DataError: a table that cannot be read, or a row that makes no sense; the message names it.
     """
-    try:
-        has_split, rows = _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file)
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from error
-    if not rows:
+    found = list(rows(file))
+    if not found:
         raise DataError(f"{file} has no rows under its header")
-    several = any(SEPARATOR in row.label for row in rows)
+    several = any(SEPARATOR in row.label for row in found)
     if task == "auto":
         task = "multi_label" if several else "single_label"
     parts: dict[str, list[Item]] = {"train": [], "val": []}
-    lines: dict[Path, int] = {}
-    for row in rows:
+    seen: dict[Path, str] = {}
+    for row in found:
         path = _path(file, row)
-        if path in lines:
-            raise DataError(f"{file}, line {row.line}: {row.path} is on line {lines[path]} already")
-        lines[path] = row.line
-        parts[_part(file, row) if has_split else "train"].append(_item(file, row, path, task))
-    return Table(task, tuple(parts["train"]), tuple(parts["val"]) if has_split else None)
+        if path in seen:
+            raise DataError(
+                f"{row.where}: {row.path} is on {_short(seen[path], row.where)} already"
+            )
+        seen[path] = row.where
+        parts[_part(row)].append(_item(row, path, task))
+    with_split = {row.split is not None for row in found}
+    if len(with_split) > 1:
+        raise DataError(f"{file}: some part files have a column split, and others have none")
+    return Table(task, tuple(parts["train"]), tuple(parts["val"]) if True in with_split else None)
 
 
-def _path(file: Path, row: _Row) -> Path:
-    if not row.path:
-        raise DataError(f"{file}, line {row.line}: the path is empty")
-    path = file.parent / row.path
+def _short(where: str, other: str) -> str:
+    """`where`, without the file's name where `other` is in the same file."""
+    file, _, place = where.rpartition(", ")
+    return place if other.startswith(f"{file}, ") else where
+
+
+def _path(table: Path, row: Row) -> Path:
+    if not row.path.strip():
+        raise DataError(f"{row.where}: the path is empty")
+    path = table.parent / row.path
     if not path.is_file():
-        raise DataError(f"{file}, line {row.line}: no file {path}")
+        path = table.parent / row.path.strip()  # hand-written tables have spaces after the comma
+    if not path.is_file():
+        raise DataError(f"{row.where}: no file {path}")
     return path
 
 
-def _part(file: Path, row: _Row) -> str:
+def _part(row: Row) -> str:
+    if row.split is None:
+        return "train"
     if row.split not in SPLITS:
         known = ", ".join(SPLITS)
-        raise DataError(
-            f"{file}, line {row.line}: split must be one of {known}, but got {row.split!r}"
-        )
+        raise DataError(f"{row.where}: split must be one of {known}, but got {row.split!r}")
     return SPLITS[row.split]
 
 
-def _item(file: Path, row: _Row, path: Path, task: TaskName) -> Item:
+def _item(row: Row, path: Path, task: TaskName) -> Item:
     if task == "multi_label":
         return Item(path, SEPARATOR.join(Item(path, row.label).labels))
     if not row.label:
         raise DataError(
-            f"{file}, line {row.line}: the label is empty; if that means that none of the classes "
+            f"{row.where}: the label is empty; if that means that none of the classes "
             "is in the image, the data is multi-label (--set task=multi_label)"
         )
     return Item(path, row.label)
-
-
-def _csv(file: Path) -> tuple[bool, list[_Row]]:
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.reader(stream, delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
-        header = [name.strip().lower() for name in next(reader, [])]
-        at = _places(file, header)
-        rows: list[_Row] = []
-        for cells in reader:
-            if not any(cells):
-                continue
-            if len(cells) != len(header):
-                raise DataError(
-                    f"{file}, line {reader.line_num}: {len(cells)} cells where the header has "
-                    f"{len(header)}: {','.join(cells)[:80]!r}"
-                )
-            found = {name: cells[index].strip() for name, index in at.items()}
-            split = found.get("split", "").lower()
-            rows.append(_Row(reader.line_num, found["path"], found["label"], split))
-    return "split" in at, rows
-
-
-def _parquet(file: Path) -> tuple[bool, list[_Row]]:
-    parquet = pq.ParquetFile(file)
-    at = _places(file, parquet.schema_arrow.names)
-    records = parquet.read(columns=list(at)).to_pylist()
-    return "split" in at, list(_rows(records))
-
-
-def _rows(records: list[dict[str, Any]]) -> Iterator[_Row]:
-    for line, record in enumerate(records, 1):
-        label = record["label"]
-        if isinstance(label, list):
-            label = SEPARATOR.join(map(str, label)) + SEPARATOR
-        split = str(record.get("split") or "").strip().lower()
-        text = "" if label is None else str(label).strip()
-        yield _Row(line, str(record["path"] or "").strip(), text, split)
-
-
-def _places(file: Path, header: list[str]) -> dict[str, int]:
-    """Where each column is that a table may have."""
-    if missing := [name for name in ("path", "label") if name not in header]:
-        raise DataError(
-            f"{file}, line 1: the header must name path and label, perhaps split, but "
-            f"{' and '.join(missing)} is missing from {', '.join(header) or 'an empty line'!r}"
-        )
-    return {name: header.index(name) for name in COLUMNS if name in header}

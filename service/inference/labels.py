@@ -2,12 +2,14 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from service.errors import DataError
-from service.inference.manifest import Label
+from service.inference.manifest import Label, Manifest
 
 WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")
+MOST_SHOWN = 50
 TRUTH_VALUES = ("true", "false")
 
 
@@ -33,7 +35,8 @@ class LabelIndex:
     only for a model none of whose ids and names is a number.
     """
 
-    def __init__(self, labels: Sequence[Label]) -> None:
+    def __init__(self, labels: Sequence[Label], *, indices: bool = True) -> None:
+        """`indices`: whether a number may be the index of a class."""
         self._ids = {label.id: label.id for label in labels}
         by_id = _grouped((normalized(label.id), label.id) for label in labels)
         by_name = _grouped((normalized(label.name), label.id) for label in labels)
@@ -44,7 +47,7 @@ class LabelIndex:
             )
             for by in self._named
         )
-        if not any(WHOLE.fullmatch(text) for by in self._named for text in by):
+        if indices and not any(WHOLE.fullmatch(text) for by in self._named for text in by):
             self._values += (_grouped((str(label.index), label.id) for label in labels),)
 
     def find(self, text: str) -> str | None:
@@ -78,6 +81,26 @@ class LabelIndex:
             if found := by.get(plain):
                 return found[0] if len(found) == 1 else None
         return None
+
+
+def class_ids(labels: Iterable[str], manifest: Manifest) -> dict[str, str]:
+    """The id of the class for each of the true labels of a data set, by id or name.
+
+    Raises:
+        DataError: a label that is no class of the model, or the name of several.
+    """
+    index = LabelIndex(manifest.labels, indices=False)
+    images = Counter(labels)
+    found = {label: index.find(label) for label in images}
+    unknown = {label: images[label] for label, label_id in found.items() if label_id is None}
+    if unknown:
+        ids = [label.id for label in manifest.labels]
+        known = ", ".join(ids[:MOST_SHOWN]) + (", …" if len(ids) > MOST_SHOWN else "")
+        raise DataError(
+            f"{manifest.name} has no class {listed(unknown)} (with the number of images); its "
+            f"classes: {known}"
+        )
+    return {label: label_id for label, label_id in found.items() if label_id is not None}
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -1,9 +1,5 @@
-"""pyarrow's Parquet and IPC modules as Any: its stubs leave most of their arguments unknown."""
+"""pyarrow's Parquet and IPC modules; see `service.tabular.arrow`."""
 
-from typing import Any
+from service.tabular.arrow import ipc, pq
 
-import pyarrow.ipc
-import pyarrow.parquet
-
-ipc: Any = pyarrow.ipc
-pq: Any = pyarrow.parquet
+__all__ = ["ipc", "pq"]

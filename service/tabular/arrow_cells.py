@@ -48,18 +48,16 @@ def is_binary(kind: Any) -> bool:
 
 def is_image_struct(kind: Any) -> bool:
     """Whether a column is a struct with a field `bytes`, as Hugging Face `datasets` has images."""
-    struct = storage(kind)
-    if not pa.types.is_struct(struct):
-        return False
-    fields = cast("list[Any]", struct.fields)
-    return any(field.name == "bytes" and is_binary(field.type) for field in fields)
+    struct: Any = storage(kind)
+    names: list[str] = struct.names if pa.types.is_struct(struct) else []
+    return "bytes" in names and is_binary(cast("Any", struct).field("bytes").type)
 
 
 def is_label(kind: Any) -> bool:
     """Whether a value can be a label: text, a number, a truth value, a date, or a list of these."""
     kind = storage(kind)
-    if _is_list(kind):
-        return is_label(kind.value_type) and not _is_list(storage(kind.value_type))
+    if is_list(kind):
+        return is_label(kind.value_type) and not is_list(storage(kind.value_type))
     types = pa.types
     return (
         is_text(kind)
@@ -74,7 +72,8 @@ def is_label(kind: Any) -> bool:
     )
 
 
-def _is_list(kind: Any) -> bool:
+def is_list(kind: Any) -> bool:
+    """Whether a value is a list."""
     return any(
         getattr(pa.types, f"is_{name}")(kind)
         for name in ("list", "large_list", "fixed_size_list", "list_view", "large_list_view")

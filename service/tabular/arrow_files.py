@@ -7,7 +7,7 @@ from typing import IO, Any, Protocol
 import pyarrow as pa
 
 from service.errors import DataError
-from service.scoring.arrow import ipc, pq
+from service.tabular.arrow import ipc, pq
 
 BATCH_ROWS = 64
 

@@ -110,9 +110,11 @@ def test_what_is_wrong_is_said_with_file_and_line(folder: Path, text: str, messa
 def test_what_is_no_table_is_said(folder: Path) -> None:
     (folder / "data.parquet").write_bytes(b"PAR1 not")
     (folder / "data.csv").write_bytes(b"path,label\n\xff\xfe,x\n")
-    for name in ("data.parquet", "data.csv", "gone.csv"):
+    for name in ("data.parquet", "gone.csv"):
         with pytest.raises(DataError, match=f"{name} cannot be read"):
             read_table(folder / name)
+    with pytest.raises(DataError, match=r"data.csv, line 2: no file "):  # a name may hold any bytes
+        read_table(folder / "data.csv")
     with pytest.raises(DataError, match="or a name: imagenette"):
         split(folder / "nowhere", RECIPE)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import DataError
+from service.inference.labels import class_ids
 from service.inference.manifest import Aggregation, Manifest, Mode
 from service.inference.predictor import Predictor
 from service.inference.task import split_labels
@@ -43,16 +43,14 @@ def truth_of(items: Sequence[LabelledFile], manifest: Manifest) -> Truth:
     """bool[N, K]: the labels of each item in the order of the model's logits.
 
     Raises:
-        DataError: a label that is no class of the model.
+        DataError: a label that is no class of the model, or the name of several.
     """
     index = {label.id: label.index for label in manifest.labels}
+    several = [split_labels(item.label) for item in items]
+    ids = class_ids((label for labels in several for label in labels), manifest)
     truth: NDArray[np.bool_] = np.zeros((len(items), len(index)), np.bool_)
-    for row, item in enumerate(items):
-        for label in split_labels(item.label):
-            if label not in index:
-                known = ", ".join(index)
-                raise DataError(f"{manifest.name} has no class {label!r}; its classes: {known}")
-            truth[row, index[label]] = True
+    for row, labels in enumerate(several):
+        truth[row, [index[ids[label]] for label in labels]] = True
     return truth
 
 

@@ -1,0 +1,164 @@
+"""The rows of a training table, as text: from CSV and TSV, and from Parquet and Arrow."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from service.errors import DataError, UsageError
+from service.inference.labels import WHOLE, normalized
+from service.inference.task import SEPARATOR
+from service.tabular import arrow_cells
+from service.tabular.arrow_files import ArrowReader, opened
+from service.tabular.columns import find, listed
+from service.tabular.delimited import Record, read
+from service.tabular.partitions import partitions
+from service.tabular.swallowed import check_spans
+
+TEXT_SUFFIXES = (".csv", ".tsv")
+SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".arrow", ".feather", ".ipc")
+COLUMNS = ("path", "label", "split")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labelled file as the table has it."""
+
+    where: str
+    """For messages: the file and the line, or the row of a binary table."""
+    path: str
+    label: str
+    split: str | None
+    """None: the table has no such column."""
+
+
+def part_files(table: Path) -> list[Path]:
+    """The files of a table: itself, or the part files in it where it is a folder (Spark)."""
+    if not table.is_dir():
+        return [table]
+    found = sorted(table.rglob(f"*{table.suffix}"))
+    return [
+        path
+        for path in found
+        if path.is_file() and not any(n.startswith(".") for n in path.relative_to(table).parts)
+    ]
+
+
+def rows(table: Path) -> Iterator[Row]:
+    """The rows of a table, in order; rows without any text are passed over.
+
+    Raises:
+        DataError: a file that cannot be read to its end, or a row that does not fit the header.
+    """
+    for file in part_files(table):
+        try:
+            yield from _csv(file) if file.suffix.lower() in TEXT_SUFFIXES else _arrow(file, table)
+        except UsageError as error:
+            raise DataError(str(error)) from error
+        except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+            raise DataError(f"{file} cannot be read: {error}") from error
+
+
+def _csv(file: Path) -> Iterator[Row]:
+    with file.open("rb") as stream:
+        table = read(stream, str(file), COLUMNS)
+        header = [cell.strip() for cell in table.first.cells] if table.first else []
+        at = _places(file, header)
+        one_line = [place for name, place in at.items() if name != "path"]
+        for record in table.rest:
+            check_spans(record, table.separator, len(header), at["path"], one_line, str(file))
+            if any(cell.strip() for cell in record.cells):
+                where = f"{file}, line {record.line}"
+                cells = _fitted(record, len(header), where)
+                split = cells[at["split"]].strip().lower() if "split" in at else None
+                yield Row(where, cells[at["path"]], _text(cells[at["label"]], where), split)
+
+
+def _fitted(record: Record, width: int, where: str) -> list[str]:
+    """The cells under the header; empty ones beyond it are cut, which spreadsheets write."""
+    cells = record.cells
+    if len(cells) < width or any(cell.strip() for cell in cells[width:]):
+        raise DataError(
+            f"{where}: {len(cells)} cells where the header has {width}: {','.join(cells)[:80]!r}; "
+            "quote a cell that holds the separator"
+        )
+    return cells[:width]
+
+
+def _text(label: str, where: str) -> str:
+    text = normalized(label)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{where}: the label {text!r} holds bytes that are not UTF-8; save the table as UTF-8"
+        ) from None
+    return text
+
+
+def _arrow(file: Path, table: Path) -> Iterator[Row]:
+    folders = partitions(file.as_posix(), table.as_posix()) if file != table else {}
+    with file.open("rb") as stream, opened(stream, str(file)) as reader:
+        own = list(reader.schema.names)
+        at = _places(file, [*own, *folders])
+        columns = {name: own[place] for name, place in at.items() if place < len(own)}
+        fixed = {
+            name: [*folders.values()][at[name] - len(own)] for name in at if name not in columns
+        }
+        number = 0
+        for batch in reader.batches(list(columns.values())):
+            cells: dict[str, list[Any]] = {
+                name: _column(reader, batch.column(column), name, column, file)
+                for name, column in columns.items()
+            }
+            cells |= {name: [value] * len(batch) for name, value in fixed.items()}
+            for row in range(len(batch)):
+                number += 1
+                where = f"{file}, row {number}"
+                split = str(cells["split"][row] or "").strip().lower() if "split" in at else None
+                label = _text(cells["label"][row], where)
+                yield Row(where, cells["path"][row] or "", label, split)
+
+
+def _column(reader: ArrowReader, array: Any, role: str, column: str, file: Path) -> list[Any]:
+    """The cells of a batch as text."""
+    kind = arrow_cells.storage(array.type)
+    if role == "label" and arrow_cells.is_label(array.type):
+        found = arrow_cells.labels(array, arrow_cells.class_names(reader.schema, column))
+        if arrow_cells.is_list(kind):
+            return [label + SEPARATOR for label in found]
+        if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+            _check_whole(found, file)
+        return found
+    if role != "label" and (arrow_cells.is_text(kind) or arrow_cells.is_binary(kind)):
+        return arrow_cells.texts(array)
+    wanted = "text, a whole number or a list of these" if role == "label" else "text"
+    raise DataError(
+        f"{file}: the column {column!r} must hold {wanted}, but is of type {array.type}"
+    )
+
+
+def _check_whole(labels: list[str], file: Path) -> None:
+    for label in labels:
+        if label and not WHOLE.fullmatch(label):
+            raise DataError(
+                f"{file}: the label {label} is no class: classes are whole numbers or text"
+            )
+
+
+def _places(file: Path, header: list[str]) -> dict[str, int]:
+    """Where each column is that a table may have."""
+    at = {
+        name: place
+        for name in COLUMNS
+        if (place := find(str(file), header, name, "training reads one of each")) is not None
+    }
+    if missing := [name for name in ("path", "label") if name not in at]:
+        there = listed(header) if header else "an empty line"
+        raise DataError(
+            f"{file}, line 1: the header must name path and label, perhaps split, but "
+            f"{' and '.join(missing)} is missing from {there!r}"
+        )
+    return at
