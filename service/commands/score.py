@@ -110,7 +110,8 @@ def score(
         bool,
         typer.Option(
             "--strict",
-            help="Exit with 1 if any image failed, or any file was skipped that is not hidden.",
+            help="Exit with 1 if any image failed, any file was skipped that is not hidden, or any "
+            "true label is no class of the model.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -213,7 +214,9 @@ def score(
                 observer=observer,
             )
     _tell(summary, report, as_json)
-    if (strict and (summary["failed"] or summary["skipped"])) or not summary["ok"]:
+    strangers = summary.get("true_labels", {}).get("unknown", 0)
+    spoiled = summary["failed"] or summary["skipped"] or strangers
+    if (strict and spoiled) or not summary["ok"]:
         raise typer.Exit(1)
 
 

@@ -1,12 +1,12 @@
 """True labels as tables and folders write them, found among the classes of a model."""
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from service.errors import DataError
 from service.inference.manifest import Label, Manifest
+from service.text import same_name
 
 WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")
 MOST_SHOWN = 50
@@ -15,7 +15,7 @@ TRUTH_VALUES = ("true", "false")
 
 def normalized(text: str) -> str:
     """A label for comparison: Unicode NFC, without outer spaces. macOS writes names in NFD."""
-    return unicodedata.normalize("NFC", text).strip()
+    return same_name(text).strip()
 
 
 def _as_value(text: str) -> str | None:

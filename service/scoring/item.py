@@ -26,6 +26,8 @@ class Item:
     """The true label as the source says it; "" where a label column has none, None where there
     is no such column, so that the folder's name counts."""
     error: str | None = None
+    may_be_caption: bool = False
+    """`label` is text that need not be a label: it counts only where the model has such a class."""
     stamp: str | None = None
     """The stamp of the archive or table that `data` comes from; see `service.scoring.stamps`."""
 

@@ -148,7 +148,10 @@ class Scorer:
             return None if several else self.labels.of_folder(folder)
         if not item.label.strip() and not several:
             return None
-        parts = {self.labels.find(part) or storable(normalized(part)) for part in self._parts(item.label)}
+        found = {part: self.labels.find(part) for part in self._parts(item.label)}
+        if item.may_be_caption and None in found.values():
+            return None
+        parts = {label_id or storable(normalized(part)) for part, label_id in found.items()}
         return SEPARATOR.join(sorted(parts))
 
 

@@ -1,16 +1,12 @@
 """Arrow columns as the text and bytes that scoring and training work with."""
 
-import datetime
-import decimal
 import json
-import math
 from collections.abc import Sequence
 from typing import Any, cast
 
 import pyarrow as pa
 
-from service.errors import DataError
-from service.inference.task import SEPARATOR
+from service.tabular.label_text import label_text
 
 HUGGING_FACE = b"huggingface"
 """The key of the metadata in which `datasets` keeps the features of a table."""
@@ -126,33 +122,7 @@ def labels(array: Any, class_names: Sequence[str] | None = None) -> list[str]:
     Raises:
         DataError: a label in a list contains `;`, which separates labels.
     """
-    return [_label(one, class_names) for one in values(array)]
-
-
-def _label(value: Any, class_names: Sequence[str] | None) -> str:
-    if isinstance(value, list):
-        return _several(cast("list[Any]", value), class_names)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape").strip()
-    if isinstance(value, bool):
-        return str(value)
-    if isinstance(value, int) and class_names is not None:
-        return class_names[value] if 0 <= value < len(class_names) else ""
-    if isinstance(value, (float, decimal.Decimal)) and value == value // 1:
-        return str(int(value))
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    return str(value).strip()
-
-
-def _several(found: list[Any], class_names: Sequence[str] | None) -> str:
-    parts = [part for one in found if (part := _label(one, class_names))]
-    for part in parts:
-        if SEPARATOR in part:
-            raise DataError(f"the label {part!r} in a list contains {SEPARATOR!r}, which separates")
-    return SEPARATOR.join(parts)
+    return [label_text(one, class_names) for one in values(array)]
 
 
 def class_names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:

@@ -5,13 +5,13 @@ quotes is an error with its line, because a stray quote may swallow any number o
 """
 
 import re
-import unicodedata
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import IO
 
 from service.errors import DataError
 from service.tabular.text import MAX_LINE_CHARS, Line, lines
+from service.text import same_name
 
 QUOTE = '"'
 SEPARATORS = (",", ";", "\t", "|")
@@ -43,7 +43,7 @@ class Delimited:
 
 def plain(name: str) -> str:
     """A column's name for comparison: NFC, without outer spaces and case."""
-    return unicodedata.normalize("NFC", name).strip().casefold()
+    return same_name(name).strip().casefold()
 
 
 def read(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from service.inference.package import ModelPackage
 from service.scoring.label_tally import LabelTally
 from service.scoring.report import as_json, as_markdown
 from service.scoring.tally import Tally
+from service.scoring.truth import Truth
 from service.text import shown, storable
 from tests.support.markdown import rows_of
 from tests.support.names import NASTY, any_names
@@ -22,6 +24,7 @@ from tests.support.names import NASTY, any_names
 SUMMARY = {
     "package": "p 1", "tta": "none", "precision": "fp32", "provider": "cpu", "images": 2,
     "failed": 1, "errors": {"a|b": 1}, "accuracy": None, "skipped_by_reason": {},
+    "true_labels": Truth(known=1, unknown=2, labels=Counter(NASTY)).summary(),
 }  # fmt: skip
 of_a_manifest = any_names.map(storable)
 classes = st.lists(of_a_manifest, min_size=2, max_size=4, unique=True)

@@ -18,6 +18,7 @@ from service.inference.signatures import SIGNATURE_BYTES
 from service.scoring.files import check_length, is_file, open_binary
 from service.scoring.item import Item
 from service.skipped import HIDDEN, LINK, SPECIAL, Skipped
+from service.tabular.label_text import label_text
 
 LABEL_MEMBER_BYTES = 1 << 20
 LABEL_SUFFIXES = ("cls", "json", "txt")
@@ -113,6 +114,8 @@ class _Sample:
     key: str
     images: list[Item] = field(default_factory=list[Item])
     label: str | None = None
+    is_caption: bool = False
+    """The label is the text of a `.txt`, which may be a caption."""
     others: list[str] = field(default_factory=list[str])
 
     def items(self, skipped: Skipped) -> Iterator[Item]:
@@ -121,7 +124,9 @@ class _Sample:
             for path in self.others:
                 skipped.add(path)
         for image in self.images:
-            yield Item(image.path, image.data, self.label, image.error)
+            yield Item(
+                image.path, image.data, self.label, image.error, may_be_caption=self.is_caption
+            )
 
 
 @dataclass(frozen=True)
@@ -181,8 +186,8 @@ class Tar:
         elif suffix in LABEL_SUFFIXES and member.size <= LABEL_MEMBER_BYTES:
             sample.others.append(path)
             label = _label(suffix, _Content(archive, member).read())
-            if label is not None and (suffix == "cls" or sample.label is None):
-                sample.label = label
+            if label is not None and (suffix == "cls" or sample.label is None or sample.is_caption):
+                sample.label, sample.is_caption = label, suffix == "txt"
         else:
             content = _Content(archive, member)
             if not is_image(member.name, content.head):
@@ -261,4 +266,4 @@ def _label(suffix: str, data: bytes) -> str | None:
         return None
     fields = cast("dict[str, Any]", content)
     value = next((fields[k] for k in ("label", "cls", "class") if k in fields), None)
-    return str(value) if isinstance(value, (str, int)) else None
+    return None if isinstance(value, dict) else label_text(value) or None
