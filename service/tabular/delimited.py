@@ -15,7 +15,7 @@ from service.text import same_name
 
 QUOTE = '"'
 SEPARATORS = (",", ";", "\t", "|")
-HINT = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+HINT = re.compile(r'("?)sep=(.)\1', re.IGNORECASE)
 """The line with which Excel is told the separator."""
 
 
@@ -59,7 +59,7 @@ def read(
     numbered = lines(stream, name)
     first = next((line for line in numbered if line[1].strip("\r\n")), None)
     if first is not None and (hint := HINT.fullmatch(first[1].strip())):
-        separator = separator or hint[1]
+        separator = separator or hint[2]
         first = next((line for line in numbered if line[1].strip("\r\n")), None)
     if first is None:
         return Delimited(separator, None, iter(()))

@@ -59,13 +59,13 @@ def lines(stream: IO[bytes], name: str) -> Iterator[Line]:
 def paths(stream: IO[bytes], name: str) -> Iterator[str]:
     """The paths of a list: one in each line, or each ended by a NUL byte (`find -print0`).
 
-    Empty lines are passed over. A list is NUL-separated where its first 64 KiB hold a NUL byte.
+    Empty lines are passed over. A list is NUL-separated where a NUL byte is in its first 64 KiB, or
+    in what a pipe has handed out with the first path.
 
     Raises:
         DataError: as `lines`, or a path over `MAX_PATH_CHARS`.
     """
-    read: Any = getattr(stream, "read1", stream.read)  # a pipe hands out what it has
-    head: bytes = read(HEAD_BYTES)
+    head = _first_path(stream)
     encoding = _encoding(head, name)
     if encoding is None:
         yield from _ended_by_nul(head, stream, name)
@@ -73,6 +73,18 @@ def paths(stream: IO[bytes], name: str) -> Iterator[str]:
     for _, line in _lines(head, stream, encoding, name, MAX_PATH_CHARS):
         if path := line.rstrip("\r\n"):
             yield path
+
+
+def _first_path(stream: IO[bytes]) -> bytes:
+    """The beginning of a list, at least to the end of its first path."""
+    read: Any = getattr(stream, "read1", stream.read)  # a pipe hands out what it has
+    head = b""
+    while len(head) < 4 or not any(end in head for end in (b"\0", b"\n", b"\r")):
+        block: bytes = read(HEAD_BYTES)
+        head += block
+        if not block or len(head) >= HEAD_BYTES:
+            break
+    return head
 
 
 def _encoding(head: bytes, name: str) -> str | None:
