@@ -113,8 +113,12 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return found
 
 
-def listed(images: Mapping[str, int], most: int = 10) -> str:
-    """Labels with the number of their images, the commonest first: `'a' (3), 'b' (1)`."""
+def listed(images: Mapping[str, int], most: int = 10, of: int | None = None) -> str:
+    """Labels with the number of their images, the commonest first: `'a' (3), 'b' (1)`.
+
+    `of` is the number of labels in all, where `images` has only the commonest.
+    """
     ranked = sorted(images.items(), key=lambda pair: (-pair[1], pair[0]))
     text = ", ".join(f"{label!r} ({count})" for label, count in ranked[:most])
-    return text + (f" and {len(ranked) - most} more" if len(ranked) > most else "")
+    more = (len(ranked) if of is None else of) - min(most, len(ranked))
+    return text + (f" and {more} more" if more > 0 else "")

@@ -49,6 +49,7 @@ class Truth:
             "known": self.known,
             "unknown": self.unknown,
             "none": self.without,
+            "distinct_unknown_labels": len(self.labels),
             "unknown_labels": dict(self.labels.most_common(SHOWN)),
             "folders_without_label": dict(self.folders.most_common(SHOWN)),
         }
@@ -69,7 +70,8 @@ def notes(truth: dict[str, Any]) -> list[str]:
     if truth["unknown"]:
         found.append(
             f"{truth['unknown']} of {labelled} labelled images have a true label that the model "
-            f"has not got, and count as answered wrong: {listed(truth['unknown_labels'])}"
+            "has not got, and count as answered wrong: "
+            + listed(truth["unknown_labels"], of=truth["distinct_unknown_labels"])
         )
     if labelled and truth["none"]:
         found.append(

@@ -7,6 +7,7 @@ quotes is an error with its line, because a stray quote may swallow any number o
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO
 
 from service.errors import DataError
@@ -15,6 +16,7 @@ from service.text import same_name
 
 QUOTE = '"'
 SEPARATORS = (",", ";", "\t", "|")
+MAX_HEADER_LINES = 100
 HINT = re.compile(r'("?)sep=(.)\1', re.IGNORECASE)
 """The line with which Excel is told the separator."""
 
@@ -63,15 +65,21 @@ def read(
         first = next((line for line in numbered if line[1].strip("\r\n")), None)
     if first is None:
         return Delimited(separator, None, iter(()))
+    header = [first]
     if separator is None:
-        separator = _sniffed(first[1], known)
-    records = _records(_chained(first, numbered), separator, name)
+        header = _header(first, numbered)
+        separator = _sniffed("".join(line for _, line in header), known)
+    records = _records(chain(header, numbered), separator, name)
     return Delimited(separator, next(records, None), records)
 
 
-def _chained(first: Line, rest: Iterator[Line]) -> Iterator[Line]:
-    yield first
-    yield from rest
+def _header(first: Line, rest: Iterator[Line]) -> list[Line]:
+    """The lines of the first record: a quoted cell in it may hold line breaks."""
+    found, quotes = [first], first[1].count(QUOTE)
+    while quotes % 2 and len(found) < MAX_HEADER_LINES and (line := next(rest, None)):
+        found.append(line)
+        quotes += line[1].count(QUOTE)
+    return found
 
 
 def _sniffed(header: str, known: Collection[str]) -> str | None:
@@ -80,8 +88,9 @@ def _sniffed(header: str, known: Collection[str]) -> str | None:
     ranks: list[tuple[int, int, str]] = []
     for separator in SEPARATORS:
         if separator in unquoted:
-            cells = [plain(cell.strip().strip(QUOTE)) for cell in header.split(separator)]
-            ranks.append((len(set(cells) & set(known)), len(cells), separator))
+            cells = [cell.strip(" \r\n").strip(QUOTE) for cell in header.split(separator)]
+            names = {plain(cell) for cell in cells if "\t" not in cell}
+            ranks.append((len(names & set(known)), len(cells), separator))
     return max(ranks)[2] if ranks else None
 
 
