@@ -126,7 +126,11 @@ def _column(reader: ArrowReader, array: Any, role: str, column: str, file: Path)
     """The cells of a batch as text."""
     kind = arrow_cells.storage(array.type)
     if role == "label" and arrow_cells.is_label(array.type):
-        found = arrow_cells.labels(array, arrow_cells.class_names(reader.schema, column))
+        names = arrow_cells.class_names(reader.schema, column)
+        try:
+            found = arrow_cells.labels(array, names)
+        except DataError as error:
+            raise DataError(f"{file}: {error}") from error
         if arrow_cells.is_list(kind):
             return [label + SEPARATOR for label in found]
         if pa.types.is_floating(kind) or pa.types.is_decimal(kind):

@@ -109,13 +109,13 @@ class Run:
         scorer = self.scorer()
         checked: set[str] = set()
         for leaf in self.leaves:
-            for label in leaf.true_labels() if isinstance(leaf, KnowsLabels) else ():
-                if label not in checked and len(checked) < MOST_LABELS:
-                    checked.add(label)
-                    try:
+            try:
+                for label in leaf.true_labels() if isinstance(leaf, KnowsLabels) else ():
+                    if label not in checked and len(checked) < MOST_LABELS:
+                        checked.add(label)
                         scorer.check_labels(label)
-                    except DataError as error:
-                        raise UsageError(f"{leaf.name}: {error}") from error
+            except DataError as error:
+                raise UsageError(f"{leaf.name}: {error}") from error
 
 
 def located(leaves: Sequence[Leaf], start: Position, passed_over: PassedOver) -> Iterator[Located]:

@@ -129,12 +129,12 @@ def test_arrow_and_feather_files(folder: Path) -> None:
             [{"x": 1}],
             "the column 'label' must hold text, a whole number or a list of these, but is",
         ),
-        ([["a;b"]], "'a;b' in a list contains ';'"),
+        ([["a;b"]], "t.parquet: the label 'a;b' in a list contains ';'"),
         ([None], "row 1: the label is empty"),
     ],
 )
 def test_labels_that_are_no_classes(folder: Path, label: list[Any], message: str) -> None:
-    with pytest.raises(DataError, match=r"t\.parquet|in a list") as caught:
+    with pytest.raises(DataError, match=r"t\.parquet") as caught:
         read_table(parquet(folder, label))
     assert message in str(caught.value)
 
