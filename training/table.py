@@ -12,7 +12,7 @@ from service.errors import DataError
 from service.inference.manifest import TaskName
 from service.inference.task import SEPARATOR
 from training.item import Item
-from training.table_rows import SUFFIXES, Row, part_files, rows
+from training.table_rows import SUFFIXES, Row, is_folder_of_parts, rows
 
 SPLITS = {"train": "train", "val": "val", "valid": "val"}
 
@@ -29,7 +29,7 @@ class Table:
 
 def is_table(data: Path) -> bool:
     """Whether `data` is a table rather than a folder of class folders."""
-    return data.suffix.lower() in SUFFIXES and (not data.is_dir() or bool(part_files(data)))
+    return data.suffix.lower() in SUFFIXES and (not data.is_dir() or is_folder_of_parts(data))
 
 
 def read_table(file: Path, task: TaskName | Literal["auto"] = "auto") -> Table:

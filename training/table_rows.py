@@ -14,7 +14,7 @@ from service.tabular import arrow_cells
 from service.tabular.arrow_files import ArrowReader, opened
 from service.tabular.columns import find, listed
 from service.tabular.delimited import Record, read
-from service.tabular.partitions import partitions
+from service.tabular.partitions import part_files, partitions
 from service.tabular.swallowed import check_spans
 
 TEXT_SUFFIXES = (".csv", ".tsv")
@@ -34,16 +34,16 @@ class Row:
     """None: the table has no such column."""
 
 
-def part_files(table: Path) -> list[Path]:
-    """The files of a table: itself, or the part files in it where it is a folder (Spark)."""
+def is_folder_of_parts(table: Path) -> bool:
+    """Whether a folder is a table in part files (Spark), and no data set of class folders."""
+    return table.is_dir() and any(table.rglob(f"*{table.suffix}"))
+
+
+def _files(table: Path) -> list[Path]:
     if not table.is_dir():
         return [table]
-    found = sorted(table.rglob(f"*{table.suffix}"))
-    return [
-        path
-        for path in found
-        if path.is_file() and not any(n.startswith(".") for n in path.relative_to(table).parts)
-    ]
+    found = sorted(path.as_posix() for path in table.rglob(f"*{table.suffix}") if path.is_file())
+    return [Path(path) for path in part_files(found, table.as_posix())]
 
 
 def rows(table: Path) -> Iterator[Row]:
@@ -52,7 +52,7 @@ def rows(table: Path) -> Iterator[Row]:
     Raises:
         DataError: a file that cannot be read to its end, or a row that does not fit the header.
     """
-    for file in part_files(table):
+    for file in _files(table):
         try:
             yield from _csv(file) if file.suffix.lower() in TEXT_SUFFIXES else _arrow(file, table)
         except UsageError as error:

@@ -228,8 +228,13 @@ def test_a_folder_of_part_files_as_spark_writes_it(tmp_path: Path, suffix: str) 
     assert [(item.path, item.label) for item in found] == [
         (f"{tmp_path}/photos/0.jpg", "x"), (f"{tmp_path}/photos/1.jpg", "x"),
     ]  # fmt: skip
+    unfinished = folder / "_temporary" / "0"
+    unfinished.mkdir(parents=True)
+    (unfinished / f"part-00002{suffix}").touch()
+    with pytest.raises(UsageError, match=r"is not complete: .*_temporary/0/part-00002"):
+        expand([str(folder)])
     (tmp_path / "none.parquet").mkdir()
-    with pytest.raises(UsageError, match=r"holds no file that ends in \.parquet"):
+    with pytest.raises(UsageError, match=r"none\.parquet is a folder without part files"):
         expand([str(tmp_path / "none.parquet")])
 
 

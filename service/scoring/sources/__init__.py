@@ -13,7 +13,7 @@ from service.scoring.sources.leaf import Columns, Leaf
 from service.scoring.sources.lists import CsvList, TextList
 from service.scoring.sources.tables import Table
 from service.scoring.sources.walk import MAGIC, glob, walk
-from service.tabular.partitions import partitions
+from service.tabular.partitions import part_files, partitions
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz")
 TABLE_SUFFIXES = (".parquet", ".arrow", ".feather", ".ipc")
@@ -38,7 +38,10 @@ def expand(sources: Iterable[str], columns: Columns | None = None) -> list[Leaf]
             damaged; the message names the line.
     """
     columns = columns or Columns()
-    leaves = [leaf for source in sources for leaf in _leaves(source, columns)]
+    try:
+        leaves = [leaf for source in sources for leaf in _leaves(source, columns)]
+    except DataError as error:
+        raise UsageError(str(error)) from error
     if sum(leaf.name == "-" for leaf in leaves) > 1:
         raise UsageError("standard input (-) can be read once only")
     for leaf in leaves:
@@ -81,11 +84,9 @@ def _parts(folder: str, suffix: str, columns: Columns) -> Iterator[Leaf]:
 
     Relative paths in them are relative to the folder that the table lies in.
     """
-    files = list(walk(folder, lambda path: _suffix(path) == suffix))
-    if not files:
-        raise UsageError(f"{folder} holds no file that ends in {suffix}")
+    found = walk(folder, choose=lambda path: "yes" if _suffix(path) == suffix else "no")
     rooted = replace(columns, root=columns.root or parent(folder) or ".")
-    for path in files:
+    for path in part_files(found, folder):
         if suffix in CSV_SUFFIXES:
             yield CsvList(path, rooted)
         else:
