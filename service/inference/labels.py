@@ -97,8 +97,8 @@ def class_ids(labels: Iterable[str], manifest: Manifest) -> dict[str, str]:
         ids = [label.id for label in manifest.labels]
         known = ", ".join(ids[:MOST_SHOWN]) + (", …" if len(ids) > MOST_SHOWN else "")
         raise DataError(
-            f"{manifest.name} has no class {listed(unknown)} (with the number of images); its "
-            f"classes: {known}"
+            f"{manifest.name} has no class {min(unknown)!r}; its classes: {known}; labels that it "
+            f"has not got, with their numbers of images: {listed(unknown)}"
         )
     return {label: label_id for label, label_id in found.items() if label_id is not None}
 
