@@ -14,10 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from service.errors import UsageError
 from service.inference.manifest import Precision
 from service.inference.providers import Provider
+from service.key_list import check_key, read_keys, split_keys
+from service.path_list import split_paths
+from service.service_links import service_links
 
 PREFIX = "QUINCUNX_"
+SECRET = frozenset({"api_keys", "admin_keys"})
+OPTIONS = frozenset({"host", "port", "workers"})
+"""What people look for among the settings, and what is an option of `quincunx serve`."""
+DAY_MS = 24 * 60 * 60 * 1000
 
 Positive = Annotated[int, Field(gt=0)]
+Threads = Annotated[int, Field(ge=0, le=1024)]
 
 
 class Settings(BaseModel):
@@ -26,28 +34,28 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     packages: tuple[Path, ...] = ()
-    """Model packages to serve, separated as in PATH; the first is the default model. None: every
-    package under `models/`."""
+    """Model packages to serve, separated as in PATH, or a JSON array of paths; the first is the
+    default model. None: every package under `models/`."""
     provider: Provider = "auto"
     precision: Precision | Literal["auto"] = "auto"
-    session_threads: int = Field(default=1, ge=0)
+    session_threads: Threads = 1
     """Threads inside one batch; 0: one per core. On a CPU, as many batches run side by side as the
     cores have room for; one thread each gets most done."""
-    lone_threads: int = Field(default=0, ge=0)
+    lone_threads: Threads = 0
     """On a CPU, threads inside the batch of an image that is alone; 0: one per core; as many as
     `session_threads`: without the memory of a graph that is open twice."""
-    threads: int = Field(default=0, ge=0)
+    threads: Threads = 0
     """Threads that decode images and, on a CPU, run batches; 0: one per core, at least two, or of
     `--workers` N each its share of the cores."""
     max_batch_views: int = Field(default=0, ge=0)
     """Views in one batch; 0: 10 on a CPU, 64 on a GPU."""
     max_queue_views: Positive = 512
     """Views admitted and not yet answered; more are refused with 429."""
-    request_timeout_ms: Positive = 10_000
+    request_timeout_ms: int = Field(default=10_000, gt=0, le=DAY_MS)
     """Deadline of a request without `X-Request-Timeout-Ms`, and the longest that one may name."""
     degrade: Literal["off", "dense", "adaptive", "none"] = "off"
     """Answer `five_crop` and `ten_crop` in this cheaper mode while the queue is under pressure."""
-    drain_ms: int = Field(default=0, ge=0)
+    drain_ms: int = Field(default=0, ge=0, le=DAY_MS)
     """After SIGTERM: answer new requests with 503 for this long before the port is closed."""
     worker_silence_ms: int = Field(default=30_000, ge=0)
     """A worker whose event loop has not run for this long is killed and replaced; 0: never."""
@@ -71,14 +79,14 @@ class Settings(BaseModel):
     max_connections: int = Field(default=0, ge=0)
     """Open connections of one process. 0: as many as it may open files, less some for itself."""
     max_pixels: Positive = 50_000_000
-    max_decode_ms: Positive = 5000
+    max_decode_ms: int = Field(default=5000, gt=0, le=DAY_MS)
     """Processor time that decoding one image may take; a photo of 50 MP takes about two seconds."""
     max_images: Positive = 64
     """Images in one request."""
     api_keys: tuple[str, ...] = ()
     """Keys that may classify, separated by commas; none: open to all."""
     api_keys_file: Path | None = None
-    """More such keys, one a line."""
+    """More such keys, one a line; read again when it changes."""
     admin_keys: tuple[str, ...] = ()
     """Keys that may reload models; none: nobody may."""
     metrics_need_key: bool = False
@@ -90,12 +98,19 @@ class Settings(BaseModel):
     @field_validator("packages", mode="before")
     @classmethod
     def _split_paths(cls, value: Any) -> Any:
-        return _split(value, os.pathsep)
+        return split_paths(value) if isinstance(value, str) else value
 
     @field_validator("api_keys", "admin_keys", mode="before")
     @classmethod
     def _split_keys(cls, value: Any) -> Any:
-        return _split(value, ",")
+        return split_keys(value) if isinstance(value, str) else value
+
+    @field_validator("api_keys", "admin_keys")
+    @classmethod
+    def _can_be_sent(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        for number, key in enumerate(keys, 1):
+            check_key(key, f"key {number}")
+        return keys
 
     @field_validator("max_inflight_bytes")
     @classmethod
@@ -118,35 +133,50 @@ class Settings(BaseModel):
             UsageError: an unknown variable, or a value that does not fit; the message names it.
         """
         environment = os.environ if environment is None else environment
+        links, known = links_in(environment), {variable_of(name) for name in cls.model_fields}
         values: dict[str, str] = {}
         for variable, value in environment.items():
-            if variable.startswith(PREFIX):
-                name = variable.removeprefix(PREFIX).lower()
-                if name not in cls.model_fields or variable != variable.upper():
-                    raise UsageError(f"{variable} is no setting{_nearest(variable)}")
-                values[name] = value
+            name = variable[len(PREFIX) :].lower()
+            ours = variable.startswith(PREFIX) or variable.upper() in known
+            if not ours or variable in links:
+                continue
+            if name not in cls.model_fields or variable != variable.upper():
+                raise UsageError(f"{variable} is no setting{_nearest(variable)}")
+            values[name] = value
         try:
-            return cls.model_validate(values)
+            settings = cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0])
-            raise UsageError(f"{variable_of(name)}={values[name]!r}: {first['msg']}") from error
+            shown = "" if name in SECRET else f"={values[name]!r}"
+            reason = first["msg"].removeprefix("Value error, ")
+            raise UsageError(f"{variable_of(name)}{shown}: {reason}") from error
+        if settings.metrics_need_key and not (settings.api_keys or settings.api_keys_file):
+            raise UsageError(
+                f"{variable_of('metrics_need_key')} is set, but no key is: set "
+                f"{variable_of('api_keys')} or {variable_of('api_keys_file')}"
+            )
+        return settings
 
     def keys(self) -> tuple[str, ...]:
         """The keys that may classify, from the setting and the file.
 
         Raises:
-            UsageError: the file cannot be read, or holds no key.
+            UsageError: the file cannot be read, or holds no key, or one that cannot be sent.
         """
         if self.api_keys_file is None:
             return self.api_keys
         try:
-            lines = self.api_keys_file.read_text().split()
-        except OSError as error:
+            return (*self.api_keys, *read_keys(self.api_keys_file))
+        except (OSError, ValueError) as error:
             raise UsageError(f"{variable_of('api_keys_file')}: {error}") from error
-        if not lines:
-            raise UsageError(f"{variable_of('api_keys_file')}: {self.api_keys_file} holds no key")
-        return (*self.api_keys, *lines)
+
+
+def links_in(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The variables in `environment` that look like settings and describe a service of our name."""
+    known = {variable_of(name) for name in Settings.model_fields}
+    found = service_links(environment, PREFIX.rstrip("_"))
+    return tuple(variable for variable in found if variable not in known)
 
 
 def variable_of(name: str) -> str:
@@ -154,13 +184,10 @@ def variable_of(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def _split(value: Any, separator: str) -> Any:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(separator) if part.strip())
-    return value
-
-
 def _nearest(variable: str) -> str:
+    option = variable[len(PREFIX) :].lower()
+    if option in OPTIONS:
+        return f": use quincunx serve --{option}"
     known = [variable_of(name) for name in Settings.model_fields]
     close = difflib.get_close_matches(variable.upper(), known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"

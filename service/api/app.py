@@ -9,6 +9,8 @@ first; the methods below declare them to BentoML's schema and clients, and serve
 import asyncio
 import gc
 import inspect
+import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,12 +37,14 @@ from service.api.tracing import exported_tracer
 from service.api.transport import Connection, Limits, Shared
 from service.api.worker import join, starting, supervisor
 from service.inference.manifest import Aggregation, Mode
-from service.settings import Settings
+from service.settings import Settings, links_in
 
 # BentoML starts uvicorn with its default protocol, and has no option for another.
 HTTP_PROTOCOLS["auto"] = "service.api.transport:Connection"
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+
+logger = logging.getLogger("quincunx.settings")
 
 BENTOML_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/schema.json"})
 
@@ -116,6 +120,8 @@ class Quincunx:
         with starting():
             settings = Settings.from_environment()
             self.log = start_logging(settings.log_format)
+            if links := links_in(os.environ):  # where `quincunx serve` did not hide them
+                logger.warning("ignored, since they describe services: %s", ", ".join(links))
             shared, self.slot = join()
             metrics = Metrics(Ledger(shared, self.slot))
             self.models = Models(settings, metrics.observer)

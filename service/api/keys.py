@@ -5,14 +5,17 @@ import hmac
 
 from starlette.requests import Request
 
+from service.api.key_file import KeyFile
 from service.errors import Unauthorized
 
 
 class Keys:
     """A set of keys, held as digests and compared in constant time."""
 
-    def __init__(self, keys: tuple[str, ...]) -> None:
+    def __init__(self, keys: tuple[str, ...], file: KeyFile | None = None) -> None:
+        """`file` is asked before every request whether the keys have become others."""
         self._digests = [_digest(key) for key in keys]
+        self._file = file
 
     def __bool__(self) -> bool:
         return bool(self._digests)
@@ -23,6 +26,8 @@ class Keys:
         Raises:
             Unauthorized: it has no key, or a wrong one.
         """
+        if self._file is not None and (keys := self._file.changed()) is not None:
+            self._digests = [_digest(key) for key in keys]
         given = key_of(request)
         if not given:
             raise Unauthorized("send a key: Authorization: Bearer KEY, or X-API-Key: KEY")

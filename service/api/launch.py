@@ -8,14 +8,15 @@ import sys
 from contextlib import suppress
 
 from service.api import worker
+from service.api.homes import bentoml_home
 from service.api.logs import start_logging
-from service.api.models import package_folders
+from service.api.preflight import check_packages
 from service.api.shared import Shared
 from service.api.supervisor import Supervisor
 from service.errors import StartFailed, UsageError
 from service.inference.cores import usable_cores
-from service.inference.package import ModelPackage
-from service.settings import Settings, variable_of
+from service.settings import Settings, links_in, variable_of
+from service.stdio import say
 
 BACKLOG = 2048
 MARGIN_S = 3.0
@@ -32,16 +33,23 @@ def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> 
         ServerError: workers that had to be killed at the end.
     """
     os.environ.update({variable_of(name): value for name, value in overrides.items()})
+    _leave_out_links()
     if workers > 1:  # processes that share the cores must not each take all of them
         os.environ.setdefault(variable_of("threads"), str(max(1, usable_cores() // workers)))
     settings = Settings.from_environment()
-    tags: list[str] = []
-    for folder in package_folders(settings):
-        manifest = ModelPackage.load(folder).manifest
-        tags.append(f"{manifest.name}@{manifest.version}")
-    with _listen(host, port) as listener:
-        os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # nothing is sent anywhere
+    settings.keys()
+    tags = check_packages(settings)
+    with _listen(host, port) as listener, bentoml_home():
         _serve(settings, tags, listener, workers)
+
+
+def _leave_out_links() -> None:
+    """Say once what is no setting, and hide it from the workers, which would say it again."""
+    links = links_in(os.environ)
+    for variable in links:
+        del os.environ[variable]
+    if links:
+        say(f"quincunx: ignored, since they describe services: {', '.join(links)}")
 
 
 def _serve(settings: Settings, tags: list[str], listener: socket.socket, workers: int) -> None:
@@ -53,7 +61,7 @@ def _serve(settings: Settings, tags: list[str], listener: socket.socket, workers
     shown = f"[{address}]" if ":" in address else address
     line = f"quincunx: serving {', '.join(tags)} on http://{shown}:{port}"
 
-    def say() -> None:
+    def say_so() -> None:
         with suppress(OSError):  # nobody reads it, or the disk is full
             print(line, file=sys.stderr, flush=True)
 
@@ -77,7 +85,7 @@ def _serve(settings: Settings, tags: list[str], listener: socket.socket, workers
             shared,
             silence_s=settings.worker_silence_ms / 1000,
             stop_s=settings.drain_ms / 1000 + graceful_s + MARGIN_S,
-            on_ready=say,
+            on_ready=say_so,
         ).run()
     finally:
         log.stop()

@@ -13,6 +13,7 @@ from service.errors import ModelPackageError, ShuttingDown, UsageError
 from service.inference.cores import usable_cores
 from service.inference.package import MANIFEST, find
 from service.inference.predictor import Predictor
+from service.inference.tta import check_default_mode
 from service.memory import give_back_memory
 from service.settings import Settings
 from service.workers import Workers
@@ -156,6 +157,7 @@ class Models:
             max_pixels=settings.max_pixels,
             max_decode_ms=settings.max_decode_ms,
         )
+        check_default_mode(predictor.model)
         predictor.warm_up(self._batch_views(predictor), self._side_by_side(predictor))
         return predictor
 

@@ -17,6 +17,7 @@ from service.api.classify import classify_all, classify_one
 from service.api.context import Context
 from service.api.describe import describe_model
 from service.api.edge import Edge
+from service.api.key_file import KeyFile
 from service.api.keys import Keys
 from service.api.model_set import ModelSet
 from service.api.moderation import Moderation
@@ -189,7 +190,8 @@ def _is_oip(path: str) -> bool:
 def create_app(api: Api) -> Application:
     """The application over `api`."""
     settings = api.settings
-    users, admins = Keys(settings.keys()), Keys(settings.admin_keys)
+    key_file = KeyFile(settings)  # before the keys are read, so that it sees every later change
+    users, admins = Keys(settings.keys(), key_file), Keys(settings.admin_keys)
     moderation = Moderation(api.models.wait_s)
     inflight = api.context.inflight
     guard = partial(

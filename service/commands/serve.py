@@ -1,6 +1,5 @@
 """`quincunx serve`: the service on a port of this machine."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,10 +32,11 @@ def serve(
     Everything else is set by QUINCUNX_* variables; a wrong one is named before anything starts.
     """
     from service.api.launch import launch
+    from service.path_list import join_paths
 
     overrides = {
         # Links stay links: a reload follows them again.
-        "packages": os.pathsep.join(str(folder.absolute()) for folder in packages or []),
+        "packages": join_paths(folder.absolute() for folder in packages) if packages else "",
         "provider": provider or "",
         "precision": precision or "",
     }

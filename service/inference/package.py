@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from service.errors import ModelPackageError
 from service.inference import contained, manifest_file
@@ -37,6 +38,19 @@ class ModelPackage:
     @property
     def precisions(self) -> tuple[Precision, ...]:
         return tuple(file.precision for file in self.manifest.files)
+
+    def served_precision(
+        self, wanted: Precision | Literal["auto"] = "auto", *, gpu: bool = False
+    ) -> Precision:
+        """The precision to serve: `auto` is int8 on a CPU and fp16 on a GPU, or else fp32.
+
+        Raises:
+            ModelPackageError: the package does not have it.
+        """
+        if wanted == "auto":
+            best: Precision = "fp16" if gpu else "int8"
+            wanted = best if best in self.precisions else "fp32"
+        return self._file(wanted).precision
 
     def path(self, precision: Precision) -> Path:
         """The ONNX file of `precision`.

@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 
-from service.errors import ModelPackageError, UsageError
 from service.inference import decode as decoding
 from service.inference import providers
 from service.inference.batch import MAX_BATCH_VIEWS, Job, run_all
@@ -84,9 +83,7 @@ class Predictor:
         """
         package = ModelPackage.load(folder)
         chosen = providers.choose(provider)
-        if precision == "auto":
-            best: Precision = "int8" if chosen == "cpu" else "fp16"
-            precision = best if best in package.precisions else "fp32"
+        precision = package.served_precision(precision, gpu=chosen != "cpu")
         session = Session.open(
             package.path(precision),
             package.manifest.input,
@@ -108,20 +105,6 @@ class Predictor:
 
     def _model_of(self, session: Session) -> Model:
         return Model(self.manifest, self.precision, session)
-
-    def check_default_mode(self) -> None:
-        """See that a request that names no mode can be answered.
-
-        Raises:
-            ModelPackageError: the default mode needs what was not fitted for this precision.
-        """
-        mode = self.manifest.default_mode
-        try:
-            check_options(Options(tta=mode), self.model)
-        except UsageError as error:
-            raise ModelPackageError(
-                f"{self.session.path}: default_mode is {mode}: {error}"
-            ) from error
 
     def decode(self, data: bytes) -> Pixels:
         """Bytes to uint8[H, W, 3]; see `service.inference.decode.decode`."""

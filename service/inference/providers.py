@@ -4,6 +4,7 @@
 # (onnxruntime has no type stubs)
 
 import os
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,18 +31,31 @@ def choose(wanted: Provider) -> Chosen:
         UsageError: a provider was named that is not available here.
     """
     available = ort.get_available_providers()
+    gpu = has_gpu()
     if wanted == "auto":
-        return "cuda" if _has_gpu() and NAMES["cuda"] in available else "cpu"
+        return "cuda" if gpu and NAMES["cuda"] in available else "cpu"
     if NAMES[wanted] not in available:
         raise UsageError(
             f"provider {wanted} is not available; this onnxruntime has: {', '.join(available)}"
         )
+    if wanted != "cpu" and not gpu and sys.platform == "linux":
+        raise UsageError(
+            f"provider {wanted} was asked for, but there is no NVIDIA GPU that this process can "
+            "see (/dev/nvidia*, CUDA_VISIBLE_DEVICES); cpu runs everywhere"
+        )
     return wanted
 
 
-def _has_gpu() -> bool:
-    """Look for the driver: onnxruntime-gpu names CUDA as available on any machine."""
-    return Path("/dev/nvidia0").exists() or Path("/proc/driver/nvidia/gpus").exists()
+def has_gpu() -> bool:
+    """Look for the driver's devices: onnxruntime-gpu names CUDA as available on any machine.
+
+    A container may see `/dev/nvidia3` alone; under Windows' Linux the device is `/dev/dxg`.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip() in ("", "-1"):
+        return False
+    devices = (*Path("/dev").glob("nvidia[0-9]*"), *Path("/proc/driver/nvidia/gpus").glob("*"))
+    return bool(devices) or Path("/dev/dxg").exists()
 
 
 def settings(chosen: Chosen, engine_cache: Path | None = None) -> list[tuple[str, dict[str, Any]]]:

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import UsageError
+from service.errors import ModelPackageError, UsageError
 from service.inference.aggregate import Array, aggregate, blend, temper
 from service.inference.conformal import prediction_set
 from service.inference.gate import gate_value
@@ -152,6 +152,19 @@ def check_options(options: Options, model: Model) -> None:
         )
     if options.coverage is not None:
         prediction_set(np.array([1.0]), options.coverage, model.quantiles(options))
+
+
+def check_default_mode(model: Model) -> None:
+    """See that a request that names no mode can be answered.
+
+    Raises:
+        ModelPackageError: the default mode needs what was not fitted for this precision.
+    """
+    mode = model.manifest.default_mode
+    try:
+        check_options(Options(tta=mode), model)
+    except UsageError as error:
+        raise ModelPackageError(f"default_mode is {mode}: {error}") from error
 
 
 def answer(image: Pixels, options: Options, model: Model) -> Generator[list[View], Results, Answer]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from service.errors import InferenceFailed, ModelPackageError
 from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
+from service.inference.tta import check_default_mode
 
 
 def verify(folder: Path) -> ModelPackage:
@@ -16,7 +17,7 @@ def verify(folder: Path) -> ModelPackage:
     package = ModelPackage.load(folder)
     for precision in package.precisions:
         predictor = Predictor.from_package(folder, precision=precision, provider="cpu")
-        predictor.check_default_mode()
+        check_default_mode(predictor.model)
         try:
             predictor.warm_up()
         except InferenceFailed as error:

@@ -177,9 +177,7 @@ def open_here(
     Raises:
         ModelPackageError: the package is incomplete or altered, or lacks the precision.
     """
-    if precision == "auto":
-        best: Precision = "int8" if provider == "cpu" else "fp16"
-        precision = best if best in ModelPackage.load(package).precisions else "fp32"
+    precision = ModelPackage.load(package).served_precision(precision, gpu=provider != "cpu")
     return Predictor.from_package(package, precision=precision, provider="cpu", threads=1)
 
 

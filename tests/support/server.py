@@ -33,21 +33,28 @@ def free_port() -> int:
 
 @contextmanager
 def serving(
-    packages: list[Path], folder: Path, workers: int = 1, **settings: str
+    packages: list[Path],
+    folder: Path,
+    workers: int = 1,
+    environment: dict[str, str | None] | None = None,
+    **settings: str,
 ) -> Iterator[Server]:
-    """Serve `packages`, with `settings` as QUINCUNX_* variables, until the block ends."""
+    """Serve `packages`, with `settings` as QUINCUNX_* variables, until the block ends.
+
+    `environment` sets other variables; None takes one away.
+    """
     port = free_port()
     log = folder / f"server-{port}.log"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("QUINCUNX_")}
-    environment |= {f"QUINCUNX_{name.upper()}": value for name, value in settings.items()}
-    environment["BENTOML_HOME"] = str(folder / "bentoml")
+    full = {k: v for k, v in os.environ.items() if not k.startswith("QUINCUNX_")}
+    full |= {f"QUINCUNX_{name.upper()}": value for name, value in settings.items()}
+    full |= {"BENTOML_HOME": str(folder / "bentoml"), **(environment or {})}
     command = [sys.executable, "-m", "service.cli", "serve", *map(str, packages)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--port", str(port), "--provider", "cpu", "--workers", str(workers)],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env={k: v for k, v in full.items() if v is not None},
             cwd=Path(__file__).parents[2],
         )
     server = Server(f"http://127.0.0.1:{port}", process, log)

@@ -201,3 +201,5 @@ def test_manifests_name_real_settings_and_paths() -> None:
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["path"] in openapi()["paths"]
     assert pod["securityContext"]["runAsNonRoot"]
+    # Its own Service would put QUINCUNX_PORT=tcp://… and others into every pod.
+    assert pod["enableServiceLinks"] is False

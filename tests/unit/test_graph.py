@@ -205,7 +205,7 @@ def test_a_default_mode_without_its_gate_is_refused(tmp_path: Path) -> None:
         content["calibration"] = [c for c in content["calibration"] if c["precision"] == "int8"]
 
     edit_manifest(folder, change)
-    refused(folder, "model.onnx: default_mode is adaptive: tiny has no gate .* at fp32")
+    refused(folder, "default_mode is adaptive: tiny has no gate .* at fp32")
     # Where a mode is named the graph can be used.
     predictor = Predictor.from_package(folder, precision="fp32", provider="cpu", threads=1)
     assert predictor.classify([coloured("red")], "dense")[0].label == "red"

@@ -1,11 +1,15 @@
 """Settings come from QUINCUNX_* variables, and only from known ones."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from service.errors import UsageError
+from service.path_list import join_paths, split_paths
 from service.settings import Settings
 
 
@@ -63,3 +67,53 @@ def test_an_empty_or_missing_key_file_is_an_error_and_not_an_open_door(tmp_path:
     file.write_text("\n")
     with pytest.raises(UsageError, match="holds no key"):
         settings.keys()
+
+
+def test_an_option_of_serve_is_named() -> None:
+    with pytest.raises(UsageError, match="QUINCUNX_PORT is no setting: use quincunx serve --port"):
+        Settings.from_environment({"QUINCUNX_PORT": "8080"})
+
+
+def test_a_setting_in_small_letters_is_not_passed_over() -> None:
+    with pytest.raises(UsageError, match=r"quincunx_Max_Pixels is no .*mean QUINCUNX_MAX_PIXELS"):
+        Settings.from_environment({"quincunx_Max_Pixels": "1"})
+    assert Settings.from_environment({"quincunx_release": "1"}) == Settings()
+
+
+@pytest.mark.parametrize("name", ["API_KEYS", "ADMIN_KEYS"])
+@pytest.mark.parametrize("value", ["", " ", ",", "\ufeff"])
+def test_keys_that_are_set_and_empty_are_no_open_door(name: str, value: str) -> None:
+    with pytest.raises(UsageError, match=f"QUINCUNX_{name}: it is set, but holds no key"):
+        Settings.from_environment({f"QUINCUNX_{name}": value})
+
+
+def test_metrics_for_holders_of_a_key_need_a_key(tmp_path: Path) -> None:
+    closed = {"QUINCUNX_METRICS_NEED_KEY": "1"}
+    with pytest.raises(UsageError, match="METRICS_NEED_KEY is set, but no key is"):
+        Settings.from_environment(closed)
+    assert Settings.from_environment(closed | {"QUINCUNX_API_KEYS": "k"}).metrics_need_key
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("REQUEST_TIMEOUT_MS", "99999999999999"), ("DRAIN_MS", "9e99"), ("THREADS", "1000000")],
+)
+def test_a_number_that_no_machine_can_keep_is_refused(name: str, value: str) -> None:
+    with pytest.raises(UsageError, match=f"QUINCUNX_{name}="):
+        Settings.from_environment({f"QUINCUNX_{name}": value})
+
+
+def test_paths_that_hold_the_separator_are_an_array() -> None:
+    assert split_paths('["/a:b", "c d"]') == (Path("/a:b"), Path("c d"))
+    assert split_paths(os.pathsep.join(["[x]", "b"])) == (Path("[x]"), Path("b"))
+    for wrong in ('["a", "]', '["a", 3, "b"]', '["a\\u0000"]'):
+        with pytest.raises(UsageError, match=r"QUINCUNX_PACKAGES=.*JSON array"):
+            Settings.from_environment({"QUINCUNX_PACKAGES": wrong})
+
+
+@given(st.lists(st.binary(min_size=1).filter(lambda name: b"\0" not in name), min_size=1))
+def test_paths_of_any_bytes_come_back(names: list[bytes]) -> None:
+    paths = tuple(Path(os.fsdecode(name)) for name in names)
+    text = join_paths(paths)
+    assert Settings.from_environment({"QUINCUNX_PACKAGES": text}).packages == paths
+    text.encode("ascii")  # what every environment can hold
