@@ -40,7 +40,7 @@ class Server:
         return self.url + ENDPOINT
 
     def tree(self) -> list[psutil.Process]:
-        """The server's processes: BentoML's arbiter and its workers."""
+        """The server's processes: the supervisor and its workers."""
         return [self.process, *self.process.children(recursive=True)]
 
     def rss_mb(self) -> float:

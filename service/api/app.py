@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
+import _bentoml_impl.client
 import bentoml
 from _bentoml_sdk import Service
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
@@ -59,12 +60,29 @@ class LeanService(Service[Any]):
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """The ASGI application that BentoML's worker serves."""
+        _bentoml_impl.client.RemoteProxy = NoProxy
         app = cast(Starlette, super().to_asgi(is_main))
         unwanted: set[Any] = {TimeoutMiddleware}
         if exported_tracer() is None:
             unwanted.add(OpenTelemetryMiddleware)
         app.user_middleware = [m for m in app.user_middleware if m.cls not in unwanted]
         return app
+
+
+class NoProxy:
+    """In place of the client to itself that BentoML makes in each worker, for tasks.
+
+    There are no tasks here, and the client needs two folders for temporary files: a worker could
+    not start where the disk is full, and one that is killed would leave them behind.
+    """
+
+    to_async = to_sync = None
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    async def __aenter__(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 class Front:

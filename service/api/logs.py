@@ -14,6 +14,9 @@ from pydantic_core import to_json
 
 EXTRA = "fields"
 EVERY_S = 0.1
+MOST_RECORDS = 10_000
+"""Records that wait to be written, where the stream is slow; more are dropped, and that is said."""
+STOP_S = 3.0
 
 
 class JsonFormatter(logging.Formatter):
@@ -50,12 +53,21 @@ class Collector(logging.Handler):
 
     Waking the thread for every request would cost the event loop more than writing the line: each
     time, the interpreter goes to the thread and has to be waited for.
+
+    A stream that cannot be written (a full disk, a reader that left) loses lines and never more
+    than that. Their number is logged when the stream works again.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
         self._records: deque[logging.LogRecord] = deque()
+        self._dropped = 0
+        """Lines for which there was no room; counted by the threads that log."""
+        self._failed = 0
+        """Lines that the stream did not take; counted by the thread that writes."""
+        self._told = 0
+        """Of both, what the log says already."""
         self._some = threading.Event()
         self._urgent = threading.Event()
         self._stopped = False
@@ -63,6 +75,9 @@ class Collector(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if len(self._records) >= MOST_RECORDS:
+            self._dropped += 1
+            return
         self._records.append(record)
         if record.levelno >= logging.WARNING:
             self._urgent.set()
@@ -70,11 +85,11 @@ class Collector(logging.Handler):
             self._some.set()
 
     def stop(self) -> None:
-        """Write what is left, and end the thread."""
+        """Write what is left, and end the thread; wait for a stream that blocks a little only."""
         self._stopped = True
         self._urgent.set()
         self._some.set()
-        self._thread.join()
+        self._thread.join(STOP_S)
 
     def _write(self) -> None:
         while not self._stopped or self._records:
@@ -83,14 +98,26 @@ class Collector(logging.Handler):
             self._some.clear()
             self._urgent.clear()
             lines = [self._line(self._records.popleft()) for _ in range(len(self._records))]
-            self._stream.write("".join(lines))
-            self._stream.flush()
+            lost = self._dropped + self._failed - self._told
+            loss = [self._line(_loss(lost))] if lost else []
+            try:
+                self._stream.write("".join(lines + loss))
+                self._stream.flush()
+            except (OSError, ValueError):  # full, closed or gone: there is no place to say so
+                self._failed += len(lines)
+            else:
+                self._told += lost
 
     def _line(self, record: logging.LogRecord) -> str:
         try:
             return f"{self.format(record)}\n"
         except Exception as error:  # a line that cannot be made must not end all that follow
             return f"{record.levelname} {record.name}: a log line that cannot be told: {error!r}\n"
+
+
+def _loss(lines: int) -> logging.LogRecord:
+    text = "up to %d log lines were lost: the stream could not be written"
+    return logging.LogRecord("quincunx.logs", logging.WARNING, "", 0, text, (lines,), None)
 
 
 def start_logging(form: Literal["json", "text"]) -> Collector:
@@ -101,7 +128,11 @@ def start_logging(form: Literal["json", "text"]) -> Collector:
     logging._srcfile = None  # pyright: ignore[reportPrivateUsage]
     collector = Collector(sys.stderr)
     collector.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    for name in logging.root.manager.loggerDict:
+        if name.startswith("quincunx."):  # BentoML disables those that it finds
+            logging.getLogger(name).disabled = False
     logger = logging.getLogger("quincunx")
+    logger.disabled = False
     logger.handlers = [collector]
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -8,15 +8,18 @@ is a file in BentoML's own folder for metrics.
 A worker locks its slot for as long as it lives. The system releases the lock of a dead process.
 """
 
-import fcntl
 import os
 import struct
+import sys
 import tempfile
 import uuid
 from dataclasses import dataclass
 from mmap import mmap
 from pathlib import Path
 from typing import Literal, cast
+
+if sys.platform != "win32":
+    import fcntl
 
 HEADER_BYTES = 4096
 SLOT_BYTES = 512 * 1024

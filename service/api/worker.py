@@ -2,6 +2,7 @@
 """One worker process of `quincunx serve`: BentoML's own, with what the supervisor hands to it."""
 
 import argparse
+import importlib
 import logging
 import os
 import sys
@@ -71,9 +72,12 @@ def main() -> None:
         os.chdir("/")
     _started = _Started(given.supervisor, Shared(given.shared), tuple(sys.path))
 
+    # Before BentoML puts the current folder first: no module is to come from there.
     from _bentoml_impl.worker.service import main as serve
     from bentoml._internal.configuration.containers import BentoMLContainer
     from bentoml.serving import construct_ssl_args
+
+    importlib.import_module(SERVICE.partition(":")[0])
 
     tls = BentoMLContainer.ssl
     tls_options = construct_ssl_args(

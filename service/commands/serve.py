@@ -1,10 +1,12 @@
 """`quincunx serve`: the service on a port of this machine."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from service.errors import UsageError
 from service.inference.providers import Provider
 
 app = typer.Typer()
@@ -31,6 +33,9 @@ def serve(
 
     Everything else is set by QUINCUNX_* variables; a wrong one is named before anything starts.
     """
+    if sys.platform == "win32":
+        raise UsageError("quincunx serve needs Linux or macOS; on Windows run it in WSL")
+
     from service.api.launch import launch
     from service.path_list import join_paths
 

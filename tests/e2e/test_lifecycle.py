@@ -1,0 +1,257 @@
+"""A real server whose workers, folders and supervisor are taken away from it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.support.images import coloured, encoded
+from tests.support.server import Server, free_port, serving, stop
+from tests.support.tiny import tiny_package
+
+RED = encoded(coloured("red"))
+LIMIT_S = 90
+SENT = 50
+"""Bytes of a body that are sent before something happens."""
+WAITING = 'quincunx_waiting_views{model="tiny"}'
+COUNTED = 'quincunx_requests_total{route="/classify",status="200"}'
+
+
+def until(true: Callable[[], bool], server: Server) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not true():
+        assert time.monotonic() < deadline, server.log.read_text()[-3000:]
+        time.sleep(0.05)
+
+
+def workers(server: Server) -> list[psutil.Process]:
+    return psutil.Process(server.process.pid).children()
+
+
+def ask(server: Server, path: str = "/classify?tta=five_crop") -> httpx.Response:
+    """On a connection of its own, so that any worker may take it."""
+    return httpx.post(f"{server.url}{path}", files={"image": RED}, timeout=30)
+
+
+def metrics(server: Server) -> dict[str, float]:
+    lines = httpx.get(f"{server.url}/metrics", timeout=30).text.splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+def begin(server: Server, body: bytes = RED) -> socket.socket:
+    """A request to /classify of which only a part has been sent; `end` sends the rest."""
+    host, port = server.url.removeprefix("http://").split(":")
+    client = socket.create_connection((host, int(port)), timeout=LIMIT_S)
+    head = (
+        "POST /classify HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nConnection: close\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    client.sendall(head.encode() + body[:SENT])
+    return client
+
+
+def end(client: socket.socket, body: bytes = RED) -> bytes:
+    client.sendall(body[SENT:])
+    answer = b""
+    while part := client.recv(65536):
+        answer += part
+    return answer
+
+
+class Load:
+    """Requests on fresh connections until the block ends."""
+
+    def __init__(self, server: Server, threads: int = 4) -> None:
+        self.statuses: list[int] = []
+        self.broken = 0
+        """Requests whose connection broke."""
+        self._server = server
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(threads)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        until(lambda: len(self.statuses) >= len(self._threads), self._server)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        while not self._over.is_set():
+            try:
+                self.statuses.append(ask(self._server).status_code)
+            except httpx.TransportError:
+                self.broken += 1
+
+
+@pytest.fixture(name="temporary", scope="module")
+def _temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("temporary")
+
+
+@pytest.fixture(name="pair", scope="module")
+def _pair(tmp_path_factory: pytest.TempPathFactory, temporary: Path) -> Iterator[Server]:
+    """A server of two workers with a folder for temporary files of its own."""
+    folder = tmp_path_factory.mktemp("pair")
+    package = tiny_package(folder / "tiny", int8=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(temporary))
+        with serving([package], folder, workers=2, worker_silence_ms="5000") as server:
+            until(lambda: "quincunx: serving" in server.log.read_text(), server)
+            yield server
+
+
+def test_it_says_that_it_serves_once_all_workers_do(pair: Server) -> None:
+    text = pair.log.read_text()
+    assert text.count("quincunx: serving tiny@1 on http://127.0.0.1:") == 1
+    until(lambda: pair.log.read_text().count("serving tiny@1 (fp32)") == 2, pair)
+
+
+def test_nothing_that_the_server_needs_lies_in_the_folder_for_temporary_files(
+    pair: Server, temporary: Path
+) -> None:
+    assert ask(pair).status_code == 200
+    assert metrics(pair)[COUNTED] > 0
+    assert not list(temporary.iterdir())
+
+
+def test_a_killed_worker_is_replaced_and_only_its_counters_stay(pair: Server) -> None:
+    killed = workers(pair)[0]
+    with Load(pair) as load:
+        before = metrics(pair)[COUNTED]
+        killed.send_signal(signal.SIGKILL)
+        answered = len(load.statuses)
+        until(lambda: len(load.statuses) > answered + 20, pair)
+    until(lambda: len(workers(pair)) == 2 and killed not in workers(pair), pair)
+    assert set(load.statuses) == {200}
+    after = metrics(pair)
+    assert after[WAITING] == 0
+    assert after["quincunx_held_bytes"] == 0
+    assert before < after[COUNTED] <= before + len(load.statuses) + load.broken
+    assert "ended by SIGKILL; another one starts" in pair.log.read_text()
+
+
+def test_a_stopped_worker_is_replaced_and_the_other_answers_meanwhile(pair: Server) -> None:
+    until(lambda: pair.log.read_text().count("serving tiny@1 (fp32)") >= 3, pair)
+    stopped = workers(pair)[0]
+    with Load(pair, threads=2) as load:
+        stopped.send_signal(signal.SIGSTOP)
+        answered = len(load.statuses)
+        until(lambda: "has shown no sign of life" in pair.log.read_text(), pair)
+        until(lambda: len(load.statuses) > answered, pair)
+        until(lambda: stopped not in workers(pair) and len(workers(pair)) == 2, pair)
+    assert set(load.statuses) == {200}
+    until(lambda: metrics(pair)[WAITING] == 0, pair)
+
+
+def test_counters_never_fall(pair: Server) -> None:
+    """Both workers were replaced by now: whichever answers has the sums of all of them."""
+    counted = [metrics(pair)[COUNTED] for _ in range(10)]
+    assert counted == sorted(counted)
+
+
+def test_sighup_reloads_all_workers(pair: Server) -> None:
+    loaded = pair.log.read_text().count('serving tiny@1 (fp32)"')
+    pair.process.send_signal(signal.SIGHUP)
+    until(lambda: pair.log.read_text().count('serving tiny@1 (fp32)"') >= loaded + 2, pair)
+    assert ask(pair).status_code == 200
+    assert pair.process.poll() is None
+
+
+def test_sigterm_answers_what_is_on_its_way_and_exits_with_0(tmp_path: Path) -> None:
+    package = tiny_package(tmp_path / "tiny", int8=False)
+    with serving([package], tmp_path) as server:
+        children = workers(server)
+        with ExitStack() as stack:
+            clients = [stack.enter_context(begin(server)) for _ in range(5)]
+            until(lambda: metrics(server)["quincunx_held_bytes"] >= 5 * SENT, server)
+            server.process.send_signal(signal.SIGTERM)
+            until(lambda: "draining" in server.log.read_text(), server)
+            for client in clients:
+                answer = end(client)
+                assert answer.startswith(b"HTTP/1.1 200"), answer
+                assert b'"tiny@1"' in answer
+            assert stop(server) == 0
+        psutil.wait_procs(children, timeout=LIMIT_S)
+        assert not any(child.is_running() for child in children)
+
+
+def test_sigterm_ends_in_bounded_time_though_a_client_never_sends_its_body(tmp_path: Path) -> None:
+    package = tiny_package(tmp_path / "tiny", int8=False)
+    with (
+        serving([package], tmp_path, request_timeout_ms="1000") as server,
+        begin(server) as client,
+        socket.create_connection(client.getpeername()),
+    ):
+        assert stop(server) == 0
+
+
+def test_workers_end_where_their_supervisor_was_killed(tmp_path: Path) -> None:
+    package = tiny_package(tmp_path / "tiny", int8=False)
+    with serving([package], tmp_path) as server:
+        children = workers(server)
+        server.process.kill()
+        server.process.wait()
+        gone, alive = psutil.wait_procs(children, timeout=LIMIT_S)
+        assert gone
+        assert not alive
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{server.url}/livez", timeout=5)
+
+
+def test_a_worker_that_cannot_start_ends_the_server_with_one_line(
+    tmp_path: Path, package: Path
+) -> None:
+    """What only a worker finds out: here that BentoML cannot read its configuration."""
+    broken = tmp_path / "bentoml.yaml"
+    broken.write_text("services: [not, a, mapping]\n")
+    command = [sys.executable, "-m", "service.cli", "serve", str(package)]
+    done = subprocess.run(
+        [*command, "--port", str(free_port())],
+        env=os.environ | {"BENTOML_CONFIG": str(broken)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("quincunx: error: no worker can start: ")
+    assert "serving" not in done.stderr
+
+
+def test_no_module_is_imported_from_the_current_folder(tmp_path: Path) -> None:
+    """`onnx` is imported late, for the first exact crops of an image."""
+    package = tiny_package(tmp_path / "tiny", int8=False)
+    for name in ("onnx", "uvicorn", "json", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('from the current folder')\n")
+    port = free_port()
+    log = tmp_path / "server.log"
+    script = Path(sys.executable).with_name("quincunx")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [script, "serve", package, "--port", str(port), "--provider", "cpu"],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=tmp_path,
+        )
+    server = Server(f"http://127.0.0.1:{port}", process, log)
+    try:
+        until(lambda: process.poll() is not None or "quincunx: serving" in log.read_text(), server)
+        assert ask(server).status_code == 200
+    finally:
+        stop(server)
+    assert "from the current folder" not in log.read_text()
