@@ -4,6 +4,7 @@ CSV, TSV, Parquet or Arrow, or a folder of such part files. Paths are relative t
 labels in a cell have `;` between them, and then an empty cell means: none of them.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -41,9 +42,11 @@ def read_table(file: Path, task: TaskName | Literal["auto"] = "auto") -> Table:
     found = list(rows(file))
     if not found:
         raise DataError(f"{file} has no rows under its header")
-    several = any(SEPARATOR in row.label for row in found)
+    several = any(row.is_list or SEPARATOR in row.label for row in found)
     if task == "auto":
         task = "multi_label" if several else "single_label"
+    if not several:
+        _look_for_joined_labels(file, {row.label for row in found})
     parts: dict[str, list[Item]] = {"train": [], "val": []}
     seen: dict[Path, str] = {}
     for row in found:
@@ -58,6 +61,20 @@ def read_table(file: Path, task: TaskName | Literal["auto"] = "auto") -> Table:
     if len(with_split) > 1:
         raise DataError(f"{file}: some part files have a column split, and others have none")
     return Table(task, tuple(parts["train"]), tuple(parts["val"]) if True in with_split else None)
+
+
+def _look_for_joined_labels(file: Path, labels: set[str]) -> None:
+    """Warn where a label seems to be several labels with another separator than `;`."""
+    for label in sorted(labels):
+        for separator in (",", "|"):
+            joined = {part.strip() for part in label.split(separator)}
+            if len(joined) > 1 and joined <= labels:
+                warnings.warn(
+                    f"{file}: {label!r} becomes a class of its own, beside its parts. If it means "
+                    f"several labels, write {SEPARATOR!r} between them",
+                    stacklevel=3,
+                )
+                return
 
 
 def _short(where: str, other: str) -> str:
@@ -93,5 +110,10 @@ def _item(row: Row, path: Path, task: TaskName) -> Item:
         raise DataError(
             f"{row.where}: the label is empty; if that means that none of the classes "
             "is in the image, the data is multi-label (--set task=multi_label)"
+        )
+    if row.is_list and SEPARATOR in row.label:
+        raise DataError(
+            f"{row.where}: the list holds several labels ({row.label}), but the task is "
+            "single_label"
         )
     return Item(path, row.label)

@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from service.errors import DataError, UsageError
 from service.inference.labels import WHOLE, normalized
-from service.inference.task import SEPARATOR
 from service.tabular import arrow_cells
 from service.tabular.arrow_files import ArrowReader, opened
 from service.tabular.columns import find, listed
@@ -32,6 +31,8 @@ class Row:
     label: str
     split: str | None
     """None: the table has no such column."""
+    is_list: bool = False
+    """The label is a list, so that the data is multi-label."""
 
 
 def is_folder_of_parts(table: Path) -> bool:
@@ -102,11 +103,15 @@ def _arrow(file: Path, table: Path) -> Iterator[Row]:
     folders = partitions(file.as_posix(), table.as_posix()) if file != table else {}
     with file.open("rb") as stream, opened(stream, str(file)) as reader:
         own = list(reader.schema.names)
-        at = _places(file, [*own, *folders])
+        folders = {name: value for name, value in folders.items() if name not in own}
+        at = _places(file, [*own, *folders], "its columns")
         columns = {name: own[place] for name, place in at.items() if place < len(own)}
         fixed = {
             name: [*folders.values()][at[name] - len(own)] for name in at if name not in columns
         }
+        is_list = "label" in columns and arrow_cells.is_list(
+            arrow_cells.storage(reader.schema.field(columns["label"]).type)
+        )
         number = 0
         for batch in reader.batches(list(columns.values())):
             cells: dict[str, list[Any]] = {
@@ -119,7 +124,7 @@ def _arrow(file: Path, table: Path) -> Iterator[Row]:
                 where = f"{file}, row {number}"
                 split = str(cells["split"][row] or "").strip().lower() if "split" in at else None
                 label = _text(cells["label"][row], where)
-                yield Row(where, cells["path"][row] or "", label, split)
+                yield Row(where, cells["path"][row] or "", label, split, is_list)
 
 
 def _column(reader: ArrowReader, array: Any, role: str, column: str, file: Path) -> list[Any]:
@@ -131,8 +136,6 @@ def _column(reader: ArrowReader, array: Any, role: str, column: str, file: Path)
             found = arrow_cells.labels(array, names)
         except DataError as error:
             raise DataError(f"{file}: {error}") from error
-        if arrow_cells.is_list(kind):
-            return [label + SEPARATOR for label in found]
         if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             _check_whole(found, file)
         return found
@@ -152,7 +155,7 @@ def _check_whole(labels: list[str], file: Path) -> None:
             )
 
 
-def _places(file: Path, header: list[str]) -> dict[str, int]:
+def _places(file: Path, header: list[str], where: str = "line 1: the header") -> dict[str, int]:
     """Where each column is that a table may have."""
     at = {
         name: place
@@ -162,7 +165,7 @@ def _places(file: Path, header: list[str]) -> dict[str, int]:
     if missing := [name for name in ("path", "label") if name not in at]:
         there = listed(header) if header else "an empty line"
         raise DataError(
-            f"{file}, line 1: the header must name path and label, perhaps split, but "
+            f"{file}, {where} must name path and label, perhaps split, but "
             f"{' and '.join(missing)} is missing from {there!r}"
         )
     return at

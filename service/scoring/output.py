@@ -231,6 +231,7 @@ def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
         "precision": predictor.precision,
         "provider": run.provider,
         "tta": run.options.inference.tta,
+        "label_column": run.columns.label,
         "true_labels": tally.truth.summary(),
         "accuracy": tally.accuracy(),
     }

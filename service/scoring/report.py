@@ -23,7 +23,7 @@ def as_markdown(summary: dict[str, Any]) -> str:
         parts.append("\n".join(f"- {plain(kind)}: {n}" for kind, n in summary["errors"].items()))
     if lines := Skipped.from_json(summary["skipped_by_reason"]).lines():
         parts.append("\n".join(f"- {plain(line)}" for line in lines))
-    if said := notes(summary["true_labels"]):
+    if said := notes(summary["true_labels"], summary["label_column"]):
         parts.append("\n".join(f"- {plain(note)}" for note in said))
     if agreement := summary.get("labels"):
         parts += _of_labels(agreement)

@@ -32,7 +32,7 @@ def print_summary(summary: dict[str, Any]) -> None:
         console.print(f"  {kind}: {count}")
     for line in skipped:
         console.print(line)
-    for note in notes(summary["true_labels"]):
+    for note in notes(summary["true_labels"], summary["label_column"]):
         console.print(f"  {note}")
     if (agreement := summary.get("labels")) is not None:
         _print_agreement(console, agreement)

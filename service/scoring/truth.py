@@ -60,10 +60,11 @@ def _count(names: Counter[str], name: str) -> None:
         names[name] += 1
 
 
-def notes(truth: dict[str, Any]) -> list[str]:
+def notes(truth: dict[str, Any], asked: str | None = None) -> list[str]:
     """Sentences for people on labels that are unknown or missing, from `Truth.summary`.
 
-    There are none where no image has a label: then nobody asked how right the answers are.
+    `asked` is the label column that was named. Without it and without a label nobody asked how
+    right the answers are, and nothing is said.
     """
     labelled = truth["known"] + truth["unknown"]
     found: list[str] = []
@@ -73,6 +74,8 @@ def notes(truth: dict[str, Any]) -> list[str]:
             "has not got, and count as answered wrong: "
             + listed(truth["unknown_labels"], of=truth["distinct_unknown_labels"])
         )
+    if asked is not None and not labelled and truth["none"]:
+        found.append(f"no answered image has a label in the column {asked!r}: no accuracy is known")
     if labelled and truth["none"]:
         found.append(
             f"{truth['none']} answered images have no true label and are not in the accuracy; "

@@ -92,6 +92,14 @@ def test_where_no_label_is_known_to_the_model_the_accuracy_is_0(
     assert summary["true_labels"]["unknown_labels"] == {"x": 4, "y": 2}
 
 
+def test_a_label_column_without_labels_is_said(folder: Path, package: Path) -> None:
+    source = listed(folder, [""] * 6)
+    out = folder.parent / "o.csv"
+    ran = run_score(source, "-o", out, "--model", package, "--label-column", "label")
+    assert ran.exit_code == 0
+    assert "no answered image has a label in the column 'label'" in ran.stderr
+
+
 @pytest.mark.parametrize("engine", ["file", "stream"])
 def test_a_name_of_two_classes_is_refused_before_anything_is_written(
     folder: Path, tmp_path: Path, engine: str

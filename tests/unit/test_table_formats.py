@@ -139,6 +139,24 @@ def test_labels_that_are_no_classes(folder: Path, label: list[Any], message: str
     assert message in str(caught.value)
 
 
+def test_labels_that_another_separator_joins_are_said(folder: Path) -> None:
+    path = folder / "t.csv"
+    path.write_text(f'path;label\n{NAMES[0]};"cat, dog"\n{NAMES[1]};cat\n{NAMES[2]};dog\n')
+    with pytest.warns(UserWarning, match="'cat, dog' becomes a class of its own.* write ';'"):
+        assert {label for _, label in read(path)} == {"cat, dog", "cat", "dog"}
+
+
+def test_a_list_of_one_label_is_that_label(folder: Path) -> None:
+    path = parquet(folder, [["cat"], ["dog"]])
+    table = read_table(path)
+    assert (table.task, [item.labels for item in table.train]) == (
+        "multi_label", [("cat",), ("dog",)],
+    )  # fmt: skip
+    assert [item.label for item in read_table(path, "single_label").train] == ["cat", "dog"]
+    with pytest.raises(DataError, match=r"row 1: the list holds several labels \(cat;dog\)"):
+        read_table(parquet(folder, [["cat", "dog"]]), "single_label")
+
+
 def test_a_class_label_of_hugging_face_gives_the_names(folder: Path) -> None:
     path = parquet(folder, [1, 0])
     feature = '{"names": ["cat", "dog"], "_type": "ClassLabel"}'
