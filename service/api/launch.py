@@ -8,7 +8,6 @@ import sys
 from contextlib import suppress
 
 from service.api import worker
-from service.api.homes import bentoml_home
 from service.api.logs import start_logging
 from service.api.preflight import check_packages
 from service.api.shared import Shared
@@ -39,7 +38,7 @@ def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> 
     settings = Settings.from_environment()
     settings.keys()
     tags = check_packages(settings)
-    with _listen(host, port) as listener, bentoml_home():
+    with _listen(host, port) as listener:
         _serve(settings, tags, listener, workers)
 
 

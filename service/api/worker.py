@@ -72,13 +72,27 @@ def main() -> None:
         os.chdir("/")
     _started = _Started(given.supervisor, Shared(given.shared), tuple(sys.path))
 
-    # Before BentoML puts the current folder first: no module is to come from there.
     from _bentoml_impl.worker.service import main as serve
+
+    serve(
+        [
+            *(SERVICE, "--service-name", "quincunx", "--fd", str(given.listener)),
+            *("--worker-id", str(given.index)),
+            *("--timeout-graceful-shutdown", str(given.graceful_s)),
+            *_bentoml_options(),
+        ]
+    )
+
+
+def _bentoml_options() -> list[str]:
+    """What BentoML's configuration says of the socket. Imports the service on the way."""
     from bentoml._internal.configuration.containers import BentoMLContainer
     from bentoml.serving import construct_ssl_args
 
+    # BentoML would make folders there, and none is needed.
+    BentoMLContainer.bentoml_home.set(os.environ.get("BENTOML_HOME", "bentoml"))
+    # BentoML puts the current folder first. No module is to come from there: import them before.
     importlib.import_module(SERVICE.partition(":")[0])
-
     tls = BentoMLContainer.ssl
     tls_options = construct_ssl_args(
         ssl_certfile=tls.certfile.get(),
@@ -89,19 +103,7 @@ def main() -> None:
         ssl_ca_certs=tls.ca_certs.get(),
         ssl_ciphers=tls.ciphers.get(),
     )
-    serve(
-        [
-            *(SERVICE, "--service-name", "quincunx", "--fd", str(given.listener)),
-            *("--worker-id", str(given.index), "--backlog", str(_backlog())),
-            *("--timeout-graceful-shutdown", str(given.graceful_s), *tls_options),
-        ]
-    )
-
-
-def _backlog() -> int:
-    from bentoml._internal.configuration.containers import BentoMLContainer
-
-    return int(BentoMLContainer.api_server_config.backlog.get())
+    return ["--backlog", str(BentoMLContainer.api_server_config.backlog.get()), *tls_options]
 
 
 def join() -> tuple[Shared | None, Slot | None]:

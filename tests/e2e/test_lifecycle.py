@@ -106,28 +106,28 @@ def _temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="pair", scope="module")
 def _pair(tmp_path_factory: pytest.TempPathFactory, temporary: Path) -> Iterator[Server]:
-    """A server of two workers with a folder for temporary files of its own."""
+    """A server of two workers whose home and folder for temporary files are `temporary`."""
     folder = tmp_path_factory.mktemp("pair")
     package = tiny_package(folder / "tiny", int8=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(temporary))
-        with serving([package], folder, workers=2, worker_silence_ms="5000") as server:
-            until(lambda: "quincunx: serving" in server.log.read_text(), server)
-            yield server
+    places = {"TMPDIR": str(temporary), "HOME": str(temporary), "BENTOML_HOME": None}
+    with serving(
+        [package], folder, workers=2, environment=places, worker_silence_ms="5000"
+    ) as server:
+        until(lambda: "quincunx: serving" in server.log.read_text(), server)
+        yield server
 
 
 def test_it_says_that_it_serves_once_all_workers_do(pair: Server) -> None:
-    text = pair.log.read_text()
-    assert text.count("quincunx: serving tiny@1 on http://127.0.0.1:") == 1
+    assert pair.log.read_text().count("quincunx: serving tiny@1 on http://127.0.0.1:") == 1
     until(lambda: pair.log.read_text().count("serving tiny@1 (fp32)") == 2, pair)
 
 
-def test_nothing_that_the_server_needs_lies_in_the_folder_for_temporary_files(
-    pair: Server, temporary: Path
-) -> None:
+def test_the_server_needs_no_folder_that_can_be_cleaned_away(pair: Server, temporary: Path) -> None:
+    """Nor can such a folder be full: later tests replace workers without it."""
     assert ask(pair).status_code == 200
     assert metrics(pair)[COUNTED] > 0
     assert not list(temporary.iterdir())
+    temporary.rmdir()
 
 
 def test_a_killed_worker_is_replaced_and_only_its_counters_stay(pair: Server) -> None:

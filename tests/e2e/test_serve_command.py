@@ -70,7 +70,6 @@ def test_a_senseless_option_ends_it(package: Path, option: str) -> None:
     [
         (["--precision", "fp16"], {}, 1, "has no fp16 model; it has: fp32, int8"),
         ([], {"QUINCUNX_API_KEYS_FILE": "/no/such"}, 2, "QUINCUNX_API_KEYS_FILE: "),
-        ([], {"BENTOML_HOME": os.devnull}, 2, f"BENTOML_HOME={os.devnull} cannot be written"),
     ],
 )
 def test_what_a_worker_would_find_out_ends_it_with_one_line(
@@ -111,7 +110,7 @@ def test_it_serves_from_any_path_without_a_home_and_beside_a_service_of_its_name
         "QUINCUNX_PORT": "tcp://10.96.0.10:80",
         "QUINCUNX_PORT_80_TCP": "tcp://10.96.0.10:80",
     }
-    homeless = {"HOME": "/proc/nowhere", "BENTOML_HOME": None}
+    homeless = {"HOME": "/proc/nowhere", "BENTOML_HOME": "/proc/nowhere/bentoml"}
     with serving(folders, tmp_path, workers=2, environment={**links, **homeless}) as server:
         for number in range(len(folders)):
             answer = httpx.post(

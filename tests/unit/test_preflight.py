@@ -1,13 +1,12 @@
 """What does not fit together is found out before any worker starts."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from service.api import homes, launch
+from service.api import launch
 from service.api.preflight import check_packages
 from service.errors import ModelPackageError, QuincunxError, UsageError
 from service.inference import providers
@@ -105,35 +104,3 @@ def test_settings_are_read_before_anything_is_opened(
     monkeypatch.setattr(launch, "check_packages", lambda _: pytest.fail("opened"))
     with pytest.raises(UsageError, match=message):
         launch.launch({}, host="127.0.0.1", port=free_port(), workers=1)
-
-
-def test_bentoml_gets_a_home_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENTOML_HOME", "")
-    monkeypatch.setenv("HOME", "/proc/nowhere")
-    with homes.bentoml_home():
-        home = Path(os.environ["BENTOML_HOME"])
-        assert home.is_dir()
-    assert not home.exists()
-
-
-def test_a_home_that_cannot_be_written_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "made" / "now"))
-    with homes.bentoml_home():
-        assert (tmp_path / "made" / "now").is_dir()
-    file = tmp_path / "file"
-    file.touch()
-    monkeypatch.setenv("BENTOML_HOME", str(file))
-    with pytest.raises(UsageError, match=r"BENTOML_HOME=.*file cannot be written"):
-        homes.bentoml_home().__enter__()
-
-
-def test_no_place_for_temporary_files_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nowhere(*_: object, **__: object) -> None:
-        raise FileNotFoundError("No usable temporary directory found in ['/tmp']")
-
-    monkeypatch.delenv("BENTOML_HOME", raising=False)
-    monkeypatch.setattr(homes.tempfile, "TemporaryDirectory", nowhere)
-    with pytest.raises(UsageError, match=r"No usable temporary directory .*set TMPDIR"):
-        homes.bentoml_home().__enter__()
