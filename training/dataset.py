@@ -121,7 +121,12 @@ def labels_of(item: Item, task: TaskName) -> tuple[str, ...]:
 
 
 def trained_split(data: Path, provenance: dict[str, Any]) -> Split | None:
-    """The split that a package was trained on; None where `data` is not its data set."""
+    """The split that a package was trained on; None where `data` is not its data set.
+
+    A package that `quincunx export` did not write says nothing of its data set.
+    """
+    if "recipe" not in provenance or "dataset" not in provenance:
+        return None
     trained = provenance["dataset"]
     images = split(data, Recipe.from_json(provenance["recipe"]))
     if images.fingerprint() == trained["fingerprint"]:

@@ -19,12 +19,13 @@ from training.checkpoint import Checkpoint
 from training.dataset import Split, readable, split
 from training.fp16 import add_fp16
 from training.graph import ServingGraph, to_onnx
-from training.labels import labels
+from training.labels import labels, shared_names
 from training.model_card import write_model_card
 from training.package import (
     FILES,
     add_metadata,
     check_replaceable,
+    check_version,
     copy_metadata,
     describe,
     replacing,
@@ -95,6 +96,7 @@ def export_package(
         UsageError: `out_folder` holds a package and `overwrite` is false, or something else.
     """
     check_replaceable(out_folder, overwrite=overwrite)
+    check_version(version)
     source = load_source(
         run_folder, data_folder, allow_unfinished=allow_unfinished, sizes=sizes, say=say
     )
@@ -103,6 +105,8 @@ def export_package(
         if statistics_images:
             source = _with_served_statistics(source, statistics_images, provenance)
         names = labels(source.state.facts["classes"], data_folder)
+        for line in shared_names(names):
+            say(line)
         files = [_write_fp32(source, names, folder, provenance, say)]
         if int8:
             files.append(_write_int8(source, folder, quantization, provenance, say))

@@ -4,10 +4,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from service.errors import DataError
 from service.inference.labels import normalized
 from service.inference.manifest import Label
+from service.inference.manifest_checks import repeated
 from service.tabular import delimited
+from service.text import same_name, storable
 from training.table import is_table
 
 IMAGENETTE = {
@@ -44,14 +48,40 @@ def labels(classes: Sequence[str], data_folder: Path) -> tuple[Label, ...]:
     folder; else those of Imagenette and Imagewoof are known; else a class is called what its folder
     is. Of a table `labels.json` beside it is read.
 
+    Several classes may have one name, as ImageNet's two cranes.
+
     Raises:
-        DataError: a labels file that cannot be read, or that names no class of the data.
+        DataError: a labels file that cannot be read, or that names no class of the data; a class
+            or a name that a manifest cannot hold.
     """
+    if twice := repeated(map(same_name, classes)):
+        raise DataError(f"two classes are called {twice[0]!r}, spelled with other characters")
     names = {**IMAGENETTE, **IMAGEWOOF, **_from_file(classes, data_folder)}
-    return tuple(
-        Label(index=index, id=folder, name=names.get(normalized(folder), folder))
-        for index, folder in enumerate(classes)
-    )
+    found: list[Label] = []
+    for index, folder in enumerate(classes):
+        name = names.get(normalized(folder), folder)
+        try:
+            found.append(Label(index=index, id=folder, name=name))
+        except ValidationError as error:
+            first = error.errors()[0]
+            value = folder if first["loc"] == ("id",) else name
+            raise DataError(
+                f"class {storable(folder)!r}: {storable(value)!r} cannot be its "
+                f"{first['loc'][0]}: {first['msg']}"
+            ) from error
+    return tuple(found)
+
+
+def shared_names(found: Sequence[Label]) -> list[str]:
+    """A sentence for each name that several classes have."""
+    by_name: dict[str, list[str]] = {}
+    for label in found:
+        by_name.setdefault(normalized(label.name), []).append(label.id)
+    return [
+        f"{len(ids)} classes are called {name!r}: {', '.join(ids)}; answers tell them apart by id"
+        for name, ids in by_name.items()
+        if len(ids) > 1
+    ]
 
 
 def _from_file(classes: Sequence[str], data: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ import onnx
 
 from service.errors import UsageError
 from service.inference.manifest import (
+    NAME_PATTERN,
+    VERSION_PATTERN,
     InputSize,
     Label,
     Manifest,
@@ -79,8 +82,14 @@ def check_replaceable(folder: Path, *, overwrite: bool) -> None:
 
     Raises:
         UsageError: `folder` holds something that is no model package, or it holds a package and
-            `overwrite` is false; the message says what would be lost.
+            `overwrite` is false; the message says what would be lost. Or its name is none that a
+            package can have.
     """
+    if not NAME_PATTERN.fullmatch(folder.name):
+        raise UsageError(
+            f"a package is called what its folder is, and {folder.name!r} is no name for one: take "
+            "up to 64 lower case letters, digits, '.', '_' and '-'"
+        )
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / MANIFEST).exists():
@@ -90,6 +99,12 @@ def check_replaceable(folder: Path, *, overwrite: bool) -> None:
             f"{folder} holds a model package{_what_is_lost(folder)}: name another folder, or "
             "replace it with --overwrite"
         )
+
+
+def check_version(version: str) -> None:
+    """Raises UsageError where `version` is none that a package can have."""
+    if not re.fullmatch(VERSION_PATTERN, version):
+        raise UsageError(f"a version is one to three numbers, as 2 or 1.4.0, but got {version!r}")
 
 
 def is_unfinished_export(folder: Path, recipe: dict[str, Any]) -> bool:

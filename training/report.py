@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from service.inference.decode import decode
 from service.inference.geometry import centre_box, shorter_side
+from service.inference.labels import distinct_names
 from service.inference.manifest import Manifest, Precision
 from service.inference.package import ModelPackage
 from service.inference.views import cut, resize, size_of
@@ -45,7 +46,7 @@ def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
     precision, mode = _shown(manifest, measured)
     got = measured.outcomes[precision]
     probabilities, labels = got.by_name[mode].probabilities, got.labels
-    names = [label.name for label in manifest.labels]
+    names = distinct_names(manifest.labels)
     reliability_diagram(probabilities, labels, folder / "reliability.png")
     confusion_matrix(probabilities, labels, names, folder / "confusion.png")
     worst = worst_mistakes(probabilities, labels)
@@ -67,8 +68,8 @@ def _shown(manifest: Manifest, measured: Evaluation) -> tuple[Precision, Way]:
 def _markdown(manifest: Manifest, measured: Evaluation, precision: Precision, mode: Way) -> str:
     accuracies = measured.per_class(precision, mode, len(manifest.labels))
     each = [
-        (label.name, f"{100 * accuracy:.2f}")
-        for label, accuracy in zip(manifest.labels, accuracies, strict=True)
+        (name, f"{100 * accuracy:.2f}")
+        for name, accuracy in zip(distinct_names(manifest.labels), accuracies, strict=True)
     ]
     lines = [
         f"# {manifest.name}@{manifest.version} on {measured.rows[0].scores.images} images",

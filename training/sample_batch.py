@@ -14,6 +14,7 @@ from fastai.learner import Learner
 from numpy.typing import NDArray
 from torch import nn
 
+from service.inference.labels import distinct_names
 from training import mixers
 from training.batch_size import fit_to_data
 from training.data import dataloaders
@@ -65,7 +66,7 @@ def sample_batch(
     seed_all(recipe.seed, 1)
     seed_loaders(loaders, recipe.seed, 0)
     inputs, shares = _mixed(loaders, recipe, images)
-    names = [label.name for label in labels(images.classes, data)]
+    names = distinct_names(labels(images.classes, data))
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (stats.mean, stats.std))
     pixels = ((inputs * std + mean) * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
     samples = [

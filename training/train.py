@@ -25,6 +25,7 @@ from training.curves import draw_curves
 from training.data import dataloaders
 from training.dataset import LEAST_CALIBRATION_IMAGES, Split, readable, split
 from training.initial import Start, load_matching
+from training.labels import labels
 from training.learner import learner
 from training.progress import progress_bar
 from training.recipe import Recipe
@@ -91,6 +92,7 @@ def train(
         if begun and not resume:
             raise UsageError(f"{run_folder} holds a run: go on with --resume, or name another")
         found = split(data_folder, recipe)
+        labels(found.classes, data_folder)  # what the export needs: refused before hours of work
         images = readable(found, say)
         if not images.calibration:
             raise DataError(

@@ -35,6 +35,7 @@ def classify(
     code is 1.
     """
     from service.errors import ClientError, UsageError
+    from service.inference.labels import distinct_names
     from service.inference.predictor import Predictor
     from service.stdio import print_json, say
 
@@ -54,7 +55,7 @@ def classify(
     if as_json:
         print_json(rows)
     else:
-        _print_table(rows)
+        _print_table(rows, distinct_names(predictor.manifest.labels))
     if any("error" in row for row in rows):
         raise typer.Exit(1)
 
@@ -76,7 +77,8 @@ def _class(top: "TopClass") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _print_table(rows: list[dict[str, Any]]) -> None:
+def _print_table(rows: list[dict[str, Any]], names: list[str]) -> None:
+    """`names` are those of all classes, in the order of their indices."""
     from rich.table import Table
 
     from service.terminal import console
@@ -87,13 +89,17 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         if "error" in row:
             continue  # said on stderr
         best, *others = row["predictions"]
-        labels = [", ".join(label["name"] for label in row.get("labels", ())) or "none"]
+        labels = [
+            ", ".join(names[int(label["index"])] for label in row.get("labels", ())) or "none"
+        ]
         table.add_row(
             row["file"],
             *(labels if multi_label else []),
-            best["name"],
+            names[int(best["index"])],
             f"{best['probability']:.1%}",
-            ", ".join(f"{other['name']} {other['probability']:.1%}" for other in others),
+            ", ".join(
+                f"{names[int(other['index'])]} {other['probability']:.1%}" for other in others
+            ),
         )
     if table.row_count:
         console().print(table)

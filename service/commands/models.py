@@ -129,6 +129,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def _print_package(folder: Path, manifest: "Manifest") -> None:
     from rich.table import Table
 
+    from service.inference.labels import distinct_names
     from service.terminal import console
 
     size = manifest.input
@@ -138,7 +139,7 @@ def _print_package(folder: Path, manifest: "Manifest") -> None:
     facts.add_row("input", f"crops of {size.crop_px} px, shorter side {size.resize_px} px")
     facts.add_row("normalization", manifest.normalization.source)
     facts.add_row("task", manifest.task.replace("_", "-"))
-    facts.add_row("classes", ", ".join(label.name for label in manifest.labels))
+    facts.add_row("classes", ", ".join(distinct_names(manifest.labels)))
     facts.add_row("default TTA", manifest.default_mode)
     console().print(facts)
     files = Table("file", "precision", "MiB", "sha256")

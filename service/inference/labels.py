@@ -83,6 +83,18 @@ class LabelIndex:
         return None
 
 
+def distinct_names(labels: Sequence[Label]) -> list[str]:
+    """What people read for each class: its name, with its id where other classes have that name.
+
+    ImageNet has two cranes: `crane (n02012849)` is the bird.
+    """
+    names = Counter(normalized(label.name) for label in labels)
+    return [
+        label.name if names[normalized(label.name)] == 1 else f"{label.name} ({label.id})"
+        for label in labels
+    ]
+
+
 def class_ids(labels: Iterable[str], manifest: Manifest) -> dict[str, str]:
     """The id of the class for each of the true labels of a data set, by id or name.
 

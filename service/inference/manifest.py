@@ -32,6 +32,7 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 SidePx = Annotated[int, Field(gt=0, le=MAX_SIDE_PX, multiple_of=STRIDE_PX)]
 
+VERSION_PATTERN = r"^[0-9]+(\.[0-9]+){0,2}$"
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -191,7 +192,7 @@ class Manifest(Part):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
-    version: str = Field(pattern=r"^[0-9]+(\.[0-9]+){0,2}$")
+    version: str = Field(pattern=VERSION_PATTERN)
     architecture: dict[str, Any]
     task: TaskName = "single_label"
     """`single_label`: one class is true of an image; `multi_label`: any number of them, or none."""

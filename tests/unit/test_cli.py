@@ -7,6 +7,7 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -133,6 +134,27 @@ def test_classify_answers_the_readable_files_and_reports_the_other(
     table = run(cli.app, ["classify", str(good), "--model", str(package), "--tta", "dense"])
     assert table.exit_code == 0
     assert "Red" in table.stdout
+
+
+def test_classes_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    from tests.support.packages import edit_manifest
+    from tests.support.tiny import tiny_package
+
+    folder = tiny_package(tmp_path / "tiny", int8=False)
+
+    def rename(content: dict[str, Any]) -> None:
+        for label in content["labels"][:2]:
+            label["name"] = "crane"
+
+    edit_manifest(folder, rename)
+    photo = tmp_path / "red.png"
+    photo.write_bytes(encoded(coloured("red")))
+    table = run(cli.app, ["classify", str(photo), "--model", str(folder)]).stdout
+    assert "crane (red)" in table
+    assert "crane (green)" in table
+    assert (
+        "crane (red), crane (green), Blue" in run(cli.app, ["models", "show", str(folder)]).stdout
+    )
 
 
 def test_models_list_show_verify(package: Path) -> None:

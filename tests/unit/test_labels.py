@@ -1,11 +1,13 @@
 """Names for people come from a file beside the data, a small table, or the folder."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from service.errors import DataError
-from training.labels import labels
+from service.inference.labels import distinct_names
+from training.labels import labels, shared_names
 
 
 def names(classes: list[str], folder: Path) -> list[str]:
@@ -51,3 +53,38 @@ def test_a_broken_file_is_an_error_that_names_it(
     with pytest.raises(DataError, match=message) as caught:
         labels(["ant", "bee"], tmp_path)
     assert name in str(caught.value)
+
+
+def test_several_classes_may_have_one_name_and_stay_apart(tmp_path: Path) -> None:
+    (tmp_path / "labels.json").write_text(
+        '{"n02012849": "crane", "n03126707": "crane", "n01440764": "tench"}'
+    )
+    made = labels(["n01440764", "n02012849", "n03126707"], tmp_path)
+    assert [label.name for label in made] == ["tench", "crane", "crane"]
+    assert distinct_names(made) == ["tench", "crane (n02012849)", "crane (n03126707)"]
+    assert shared_names(made) == [
+        "2 classes are called 'crane': n02012849, n03126707; answers tell them apart by id"
+    ]
+    assert shared_names(made[:2]) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ('{"ant": ""}', "class 'ant': '' cannot be its name"),
+        ('{"ant": "%s"}' % ("x" * 501), "cannot be its name: .*at most 500 characters"),
+    ],
+)
+def test_a_name_that_no_manifest_can_hold_is_an_error(
+    tmp_path: Path, names: str, message: str
+) -> None:
+    (tmp_path / "labels.json").write_text(names)
+    with pytest.raises(DataError, match=message):
+        labels(["ant", "bee"], tmp_path)
+
+
+def test_a_class_that_no_manifest_can_hold_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"class 'b\\\\xffe': .* cannot be its id"):
+        labels(["ant", os.fsdecode(b"b\xffe")], tmp_path)
+    with pytest.raises(DataError, match="two classes are called 'Zürich'"):
+        labels(["Zu\u0308rich", "Zürich"], tmp_path)

@@ -10,7 +10,7 @@ import pytest
 
 from service.errors import UsageError
 from service.inference.package import find
-from training.package import check_replaceable, is_unfinished_export, replacing
+from training.package import check_replaceable, check_version, is_unfinished_export, replacing
 
 RECIPE = {"summary": "a recipe"}
 
@@ -44,6 +44,21 @@ def test_any_package_and_any_other_folder_is_kept(tmp_path: Path) -> None:
     (package / "manifest.json").rename(package / "notes.txt")
     with pytest.raises(UsageError, match="is no model package"):
         check_replaceable(package, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["My Model", "modèle", "m" * 65, "_m", "a:b"])
+def test_a_name_that_no_package_can_have_is_refused_before_any_work(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(UsageError, match="a package is called what its folder is"):
+        check_replaceable(tmp_path / name, overwrite=True)
+
+
+@pytest.mark.parametrize("version", ["v1", "1.2.3.4", "", "1.", "1\n"])
+def test_a_version_that_no_package_can_have_is_refused(version: str) -> None:
+    check_version("1.4.0")
+    with pytest.raises(UsageError, match="a version is one to three numbers"):
+        check_version(version)
 
 
 def test_an_export_that_was_stopped_before_calibration_may_go_on(tmp_path: Path) -> None:

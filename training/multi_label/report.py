@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 
+from service.inference.labels import distinct_names
 from service.inference.manifest import Mode, Precision
 from service.markdown import table
 from training.captions import caption
@@ -32,7 +33,7 @@ def write_report(measured: LabelEvaluation, folder: Path) -> Path:
     mode = default if default in got.by_mode else last.mode
     own = got.by_mode[mode]
     _reliability(own, got, folder / "reliability.png")
-    names = [label.name for label in measured.manifest.labels]
+    names = distinct_names(measured.manifest.labels)
     worst = _worst(own, got)
     thumbnails(
         [(got.paths[n], _caption(names, own.present[n], got.truth[n])) for n in worst],
@@ -48,7 +49,7 @@ def _markdown(measured: LabelEvaluation, precision: Precision, mode: Mode) -> st
     own = got.by_mode[mode]
     (row,) = [r for r in measured.rows if (r.precision, r.mode) == (precision, mode)]
     each = zip(
-        manifest.labels,
+        distinct_names(manifest.labels),
         got.truth.sum(0),
         row.scores.average_precision,
         f1(own.present, got.truth),
@@ -67,7 +68,7 @@ def _markdown(measured: LabelEvaluation, precision: Precision, mode: Mode) -> st
         "",
         table(
             ("class", "images", "average precision %", "F1 %"),
-            ((label.name, count, _percent(ap), _percent(f)) for label, count, ap, f in each),
+            ((name, count, _percent(ap), _percent(f)) for name, count, ap, f in each),
             "lrrr",
         ),
         "",

@@ -85,13 +85,21 @@ function show(single, tta) {
 // A multi-label model answers with every label above its threshold, which may be none.
 function title(answer) {
   if (!answer.labels) return answer.name;
-  return answer.labels.map((p) => p.name).join(", ") || `none; likeliest ${answer.name}`;
+  const names = answer.labels.map((p) => shownName(p, answer.labels));
+  return names.join(", ") || `none; likeliest ${answer.name}`;
+}
+
+// Two classes may have one name, as ImageNet's cranes: their ids tell them apart.
+function shownName(one, all) {
+  const alike = all.filter((p) => p.name === one.name).length;
+  return alike > 1 ? `${one.name} (${one.label})` : one.name;
 }
 
 function showBars(single, tta) {
   const before = new Map(single.predictions.map((p) => [p.label, p.probability]));
   const rows = tta.predictions.map((p) =>
-    element("tr", {}, element("th", { scope: "row", textContent: p.name }),
+    element("tr", {},
+      element("th", { scope: "row", textContent: shownName(p, tta.predictions), title: p.label }),
       bar(before.get(p.label), "single"), bar(p.probability, "tta")),
   );
   $("bars").tBodies[0].replaceChildren(...rows);
