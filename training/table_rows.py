@@ -10,7 +10,7 @@ import pyarrow as pa
 from service.errors import DataError, UsageError
 from service.inference.labels import WHOLE, normalized
 from service.tabular import arrow_cells
-from service.tabular.arrow_files import ArrowReader, opened
+from service.tabular.arrow_files import BROKEN, ArrowReader, opened
 from service.tabular.columns import find, listed
 from service.tabular.delimited import Record, read
 from service.tabular.partitions import part_files, partitions
@@ -58,7 +58,7 @@ def rows(table: Path) -> Iterator[Row]:
             yield from _csv(file) if file.suffix.lower() in TEXT_SUFFIXES else _arrow(file, table)
         except UsageError as error:
             raise DataError(str(error)) from error
-        except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        except BROKEN as error:
             raise DataError(f"{file} cannot be read: {error}") from error
 
 

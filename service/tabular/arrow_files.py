@@ -10,6 +10,8 @@ from service.errors import DataError
 from service.tabular.arrow import ipc, pq
 
 BATCH_ROWS = 64
+BROKEN = (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError)
+"""What reading a damaged file raises; MemoryError where a damaged length asks for too much."""
 
 
 class ArrowReader(Protocol):
@@ -29,13 +31,13 @@ def opened(stream: IO[bytes], name: str) -> Generator[ArrowReader]:
     """Open a Parquet file, or a file or stream of Arrow's, by the suffix of `name`.
 
     Raises:
-        DataError: it is none of these, or damaged. Reading the batches of a damaged one raises
-            `pa.ArrowException` or OSError.
+        DataError: it is none of these, or damaged. Reading the batches raises one of `BROKEN` where
+            these are damaged.
     """
     try:
         parquet = name.lower().endswith(".parquet")
         reader: ArrowReader = _Parquet(stream) if parquet else _Arrow(stream)
-    except (pa.ArrowException, OSError) as error:
+    except BROKEN as error:
         raise DataError(f"{name} cannot be read: {error}") from error
     yield reader
 
@@ -72,7 +74,7 @@ class _Arrow:
         self.rows: int | None = None
 
     def batches(self, columns: Sequence[str], skip: int = 0) -> Iterator[pa.RecordBatch]:
-        return _after((batch.select(list(columns)) for batch in self._read()), skip)
+        return _after((_validated(batch.select(list(columns))) for batch in self._read()), skip)
 
     def _read(self) -> Iterator[pa.RecordBatch]:
         if isinstance(self._file, ipc.RecordBatchFileReader):
@@ -80,6 +82,12 @@ class _Arrow:
                 yield self._file.get_batch(number)
         else:
             yield from self._file
+
+
+def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Arrow takes the offsets in a file as they are: a damaged one would read other memory."""
+    batch.validate(full=True)
+    return batch
 
 
 def _after(batches: Iterator[pa.RecordBatch], skip: int) -> Iterator[pa.RecordBatch]:

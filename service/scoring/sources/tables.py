@@ -11,7 +11,7 @@ from service.scoring.files import check_length, is_file, join, open_binary, pare
 from service.scoring.item import Item
 from service.scoring.sources.leaf import Columns
 from service.tabular import arrow_cells as cells
-from service.tabular.arrow_files import ArrowReader, opened
+from service.tabular.arrow_files import BROKEN, ArrowReader, opened
 from service.tabular.columns import PATH_COLUMNS, listed, pick
 
 IMAGE_COLUMNS = ("image", "bytes", "image_bytes", "img", "jpg", "jpeg", "png", "content", "data")
@@ -58,7 +58,7 @@ class Table:
                     for item in self._items(batch, roles, row):
                         yield item
                         row += 1
-            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            except BROKEN as error:
                 yield Item(
                     self.name, error=f"DataError: the table breaks off at row {row}: {error}"
                 )
@@ -78,7 +78,7 @@ class Table:
             try:
                 for batch in reader.batches([roles.label]):
                     yield from cells.labels(batch.column(roles.label), roles.class_names)
-            except (pa.ArrowException, OSError, UnicodeDecodeError):
+            except BROKEN:
                 return  # reading the images will say it
 
     @contextmanager
