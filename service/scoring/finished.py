@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 
 from service.errors import OutputError
-from service.scoring.arrow import ipc, pq
 from service.scoring.compare import other_images
 from service.scoring.files import open_binary
 from service.scoring.fingerprint import prints
@@ -19,6 +18,7 @@ from service.scoring.run import Run
 from service.scoring.tally import Tally
 from service.scoring.target import Target
 from service.skipped import Skipped
+from service.tabular.arrow import ipc, pq
 
 METADATA_KEY = b"quincunx"
 NO_SETTINGS = frozenset({"labels", "fingerprint", "skipped"})

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from service.errors import OutputError
-from service.scoring.arrow import pq
 from service.scoring.item import Position
 from service.scoring.rows import Row, table
 from service.scoring.trace import Trace
 from service.skipped import Skipped
+from service.tabular.arrow import pq
 
 FORMAT = 3
 PART_KEY = b"quincunx.part"

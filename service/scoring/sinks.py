@@ -9,7 +9,7 @@ from typing import IO, Any, Protocol, cast
 import pyarrow as pa
 
 from service.errors import UsageError
-from service.scoring.arrow import ipc, pq
+from service.tabular.arrow import ipc, pq
 
 DIGITS = 7
 """What float32 holds."""
