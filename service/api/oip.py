@@ -61,6 +61,9 @@ class Oip:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        # Python runs one thread at a time: JSON of several requests at once would take no less
+        # time, and the event loop would wait for all of them.
+        self._reading = asyncio.Lock()
 
     async def server(self, _: Request) -> Response:
         """`GET /v2`."""
@@ -111,7 +114,8 @@ class Oip:
         served.batcher.admission.check(1, timeout_s)  # before a body is read for nothing
         started = time.perf_counter()
         body = await read_body(request, settings.max_request_bytes, timeout_s)
-        asked_for, images = await self._read(request, body)
+        left_s = timeout_s - (time.perf_counter() - started)
+        asked_for, images = await self._read(request, body, left_s)
         timeout_s = asked_for.deadline_s(timeout_s) - (time.perf_counter() - started)
         if timeout_s <= 0:
             raise DeadlineExceeded("the deadline passed while the body was read")
@@ -133,17 +137,24 @@ class Oip:
         return await asyncio.to_thread(reply.send, *parts)
 
     async def _read(
-        self, request: Request, body: bytes
+        self, request: Request, body: bytes, timeout_s: float
     ) -> tuple[Inference, list[bytes] | list[Pixels]]:
         settings = self.context.settings
-        limits = Limits(settings.max_images, settings.max_pixels)
+        until = time.monotonic() + timeout_s
+        limits = Limits(settings.max_images, settings.max_pixels, until)
         length = json_length(request.headers.get("inference-header-content-length"), len(body))
 
         def read() -> tuple[Inference, list[bytes] | list[Pixels]]:
             asked_for = read_request(body, length)
             return asked_for, asked_for.input.images(limits)
 
-        return read() if length <= QUICK_BYTES else await asyncio.to_thread(read)
+        if length <= QUICK_BYTES:
+            return read()
+        try:
+            async with asyncio.timeout(timeout_s), self._reading:
+                return await asyncio.to_thread(read)
+        except TimeoutError:
+            raise DeadlineExceeded("the deadline passed while the body waited to be read") from None
 
     async def _classify(
         self, images: list[bytes] | list[Pixels], asked: Asked, served: Served, timeout_s: float

@@ -8,7 +8,9 @@ pieces, and only one piece at a time exists as Python objects.
 import json
 import math
 import re
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
@@ -16,10 +18,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import UsageError
+from service.errors import DeadlineExceeded, UsageError
 
 PIECE_BYTES = 65_536
 WHITESPACE = b" \t\r\n"
+# In a number of so few characters, a float tells whether it is whole. Longer ones are read exactly.
+_LONG = re.compile(rb"[0-9.]{16}|[eE][+-]?[0-9]{3}")
 _OPENING = re.compile(rb"[\[ \t\r\n]*+")
 _BRACKETS_TO_SPACES = bytes.maketrans(b"[]", b"  ")
 
@@ -64,7 +68,9 @@ class NumberText:
         return opening[0].count(b"[") if opening else 0
 
 
-def read_uint8(text: NumberText, shape: tuple[int, ...], what: str) -> NDArray[np.uint8]:
+def read_uint8(
+    text: NumberText, shape: tuple[int, ...], what: str, until: float = math.inf
+) -> NDArray[np.uint8]:
     """Read numbers, flat or nested exactly as `shape`: uint8[shape].
 
     `255`, `255.0` and `2.55e2` are the same number, as in JSON.
@@ -72,6 +78,7 @@ def read_uint8(text: NumberText, shape: tuple[int, ...], what: str) -> NDArray[n
     Raises:
         UsageError: an element that is no whole number from 0 to 255, or not as many as `shape` has;
             the message calls the tensor `what`.
+        DeadlineExceeded: `time.monotonic()` passed `until`.
     """
     size = math.prod(shape)
     depth = text.depth
@@ -83,6 +90,8 @@ def read_uint8(text: NumberText, shape: tuple[int, ...], what: str) -> NDArray[n
     nesting = _Nesting(shape, what) if depth > 1 else None
     values = bytearray()
     for piece in text.pieces():
+        if time.monotonic() > until:
+            raise DeadlineExceeded("the deadline passed while the numbers of the data were read")
         plain = piece
         if nesting is not None:
             nesting.check(piece)
@@ -99,21 +108,36 @@ def read_uint8(text: NumberText, shape: tuple[int, ...], what: str) -> NDArray[n
 
 def _read_piece(piece: bytes, first: int, what: str) -> bytes:
     """The numbers of one piece; `first` is the index of its first element."""
+    text = b"[" + piece + b"]"
+    if b"t" not in piece and b"f" not in piece:  # for bytes() and NumPy, true and false are numbers
+        with suppress(TypeError, ValueError, OverflowError, RecursionError):
+            return _whole(json.loads(text), exact=not _LONG.search(piece))
     try:
-        values: list[Any] = json.loads(
-            b"[" + piece + b"]", parse_float=Decimal, parse_constant=_Constant
-        )
+        values: list[Any] = json.loads(text, parse_float=Decimal, parse_constant=_Constant)
     except (ValueError, ArithmeticError, RecursionError):
         values = []
     if not values:
         after = f" after element {first - 1}" if first else ""
         raise UsageError(f"{what}: the data{after} is no JSON array of numbers")
+    return bytes([exact_uint8(v, f"{what}: element {first + i}") for i, v in enumerate(values)])
+
+
+def _whole(values: list[Any], *, exact: bool) -> bytes:
+    """Whole numbers from 0 to 255; ValueError or TypeError where one is not, or may be none.
+
+    Floats are taken where they are `exact` enough to tell.
+    """
+    if not values:
+        raise ValueError
     try:
-        if b"t" in piece or b"f" in piece:  # true and false are integers for bytes()
-            raise TypeError
         return bytes(values)
-    except (TypeError, ValueError):
-        return bytes([exact_uint8(v, f"{what}: element {first + i}") for i, v in enumerate(values)])
+    except TypeError:
+        if not exact or not {int, float}.issuperset(map(type, values)):
+            raise
+    floats = np.array(values, np.float64)
+    if not ((floats >= 0) & (floats <= 255) & (floats == np.trunc(floats))).all():
+        raise ValueError
+    return floats.astype(np.uint8).tobytes()
 
 
 def exact_uint8(value: Any, what: str) -> int:

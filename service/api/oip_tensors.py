@@ -23,6 +23,8 @@ class Limits:
 
     max_images: int
     max_pixels: int
+    until: float = math.inf
+    """On the clock of `time.monotonic`."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Input:
         Raises:
             UsageError: the tensor does not hold what its name and shape say.
             TooLarge: over the limits; known before anything is allocated.
+        DeadlineExceeded: over the limit on time.
         """
         count = self.shape[0] if self.shape else 0
         if count < 1:
@@ -53,7 +56,7 @@ class Input:
                 f"the request has {count} images; the limit is {limits.max_images} "
                 "(QUINCUNX_MAX_IMAGES)"
             )
-        return list(self._files()) if self.name == "encoded" else self._pixels(limits.max_pixels)
+        return list(self._files()) if self.name == "encoded" else self._pixels(limits)
 
     def _files(self) -> Iterator[bytes]:
         if len(self.shape) not in (1, 2) or self.shape[1:] not in ((), (1,)):
@@ -78,17 +81,17 @@ class Input:
                 f"encoded has {len(raw) - offset} bytes after the last of its {self.shape[0]} files"
             )
 
-    def _pixels(self, max_pixels: int) -> list[Pixels]:
+    def _pixels(self, limits: Limits) -> list[Pixels]:
         shape = self.shape
         if len(shape) != 4 or shape[3] != 3 or 0 in shape:
             raise UsageError(f"images must have shape [N, H, W, 3], but got {list(shape)}")
-        if shape[1] * shape[2] > max_pixels:
+        if shape[1] * shape[2] > limits.max_pixels:
             raise TooLarge(
                 f"images of {shape[2]}×{shape[1]} px; the limit is "
-                f"{max_pixels / 1e6:.0f} MP (QUINCUNX_MAX_PIXELS)"
+                f"{limits.max_pixels / 1e6:.0f} MP (QUINCUNX_MAX_PIXELS)"
             )
         if self.raw is None:
-            return list(read_uint8(self._numbers(), shape, "images"))
+            return list(read_uint8(self._numbers(), shape, "images", limits.until))
         size = math.prod(shape)
         if len(self.raw) != size:
             raise UsageError(f"images has {len(self.raw)} bytes; its shape needs {size}")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.api import oip_numbers
 from service.api.oip_numbers import NumberText, read_uint8
-from service.errors import UsageError
+from service.errors import DeadlineExceeded, UsageError
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.just(3))
 
@@ -142,3 +143,8 @@ def test_the_count_must_fit_the_shape(count: int) -> None:
 def test_partly_nested_is_refused() -> None:
     with pytest.raises(UsageError, match="flat or nested as its shape"):
         read_uint8(number_text(json.dumps([[0] * 12])), (1, 2, 2, 3), "images")
+
+
+def test_reading_ends_at_the_deadline() -> None:
+    with pytest.raises(DeadlineExceeded):
+        read_uint8(number_text(json.dumps([0] * 12)), (1, 2, 2, 3), "images", time.monotonic() - 1)
