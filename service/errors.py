@@ -5,12 +5,14 @@
     │   ├── UsageError           400  an option or argument that makes no sense
     │   ├── BadImage             422  bytes that are no readable image
     │   ├── Unauthorized         401  no key, or a wrong one
+    │   ├── ForeignOrigin        403  a web page of another origin, which may not ask
     │   ├── UnknownModel         404  no such model or version is loaded
     │   ├── RequestTimeout       408  a request that did not arrive in time
     │   ├── TooLarge             413  over a limit on bytes, pixels, images or decoding
     │   ├── TargetTooLong        414  the path and query have too many bytes
     │   ├── UnsupportedImage     415  a readable file of a format that is not accepted
     │   ├── ImageTooSmall        422  a view does not fit into the image
+    │   ├── MisdirectedRequest   421  the request is for a name that is none of this server
     │   ├── Overloaded           429  refused at once: the queue cannot make the deadline
     │   └── HeadersTooLarge      431  the headers are too many or have too many bytes
     ├── ServerError              the operator can mend it; logged, with a generic body
@@ -58,6 +60,12 @@ class Unauthorized(ClientError):
     status = 401
 
 
+class ForeignOrigin(ClientError):
+    """A web page of another origin, which may not ask."""
+
+    status = 403
+
+
 class UnknownModel(ClientError):
     """No such model or version is loaded."""
 
@@ -98,6 +106,12 @@ class ImageTooSmall(ClientError):
     """A view does not fit into the image."""
 
     status = 422
+
+
+class MisdirectedRequest(ClientError):
+    """The request is for a name that is none of this server."""
+
+    status = 421
 
 
 class Overloaded(ClientError):

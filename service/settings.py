@@ -5,6 +5,7 @@ Facts about a model are in its package. Nothing else in the service reads the en
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ from service.inference.providers import Provider
 from service.key_list import check_key, read_keys, split_keys
 from service.path_list import split_paths
 from service.service_links import service_links
+from service.web_names import check_hosts, check_origins, split_names
 
 PREFIX = "QUINCUNX_"
 SECRET = frozenset({"api_keys", "admin_keys"})
@@ -83,6 +85,12 @@ class Settings(BaseModel):
     """Processor time that decoding one image may take; a photo of 50 MP takes about two seconds."""
     max_images: Positive = 64
     """Images in one request."""
+    allowed_hosts: tuple[str, ...] = ("*",)
+    """Names that requests may be for (`Host`), besides IP addresses, `localhost` and names without
+    a dot; `*`: any, `*.example.com`: those below one. By default any; `quincunx serve` on a
+    loopback address: none but those."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose web pages may ask from browsers, like `https://app.example.com`; `*`: all."""
     api_keys: tuple[str, ...] = ()
     """Keys that may classify, separated by commas; none: open to all."""
     api_keys_file: Path | None = None
@@ -111,6 +119,21 @@ class Settings(BaseModel):
         for number, key in enumerate(keys, 1):
             check_key(key, f"key {number}")
         return keys
+
+    @field_validator("allowed_hosts", "cors_origins", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        return split_names(value) if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return check_hosts(value)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return check_origins(value)
 
     @field_validator("max_inflight_bytes")
     @classmethod

@@ -22,10 +22,13 @@ from _bentoml_sdk import Service
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
 
 from service.api.alive import show_life
+from service.api.application import Application
+from service.api.bentoml_cors import with_bentoml_cors
 from service.api.context import Context
 from service.api.draining import drain_on_sigterm
 from service.api.following import Reloads
@@ -33,9 +36,9 @@ from service.api.ledger import Ledger
 from service.api.logs import start_logging
 from service.api.metrics import Metrics
 from service.api.models import Models
-from service.api.routes import Api, Application, create_app
+from service.api.routes import Api, create_app
 from service.api.tracing import exported_tracer
-from service.api.transport import Connection, Limits, Shared
+from service.api.transport import Connection, Connections, Limits
 from service.api.worker import join, starting, supervisor
 from service.inference.manifest import Aggregation, Mode
 from service.settings import Settings, links_in
@@ -47,7 +50,8 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 logger = logging.getLogger("quincunx.settings")
 
-BENTOML_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/schema.json"})
+SCHEMA_PATH = "/schema.json"
+"""What BentoML's clients read first. BentoML answers it; all else is ours."""
 
 
 class LeanService(Service[Any]):
@@ -55,14 +59,17 @@ class LeanService(Service[Any]):
 
     Its timeouts keep every finished request alive until a timer of their own fires, which grows
     memory and stalls the loop; deadlines are kept by the batcher. Its spans are recorded even where
-    nobody exports them.
+    nobody exports them. CORS is done by our own gate.
     """
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """The ASGI application that BentoML's worker serves."""
         _bentoml_impl.client.RemoteProxy = NoProxy
+        self.inject_config()
+        with starting():
+            with_bentoml_cors(Settings.from_environment())  # BentoML's own error names no setting
         app = cast(Starlette, super().to_asgi(is_main))
-        unwanted: set[Any] = {TimeoutMiddleware}
+        unwanted: set[Any] = {TimeoutMiddleware, CORSMiddleware}
         if exported_tracer() is None:
             unwanted.add(OpenTelemetryMiddleware)
         app.user_middleware = [m for m in app.user_middleware if m.cls not in unwanted]
@@ -86,7 +93,7 @@ class NoProxy:
 
 
 class Front:
-    """ASGI middleware: BentoML's own paths go on to BentoML, all others to our application."""
+    """ASGI middleware: all requests but one pass by BentoML, to our application."""
 
     http: Application | None = None
 
@@ -95,8 +102,10 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         http = Front.http
-        if scope["type"] != "http" or http is None or scope["path"] in BENTOML_PATHS:
+        if scope["type"] != "http" or http is None:
             await self.app(scope, receive, send)
+        elif scope["path"] == SCHEMA_PATH and scope["method"] in ("GET", "HEAD"):
+            await http.through(self.app, scope, receive, send)
         else:
             await http(scope, receive, send)
 
@@ -136,7 +145,7 @@ class Quincunx:
 
     def __init__(self) -> None:
         with starting():
-            settings = Settings.from_environment()
+            settings = with_bentoml_cors(Settings.from_environment())
             self.log = start_logging(settings.log_format)
             if links := links_in(os.environ):  # where `quincunx serve` did not hide them
                 logger.warning("ignored, since they describe services: %s", ", ".join(links))
@@ -152,7 +161,7 @@ class Quincunx:
         context = self.api.context
         with starting(self.slot):
             Front.http = application = create_app(self.api)
-            Connection.shared = Shared(
+            Connection.others = Connections(
                 Limits.of(context.settings),
                 context.inflight,
                 refusal=application.refusal,

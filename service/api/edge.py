@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -69,13 +68,13 @@ class Edge:
         """For holders of an admin key; closed where none is set."""
         return _Endpoint(self, route, handler, self._admit_admin)
 
-    def unknown(self, error: HTTPException) -> ASGIApp:
-        """Answer for a path or a method that is none of ours."""
+    def refuse(self, error: Exception) -> ASGIApp:
+        """An application that answers with `error`, where no route does."""
 
-        async def refuse(_: Request) -> Response:
+        async def fail(_: Request) -> Response:
             raise error
 
-        return self.open("other", refuse)
+        return self.open("other", fail)
 
     def refusal(self, path: str, error: Exception) -> Response:
         """The answer to a request that no handler sees, marked, counted and logged."""

@@ -1,5 +1,6 @@
 """Start the server of `quincunx serve`, after checking what can be checked beforehand."""
 
+import ipaddress
 import math
 import os
 import socket
@@ -8,6 +9,7 @@ import sys
 from contextlib import suppress
 
 from service.api import worker
+from service.api.hosts import LOCAL
 from service.api.logs import start_logging
 from service.api.preflight import check_packages
 from service.api.shared import Shared
@@ -39,6 +41,9 @@ def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> 
     settings.keys()
     tags = check_packages(settings)
     with _listen(host, port) as listener:
+        if ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback:
+            # Only browsers of this machine get here under another name: see service/api/hosts.py.
+            os.environ.setdefault(variable_of("allowed_hosts"), LOCAL)
         _serve(settings, tags, listener, workers)
 
 

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
+from service.api.application import Application
 from service.api.bodies import Form, beside_the_loop, parse_form, read_body
 from service.api.classify import classify_all, classify_one
 from service.api.context import Context
 from service.api.describe import describe_model
 from service.api.edge import Edge
+from service.api.gate import Gate
+from service.api.hosts import Hosts
 from service.api.key_file import KeyFile
 from service.api.keys import Keys
 from service.api.model_set import ModelSet
@@ -27,7 +28,7 @@ from service.api.options import query_options, read_options
 from service.api.page import FILES, page_file
 from service.api.problems import json_response
 from service.api.timeouts import timeout_of
-from service.errors import ModelPackageError, QuincunxError, ReloadFailed, UsageError
+from service.errors import ModelPackageError, ReloadFailed, UsageError
 
 
 class Api:
@@ -66,6 +67,15 @@ class Api:
                 self.context, models, form.images, asked, left_s, request_id
             )
         return self.answer(request, content)
+
+    async def live(self, _: Request) -> Response:
+        """`GET /livez`: the process answers."""
+        return PlainTextResponse("\n")
+
+    async def ready(self, _: Request) -> Response:
+        """`GET /readyz`: the models are loaded, and the server is not about to end."""
+        with self.models.borrow():
+            return PlainTextResponse("\n")
 
     async def list_models(self, _: Request) -> Response:
         """`GET /models`."""
@@ -155,38 +165,6 @@ def _given(options: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in options.items() if value is not None}
 
 
-class Application:
-    """The routes, and an answer to what is none of them.
-
-    Starlette's own application would put two layers of error handling around every request; the
-    edge leaves nothing for them to do.
-    """
-
-    def __init__(self, routes: list[Route], edge: Edge, oip_edge: Edge) -> None:
-        self._router = Router(routes)
-        self._edge = edge
-        self._oip_edge = oip_edge
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["app"] = self  # so that the router raises instead of answering in its own words
-        try:
-            await self._router(scope, receive, send)
-        except HTTPException as error:
-            await self._edge_of(scope["path"]).unknown(error)(scope, receive, send)
-
-    def refusal(self, path: str, error: QuincunxError) -> Response:
-        """The answer to a request that does not get as far as a route."""
-        return self._edge_of(path).refusal(path, error)
-
-    def _edge_of(self, path: str) -> Edge:
-        return self._oip_edge if _is_oip(path) else self._edge
-
-
-def _is_oip(path: str) -> bool:
-    """Whether errors of `path` have the shape of the Open Inference Protocol."""
-    return path == "/v2" or path.startswith("/v2/")
-
-
 def create_app(api: Api) -> Application:
     """The application over `api`."""
     settings = api.settings
@@ -219,7 +197,16 @@ def create_app(api: Api) -> Application:
             Route(f"/page/{name}", edge.open("/page", partial(page_file, name)), methods=["GET"])
             for name in FILES
         ]
-    return Application(routes, edge, oip_edge)
+    quiet = guard(log=False)  # probes come every second
+    routes += [
+        Route(path, quiet.open(path, handler), methods=["GET"])
+        for path, handler in (
+            ("/livez", api.live), ("/healthz", api.live), ("/readyz", api.ready),
+        )
+    ]  # fmt: skip
+    return Application(
+        routes, edge, oip_edge, Gate(Hosts(settings.allowed_hosts), settings.cors_origins)
+    )
 
 
 def oip_routes(oip: Oip, edge: Edge) -> list[Route]:

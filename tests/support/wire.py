@@ -14,7 +14,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from service.api.inflight import Inflight
-from service.api.transport import Connection, Limits, Shared
+from service.api.transport import Connection, Connections, Limits
 from service.errors import QuincunxError
 from service.settings import Settings
 
@@ -27,7 +27,7 @@ class Wire:
 
     port: int
     state: ServerState
-    shared: Shared
+    others: Connections
     inflight: Inflight
     reasons: list[str]
     """Of connections that the server ended."""
@@ -90,13 +90,13 @@ async def wired(**settings: Any) -> AsyncIterator[Wire]:
         body = json.dumps({"path": path, "error": str(error)})
         return Response(body, error.status, media_type="application/json")
 
-    shared = Shared(Limits.of(chosen), inflight, refusal=refusal, closed=reasons.append)
+    others = Connections(Limits.of(chosen), inflight, refusal=refusal, closed=reasons.append)
 
     class Tested(Connection):
         pass
 
-    Tested.shared = shared
-    wire = Wire(0, ServerState(), shared, inflight, reasons)
+    Tested.others = others
+    wire = Wire(0, ServerState(), others, inflight, reasons)
     config = Config(
         wire.app, http=Tested, log_config=None, lifespan="off", access_log=False, interface="asgi3"
     )

@@ -5,6 +5,6 @@ not read. `quincunx serve` is used without one too.
 """
 
 from service.api.transport.connection import Connection
-from service.api.transport.shared import Limits, Shared
+from service.api.transport.connections import Connections, Limits
 
-__all__ = ["Connection", "Limits", "Shared"]
+__all__ = ["Connection", "Connections", "Limits"]

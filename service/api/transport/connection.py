@@ -9,9 +9,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from service.api.transport.connections import Connections, Reason
 from service.api.transport.counting import Counting
 from service.api.transport.lingering import Lingering
-from service.api.transport.shared import Reason, Shared
 from service.api.transport.unsent import Unsent
 from service.errors import OutOfResources, QuincunxError, RequestTimeout, UsageError
 
@@ -30,7 +30,7 @@ class Connection(HttpToolsProtocol):
     Offers to upgrade are ignored, as RFC 9110 allows: the request is answered over HTTP/1.1.
     """
 
-    shared: ClassVar[Shared]
+    others: ClassVar[Connections]
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._limits = self.shared.limits
+        self._limits = self.others.limits
         self.timeout_keep_alive = self._limits.keep_alive_s  # type: ignore[assignment]
         self._in_head = True
         """Whether the next byte belongs to a head; else to a body."""
@@ -65,15 +65,15 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._unsent = Unsent(transport, self.shared)
-        if len(self.connections) > self._limits.max_connections and not self.shared.evict_one():
+        self._unsent = Unsent(transport, self.others)
+        if len(self.connections) > self._limits.max_connections and not self.others.evict_one():
             self._turn_away()
             return
-        self.shared.silent(self)
+        self.others.silent(self)
         self._arm(self._limits.header_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.shared.busy(self)
+        self.others.busy(self)
         self._disarm()
         self._unsent.stop()
         super().connection_lost(exc)
@@ -94,7 +94,7 @@ class Connection(HttpToolsProtocol):
         self._unsent.end()
 
     def _turn_away(self) -> None:
-        self.shared.close("full")
+        self.others.close("full")
         limit = self._limits.max_connections
         text = f"{limit} connections are open, which is the limit (QUINCUNX_MAX_CONNECTIONS)"
         self._answer(OutOfResources(text))
@@ -173,7 +173,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         self._in_head, self._begun, self._advanced = False, False, True
         self._disarm()
-        self.shared.busy(self)
+        self.others.busy(self)
         self._upgrading = self.parser.should_upgrade() and _has_body(self.headers)
         if not self.cycle.keep_alive:
             own: Any = Lingering(self.transport, self._close_after_answer)
@@ -205,7 +205,7 @@ class Connection(HttpToolsProtocol):
             return
         super().on_response_complete()
         if not self._is_busy() and not self.transport.is_closing():
-            self.shared.silent(self)
+            self.others.silent(self)
         self._wait()
 
     def _is_busy(self) -> bool:
@@ -235,7 +235,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         target = self.url if self._begun or not self._in_head else b""
-        response = self.shared.refusal(target.partition(b"?")[0].decode("latin-1"), error)
+        response = self.others.refusal(target.partition(b"?")[0].decode("latin-1"), error)
         lines = [STATUS_LINE[response.status_code]]
         for header in (*self.server_state.default_headers, *response.raw_headers):
             lines.append(b"%s: %s\r\n" % header)
@@ -262,7 +262,7 @@ class Connection(HttpToolsProtocol):
             return
         self.transport.write_eof()
         self.flow.resume_reading()
-        self.shared.silent(self)
+        self.others.silent(self)
         self._deadline = self.loop.call_later(LINGER_S, self.transport.abort)
 
     # Time
@@ -292,7 +292,7 @@ class Connection(HttpToolsProtocol):
     def _late(self) -> None:
         self._deadline = None
         if self._in_head and self._begun:
-            self.shared.close("slow")
+            self.others.close("slow")
             limit_ms = self._limits.header_timeout_s * 1000
             self._finish(
                 RequestTimeout(
@@ -305,7 +305,7 @@ class Connection(HttpToolsProtocol):
 
     def _close(self, reason: Reason) -> None:
         if not self.transport.is_closing():
-            self.shared.close(reason)
+            self.others.close(reason)
             self._ended = True
             self.transport.close()
 

@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from service.api.transport.shared import Limits
+from service.api.transport.connections import Limits
 from service.errors import HeadersTooLarge, QuincunxError, TargetTooLong, UsageError
 
 FREE_CHUNKS = 10_000

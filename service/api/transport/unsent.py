@@ -3,7 +3,7 @@
 import asyncio
 from asyncio.events import TimerHandle
 
-from service.api.transport.shared import Shared
+from service.api.transport.connections import Connections
 
 LEAST_BYTES = 64 * 1024
 """What a client must take of its answer between two looks."""
@@ -12,10 +12,10 @@ LEAST_BYTES = 64 * 1024
 class Unsent:
     """Watches one connection while there are bytes that its client has not taken."""
 
-    def __init__(self, transport: asyncio.Transport, shared: Shared) -> None:
+    def __init__(self, transport: asyncio.Transport, others: Connections) -> None:
         self._transport = transport
-        self._shared = shared
-        self._every_s = shared.limits.send_timeout_s
+        self._others = others
+        self._every_s = others.limits.send_timeout_s
         self._bytes = 0
         self._last = False
         self._timer: TimerHandle | None = None
@@ -43,11 +43,11 @@ class Unsent:
         self._timer = None
         before, size = self._bytes, self._transport.get_write_buffer_size()
         if size and (self._last or before - size < LEAST_BYTES):
-            self._shared.close("unread")
+            self._others.close("unread")
             self._transport.abort()
         else:
             self.watch()
 
     def _count(self, size: int) -> None:
-        self._shared.inflight.add(size - self._bytes)
+        self._others.inflight.add(size - self._bytes)
         self._bytes = size

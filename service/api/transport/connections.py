@@ -59,7 +59,7 @@ class Silent(Protocol):
     def evict(self) -> None: ...
 
 
-class Shared:
+class Connections:
     """What the connections of one process share. Use from one event loop."""
 
     def __init__(

@@ -1,0 +1,66 @@
+"""The routes of the service, with a gate before them, as one ASGI application."""
+
+from functools import partial
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.api.edge import Edge
+from service.api.gate import Gate
+from service.errors import QuincunxError
+
+
+class Application:
+    """The routes, a gate before them, and an answer to what is none of them.
+
+    Starlette's own application would put two layers of error handling around every request; the
+    edge leaves nothing for them to do.
+    """
+
+    def __init__(self, routes: list[Route], edge: Edge, oip_edge: Edge, gate: Gate) -> None:
+        self._routes = routes
+        self._router = Router(routes)
+        self._edge = edge
+        self._oip_edge = oip_edge
+        self._gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.through(self._answer, scope, receive, send)
+
+    async def through(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let `app` answer what passes the gate."""
+        try:
+            origin = self._gate.admit(scope)
+        except QuincunxError as error:
+            app, origin = self._edge_of(scope["path"]).refuse(error), None
+        else:
+            if self._gate.is_preflight(scope):
+                app = self._edge.open("preflight", partial(self._preflight, scope))
+        await app(scope, receive, self._gate.marking(send, origin))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self  # so that the router raises instead of answering in its own words
+        try:
+            await self._router(scope, receive, send)
+        except HTTPException as error:
+            await self._edge_of(scope["path"]).refuse(error)(scope, receive, send)
+
+    async def _preflight(self, scope: Scope, _: Request) -> Response:
+        found = [route for route in self._routes if route.matches(scope)[0] is not Match.NONE]
+        methods = {method for route in found for method in route.methods or ()}
+        return Response(status_code=204, headers=self._gate.preflight_headers(methods))
+
+    def refusal(self, path: str, error: QuincunxError) -> Response:
+        """The answer to a request that does not get as far as a route."""
+        return self._edge_of(path).refusal(path, error)
+
+    def _edge_of(self, path: str) -> Edge:
+        return self._oip_edge if _is_oip(path) else self._edge
+
+
+def _is_oip(path: str) -> bool:
+    """Whether errors of `path` have the shape of the Open Inference Protocol."""
+    return path == "/v2" or path.startswith("/v2/")
