@@ -5,7 +5,6 @@ Facts about a model are in its package. Nothing else in the service reads the en
 
 import difflib
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -70,13 +69,13 @@ class Settings(BaseModel):
     max_header_bytes: Positive = 64 * 1024
     """Bytes of a request's target and headers together."""
     max_headers: Positive = 100
-    header_timeout_ms: Positive = 10_000
+    header_timeout_ms: int = Field(default=10_000, gt=0, le=DAY_MS)
     """A connection is closed when the head of a request is not here after this long, counted from
     the opening of the connection or from the first byte of the request."""
-    keep_alive_ms: Positive = 5_000
+    keep_alive_ms: int = Field(default=5_000, gt=0, le=DAY_MS)
     """An idle connection is closed this long after its last answer. Behind a proxy that keeps
     connections open, set more than the proxy does."""
-    send_timeout_ms: Positive = 20_000
+    send_timeout_ms: int = Field(default=20_000, gt=0, le=DAY_MS)
     """A connection is dropped when its client takes less than 64 KiB of an answer in this time."""
     max_connections: int = Field(default=0, ge=0)
     """Open connections of one process. 0: as many as it may open files, less some for itself."""
