@@ -1,8 +1,11 @@
 """The Open Inference Protocol, spoken by the real tritonclient."""
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -196,3 +199,20 @@ def test_a_broken_coding_and_a_false_length_are_refused(server: Server) -> None:
         (b"{}", {"inference-header-content-length": "9999"}),
     ):
         assert httpx.post(url, content=body, headers=headers).status_code == 400
+
+
+def test_the_example_of_the_docs_runs(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/inference-protocol.md").read_text()
+    block = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert block
+    host = server.url.removeprefix("http://")
+    code = block[1].replace("127.0.0.1:3000", host).replace("imagenette-xresnet18", "tiny")
+    (tmp_path / "photo.jpg").write_bytes(encoded(coloured("red"), "JPEG"))
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})  # noqa: S102
+    shown = [float(number) for number in capsys.readouterr().out.strip("[]\n").split()]
+    assert len(shown) == 3
+    assert np.argmax(shown) == 0  # red
+    assert sum(shown) == pytest.approx(1, abs=1e-5)
