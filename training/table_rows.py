@@ -8,11 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from service.errors import DataError, UsageError
-from service.inference.labels import WHOLE, normalized
+from service.inference.labels import WHOLE
 from service.tabular import arrow_cells
 from service.tabular.arrow_files import BROKEN, ArrowReader, opened
 from service.tabular.columns import find, listed
 from service.tabular.delimited import Record, read
+from service.tabular.label_text import checked_label
 from service.tabular.partitions import part_files, partitions
 from service.tabular.swallowed import check_spans
 
@@ -74,7 +75,7 @@ def _csv(file: Path) -> Iterator[Row]:
                 where = f"{file}, line {record.line}"
                 cells = _fitted(record, len(header), where)
                 split = cells[at["split"]].strip().lower() if "split" in at else None
-                yield Row(where, cells[at["path"]], _text(cells[at["label"]], where), split)
+                yield Row(where, cells[at["path"]], checked_label(cells[at["label"]], where), split)
 
 
 def _fitted(record: Record, width: int, where: str) -> list[str]:
@@ -86,17 +87,6 @@ def _fitted(record: Record, width: int, where: str) -> list[str]:
             "quote a cell that holds the separator"
         )
     return cells[:width]
-
-
-def _text(label: str, where: str) -> str:
-    text = normalized(label)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise DataError(
-            f"{where}: the label {text!r} holds bytes that are not UTF-8; save the table as UTF-8"
-        ) from None
-    return text
 
 
 def _arrow(file: Path, table: Path) -> Iterator[Row]:
@@ -123,7 +113,7 @@ def _arrow(file: Path, table: Path) -> Iterator[Row]:
                 number += 1
                 where = f"{file}, row {number}"
                 split = str(cells["split"][row] or "").strip().lower() if "split" in at else None
-                label = _text(cells["label"][row], where)
+                label = checked_label(cells["label"][row], where)
                 yield Row(where, cells["path"][row] or "", label, split, is_list)
 
 

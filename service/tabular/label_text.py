@@ -7,7 +7,26 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from service.errors import DataError
+from service.inference.labels import normalized
 from service.inference.task import SEPARATOR
+from service.tabular.text import SAVE_AS_UTF8
+from service.text import storable
+
+
+def checked_label(cell: str, where: str) -> str:
+    """The label in a cell of a CSV: in NFC, without outer spaces.
+
+    Raises:
+        DataError: it holds bytes that are not UTF-8, so its class cannot be told. A path may.
+    """
+    label = normalized(cell)
+    try:
+        label.encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{where}: the label {storable(label)!r} holds bytes that are not UTF-8; {SAVE_AS_UTF8}"
+        ) from None
+    return label
 
 
 def label_text(value: Any, class_names: Sequence[str] | None = None) -> str:

@@ -84,6 +84,13 @@ def test_a_list_that_makes_no_sense_is_refused_before_the_run(
     assert message in str(caught.value)
 
 
+def test_a_label_that_is_not_utf8_is_refused_and_a_path_is_not(tmp_path: Path) -> None:
+    path = written(tmp_path, b"path,label\ncaf\xe9.jpg,x\nb.jpg,Z\xfcrich\n")
+    assert len(seen(path)) == 2
+    with pytest.raises(UsageError, match=r"list\.csv, line 3: the label .* not UTF-8; save it as"):
+        expand([str(path)], LABELLED)
+
+
 def test_a_named_column_settles_what_the_header_is(tmp_path: Path) -> None:
     path = written(tmp_path, "where;x,y\na.jpg;1,2\n")
     assert seen(path, Columns(path="where")) == [("a.jpg", None)]

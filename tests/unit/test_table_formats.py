@@ -71,7 +71,7 @@ def test_any_separator_encoding_and_line_end(
         ("path;label\n{0};cat;dog\n", "line 2: 3 cells where the header has 2"),
         (
             "path,label\n{0},Z\xfcrich\n",
-            "line 2: the label 'Z\\udcfcrich' holds bytes that are not",
+            "line 2: the label 'Z\\\\xfcrich' holds bytes that are not",
         ),
         ("path,label,label\n{0},x,y\n", "several columns 'label' (columns 2, 3)"),
         ("{0}\n{1}\n", "path and label is missing from 'images/a0.png'"),

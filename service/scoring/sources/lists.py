@@ -16,6 +16,7 @@ from service.scoring.sources.leaf import Columns
 from service.tabular import text
 from service.tabular.columns import PATH_COLUMNS, listed, pick
 from service.tabular.delimited import Delimited, Record, plain, read
+from service.tabular.label_text import checked_label
 from service.tabular.swallowed import check_spans
 
 
@@ -110,12 +111,13 @@ class CsvList:
 
     def _checked(self, records: Iterator[Record], plan: _Plan) -> Iterator[Record]:
         """The records that hold anything: Excel writes rows of empty cells at the end."""
-        separator, one_line = (
-            plan.table.separator,
-            () if plan.label_at is None else (plan.label_at,),
-        )
+        at = plan.label_at
+        one_line = () if at is None else (at,)
         for record in records:
-            check_spans(record, separator, plan.width, plan.path_at, one_line, self.name)
+            check_spans(record, plan.table.separator, plan.width, plan.path_at, one_line, self.name)
+            if at is not None and at < len(record.cells):
+                where = f"{self.name}, line {record.line}"
+                record.cells[at] = checked_label(record.cells[at], where)
             if any(cell.strip() for cell in record.cells):
                 yield record
 
@@ -170,5 +172,5 @@ class CsvList:
             )
         label = None
         if plan.label_at is not None:
-            label = cells[plan.label_at].strip() if plan.label_at < len(cells) else ""
+            label = cells[plan.label_at] if plan.label_at < len(cells) else ""
         return Item(path, label=label)
