@@ -65,7 +65,7 @@ def weights_from_package(folder: Path) -> dict[str, torch.Tensor]:
     Raises:
         ModelPackageError: no valid package, or one without an fp32 graph.
     """
-    return weights_of(onnx.load(ModelPackage.load(folder).path("fp32")))
+    return weights_of(onnx.load_model_from_string(ModelPackage.load(folder).read("fp32")))
 
 
 def weights_of(model: onnx.ModelProto) -> dict[str, torch.Tensor]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from service.api import worker
 from service.api.hosts import LOCAL
 from service.api.logs import start_logging
-from service.api.preflight import check_packages
+from service.api.preflight import check_packages, say_what_is_passed_over
 from service.api.shared import Shared
 from service.api.supervisor import Supervisor
 from service.errors import StartFailed, UsageError
@@ -40,6 +40,7 @@ def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> 
     settings = Settings.from_environment()
     settings.keys()
     tags = check_packages(settings)
+    say_what_is_passed_over(settings)
     with _listen(host, port) as listener:
         if ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback:
             # Only browsers of this machine get here under another name: see service/api/hosts.py.

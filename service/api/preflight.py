@@ -5,9 +5,10 @@ from pathlib import Path
 from service.api.models import package_folders
 from service.errors import UsageError
 from service.inference import providers
-from service.inference.package import ModelPackage
+from service.inference.package import ModelPackage, without_manifest
 from service.inference.tta import Model, Options, check_default_mode, check_options
 from service.settings import Settings, variable_of
+from service.stdio import say
 
 
 def check_packages(settings: Settings) -> list[str]:
@@ -41,6 +42,14 @@ def check_packages(settings: Settings) -> list[str]:
             "(quincunx calibrate fits the gate of adaptive)"
         )
     return list(found)
+
+
+def say_what_is_passed_over(settings: Settings) -> None:
+    """Name the folders that lie among the packages and are none, where all packages are served."""
+    if not settings.packages:
+        for root in {folder.parent for folder in package_folders(settings)}:
+            for folder in without_manifest(root):
+                say(f"quincunx: passed over {folder}: it has a graph, but no manifest.json")
 
 
 def _can_degrade(model: Model, settings: Settings) -> bool:

@@ -24,11 +24,13 @@ def list_packages(root: Root = Path("models"), as_json: Json = False) -> None:
     is then 1.
     """
     from service.errors import DataError, ModelPackageError
-    from service.inference.package import ModelPackage, find
-    from service.stdio import print_json
+    from service.inference.package import ModelPackage, find, without_manifest
+    from service.stdio import print_json, say
 
     if not root.is_dir():
         raise DataError(f"no folder {root}")
+    for folder in without_manifest(root):
+        say(f"quincunx: passed over {folder}: it has a graph, but no manifest.json")
     rows: list[dict[str, Any]] = []
     for folder in find(root):
         try:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from service.errors import ModelPackageError
+from service.text import shown
 
 IMAGES = "images"
 CHANNELS = 3
@@ -112,7 +113,9 @@ def _described(values: Iterable) -> str:
     def one(value) -> str:
         axes = _axes(value)
         shape = "[...]" if axes is None else f"[{', '.join(str(a or '?') for a in axes)}]"
-        return f"{value.name}: {TensorProto.DataType.Name(_element(value)).lower()}{shape}"
+        kind, known = _element(value), TensorProto.DataType.values()
+        name = TensorProto.DataType.Name(kind).lower() if kind in known else f"type {kind}"
+        return f"{shown(value.name)}: {name}{shown(shape)}"
 
     return ", ".join(map(one, values)) or "nothing"
 

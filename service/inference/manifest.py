@@ -29,6 +29,8 @@ GateKind = Literal["probability", "margin", "entropy", "normalized_logits"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]
+"""Far beyond these the softmax of tempered logits is no longer a number."""
 Count = Annotated[int, Field(ge=0)]
 SidePx = Annotated[int, Field(gt=0, le=MAX_SIDE_PX, multiple_of=STRIDE_PX)]
 
@@ -137,14 +139,14 @@ class ModeCalibration(Part):
 
     precision: Precision
     mode: Mode
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: Temperature = 1.0
     """Divides the log of the aggregated probabilities: refitted after aggregation.
 
     Of `adaptive`: for the answers of its first pass alone.
     """
     second_share: float = Field(default=1.0, gt=0, le=1)
     """`adaptive` only: how much the second pass counts in the answer of both passes."""
-    second_temperature: float = Field(default=1.0, gt=0)
+    second_temperature: Temperature = 1.0
     """`adaptive` only: for the mixture of both passes, each tempered by its own before."""
     view_weights: tuple[Share, ...] | None = None
     """Weights of the views for `aggregate="weighted"`, summing to 1."""

@@ -60,6 +60,11 @@ def _check_metrics(manifest: "Manifest") -> None:
     _once((f"{row.precision} {row.mode}" for row in manifest.metrics), "metrics")
     rows = manifest.multi_label_metrics
     _once((f"{row.precision} {row.mode}" for row in rows), "multi_label_metrics")
+    intervals = [(row, row.top1_interval) for row in manifest.metrics]
+    intervals += [(row, row.map_interval) for row in rows]
+    for row, (low, high) in intervals:
+        if low > high:
+            raise ValueError(f"the interval of {row.mode} at {row.precision} ends before it begins")
     ids = {label.id for label in manifest.labels}
     for row in rows:
         if strangers := row.average_precision.keys() - ids:
@@ -110,6 +115,9 @@ def _check_coverages(quantiles: dict[str, float], where: str) -> None:
                 f"{where} has a quantile for coverage {coverage!r}; a coverage is a number between "
                 '0 and 1, written as "0.95"'
             )
+    ranked = [quantiles[coverage] for coverage in sorted(quantiles, key=float)]
+    if ranked != sorted(ranked):
+        raise ValueError(f"{where} has a smaller quantile for a larger coverage")
 
 
 def _check_adaptive(manifest: "Manifest") -> None:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from service.errors import ModelPackageError
 from service.inference.manifest import Manifest
+from service.inference.manifest_checks import repeated
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
@@ -46,8 +47,7 @@ def parse(data: bytes, where: str) -> Manifest:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = repeated(name for name, _ in pairs)[0]
         raise ValueError(f"the key {twice[:80]!r} is there more than once in one object")
     return found
 

@@ -101,7 +101,43 @@ def _read_manifest(folder: Path) -> tuple[Manifest, str]:
 def find(root: Path) -> list[Path]:
     """The folders directly under `root` that hold a manifest, sorted by name.
 
-    Hidden folders are left out: an export that was killed may leave one.
+    Hidden folders are left out: an export that was killed may leave one. A manifest that cannot be
+    read is found: reading it says why.
+
+    Raises:
+        ModelPackageError: `root` is a folder that cannot be read.
     """
-    found = (path.parent for path in root.glob(f"*/{MANIFEST}"))
-    return sorted(folder for folder in found if not folder.name.startswith("."))
+    return [folder for folder in _folders(root) if _has_manifest(folder)]
+
+
+def without_manifest(root: Path) -> list[Path]:
+    """Folders directly under `root` with a graph and no manifest: no package, though meant as one.
+
+    Raises:
+        ModelPackageError: see `find`.
+    """
+    return [
+        folder
+        for folder in _folders(root)
+        if not _has_manifest(folder) and next(folder.glob("*.onnx"), None)
+    ]
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        found = [path for path in root.iterdir() if path.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ModelPackageError(f"{root} cannot be read: {error.strerror}") from error
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def _has_manifest(folder: Path) -> bool:
+    try:
+        (folder / MANIFEST).lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:  # it may be there: reading it says what is wrong
+        return True
+    return True

@@ -5,6 +5,7 @@
 
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
@@ -103,5 +104,6 @@ def session_options(chosen: Chosen, threads: int) -> ort.SessionOptions:
     if chosen != "cpu":
         # A node that would run on the CPU in silence is an error: a GPU was asked for.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        ort.preload_dlls()
+        with redirect_stdout(sys.stderr):  # it prints what it does not find
+            ort.preload_dlls()
     return options

@@ -100,7 +100,10 @@ class Session:
         except Exception as error:  # the runtime's own exceptions have no common base
             reason = " ".join(str(error).split())
             if chosen != "cpu":  # a graph, or a driver or library that is missing
-                raise UsageError(f"provider {chosen} cannot open {path}: {reason}") from error
+                raise UsageError(
+                    f"provider {chosen} cannot open {path}: {reason} (it needs the libraries of "
+                    "'quincunx[cuda]' and a driver for them; provider cpu runs everywhere)"
+                ) from error
             raise ModelPackageError(f"{path} cannot be loaded: {reason}") from error
         if session.get_providers()[0] != wanted[0][0]:
             got = session.get_providers()[0]

@@ -177,6 +177,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
         "fixed number of classes",
     ),
     "float images": (lambda m: typed(m, "images", TensorProto.FLOAT), "but takes images: float"),
+    "images of no known type": (lambda m: typed(m, "images", 99), "takes images: type 99"),
     "logits in halves": (
         lambda m: typed(m, "logits", TensorProto.FLOAT16),
         "logits as float32 with 2 axes, but gives logits: float16",

@@ -81,7 +81,18 @@ WRONG: dict[str, tuple[Change, str]] = {
     "size is a boolean": (lambda m: m["files"][0].update(size_bytes=True), "valid integer"),
     "size is text": (lambda m: m["input"].update(crop_px="64"), "valid integer"),
     "std of zero": (lambda m: m["normalization"].update(std=[1, 0, 1]), "greater than 0"),
-    "temperature of zero": (lambda m: fitted(m, "none").update(temperature=0), "greater than 0"),
+    "temperature of zero": (lambda m: fitted(m, "none").update(temperature=0), "at cal.*0.001"),
+    "icy temperature": (lambda m: fitted(m, "none").update(temperature=5e-324), "at cal.*0.001"),
+    "hot temperature": (lambda m: fitted(m, "none").update(temperature=1e9), "at calib.*1000"),
+    "hot second": (lambda m: fitted(m, "adaptive").update(second_temperature=1e9), "1000"),
+    "falling quantiles": (
+        lambda m: fitted(m, "none").update(conformal={"0.9": 0.5, "0.95": 0.4}),
+        "a smaller quantile for a larger coverage",
+    ),
+    "interval": (
+        lambda m: m.update(metrics=[METRICS | {"top1_interval": [0.9, 0.8]}]),
+        "ends before it begins",
+    ),
     "weights": (
         lambda m: fitted(m, "five_crop").update(view_weights=[0.25] * 4),
         "five_crop at fp32 has 4 view_weights for 5 views",

@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from service import cli
 from service.errors import ModelPackageError
-from service.inference.package import ModelPackage
+from service.inference.package import ModelPackage, find, without_manifest
 from service.inference.predictor import Predictor
 from service.inference.session import Session
 from service.inference.verify import verify
@@ -115,6 +117,25 @@ def test_the_manifest_s_digest_is_of_what_was_read(folder: Path) -> None:
     after = ModelPackage.load(folder)
     assert before.manifest_sha256 != after.manifest_sha256
     assert len(after.manifest_sha256) == 64
+
+
+def test_what_is_found_and_what_is_passed_over(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    for name in ("b", "a", ".hidden", "no-manifest"):
+        tiny_package(models / name, int8=False)
+    (models / "no-manifest" / "manifest.json").unlink()
+    (models / "notes").mkdir()
+    (models / "file").touch()
+    (models / "broken").mkdir()
+    (models / "broken" / "manifest.json").symlink_to("gone")
+    (models / "link").symlink_to("a")
+    assert [folder.name for folder in find(models)] == ["a", "b", "broken", "link"]
+    assert without_manifest(models) == [models / "no-manifest"]
+    assert find(tmp_path / "none") == find(models / "file") == []
+    listed = CliRunner().invoke(cli.app, ["models", "list", str(models)])
+    assert listed.exit_code == 1  # of what is broken
+    assert "passed over" in listed.stderr
+    assert "no-manifest: it has a graph, but no manifest.json" in listed.stderr
 
 
 @pytest.mark.parametrize(

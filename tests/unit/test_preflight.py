@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.api import launch
-from service.api.preflight import check_packages
+from service.api.preflight import check_packages, say_what_is_passed_over
 from service.errors import ModelPackageError, QuincunxError, UsageError
 from service.inference import providers
 from service.settings import Settings
@@ -104,3 +104,19 @@ def test_settings_are_read_before_anything_is_opened(
     monkeypatch.setattr(launch, "check_packages", lambda _: pytest.fail("opened"))
     with pytest.raises(UsageError, match=message):
         launch.launch({}, host="127.0.0.1", port=free_port(), workers=1)
+
+
+def test_a_folder_that_is_no_package_is_named_where_all_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = tmp_path / "models"
+    for name in ("good", "half"):
+        tiny_package(models / name, int8=False)
+    (models / "half" / "manifest.json").unlink()
+    monkeypatch.chdir(tmp_path)
+    say_what_is_passed_over(Settings())
+    assert (
+        "passed over models/half: it has a graph, but no manifest.json" in capsys.readouterr().err
+    )
+    say_what_is_passed_over(Settings(packages=(models / "good",)))
+    assert capsys.readouterr().err == ""
