@@ -109,6 +109,9 @@ def test_rows_of_another_length_are_kept_or_are_errors(tmp_path: Path) -> None:
     assert "line 4: 4 cells where the header has 3; quote a cell that holds" in told[0]
     assert "line 5: the row has no path" in told[1]
     assert "line 7: the row has no path" in told[2]
+    # Without a label column only the path counts.
+    ragged = written(tmp_path, "path,note\na.jpg,x,y,z\nb.jpg\nc.jpg,\n")
+    assert seen(ragged) == [("a.jpg", None), ("b.jpg", None), ("c.jpg", None)]
     # Several labels that nobody quoted look like a row too long.
     several = written(tmp_path, 'path;label\na.jpg;red;blue\nb.jpg;"red;blue"\n')
     broken, whole = items(several, LABELLED)

@@ -164,7 +164,9 @@ class CsvList:
         if not path.strip():
             return Item(self.name, error=f"DataError: {where}: the row has no path: {cells}")
         path = join(self._root, path)
-        if any(cell.strip() for cell in cells[plan.width :]):
+        # An unquoted separator moves the cells after it, so that another cell would be the label.
+        # A path that moved is no file, and its row says so.
+        if plan.label_at is not None and any(cell.strip() for cell in cells[plan.width :]):
             return Item(
                 path,
                 error=f"DataError: {where}: {len(cells)} cells where the header has {plan.width}; "
