@@ -5,6 +5,7 @@ from pathlib import Path
 
 from service.inference.geometry import FractionBox
 from service.inference.manifest import Aggregation, Mode
+from service.inference.options import check_whole
 from service.inference.predictor import Predictor
 from service.inference.tta import Options
 from service.scoring.options import ScoreOptions, Speed
@@ -61,10 +62,11 @@ def score(
         UsageError: a source that is not there, or options that make no sense for this model.
         ModelPackageError: the package is incomplete or altered.
     """
+    check_whole("top_k", top_k, 1)
     opened = isinstance(package, Predictor)
     predictor = package if opened else Predictor.from_package(package, threads=1)
     sources = [source] if isinstance(source, (str, Path)) else source
-    mode = tta or predictor.manifest.default_mode
+    mode = predictor.manifest.default_mode if tta is None else tta
     options = ScoreOptions(
         Options(mode, aggregate, coverage, gate_cost, boxes),
         top_k=min(top_k, len(predictor.manifest.labels)),

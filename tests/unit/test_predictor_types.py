@@ -11,6 +11,7 @@ from service.errors import UsageError
 from service.inference.geometry import FractionBox
 from service.inference.options import Options
 from service.inference.predictor import Predictor
+from service.scoring import score
 from tests.support.images import coloured, encoded
 
 PIXELS = coloured("red", 80, 90)
@@ -106,3 +107,14 @@ def test_a_coverage_is_not_rounded_to_one_that_was_fitted(predictor: Predictor) 
     for coverage in (0.9500004, 0.949999):
         with pytest.raises(UsageError, match=f"coverage must be one of .* but got {coverage}"):
             predictor.classify([FILE], coverage=coverage)
+
+
+@pytest.mark.parametrize(
+    "options", [{"top_k": 2.5}, {"top_k": "3"}, {"top_k": 0}, {"tta": ""}, {"aggregate": "mode"}]
+)
+def test_scoring_takes_the_same_options(
+    predictor: Predictor, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    (tmp_path / "red.png").write_bytes(FILE)
+    with pytest.raises(UsageError, match=f"{next(iter(options))} must be"):
+        score(tmp_path, predictor, **options)
