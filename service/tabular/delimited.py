@@ -60,7 +60,7 @@ def read(
     """
     numbered = lines(stream, name)
     first = next((line for line in numbered if line[1].strip("\r\n")), None)
-    if first is not None and (hint := HINT.fullmatch(first[1].strip())):
+    if first is not None and (hint := HINT.fullmatch(first[1].strip("\r\n "))):
         separator = separator or hint[2]
         first = next((line for line in numbered if line[1].strip("\r\n")), None)
     if first is None:

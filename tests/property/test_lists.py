@@ -1,6 +1,7 @@
 """Any bytes that are called a list or a table give items, or one error of ours."""
 
 import io
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".lst", ".parquet", ".arrow", ".feather")
 MADE = pa.table({"path": ["a.jpg", "b.jpg"], "label": ["x", None], "image": [b"1", b"2"]})
 
 
+@cache
 def _tables() -> list[bytes]:
     parquet, arrow, stream = io.BytesIO(), io.BytesIO(), io.BytesIO()
     pq.write_table(MADE, parquet)

@@ -101,6 +101,7 @@ def test_what_is_no_list_is_refused_and_says_how_to_save_it(data: bytes, message
         ('"path";"a, b, c"\n', ";", ["path", "a, b, c"]),
         ("path,a;b;c;d\n", ",", ["path", "a;b;c;d"]),
         ("sep=;\r\npath;a,b,c\r\n", ";", ["path", "a,b,c"]),
+        ('"sep=\t"\npath\ta,b,c\n', "\t", ["path", "a,b,c"]),
         ("Path ;x\n", ";", ["Path ", "x"]),
         ("path\na, b.jpg\n", None, ["path"]),
         ("x:path\n", None, ["x:path"]),
