@@ -12,10 +12,10 @@ A file name may hold any bytes, a class name any character. Each kind of output 
 import html
 import json
 import re
-import unicodedata
 from typing import Any, cast
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_NO_BYTE = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
 # Control characters, separators of lines, and the marks that reorder the text around them.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
@@ -24,11 +24,14 @@ _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 def storable(text: str) -> str:
     r"""`text` as valid Unicode, so that UTF-8 can hold it.
 
-    Python reads a file name that is not UTF-8 with one lone surrogate for each odd byte
-    (`surrogateescape`). Each becomes `\xNN`, the byte in hexadecimal. Any other lone surrogate
-    becomes `\uNNNN`. Other text stays as it is.
+    Python reads a file name that its encoding does not hold with one lone surrogate for each odd
+    byte (`surrogateescape`). Bytes that are UTF-8 become their characters, and any other becomes
+    `\xNN`, the byte in hexadecimal. Any other lone surrogate becomes `\uNNNN`.
     """
-    return _SURROGATE.sub(_odd_byte, text)
+    if not _SURROGATE.search(text):
+        return text
+    bytes_only = _NO_BYTE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return bytes_only.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def shown(text: object) -> str:
@@ -45,25 +48,12 @@ def in_html(text: object) -> str:
     return html.escape(shown(text))
 
 
-def same_name(text: str) -> str:
-    """`text` in the form in which names are compared: Unicode's composed form (NFC).
-
-    macOS spells é as two characters in the names of files, and most other programs as one.
-    """
-    return unicodedata.normalize("NFC", text)
-
-
 def json_text(value: object, *, indent: int | None = None, ascii_only: bool = False) -> str:
     """`value` as a JSON document whose texts are storable.
 
     `ascii_only` writes other characters as JSON's own escapes.
     """
     return json.dumps(_storable_all(value), indent=indent, ensure_ascii=ascii_only)
-
-
-def _odd_byte(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def _escaped(match: re.Match[str]) -> str:

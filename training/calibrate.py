@@ -25,8 +25,12 @@ from training.package import write_manifest
 DEFAULTS: tuple[Mode, ...] = ("none", "five_crop", "dense")
 
 
-def held_out(package: ModelPackage, data: Path) -> Sequence[LabelledFile]:
+def held_out(
+    package: ModelPackage, data: Path, say: Callable[[str], None] = lambda _: None
+) -> Sequence[LabelledFile]:
     """The calibration split of the data set that the package was trained on.
+
+    `say` hears of the files that are no images, and of what else should be known about the data.
 
     Raises:
         DataError: the data is not what the package was trained on, or its split is too small.
@@ -37,6 +41,8 @@ def held_out(package: ModelPackage, data: Path) -> Sequence[LabelledFile]:
             f"{data} is not the data set that {package.manifest.name} was trained on: "
             "its calibration images may have been trained on"
         )
+    for line in images.lines():
+        say(line)
     if len(images.calibration) < LEAST_CALIBRATION_IMAGES:
         raise DataError(
             f"{len(images.calibration)} calibration images; at least {LEAST_CALIBRATION_IMAGES} "
@@ -74,6 +80,8 @@ def calibrate(
     measured: dict[Precision, Measured] = {
         precision: measure(folder, precision, items, firsts) for precision in package.precisions
     }
+    for path, reason in next(iter(measured.values())).unreadable.items():
+        say(f"skipped {path}: {reason}")
     fitted: dict[Precision, dict[Mode, ModeCalibration]] = {
         p: {mode: _plain(p, mode, m) for mode in PLAIN_MODES} for p, m in measured.items()
     }

@@ -24,15 +24,15 @@ from fastai.vision.all import (
     aug_transforms,
 )
 
-from service.inference.decode import decode
 from training.dataset import Item, Split
+from training.pixels import pixels_of
 from training.recipe import Recipe
 from training.stats import ChannelStats
 
 
 def load_image(path: Path) -> PILImage:
-    """Decode with the code that serves, so that training sees what serving will."""
-    return PILImage.create(decode(path.read_bytes()))
+    """The pixels of a file as fastai's image."""
+    return PILImage.create(pixels_of(path))
 
 
 def target(split: Split, item: Item) -> str | list[float]:

@@ -11,15 +11,17 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from service.errors import ClientError, DataError
 from service.inference.decode import decode
-from service.inference.labels import normalized
 from service.inference.manifest import Manifest, TaskName
+from service.skipped import Skipped
+from training.class_folders import compared, read_class_folders
 from training.item import Item
+from training.labelled import Labelled
 from training.named_data import NAMES
 from training.recipe import Recipe
 from training.stratify import stratified
@@ -27,7 +29,6 @@ from training.table import SUFFIXES, Table, is_table, read_table
 
 __all__ = ["Item", "Split", "readable", "scan", "split", "stratified", "unreadable", "validation"]
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 IMBALANCE_WARNING = 10.0
 LEAST_CALIBRATION_IMAGES = 50
 """Temperatures, gates and prediction sets that were fitted on fewer would mean little."""
@@ -41,9 +42,17 @@ class Split:
     train: tuple[Item, ...]
     calibration: tuple[Item, ...]
     task: TaskName = "single_label"
+    skipped: Skipped = field(default_factory=Skipped)
+    """Files of the data set that are no images, or not of a format that is decoded."""
+    notes: tuple[str, ...] = ()
+    """What a person should know about the data before training."""
 
     def __len__(self) -> int:
         return len(self.train) + len(self.calibration)
+
+    def lines(self) -> list[str]:
+        """The notes and the skipped files, for people."""
+        return [*self.notes, *self.skipped.lines()]
 
     def fingerprint(self) -> str:
         """A sha256 over every file's label, name and size: the same data, the same fingerprint."""
@@ -54,26 +63,18 @@ class Split:
         return digest.hexdigest()
 
 
-def scan(folder: Path) -> list[Item]:
-    """The labelled files of ``folder/<class>/*``, sorted.
+def scan(folder: Path, *, allow_empty: bool = True) -> Labelled:
+    """The labelled images of ``folder/<class>/*``: see `training.class_folders`.
 
     Raises:
-        DataError: no folder, no class folders, or no images in any of them.
+        DataError: no folder, or no class folders that can be read.
     """
     if not folder.is_dir():
         raise DataError(
             f"no folder {folder}: data is a folder with train/<class>/* and val/<class>/*, a table "
             f"({', '.join(SUFFIXES)}) of path,label, or a name: {', '.join(NAMES)}"
         )
-    items = [
-        Item(path, normalized(class_folder.name))
-        for class_folder in sorted(p for p in folder.iterdir() if p.is_dir())
-        for path in sorted(class_folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    ]
-    if not items:
-        raise DataError(f"no images under {folder}/<class>/ ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return items
+    return read_class_folders(folder, allow_empty=allow_empty)
 
 
 def split(data: Path, recipe: Recipe) -> Split:
@@ -93,10 +94,11 @@ def split(data: Path, recipe: Recipe) -> Split:
     train, calibration = stratified(items, recipe.calibration_share, recipe.split_seed, task)
     if recipe.subset_share < 1:
         _, train = stratified(train, recipe.subset_share, recipe.seed, task)
-    return Split(tuple(sorted(counts)), tuple(train), tuple(calibration), task)
+    classes = tuple(sorted(counts))
+    return Split(classes, tuple(train), tuple(calibration), task, items.skipped, items.notes)
 
 
-def validation(data: Path, trained: Manifest | None = None) -> list[Item]:
+def validation(data: Path, trained: Manifest | None = None) -> Labelled:
     """The images to report on: ``data/val`` or ``data/<class>/*``; a table's rows of split `val`.
 
     Of a table without that column: the part that was held out of training where `trained` was
@@ -109,10 +111,10 @@ def validation(data: Path, trained: Manifest | None = None) -> list[Item]:
         return scan(data / "val" if (data / "val").is_dir() else data)
     table = read_table(data, trained.task if trained else "auto")
     if table.val is None:
-        return _held_out(data, trained) or list(table.train)
+        return Labelled(tuple(_held_out(data, trained) or table.train))
     if not table.val:
         raise DataError(f"{data} has no row whose split is val: nothing to report on")
-    return list(table.val)
+    return Labelled(table.val)
 
 
 def labels_of(item: Item, task: TaskName) -> tuple[str, ...]:
@@ -140,17 +142,19 @@ def trained_split(data: Path, provenance: dict[str, Any]) -> Split | None:
     return images if images.fingerprint() == trained["fingerprint"] else None
 
 
-def _training_part(data: Path, recipe: Recipe) -> tuple[list[Item], TaskName]:
+def _training_part(data: Path, recipe: Recipe) -> tuple[Labelled, TaskName]:
     if not is_table(data):
         task: TaskName = "single_label" if recipe.task == "auto" else recipe.task
-        return scan(data / "train"), task
+        found = scan(data / "train", allow_empty=False)
+        notes = (*found.notes, *compared(found, data / "val"))
+        return Labelled(found.items, found.skipped, notes), task
     table = read_table(data, recipe.task)
     if table.val is not None:
         if not table.train:
             raise DataError(f"{data} has no row whose split is train")
-        return list(table.train), table.task
+        return Labelled(table.train), table.task
     train, _ = _without_split(table, recipe)
-    return train, table.task
+    return Labelled(tuple(train)), table.task
 
 
 def _without_split(table: Table, recipe: Recipe) -> tuple[list[Item], list[Item]]:
@@ -206,9 +210,13 @@ def unreadable(items: Sequence[Item], threads: int = 4) -> dict[Path, str]:
 def readable(images: Split, say: Callable[[str], None]) -> Split:
     """The split without the files that cannot be decoded; each is named through `say`.
 
+    So are the files that were skipped before, and what else should be known about the data.
+
     Raises:
         DataError: a class, or the whole training part, has no readable image.
     """
+    for line in images.lines():
+        say(line)
     broken = unreadable((*images.train, *images.calibration))
     for path, reason in broken.items():
         say(f"left out {path}: {reason}")
@@ -219,4 +227,4 @@ def readable(images: Split, say: Callable[[str], None]) -> Split:
     if without:
         raise DataError(f"no readable training image of {', '.join(sorted(without))}")
     calibration = tuple(item for item in images.calibration if item.path not in broken)
-    return Split(images.classes, train, calibration, images.task)
+    return replace(images, train=train, calibration=calibration)

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from service.inference.manifest import Manifest, Metrics, Precision
+from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
 from service.inference.providers import Provider
 from training.candidates import BASELINES, Way, way
 from training.dataset import validation
+from training.labelled import Labelled
+from training.left_out import LeftOut, left_out
 from training.metrics import Scores, confusion, flips, scores
 from training.outcomes import LabelledFile, Outcomes, outcomes
 
@@ -52,7 +55,12 @@ class Evaluation:
 
     rows: tuple[Evaluated, ...]
     outcomes: dict[Precision, Outcomes]
-    unreadable: dict[Path, str]
+    left_out: LeftOut
+
+    @property
+    def unreadable(self) -> dict[Path, str]:
+        """The images that cannot be decoded, each with its reason."""
+        return self.left_out.unreadable
 
     def metrics(self) -> tuple[Metrics, ...]:
         """The rows as the manifest keeps them: those that can be served."""
@@ -85,6 +93,7 @@ def evaluate(
     rows: list[Evaluated] = []
     by_precision: dict[Precision, Outcomes] = {}
     unreadable: dict[Path, str] = {}
+    present: set[int] = set()
     chosen = precisions or Predictor.from_package(package, provider=provider).package.precisions
     for precision in chosen:
         predictor = Predictor.from_package(package, precision=precision, provider=provider)
@@ -92,7 +101,9 @@ def evaluate(
         by_precision[precision] = got
         unreadable |= got.unreadable
         rows += [_row(precision, got, mode) for mode in modes]
-    return Evaluation(tuple(rows), by_precision, unreadable)
+        present |= set(got.labels.tolist())
+    manifest = ModelPackage.load(package).manifest
+    return Evaluation(tuple(rows), by_precision, left_out(items, manifest, present, unreadable))
 
 
 def _row(precision: Precision, got: Outcomes, mode: Way) -> Evaluated:
@@ -114,7 +125,7 @@ def _row(precision: Precision, got: Outcomes, mode: Way) -> Evaluated:
     )
 
 
-def labelled(data: Path, trained: Manifest | None = None) -> Sequence[LabelledFile]:
+def labelled(data: Path, trained: Manifest | None = None) -> Labelled:
     """The images to report on, of a folder or a table: see `training.dataset.validation`."""
     return validation(data, trained)
 
@@ -131,6 +142,7 @@ def as_json(evaluation: Evaluation) -> list[dict[str, Any]]:
             "turned_right": row.turned_right,
             "coverage": row.coverage,
             "mean_set_size": row.mean_set_size,
+            **evaluation.left_out.facts(),
         }
         for row in evaluation.rows
     ]

@@ -243,6 +243,7 @@ def _provenance(source: Source) -> dict[str, Any]:
             "fingerprint": facts["fingerprint"],
             "training_images": len(source.images.train),
             "calibration_images": len(source.images.calibration),
+            "skipped_files": source.images.skipped.files,
         },
         "finished": facts["finished"],
         "training_precision": facts["precision"],

@@ -9,7 +9,7 @@ decoding costs every candidate the same and is reported on its own.
 import random
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -21,11 +21,12 @@ from rich.progress import track
 from service.bench.environment import Environment, environment
 from service.bench.statistics import Interval, mean_interval, paired_ratio, percentile
 from service.inference.batch import run_all
-from service.inference.manifest import Mode, Precision
+from service.inference.manifest import Manifest, Mode, Precision
 from service.inference.predictor import Predictor
 from training.candidates import Candidate, candidates
+from training.left_out import LeftOut, left_out
 from training.metrics import Scores, flips, scores
-from training.outcomes import LabelledFile, outcomes
+from training.outcomes import LabelledFile, Outcomes, outcomes
 
 BATCH_IMAGES = (1, 8, 32)
 THROUGHPUT_IMAGES = 64
@@ -71,6 +72,7 @@ class Frontier:
     environment: Environment
     package: str
     sha256: dict[str, str]
+    left_out: LeftOut
 
 
 def measure(
@@ -101,7 +103,9 @@ def measure(
         p: candidates(one, modes, gate_costs, aspect) for p, one in predictors.items()
     }
     answers = {p: outcomes(one, items, compared[p]) for p, one in predictors.items()}
-    sample = random.Random(seed).sample(list(items), min(timed_images, len(items)))
+    kept = {path for got in answers.values() for path in got.paths}
+    decoded = [item for item in items if item.path in kept]
+    sample = random.Random(seed).sample(decoded, min(timed_images, len(decoded)))
     times, decode_ms = _times(predictors, compared, sample, seed)
     singles: dict[Precision, list[float]] = {p: times[p, compared[p][0].name] for p in predictors}
     points: list[Point] = []
@@ -143,7 +147,19 @@ def measure(
         environment=environment(),
         package=f"{loaded.manifest.name}@{loaded.manifest.version}",
         sha256={f.file: f.sha256 for f in loaded.manifest.files},
+        left_out=_left_out(items, loaded.manifest, answers.values()),
     )
+
+
+def _left_out(
+    items: Sequence[LabelledFile], manifest: Manifest, answers: Iterable[Outcomes]
+) -> LeftOut:
+    present: set[int] = set()
+    unreadable: dict[Path, str] = {}
+    for got in answers:
+        present |= set(got.labels.tolist())
+        unreadable |= got.unreadable
+    return left_out(items, manifest, present, unreadable)
 
 
 def _times(

@@ -15,7 +15,8 @@ COLUMNS = (
 def as_json(frontier: Frontier) -> dict[str, Any]:
     """Everything measured."""
     return {
-        **asdict(frontier),
+        **{k: v for k, v in asdict(frontier).items() if k != "left_out"},
+        **frontier.left_out.facts(),
         "environment": frontier.environment.model_dump(),
         "points": [asdict(point) for point in frontier.points],
     }
@@ -42,6 +43,8 @@ def markdown(frontier: Frontier, command: str) -> str:
         f"(decoding costs every candidate {frontier.decode_ms:.1f} ms more).{_shape(frontier)}",
         "",
         table(COLUMNS, (map(Markdown, cells) for cells in rows(frontier)), align),
+        "",
+        *(f"- {plain(line)}" for line in frontier.left_out.lines()),
         "",
         "Baselines in *italics*. NLL and ECE of baselines use the temperature of the nearest mode "
         "(`dense` for `full_image`, one pass over the whole resized image with nothing cut; "

@@ -1,7 +1,7 @@
 """Every pass that any mode needs, run once over the calibration split."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
@@ -48,6 +48,8 @@ class Measured:
     views: dict[Mode, NDArray[np.float64]]
     costs: dict[Mode, float]
     first_passes: tuple[FirstPass, ...]
+    unreadable: dict[Path, str] = field(default_factory=dict)
+    """The images that cannot be decoded any more, each with its reason."""
 
     def first_pass(self, config: Adaptive) -> FirstPass:
         """That of `config`, whatever its second pass."""
@@ -96,7 +98,7 @@ def measure(
             for own in passes(size_of(image)).values()
         ]
 
-    kept, reads, _ = collect(predictor, items, start, f"calibrating {precision}")
+    kept, reads, unreadable = collect(predictor, items, start, f"calibrating {precision}")
     square = Size(manifest.input.resize_px, manifest.input.resize_px)
     plans = passes(square)
     costs = {wanted: planner.cost(own) for wanted, own in plans.items()}
@@ -112,6 +114,7 @@ def measure(
             FirstPass(config, logits[i][:, 0], costs[i], _rest(manifest.input, config))
             for i, config in enumerate(firsts)
         ),
+        unreadable=unreadable,
     )
 
 

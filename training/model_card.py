@@ -91,10 +91,16 @@ def _training(manifest: Manifest) -> str:
         f"({provenance['training_precision']}), seed {provenance['seed']}, on "
         f"{data['training_images']} images; {data['calibration_images']} more, held out of "
         "training, watched it: accuracy there ended at "
-        f"{last.get('calibration_accuracy', float('nan')):.4f}. The whole recipe is in "
-        f"`manifest.json`.{_averaged(provenance.get('averaged'))}{_other_sizes(manifest, recipe)}"
+        f"{last.get('calibration_accuracy', float('nan')):.4f}.{_skipped(data)} The whole recipe "
+        f"is in `manifest.json`.{_averaged(provenance.get('averaged'))}"
+        f"{_other_sizes(manifest, recipe)}"
         f"{_served_statistics(provenance.get('statistics_images'))}"
     )
+
+
+def _skipped(data: dict[str, Any]) -> str:
+    count = data.get("skipped_files")
+    return f" {count} files of the data set were no images and were skipped." if count else ""
 
 
 def _other_sizes(manifest: Manifest, recipe: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastai.callback.schedule import minimum, steep, valley
 
+from service.skipped import Skipped
 from training.batch_size import fit_to_data
 from training.dataset import readable, split
 from training.initial import Start
@@ -30,6 +31,7 @@ class RangeTest:
     rates: list[float]
     losses: list[float]
     suggestions: dict[str, float]
+    skipped: Skipped
 
 
 def range_test(
@@ -58,4 +60,5 @@ def range_test(
         rates=[float(rate) for rate in learn.recorder.lrs[kept]],
         losses=[float(loss) for loss in learn.recorder.losses[kept]],
         suggestions={name: float(rate) for name, rate in suggested._asdict().items()},
+        skipped=images.skipped,
     )

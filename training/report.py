@@ -1,23 +1,24 @@
 """An evaluation as a Markdown report with pictures: the tables, and what they do not show."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw
 
-from service.inference.decode import decode
 from service.inference.geometry import centre_box, shorter_side
 from service.inference.labels import distinct_names
 from service.inference.manifest import Manifest, Precision
 from service.inference.package import ModelPackage
 from service.inference.views import cut, resize, size_of
-from service.markdown import table
+from service.markdown import plain, table
 from training.candidates import Way
 from training.captions import NO_MATHS, caption
 from training.curves import draw_curves
 from training.evaluate import Evaluated, Evaluation
 from training.metrics import Labels, Probabilities, confusion, reliability
+from training.pixels import pixels_of
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -76,6 +77,7 @@ def _markdown(manifest: Manifest, measured: Evaluation, precision: Precision, mo
         "",
         table(COLUMNS, map(_row, measured.rows), ALIGN),
         "",
+        *bullets(measured.left_out.lines()),
         f"## {precision}, {mode}",
         "",
         "![Reliability](reliability.png) ![Confusion](confusion.png)",
@@ -99,6 +101,11 @@ def learning_curves(manifest: Manifest, folder: Path) -> str:
         return ""
     draw_curves(history, folder / "curves.png")
     return "\nHow it learned, epoch by epoch:\n\n![Learning curves](curves.png)\n"
+
+
+def bullets(lines: Sequence[str]) -> list[str]:
+    """The lines of a Markdown list and an empty one; nothing where there are none."""
+    return [*(f"- {plain(line)}" for line in lines), ""] if lines else []
 
 
 def _row(row: Evaluated) -> tuple[object, ...]:
@@ -172,7 +179,7 @@ def thumbnails(shown: list[tuple[Path, str]], path: Path) -> None:
     draw = ImageDraw.Draw(grid)
     for index, (file, text) in enumerate(shown):
         left, top = index % THUMBNAILS_ACROSS * THUMBNAIL_PX, index // THUMBNAILS_ACROSS * cell
-        image = decode(file.read_bytes())
+        image = pixels_of(file)
         small = resize(image, shorter_side(size_of(image), THUMBNAIL_PX))
         crop = cut(small, centre_box(size_of(small), THUMBNAIL_PX))
         grid.paste(Image.fromarray(crop), (left, top))

@@ -58,6 +58,8 @@ def sample_batch(
         DataError: the data cannot be trained on, or has fewer images than one batch.
     """
     images = split(data, recipe)
+    for line in images.lines():
+        say(line)
     recipe = fit_to_data(recipe, len(images.train), say)
     say(f"{len(images.train)} training images of {len(images.classes)} classes")
     stats = channel_stats(recipe, images, start)

@@ -5,16 +5,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from service.inference.decode import decode
 from service.inference.geometry import Size
 from service.inference.manifest import InputSize, Mode
 from service.inference.planner import Planner
-from service.inference.views import cut, resize, size_of
+from service.inference.views import Pixels, cut, resize, size_of
 from training.dataset import Item
-
-Pixels = NDArray[np.uint8]
+from training.pixels import pixels_of
 
 
 def sample(items: Sequence[Item], count: int, seed: int) -> list[Item]:
@@ -32,7 +29,7 @@ def sample(items: Sequence[Item], count: int, seed: int) -> list[Item]:
 
 def views(item: Item, sizes: InputSize, modes: Sequence[Mode]) -> Iterator[Pixels]:
     """The views that serving cuts out of a file in `modes`: uint8[H, W, 3] each."""
-    image = decode(item.path.read_bytes())
+    image = pixels_of(item.path)
     planner = Planner(sizes)
     for mode in modes:
         for one in planner.passes(mode, size_of(image)):
@@ -41,4 +38,4 @@ def views(item: Item, sizes: InputSize, modes: Sequence[Mode]) -> Iterator[Pixel
 
 def batch(items: Sequence[Item], size: Size) -> Pixels:
     """The files squeezed into one shape: uint8[N, H, W, 3], for checks that need exact shapes."""
-    return np.stack([resize(decode(item.path.read_bytes()), size) for item in items])
+    return np.stack([resize(pixels_of(item.path), size) for item in items])

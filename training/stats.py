@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.decode import decode
+from training.pixels import pixels_of
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,10 @@ def from_images(images: Iterable[NDArray[np.uint8]], source: str = "dataset") ->
 
 
 def from_files(paths: Iterable[Path], threads: int = 4) -> ChannelStats:
-    """The statistics of every pixel of every file."""
+    """The statistics of every pixel of every file.
+
+    Raises:
+        DataError: a file cannot be decoded.
+    """
     with ThreadPoolExecutor(threads) as pool:
-        return from_images(pool.map(lambda path: decode(path.read_bytes()), paths))
+        return from_images(pool.map(pixels_of, paths))

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from service.scoring.sources.walk import walk
+from service.skipped import Skipped
+from service.stdio import say
 
 
 def peaks(package: Path, folder: Path, sizes: list[int], mode: str, repeats: int) -> dict[str, Any]:
     """Peak resident bytes of `quincunx score` for each size, smallest and largest in turn."""
-    paths = [os.path.abspath(path) for path in walk(str(folder))]
+    skipped = Skipped()
+    paths = [os.path.abspath(path) for path in walk(str(folder), skipped)]
+    for line in skipped.lines():
+        say(line)
     seen: dict[int, list[int]] = {size: [] for size in sizes}
     for _ in range(repeats):
         for size in sizes:

@@ -29,6 +29,8 @@ from service.scoring.pipeline import score_items
 from service.scoring.run import Run
 from service.scoring.scorer import Prepared
 from service.scoring.sources.walk import walk
+from service.skipped import Skipped
+from service.stdio import say
 
 SQUARE = Size(1000, 1000)
 MADE_READY = 3
@@ -39,7 +41,10 @@ CHUNKS_OF_A_THREAD = 4
 
 def items_of(folder: Path) -> Iterator[tuple[Position, Item]]:
     """The files under `folder`, over and over, without end."""
-    paths = list(walk(str(folder)))
+    skipped = Skipped()
+    paths = list(walk(str(folder), skipped))
+    for line in skipped.lines():
+        say(line)
     if not paths:
         raise SystemExit(f"{folder} has no images")
     return ((Position(0, number), Item(paths[number % len(paths)])) for number in count())

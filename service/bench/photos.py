@@ -1,15 +1,18 @@
 """What is measured on: the user's own photos, or JPEGs drawn in memory."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from service.errors import UsageError
+from service.errors import TooLarge, UsageError
+from service.image_files import is_decoded
+from service.scoring.files import read_bytes
+from service.scoring.sources.walk import Broken, walk
+from service.skipped import Skipped
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 DRAWN = 16
 DRAWN_QUALITY = 90
 
@@ -22,21 +25,40 @@ class Photos:
     description: str
     content_type: str | None = None
     """Of every file; None: read off its first bytes."""
+    skipped: Skipped = field(default_factory=Skipped)
+    """Files of the user's folder that are no images; the description counts them too."""
 
 
 def photos(folder: Path | None, size: str, seed: int, most: int = 256) -> Photos:
     """The images of `folder`, or drawn ones of `size` ("500x375") where there is none.
 
+    Files of the folder that are no images are counted in the description.
+
     Raises:
-        UsageError: an empty folder, or a size that is none.
+        UsageError: a folder without images, a file that cannot be read, or a size that is none.
     """
     if folder is None:
         return drawn(*_parse_size(size), seed=seed)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)[:most]
+    skipped = Skipped()
+    paths = list(walk(str(folder), skipped, wanted=is_decoded))
+    held = "; ".join(skipped.lines())
     if not paths:
-        raise UsageError(f"{folder} has no images ({', '.join(sorted(SUFFIXES))})")
-    files = tuple(path.read_bytes() for path in paths)
-    return Photos(files, f"{len(files)} files, {_mean_kb(files)} kB on average")
+        raise UsageError(f"{folder} has no images that can be decoded" + (held and f"; {held}"))
+    files = tuple(_read(path) for path in paths[:most])
+    told = [f"{len(files)} files, {_mean_kb(files)} kB on average"]
+    if len(paths) > most:
+        told.append(f"the first of {len(paths)}")
+    return Photos(files, "; ".join([*told, *skipped.lines()]), skipped=skipped)
+
+
+def _read(path: str) -> bytes:
+    try:
+        if isinstance(path, Broken):
+            raise UsageError(f"{path} cannot be listed: {path.reason}")
+        return read_bytes(path)
+    except (OSError, TooLarge) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise UsageError(f"{path} cannot be read: {reason or error}") from error
 
 
 def drawn(width_px: int, height_px: int, seed: int, count: int = DRAWN) -> Photos:

@@ -11,6 +11,7 @@ import typer
 from service.stdio import answer, print_json, say
 
 if TYPE_CHECKING:
+    from service.bench.photos import Photos
     from service.bench.results import LatencyReport, LoadReport, LoadStep
     from service.bench.tables import Table
 
@@ -65,7 +66,6 @@ def latency(
     """Time every mode × precision × batch size in process, interleaved, phases apart."""
     from service.bench import options
     from service.bench.latency import Plan, bench_latency
-    from service.bench.photos import photos
 
     _check_plots(out, no_plots)
     plan = Plan(
@@ -79,7 +79,7 @@ def latency(
     report = bench_latency(
         package,
         plan,
-        photos(images, image_size, seed),
+        _photos(images, image_size, seed),
         provider=options.provider(provider),
         threads=threads,
         progress=_progress(seconds),
@@ -126,7 +126,6 @@ def load(
     """Put load on a server; latency counts from the instant a request was due."""
     from service.bench import options
     from service.bench.load import Plan, bench_load
-    from service.bench.photos import photos
 
     _check_plots(out, no_plots)
     plan = Plan(
@@ -144,13 +143,22 @@ def load(
         seed=seed,
         headers=options.headers(header or []),
     )
-    report = bench_load(url, plan, photos(images, image_size, seed), _show_step)
+    report = bench_load(url, plan, _photos(images, image_size, seed), _show_step)
     _show(report, out, no_plots, as_json)
     if not as_json and report.best_per_second is not None:
         answer(
             f"p{slo_percentile:g} ≤ {slo_ms:g} ms is kept up to {report.best_per_second:.1f} "
             "requests per second"
         )
+
+
+def _photos(folder: Path | None, size: str, seed: int) -> "Photos":
+    from service.bench.photos import photos
+
+    found = photos(folder, size, seed)
+    for line in found.skipped.lines():
+        say(line)
+    return found
 
 
 def _show_step(step: "LoadStep") -> None:
@@ -216,7 +224,6 @@ def mlperf(
 
     from service.bench import options
     from service.bench.mlperf import OFFICIAL_SECONDS, Plan, bench_mlperf, require_loadgen
-    from service.bench.photos import photos
     from service.bench.tables import Table
     from service.inference.predictor import Predictor
 
@@ -228,7 +235,7 @@ def mlperf(
         provider=options.provider(provider),
         threads=threads,
     )
-    pictures = photos(images, image_size, seed)
+    pictures = _photos(images, image_size, seed)
     outcomes = [
         bench_mlperf(
             predictor,

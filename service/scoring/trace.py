@@ -66,7 +66,9 @@ def load(item: Item) -> Loaded:
             data, stamp = read_stamped(item.path)
         except (ClientError, OSError, ValueError) as refused:  # ValueError: a name with a NUL
             error = told(refused)
-    digest = hashlib.sha256(data if error is None and data is not None else f"{error}".encode())
+    digest = hashlib.sha256(
+        data if error is None and data is not None else storable(f"{error}").encode()
+    )
     given = None if item.label is None else storable(item.label)
     trace = Trace(digest.digest(), stamp, item.embedded, given)
     return Loaded(trace, data or b"", error)

@@ -25,6 +25,9 @@ def _out(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / "data" / name / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded(shown))
+    (folder / "data" / "red" / "broken.png").write_bytes(b"broken")
+    (folder / "data" / "red" / "notes.txt").write_text("no image")
+    (folder / "data" / ".ipynb_checkpoints").mkdir()
     command.frontier(
         package,
         folder / "data",
@@ -39,6 +42,15 @@ def _out(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         as_json=False,
     )
     return folder / "report"
+
+
+def test_what_was_not_measured_is_said(out: Path) -> None:
+    measured = json.loads((out / "frontier.json").read_text())
+    assert (measured["images"], measured["skipped"], measured["hidden"]) == (24, 1, 1)
+    assert measured["unreadable"] == 1
+    text = (out / "frontier.md").read_text()
+    assert "- skipped 1 file (cannot be decoded): " in text
+    assert "- skipped 1 file (.txt): " in text
 
 
 def test_every_candidate_is_measured_at_every_precision(out: Path) -> None:

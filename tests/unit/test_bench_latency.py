@@ -150,3 +150,19 @@ def test_a_size_that_is_none_is_refused(size: str) -> None:
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no images"):
         photos(tmp_path, "500x375", seed=0)
+
+
+def test_a_folder_of_photos_takes_images_by_content_and_counts_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "IMG_1").write_bytes(encoded(coloured("red", 40, 50), "JPEG"))
+    (tmp_path / "IMG_2.jfif").write_bytes(encoded(coloured("red", 40, 50), "JPEG"))
+    (tmp_path / "IMG_3.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (tmp_path / "@eaDir").mkdir()
+    (tmp_path / "@eaDir" / "IMG_1.jpg").write_bytes(encoded(coloured("red", 40, 50), "JPEG"))
+    images = photos(tmp_path, "500x375", seed=0)
+    assert len(images.files) == 2
+    assert (images.skipped.files, images.skipped.hidden) == (1, 1)
+    assert "skipped 1 file (.heic)" in images.description
+    assert "the first of 2" in photos(tmp_path, "500x375", seed=0, most=1).description
+    (tmp_path / "IMG_4.jpg").symlink_to("nothing")
+    with pytest.raises(UsageError, match=r"IMG_4\.jpg cannot be read: No such file"):
+        photos(tmp_path, "500x375", seed=0)

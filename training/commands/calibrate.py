@@ -56,7 +56,7 @@ def calibrate(
     from training.named_data import located
 
     data = located(data)
-    items = calibration.held_out(ModelPackage.load(package), data)
+    items = calibration.held_out(ModelPackage.load(package), data, say)
     tolerance = Tolerance(top1=top1_tolerance, nll=nll_tolerance)
     manifest = calibration.calibrate(
         package,

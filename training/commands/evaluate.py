@@ -13,9 +13,7 @@ from service.terminal import console
 from training.commands.options import AsJson, Precisions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from training.outcomes import LabelledFile
+    from training.labelled import Labelled
 
 app = typer.Typer()
 
@@ -89,6 +87,8 @@ def evaluate(
         show(measured)
     for path, reason in measured.unreadable.items():
         say(f"skipped {path}: {reason}")
+    for line in (*items.notes, *measured.left_out.lines(undecoded=False)):
+        say(line)
     if report:
         from training.report import write_report
 
@@ -101,7 +101,7 @@ def evaluate(
 
 def _evaluate_labels(
     package: Path,
-    items: "Sequence[LabelledFile]",
+    items: "Labelled",
     modes: list[Mode],
     precisions: list[Precision] | None,
     aggregate: Aggregation,
@@ -125,6 +125,8 @@ def _evaluate_labels(
         console().print(table)
     for path, reason in measured.unreadable.items():
         say(f"skipped {path}: {reason}")
+    for line in (*items.notes, *measured.left_out.lines(undecoded=False)):
+        say(line)
     if report:
         from training.multi_label.report import write_report
 

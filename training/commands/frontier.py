@@ -40,6 +40,7 @@ def frontier(
 ) -> None:
     """Measure accuracy and time of every TTA mode, precision and baseline in one run."""
     import random
+    from dataclasses import replace
 
     from rich.table import Table
 
@@ -62,9 +63,9 @@ def frontier(
 
     modes: list[Mode] = list(dict.fromkeys(["none", *chosen(tta, get_args(Mode), "tta")]))
     precisions = chosen(precision, get_args(Precision), "precision") if precision else []
-    items = list(labelled(located(data), manifest))
+    items = labelled(located(data), manifest)
     if images and images < len(items):
-        items = random.Random(0).sample(items, images)
+        items = replace(items, items=tuple(random.Random(0).sample(items.items, images)))
     costs = [float(cost) for cost in gate_cost.split(",") if cost.strip()]
     measured = measuring.measure(
         package,
@@ -76,6 +77,8 @@ def frontier(
         threads=threads,
         aspect=aspect,
     )
+    for line in (*items.notes, *measured.left_out.lines()):
+        say(line)
     if as_json:
         print_json(report.as_json(measured), indent=1)
     else:

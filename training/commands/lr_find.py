@@ -49,7 +49,7 @@ def lr_find(
         )
     _plot(test, out)
     if as_json:
-        print_json({"suggestions": test.suggestions, "plot": str(out)})
+        print_json({"suggestions": test.suggestions, "plot": str(out), **test.skipped.facts()})
     else:
         for name, lr in test.suggestions.items():
             answer(f"{name:8} {lr:.2e}")

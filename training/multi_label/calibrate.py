@@ -1,7 +1,7 @@
 """Fit temperatures, thresholds and view weights of a multi-label package on held-out images."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,8 @@ class Measured:
     truth: Truth
     views: dict[Mode, NDArray[np.float64]]
     costs: dict[Mode, float]
+    unreadable: dict[Path, str] = field(default_factory=dict)
+    """The images that cannot be decoded any more, each with its reason."""
 
 
 def calibrate(
@@ -64,6 +66,8 @@ def calibrate(
     measured: dict[Precision, Measured] = {
         precision: measure(folder, precision, items) for precision in package.precisions
     }
+    for path, reason in next(iter(measured.values())).unreadable.items():
+        say(f"skipped {path}: {reason}")
     leading: Precision = "int8" if "int8" in measured else package.precisions[0]
     entries = tuple(_fit(p, mode, m) for p, m in measured.items() for mode in MODES)
     for entry in entries:
@@ -94,7 +98,7 @@ def measure(folder: Path, precision: Precision, items: Sequence[LabelledFile]) -
     def start(pixels: Pixels):
         return [read_passes(pixels, planner.passes(mode, size_of(pixels))) for mode in MODES]
 
-    kept, reads, _ = collect(predictor, items, start, f"calibrating {precision}")
+    kept, reads, unreadable = collect(predictor, items, start, f"calibrating {precision}")
     side_px = predictor.manifest.input.resize_px
     square = Size(side_px, side_px)
     return Measured(
@@ -104,6 +108,7 @@ def measure(folder: Path, precision: Precision, items: Sequence[LabelledFile]) -
             for i, mode in enumerate(MODES)
         },
         costs={mode: planner.cost(planner.passes(mode, square)) for mode in MODES},
+        unreadable=unreadable,
     )
 
 

@@ -11,6 +11,7 @@ from service.inference.manifest import Aggregation, Manifest, Mode, MultiLabelMe
 from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
 from service.inference.providers import Provider
+from training.left_out import LeftOut, left_out
 from training.multi_label.answers import LabelOutcomes, answers
 from training.multi_label.metrics import LabelScores, scores
 from training.outcomes import LabelledFile
@@ -72,7 +73,12 @@ class LabelEvaluation:
     aggregate: Aggregation
     rows: tuple[LabelRow, ...]
     outcomes: dict[Precision, LabelOutcomes]
-    unreadable: dict[Path, str]
+    left_out: LeftOut
+
+    @property
+    def unreadable(self) -> dict[Path, str]:
+        """The images that cannot be decoded, each with its reason."""
+        return self.left_out.unreadable
 
 
 def evaluate(
@@ -94,16 +100,19 @@ def evaluate(
     rows: list[LabelRow] = []
     by_precision: dict[Precision, LabelOutcomes] = {}
     unreadable: dict[Path, str] = {}
+    present: set[int] = set()
     for precision in precisions or loaded.precisions:
         predictor = Predictor.from_package(package, precision=precision, provider=provider)
         got = answers(predictor, items, modes, aggregate)
         by_precision[precision] = got
         unreadable |= got.unreadable
+        present |= set(np.flatnonzero(got.truth.any(0)).tolist())
         rows += [
             LabelRow(precision, mode, scores(own.probabilities, got.truth, own.present), own.cost)
             for mode, own in got.by_mode.items()
         ]
-    return LabelEvaluation(loaded.manifest, aggregate, tuple(rows), by_precision, unreadable)
+    beside = left_out(items, loaded.manifest, present, unreadable)
+    return LabelEvaluation(loaded.manifest, aggregate, tuple(rows), by_precision, beside)
 
 
 def as_json(measured: LabelEvaluation) -> list[dict[str, Any]]:
@@ -113,6 +122,7 @@ def as_json(measured: LabelEvaluation) -> list[dict[str, Any]]:
             **row.metrics(measured.manifest).model_dump(),
             "aggregate": measured.aggregate,
             "cost": row.cost,
+            **measured.left_out.facts(),
         }
         for row in measured.rows
     ]

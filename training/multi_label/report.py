@@ -12,7 +12,7 @@ from training.captions import caption
 from training.multi_label.answers import LabelAnswers, LabelOutcomes
 from training.multi_label.evaluate import COLUMNS, LabelEvaluation
 from training.multi_label.metrics import f1
-from training.report import CAPTION_LETTERS, WORST, learning_curves, thumbnails
+from training.report import CAPTION_LETTERS, WORST, bullets, learning_curves, thumbnails
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -62,6 +62,7 @@ def _markdown(measured: LabelEvaluation, precision: Precision, mode: Mode) -> st
         "",
         table(COLUMNS, (row.cells() for row in measured.rows)),
         "",
+        *bullets(measured.left_out.lines()),
         f"## {precision}, {mode}",
         "",
         "![Reliability](reliability.png)",

@@ -1,0 +1,19 @@
+"""The pixels of an image file, by the decoder that serves."""
+
+from pathlib import Path
+
+from service.errors import ClientError, DataError
+from service.inference.decode import decode
+from service.inference.views import Pixels
+
+
+def pixels_of(path: Path) -> Pixels:
+    """Decode a file with the code that serves, so that training sees what serving will.
+
+    Raises:
+        DataError: the file cannot be read or decoded; the message names it.
+    """
+    try:
+        return decode(path.read_bytes())
+    except (ClientError, OSError) as error:
+        raise DataError(f"{path}: {error}") from error
