@@ -12,6 +12,7 @@ A file name may hold any bytes, a class name any character. Each kind of output 
 import html
 import json
 import re
+import unicodedata
 from typing import Any, cast
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -46,6 +47,14 @@ def shown(text: object) -> str:
 def in_html(text: object) -> str:
     """`text` as HTML that renders as exactly this text, on one line."""
     return html.escape(shown(text))
+
+
+def same_name(text: str) -> str:
+    """`text` in the form in which names are compared: Unicode's composed form (NFC).
+
+    macOS spells é as two characters in the names of files, and most other programs as one.
+    """
+    return unicodedata.normalize("NFC", text)
 
 
 def json_text(value: object, *, indent: int | None = None, ascii_only: bool = False) -> str:
