@@ -6,9 +6,15 @@ from pathlib import Path
 import pytest
 
 from service.scoring import output, score
-from tests.e2e.test_score_resume import interrupted
 from tests.support.images import coloured, encoded
-from tests.support.scoring import image_folder, images_of, read_rows, run_score, write_tar
+from tests.support.scoring import (
+    image_folder,
+    images_of,
+    interrupted,
+    read_rows,
+    run_score,
+    write_tar,
+)
 
 
 @pytest.fixture
@@ -66,7 +72,7 @@ def test_a_run_that_goes_on_counts_every_source_once(
     tar = write_tar(tmp_path / "a.tar", [("readme.md", b"x"), *images])
     whole, out = tmp_path / "whole.parquet", tmp_path / "out.parquet"
     ran = run_score(tar, folder, "-o", whole, *common(package), "--json")
-    interrupted(tar, package, out, 16, folder, "--tta", "none")
+    interrupted(tar, folder, *common(package), out=out, images=16)
     again = run_score(tar, folder, "-o", out, *common(package), "--json")
     assert again.exit_code == 0, again.output
     first, second = json.loads(ran.stdout), json.loads(again.stdout)
