@@ -67,7 +67,7 @@ def labels(classes: Sequence[str], data_folder: Path) -> tuple[Label, ...]:
             value = folder if first["loc"] == ("id",) else name
             raise DataError(
                 f"class {storable(folder)!r}: {storable(value)!r} cannot be its "
-                f"{first['loc'][0]}: {first['msg']}"
+                f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}"
             ) from error
     return tuple(found)
 

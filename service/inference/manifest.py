@@ -51,6 +51,13 @@ class Label(Part):
     id: str = Field(min_length=1, max_length=MAX_NAME_LENGTH)
     name: str = Field(min_length=1, max_length=MAX_NAME_LENGTH)
 
+    @field_validator("id", "name")
+    @classmethod
+    def _to_be_read(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("it must not be blank")
+        return value
+
 
 class InputSize(Part):
     """How an image becomes views: sides in pixels, multiples of the stride."""

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 from service import cli
 from service.errors import ModelPackageError
+from service.inference.graph import check_graph
 from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
 from service.inference.session import Session
@@ -237,3 +240,29 @@ def test_loading_opens_no_session(folder: Path, monkeypatch: pytest.MonkeyPatch)
     """`models list` reads many packages: it holds graphs to manifests without running them."""
     monkeypatch.setattr(Session, "open", lambda *_: pytest.fail("opened"))
     ModelPackage.load(folder)
+
+
+GRAPH = constant_graph().SerializeToString()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, len(GRAPH) - 1), st.integers(0, 255)), max_size=4), st.data()
+)
+def test_no_damage_to_a_graph_is_a_traceback(
+    flips: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    damaged = bytearray(GRAPH)
+    for at, value in flips:
+        damaged[at] = value
+    cut = data.draw(st.integers(0, len(GRAPH)))
+    for candidate in (bytes(damaged), bytes(damaged[:cut])):
+        assert "\n" not in refusal(candidate)
+
+
+def refusal(graph: bytes) -> str:
+    """What is wrong with a graph; empty where nothing is."""
+    try:
+        check_graph(graph, Path("model.onnx"))
+    except ModelPackageError as error:
+        return str(error)
+    return ""

@@ -72,6 +72,7 @@ def test_several_classes_may_have_one_name_and_stay_apart(tmp_path: Path) -> Non
     ("names", "message"),
     [
         ('{"ant": ""}', "class 'ant': '' cannot be its name"),
+        ('{"ant": " "}', "class 'ant': '' cannot be its name"),
         ('{"ant": "%s"}' % ("x" * 501), "cannot be its name: .*at most 500 characters"),
     ],
 )
@@ -86,5 +87,7 @@ def test_a_name_that_no_manifest_can_hold_is_an_error(
 def test_a_class_that_no_manifest_can_hold_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"class 'b\\\\xffe': .* cannot be its id"):
         labels(["ant", os.fsdecode(b"b\xffe")], tmp_path)
+    with pytest.raises(DataError, match="class ' ': ' ' cannot be its id: it must not be blank"):
+        labels(["ant", " "], tmp_path)
     with pytest.raises(DataError, match="two classes are called 'Zürich'"):
         labels(["Zu\u0308rich", "Zürich"], tmp_path)

@@ -66,6 +66,7 @@ WRONG: dict[str, tuple[Change, str]] = {
         "'Zürich' is there more than once",
     ),
     "empty id": (lambda m: m["labels"][1].update(id=""), "at labels.1.id: .*at least 1 char"),
+    "blank name": (lambda m: m["labels"][1].update(name="\u00a0"), "name: it must not be blank"),
     "endless name": (lambda m: m["labels"][1].update(name="x" * 501), "at labels.1.name"),
     "no labels": (lambda m: m.update(labels=[]), "at labels"),
     "precision twice": (
