@@ -5,6 +5,7 @@ A file name may hold any bytes, a class name any character. Each kind of output 
     storable         tables, JSON and files: valid Unicode
     shown            terminals and log lines: valid Unicode on one line, without control characters
     json_text        JSON documents: every text in them storable
+    in_json_log      a finished JSON document that somebody may read on a terminal
     in_html          HTML, in text and in quoted attributes
     service.markdown Markdown
 """
@@ -42,6 +43,11 @@ def shown(text: object) -> str:
     These characters become `\n`, `\xNN` or `\uNNNN`.
     """
     return _CONTROL.sub(_escaped, storable(str(text)))
+
+
+def in_json_log(document: str) -> str:
+    """A JSON document whose control characters are all written as JSON's own escapes."""
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", document)
 
 
 def in_html(text: object) -> str:

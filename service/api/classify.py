@@ -130,9 +130,11 @@ async def _drive(
         content["image"] = {"width_px": work.width_px, "height_px": work.height_px}
         content["views"] = [_view_json(view, served) for view in answer.views]
     if heatmap and answer.class_map is not None:
-        content["heatmap"] = heatmap_json(
-            answer.class_map, prediction.top[0].index, asked.heatmap, served.predictor.model.task
-        )
+        # Drawing a picture takes milliseconds, which are not the event loop's.
+        content["heatmap"] = await asyncio.to_thread(
+            heatmap_json,
+            answer.class_map, prediction.top[0].index, asked.heatmap, served.predictor.model.task,
+        )  # fmt: skip
     content["timing_ms"] = _timing_json(work, times, time.perf_counter() - started, asked)
     return content
 

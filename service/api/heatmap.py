@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,8 @@ from service.inference.tta import Answer, Results, View
 from service.inference.views import Pixels, resize, size_of
 
 OVERLAY_PX_PER_CELL = 32
+MOST_OVERLAY_PX = 512 * 512
+"""Pixels of the picture of a heat map: a panorama has fewer to the cell. Browsers enlarge it."""
 STRONGEST_ALPHA = 200
 MOST_CROPS = 32
 """What the pass for a heat map may cost: it is one of the whole photo, however wide."""
@@ -65,7 +68,8 @@ def _overlay(heat: NDArray[np.float64]) -> bytes:
     height, width = heat.shape
     relative = heat / max(float(heat.max()), 1e-6)
     cells = Image.fromarray((relative * 255).astype(np.uint8))
-    target = (width * OVERLAY_PX_PER_CELL, height * OVERLAY_PX_PER_CELL)
+    per_cell = min(OVERLAY_PX_PER_CELL, max(1, math.isqrt(MOST_OVERLAY_PX // (width * height))))
+    target = (width * per_cell, height * per_cell)
     smooth = np.asarray(cells.resize(target, Image.Resampling.BICUBIC), float) / 255
     stops = np.linspace(0, 1, len(RAMP))
     channels = [np.interp(smooth, stops, RAMP[:, channel]) for channel in range(3)]

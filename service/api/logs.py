@@ -4,6 +4,7 @@ The event loop only keeps a record: a slow terminal or disk never delays an answ
 """
 
 import logging
+import re
 import sys
 import threading
 from collections import deque
@@ -12,7 +13,10 @@ from typing import Literal, TextIO
 
 from pydantic_core import to_json
 
+from service.text import in_json_log, json_text, shown
+
 EXTRA = "fields"
+_NEEDS_QUOTES = re.compile(r'[\s"=]')
 EVERY_S = 0.1
 MOST_RECORDS = 10_000
 """Records that wait to be written, where the stream is slow; more are dropped, and that is said."""
@@ -34,18 +38,38 @@ class JsonFormatter(logging.Formatter):
             entry["traceback"] = self.formatException(record.exc_info)
         elif record.exc_text:
             entry["traceback"] = record.exc_text
-        return to_json(entry, fallback=str).decode()
+        try:
+            line = to_json(entry, fallback=str).decode()
+        except ValueError:  # text that UTF-8 cannot hold
+            line = json_text({key: _plain(value) for key, value in entry.items()})
+        return in_json_log(line)
 
 
 class TextFormatter(logging.Formatter):
-    """The same for people."""
+    """The same for people: one line, and the lines of a traceback below it, indented.
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    So no text from outside can look like a line of its own, or like another field.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, object] = getattr(record, EXTRA, {})
-        return super().format(record) + "".join(f" {k}={v}" for k, v in fields.items())
+        told = "".join(f" {key}={_quoted(value)}" for key, value in fields.items())
+        name = f"{self.formatTime(record)} {record.levelname} {record.name}"
+        lines = [f"{name}: {shown(record.getMessage())}{told}"]
+        if record.exc_info:
+            lines += self.formatException(record.exc_info).splitlines()
+        elif record.exc_text:
+            lines += record.exc_text.splitlines()
+        return "\n  ".join(lines[:1] + [shown(line) for line in lines[1:]])
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, int | float | bool | None) else str(value)
+
+
+def _quoted(value: object) -> str:
+    text = shown(value)
+    return json_text(text) if not text or _NEEDS_QUOTES.search(text) else text
 
 
 class Collector(logging.Handler):

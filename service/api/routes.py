@@ -26,7 +26,7 @@ from service.api.oip import Oip, oip_problem
 from service.api.openapi import openapi
 from service.api.options import query_options, read_options
 from service.api.page import FILES, page_file
-from service.api.problems import json_response
+from service.api.problems import json_response, long_json_response
 from service.api.timeouts import timeout_of
 from service.errors import ModelPackageError, ReloadFailed, UsageError
 
@@ -50,7 +50,9 @@ class Api:
                 raise UsageError(f"send one file in the field 'image', but got {len(form.images)}")
             left_s = timeout_s - (time.perf_counter() - started)
             content = await classify_one(self.context, models, form.images[0], asked, left_s)
-        return self.answer(request, content)
+        request.state.log.update(model=content["model"], tta=content["tta_applied"])
+        content["request_id"] = request.state.request_id
+        return json_response(content)
 
     async def classify_batch(self, request: Request) -> Response:
         """`POST /classify_batch`: many images, one result or error each, in order."""
@@ -66,7 +68,9 @@ class Api:
             content = await classify_all(
                 self.context, models, form.images, asked, left_s, request_id
             )
-        return self.answer(request, content)
+        request.state.log.update(model=content["model"], images=len(content["results"]))
+        content["request_id"] = request.state.request_id
+        return await long_json_response(content, "results")
 
     async def live(self, _: Request) -> Response:
         """`GET /livez`: the process answers."""
@@ -125,17 +129,6 @@ class Api:
             raw=file_field == "image", max_images=self.settings.max_images,
         )  # fmt: skip
         return await beside_the_loop(len(body), parse)
-
-    def answer(self, request: Request, content: dict[str, Any]) -> Response:
-        """Send `content` under the request's id."""
-        log = request.state.log
-        log["model"] = content["model"]
-        if "results" in content:
-            log["images"] = len(content["results"])
-        else:
-            log["tta"] = content["tta_applied"]
-        content["request_id"] = request.state.request_id
-        return json_response(content)
 
     async def classify_bytes(self, data: bytes, options: Mapping[str, object]) -> dict[str, Any]:
         """One image, called in this process; options as in the query, None where not given."""
