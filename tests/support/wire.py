@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from service.errors import QuincunxError
 from service.settings import Settings
 
 LIMIT_S = 60.0
+CLOSE = b"Connection: close\r\n"
+GET = b"GET /a HTTP/1.1\r\nHost: x\r\n"
 
 
 @dataclass
@@ -114,3 +117,23 @@ async def wired(**settings: Any) -> AsyncIterator[Wire]:
             connection.transport.abort()
         await wire.until_alone()
         await server.wait_closed()
+
+
+def statuses(answer: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+)", answer)]
+
+
+def refused(answer: bytes, status: int) -> dict[str, str]:
+    assert statuses(answer) == [status]
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"connection: close" in head
+    return json.loads(body)
+
+
+def post(body: bytes, more: bytes = b"", path: bytes = b"/b", *, chunked: bool = False) -> bytes:
+    head = b"POST " + path + b" HTTP/1.1\r\nHost: x\r\n" + more
+    if not chunked:
+        return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    pieces = [body[i : i + 7] for i in range(0, len(body), 7)]
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    return head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"

@@ -1,0 +1,149 @@
+"""Limits on connections: on their time, their number, and answers that nobody takes."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from tests.support.wire import CLOSE, GET, Wire, post, refused, statuses, until
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n", b"G", GET, GET + b"X: y\r\n"])
+def test_a_connection_without_a_whole_head_is_closed(run: Callable[..., None], sent: bytes) -> None:
+    async def body(wire: Wire) -> None:
+        answer = await wire.say(sent) if sent else await wire.say()
+        if sent.strip():
+            assert "QUINCUNX_HEADER_TIMEOUT_MS" in refused(answer, 408)["error"]
+        else:
+            assert answer == b""
+        assert wire.reasons == ["slow" if sent.strip() else "silent"]
+
+    run(body, header_timeout_ms=200)
+
+
+def test_drops_of_a_head_do_not_keep_a_connection(run: Callable[..., None]) -> None:
+    async def body(wire: Wire) -> None:
+        reader, writer = await wire.open()
+        writer.write(b"GET / HTTP/1.1\r\n")
+
+        async def drip() -> None:
+            while not writer.is_closing():
+                writer.write(b"X: y\r\n")
+                await asyncio.sleep(0.01)
+
+        dripping = asyncio.create_task(drip())
+        with suppress(ConnectionResetError):  # it goes on sending after the answer
+            assert statuses(await asyncio.wait_for(reader.read(), 60)) == [408]
+        assert wire.reasons == ["slow"]
+        dripping.cancel()
+        writer.close()
+
+    run(body, header_timeout_ms=200)
+
+
+@pytest.mark.parametrize("more", [b"", b"G"])
+def test_an_idle_connection_is_closed_after_its_answers(
+    run: Callable[..., None], more: bytes
+) -> None:
+    async def body(wire: Wire) -> None:
+        answer = await wire.say(GET + b"\r\n" + post(b"x") + more)
+        assert statuses(answer) == [200, 200, 408] if more else [200, 200]
+
+    run(body, header_timeout_ms=300, keep_alive_ms=50)
+
+
+def test_a_connection_whose_refused_body_is_through_is_idle_and_closed(
+    run: Callable[..., None],
+) -> None:
+    async def body(wire: Wire) -> None:
+        upload = post(bytes(500_000), path=b"/early")
+        reader, writer = await wire.open()
+        writer.write(upload[:1000])
+        assert await reader.readline() == b"HTTP/1.1 401 Unauthorized\r\n"
+        writer.write(upload[1000:])
+        with suppress(ConnectionResetError):  # where the rest came late
+            await asyncio.wait_for(reader.read(), 60)
+        writer.close()
+
+    run(body, keep_alive_ms=300)
+
+
+def test_at_the_limit_the_longest_silent_connection_makes_room(run: Callable[..., None]) -> None:
+    async def body(wire: Wire) -> None:
+        held = [await wire.open() for _ in range(4)]
+        held[0][1].write(GET + b"\r\n")
+        await held[0][0].readuntil(b"/a 0;")
+        await until(lambda: len(wire.state.connections) == 4)
+        for place in (1, 2, 3, 0):  # number 0 had a request since
+            assert statuses(await wire.say(GET + CLOSE + b"\r\n")) == [200]
+            held.append(await wire.open())
+            assert await held[place][0].read() == b""
+            await until(lambda: len(wire.state.connections) == 4)
+        assert wire.reasons.count("evicted") >= 4
+        for _, writer in held:
+            writer.close()
+
+    run(body, max_connections=4)
+
+
+def test_at_the_limit_with_all_busy_a_connection_is_turned_away(run: Callable[..., None]) -> None:
+    async def body(wire: Wire) -> None:
+        waiting = GET.replace(b"/a", b"/wait") + CLOSE + b"\r\n"
+        busy = [asyncio.create_task(wire.say(waiting)) for _ in range(2)]
+        await until(lambda: len(wire.state.tasks) == 2)
+        answer = refused(await wire.say(b""), 503)
+        assert "QUINCUNX_MAX_CONNECTIONS" in answer["error"]
+        wire.go.set()
+        assert [statuses(await task) for task in busy] == [[200], [200]]
+        assert wire.reasons == ["full"]
+
+    run(body, max_connections=2)
+
+
+@pytest.mark.parametrize("more", [CLOSE, b""])
+def test_an_answer_that_nobody_takes_is_counted_and_dropped(
+    run: Callable[..., None], more: bytes
+) -> None:
+    async def body(wire: Wire) -> None:
+        reader, writer = await wire.open()
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(GET.replace(b"/a", b"/big/30000000") + more + b"\r\n")
+        await until(lambda: wire.inflight.held_bytes > 1_000_000)
+        await wire.until_alone()
+        assert wire.inflight.held_bytes == 0
+        assert wire.reasons == ["unread"]
+        writer.transport.abort()
+
+    run(body, send_timeout_ms=100)
+
+
+def test_an_answer_that_is_taken_in_time_arrives_whole(run: Callable[..., None]) -> None:
+    async def body(wire: Wire) -> None:
+        reader, writer = await wire.open()
+        writer.write(GET.replace(b"/a", b"/big/20000000") + CLOSE + b"\r\n")
+        answer = await asyncio.wait_for(reader.read(), 60)
+        assert len(answer.partition(b"\r\n\r\n")[2]) == 20_000_000
+        assert wire.inflight.held_bytes == 0
+        writer.close()
+
+    run(body, send_timeout_ms=30_000)
+
+
+def test_a_server_that_ends_waits_for_no_answer_longer_than_the_limit(
+    run: Callable[..., None],
+) -> None:
+    async def body(wire: Wire) -> None:
+        reader, writer = await wire.open()
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(GET.replace(b"/a", b"/big/30000000") + b"\r\n")
+        silent, other = await wire.open()
+        await until(lambda: wire.inflight.held_bytes)
+        for connection in list(wire.state.connections):
+            connection.shutdown()
+        assert await silent.read() == b""
+        other.close()
+        await wire.until_alone()
+        writer.transport.abort()
+
+    run(body, send_timeout_ms=100)
