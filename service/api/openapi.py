@@ -52,16 +52,22 @@ OPTIONS: dict[str, tuple[Json, str]] = {
 ERRORS = {
     400: "An option or a body that makes no sense, or options that do not go together",
     401: "No key, or a wrong one",
+    403: "A web page of another origin, which QUINCUNX_CORS_ORIGINS does not name",
     404: "No such model",
-    408: "The body did not arrive before the deadline",
+    408: "The request did not arrive in time",
     413: "Over a limit on bytes, pixels, images or decoding",
+    414: "The path and query have too many bytes",
     415: "A type or format that is not accepted",
+    421: "The request is for a name that is none of this server",
     422: "No readable image, or one too small for a view",
     429: "Refused at once: no answer in time; Retry-After says when to come again",
+    431: "The headers are too many or have too many bytes",
     500: "The server failed; the log has the reason under the request id",
     503: "Loading or shutting down",
     504: "Admitted, but not answered in time",
 }
+ANYWHERE = (400, 408, 414, 421, 431)
+"""Errors of requests that get to no handler: a malformed head, a limit on it, a foreign name."""
 TIMEOUT: Json = {
     "name": "X-Request-Timeout-Ms",
     "in": "header",
@@ -142,7 +148,7 @@ def openapi() -> Json:
                     "reload_models",
                     "Verify the packages on the disk again and serve them; needs an admin key.",
                     schemas.Reloaded,
-                    (401, 500),
+                    (401, 403, 500),
                     security=KEYS,
                 )
             },
@@ -201,7 +207,7 @@ def _body(file_field: str, file_schema: Json, *, raw: bool) -> Json:
 
 def _operation(name: str, summary: str, answer: type[BaseModel], errors: Any, **more: Any) -> Json:
     responses: Json = {"200": {"description": "The answer", "content": _json(answer)}}
-    for status in errors:
+    for status in sorted({*errors, *ANYWHERE}):
         response: Json = {
             "description": ERRORS[status],
             "content": _json(schemas.ErrorAnswer),
@@ -218,7 +224,10 @@ def _json(model: type[BaseModel]) -> Json:
 
 
 def _plain(name: str, summary: str, statuses: tuple[int, ...]) -> Json:
-    responses = {
+    responses: Json = {
         str(status): {"description": "Yes" if status == 200 else "No"} for status in statuses
     }
+    for status in ANYWHERE:
+        content = _json(schemas.ErrorAnswer)
+        responses[str(status)] = {"description": ERRORS[status], "content": content}
     return {"operationId": name, "summary": summary, "responses": responses, "security": [{}]}

@@ -1,11 +1,16 @@
 """What a body is taken for: an image, a form with files, or neither."""
 
 import asyncio
+import gzip
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from service.api import bodies
 from service.api.bodies import Form, parse_form
+from service.api.multipart import Part
 from service.errors import TooLarge, UnsupportedImage, UsageError
 from tests.support.app import in_process
 from tests.support.images import coloured, encoded
@@ -108,3 +113,30 @@ def test_a_large_form_is_answered_as_a_small_one(package: Path) -> None:
                 assert response.json()["label"] == "red"
 
     asyncio.run(main())
+
+
+def test_a_large_form_is_parsed_beside_the_event_loop(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that nothing in it can stop other requests; a small one is quicker where it is."""
+    threads: list[bool] = []
+    split = bodies.split
+
+    def noting(body: bytes, boundary: bytes) -> Iterator[Part]:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return split(body, boundary)
+
+    monkeypatch.setattr(bodies, "split", noting)
+
+    async def main() -> None:
+        async with in_process(package) as running:
+            small = part("form-data; name=image; filename=p", PHOTO) + b"--b--"
+            for body in (small, b"x" * bodies.LOOP_BYTES + b"\r\n" + small):
+                for coding in ("identity", "gzip"):
+                    packed = gzip.compress(body) if coding == "gzip" else body
+                    headers = {"content-type": FORM, "content-encoding": coding}
+                    answer = await running.client.post("/classify", content=packed, headers=headers)
+                    assert answer.status_code == 200
+
+    asyncio.run(main())
+    assert threads == [True, True, False, False]
