@@ -33,9 +33,10 @@ def parse(data: bytes, where: str) -> Manifest:
         return Manifest.model_validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the document"
+        place = ".".join(str(part) for part in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
-        raise ModelPackageError(f"{where} is invalid at {place}: {reason}") from error
+        at = f" at {place}" if place else ""
+        raise ModelPackageError(f"{where} is invalid{at}: {reason}") from error
     except RecursionError as error:
         raise ModelPackageError(f"{where} is invalid: it is nested too deeply") from error
     except UnicodeDecodeError as error:
