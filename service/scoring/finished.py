@@ -59,6 +59,10 @@ def tally_if_same(run: Run, target: Target, settings: dict[str, Any]) -> tuple[T
             f"{ADVICE}"
         )
     tally = _tally(run, target.name)  # before the sources are compared: it may be damaged
+    if (rows := tally.ok + tally.failed.total()) != (images := sum(one.images for one in were)):
+        raise OutputError(
+            f"{target.name} is there already, and has {rows} rows of {images}. {ADVICE}"
+        )
     threads = run.resolved_speed.decode_threads
     if found := other_images(run.leaves, were, _paths(target.name), threads):
         raise OutputError(f"{target.name} is there already, of other images: {found}. {ADVICE}")
@@ -68,6 +72,11 @@ def tally_if_same(run: Run, target: Target, settings: dict[str, Any]) -> tuple[T
 def _tally(run: Run, name: str) -> Tally:
     tally = tally_of(run.predictor.manifest)
     for batch in _batches(name, None):
+        if not batch.schema.equals(run.schema):
+            raise OutputError(
+                f"{name} is there already, with the columns {', '.join(batch.schema.names)} and "
+                f"not {', '.join(run.schema.names)}. {ADVICE}"
+            )
         tally.add(pa.Table.from_batches([batch]))
     return tally
 

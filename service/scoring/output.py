@@ -1,6 +1,5 @@
 """A run into a file that appears under its name only when it is complete."""
 
-import hashlib
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -23,7 +22,7 @@ from service.scoring.run import Run
 from service.scoring.sinks import sink_for
 from service.scoring.sources.replay import Replayed
 from service.scoring.tally import Tally
-from service.scoring.target import Target
+from service.scoring.target import Target, sha256_of
 
 PART_ROWS = 8_192
 PART_SECONDS = 10.0
@@ -96,9 +95,7 @@ def _write(
     overwrite: bool,
     observer: Observer | None,
 ) -> dict[str, Any]:
-    done = journal.about_done()
-    if done is not None and _is_of_other_images(run, target, journal, done):
-        done = None
+    done = _still_wanted(run, target, journal)
     if done is None:
         if target.exists() and not overwrite:
             return _complete_already(run, target, settings)
@@ -115,7 +112,7 @@ def _write(
         skipped = run.passed_over.total()
         summary = summarize(run, target.name, tally) | skipped.facts() | rate
         with readable(journal.result):
-            digest = _digest(journal.result)
+            digest = sha256_of(str(journal.result))
         done: dict[str, Any] | None = {
             "summary": summary,
             "fingerprint": fingerprint,
@@ -139,26 +136,32 @@ def _check_unchanged(run: Run, journal: Journal) -> None:
         )
 
 
-def _is_of_other_images(run: Run, target: Target, journal: Journal, done: dict[str, Any]) -> bool:
-    """Whether a result that a killed run left complete is of other images than asked for now.
+def _still_wanted(run: Run, target: Target, journal: Journal) -> dict[str, Any] | None:
+    """What a killed run said of its complete result, where only giving it its name is left to do.
 
-    Where that result has its name already, only the cleaning was left to do. It is done here, and
-    the caller goes on with a file that is there.
+    None: rows are still to be scored, or that result has had its name and is not wanted any more.
 
     Raises:
-        DataError: it is, and it has not got its name yet.
+        DataError: the result is of other images than the sources hold now.
     """
+    done = journal.about_done()
+    if done is None:
+        return None
+    unnamed = journal.result.exists()
+    if not unnamed and not target.holds(done["result_sha256"]):  # moved away, or replaced
+        journal.clear()
+        return None
     threads = run.resolved_speed.decode_threads
     found = other_images(run.leaves, prints(done["fingerprint"]), None, threads)
     if found is None:
-        return False
-    if journal.result.exists():
+        return done
+    if unnamed:
         raise DataError(
             f"{found}. The result in {journal.folder} is of the source as it was: put it back to "
             "finish that run, or start anew (--restart)"
         )
     journal.clear()
-    return True
+    return None
 
 
 def _score(run: Run, rows: Rows, journal: Journal, observer: Observer) -> dict[str, Any]:
@@ -250,7 +253,7 @@ def _publish(journal: Journal, target: Target, sha256: str, overwrite: bool) -> 
     if not journal.result.exists():
         return
     with readable(journal.result):
-        whole = _digest(journal.result) == sha256
+        whole = sha256_of(str(journal.result)) == sha256
     if not whole:
         raise OutputError(f"{journal.result} is damaged. Start anew (--restart)")
     if target.path is None and not journal.upload_began:
@@ -258,11 +261,6 @@ def _publish(journal: Journal, target: Target, sha256: str, overwrite: bool) -> 
             raise target.refuse_to_replace()
         journal.mark_upload()
     target.publish(journal.result, overwrite)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _complete_already(run: Run, target: Target, settings: dict[str, Any]) -> dict[str, Any]:

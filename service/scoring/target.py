@@ -13,13 +13,14 @@ from pathlib import Path
 
 from service.errors import OutputError, UsageError
 from service.scoring.durable import readable_errors
-from service.scoring.files import filesystem, is_file, is_folder, local_path
+from service.scoring.files import filesystem, is_file, is_folder, local_path, open_binary
 from service.scoring.journal import lock
 from service.scoring.sinks import sink_for
 from service.scoring.sources import Leaf
 
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES})
+BLOCK_BYTES = 1 << 20
 log = logging.getLogger("quincunx.score")
 
 
@@ -56,6 +57,11 @@ class Target:
     def exists(self) -> bool:
         """Whether a file is there."""
         return is_file(self.name) if self.path is None else self.path.is_file()
+
+    def holds(self, sha256: str) -> bool:
+        """Whether a file of exactly this content is there."""
+        with readable_errors(self.name):
+            return self.exists() and sha256_of(self.name) == sha256
 
     def work_folder(self, work: Path | None) -> Path:
         """Where the journal of an unfinished run lies."""
@@ -172,3 +178,16 @@ class Target:
         with suppress(OSError, ValueError):
             return local is not None and os.path.samefile(local, self.path)
         return False
+
+
+def sha256_of(path: str) -> str:
+    """The SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open_binary(path) as stream:
+        while block := stream.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

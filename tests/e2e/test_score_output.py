@@ -203,6 +203,25 @@ def test_a_damaged_result_never_gets_its_name(
     assert run_score(folder, "-o", out, *common(package), "--restart").exit_code == 0
 
 
+@pytest.mark.parametrize("what", ["moved away", "replaced", "lost before it had its name"])
+def test_a_result_that_is_not_there_any_more_is_made_again(
+    folder: Path, package: Path, tmp_path: Path, what: str
+) -> None:
+    """A run was killed in its last moment, and before the next one its result went."""
+    out, replaced = tmp_path / "out.csv", what == "replaced"
+    stop_at("before" if what.startswith("lost") else "after", folder, package, out)
+    if what == "moved away":
+        out.rename(tmp_path / "archive")
+    elif replaced:
+        out.write_text("another's")
+    else:
+        (tmp_path / "out.csv.partial" / "result").unlink()
+    again = run_score(folder, "-o", out, *common(package))
+    assert again.exit_code == replaced
+    assert out.read_text().count("\n") == (0 if replaced else 13)
+    assert not list(tmp_path.glob("*.partial"))
+
+
 def test_what_could_not_be_written_is_said_before_the_work(
     folder: Path, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
