@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, groupby, islice
 from typing import TypeVar
 
+from service.scoring.files import local_path
 from service.scoring.fingerprint import Digest, Print, file_stamps
 from service.scoring.item import Item, Position
 from service.scoring.parts import Recorded
@@ -102,7 +103,10 @@ def _print_of(
     """The print of sources as they are now, up to the first name that is not as `expected`."""
     digest, number = Digest(), 0
     for items in _batched(chain.from_iterable(map(items_of, leaves))):
-        for item, now in zip(items, pool.map(trace, items), strict=True):
+        # Threads pay where files are read or asked for over a network, and cost where not.
+        here = trace is _stamp_only and all(local_path(item.path) for item in items)
+        traces = map(trace, items) if here else pool.map(trace, items)
+        for item, now in zip(items, traces, strict=True):
             number += 1
             path = storable(item.path)
             if expected is not None and (found := _renamed(next(expected, None), path)):
@@ -129,25 +133,46 @@ def _first_difference(
     items, number = items_of(leaf), 0
     for batch in _batched(were):
         now = [next(items, None) for _ in batch]
-        for found in pool.map(_difference, batch, now):
-            number += 1
-            if found:
-                return f"image {number} {found}"
+        waiting = {
+            n: pool.submit(_difference, was, item)
+            for n, (was, item) in enumerate(zip(batch, now, strict=True), 1)
+            if not _is_proven(was, item)
+        }
+        for n, difference in waiting.items():
+            if found := difference.result():
+                return f"image {number + n} {found}"
+        number += len(batch)
     if finished and (item := next(items, None)) is not None:
         return f"image {number + 1} {_renamed(None, storable(item.path))}"
     return None
+
+
+def _is_proven(was: Recorded, now: Item | None) -> bool:
+    """Whether the stamp of a file on this machine proves that it is the same; quick to find."""
+    return (
+        now is not None
+        and not now.embedded
+        and local_path(now.path) is not None
+        and storable(now.path) == was.path
+        and _given(now) == was.trace.given
+        and was.trace.stamp is not None
+        and stamp(now.path) == was.trace.stamp
+    )
 
 
 def _difference(was: Recorded, now: Item | None) -> str | None:
     """How an image differs from the one that a finished row is of."""
     if now is None or (path := storable(now.path)) != was.path:
         return _renamed(was.path, None if now is None else storable(now.path))
-    given = None if now.label is None else storable(now.label)
-    if given != was.trace.given:
+    if (given := _given(now)) != was.trace.given:
         return f"({path}) was labelled {was.trace.given!r} and is now labelled {given!r}"
     if not now.embedded and was.trace.stamp is not None and stamp(now.path) == was.trace.stamp:
         return None
     return None if load(now).trace.content == was.trace.content else f"({path}) has other content"
+
+
+def _given(item: Item) -> str | None:
+    return None if item.label is None else storable(item.label)
 
 
 def _renamed(was: str | None, now: str | None) -> str | None:
@@ -159,8 +184,8 @@ def _renamed(was: str | None, now: str | None) -> str | None:
 
 
 def _stamp_only(item: Item) -> Trace:
-    given = None if item.label is None else storable(item.label)
-    return Trace(b"", item.stamp if item.embedded else stamp(item.path), item.embedded, given)
+    stamped = item.stamp if item.embedded else stamp(item.path)
+    return Trace(b"", stamped, item.embedded, _given(item))
 
 
 def _read(item: Item) -> Trace:
