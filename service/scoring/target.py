@@ -41,11 +41,14 @@ class Target:
         local = local_path(output)
         self.name = output
         self.path = None if local is None else Path(os.path.realpath(local))
-        try:
+        if self.path is None:
+            try:
+                filesystem(output)
+            except OSError as error:
+                raise UsageError(f"cannot write {output}: {error}") from error
+        with readable_errors(output):
             there = is_file(output) if self.path is None else self.path.exists()
             folder = is_folder(output) if self.path is None else self.path.is_dir()
-        except (ImportError, ValueError) as error:
-            raise UsageError(f"cannot write {output}: {error}") from error
         if folder:
             raise OutputError(f"{output} is a folder: name a file in it")
         if there and self.path is not None and not self.path.is_file():
