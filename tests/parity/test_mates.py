@@ -79,7 +79,7 @@ def test_mates_and_ways_in_change_no_answer(
 
 async def served(package: Path, crowd: Crowd, tta: Mode) -> tuple[Answers, Answers]:
     """Everybody at once over both protocols."""
-    settings = {"precision": "fp32", "max_queue_views": 100_000, "request_timeout_ms": 600_000}
+    settings = {"precision": "fp32", "max_queue_views": 100_000, "request_timeout_ms": 3_600_000}
     async with in_process(package, **settings) as running:
         asks = [ask(running, data, tta) for ask in (over_http, over_oip) for data in crowd.values()]
         answers = await asyncio.gather(*asks)
