@@ -1,4 +1,5 @@
-"""``python -m benchmarks.service PACKAGE --images FOLDER [saturation|steady|overload|soak|malformed|all]``
+"""``python -m benchmarks.service PACKAGE --images FOLDER [PART]``, where PART is one of
+``saturation``, ``steady``, ``overload``, ``soak``, ``malformed``, ``attack`` and ``all``.
 
 What the service itself must show, each against its promise. Writes docs/results/service-*.json and
 .md; exits 1 where a promise was not kept. Needs the dev extra (psutil, hypothesis), soak needs plots.
@@ -10,13 +11,13 @@ import sys
 from pathlib import Path
 
 from benchmarks.peers.roster import ROOT
-from benchmarks.service import malformed, overload, saturation, soak, steady
+from benchmarks.service import attack, malformed, overload, saturation, soak, steady
 from service.bench.photos import photos
 from service.bench.plots import require_matplotlib
 from service.inference.manifest import Mode
 from service.inference.package import ModelPackage
 
-WHAT = ("saturation", "steady", "overload", "soak", "malformed")
+WHAT = ("saturation", "steady", "overload", "soak", "malformed", "attack")
 
 
 def main() -> None:
@@ -55,8 +56,10 @@ def main() -> None:
                 *where, mode=modes[-1], precision=given.precision, requests=given.requests,
                 users=given.users, processes=given.processes,
             )  # fmt: skip
-        else:
+        elif what == "malformed":
             kept &= malformed.measure(*where, precision=given.precision, requests=given.malformed)
+        else:
+            kept &= attack.measure(*where, precision=given.precision, seconds=given.attack_seconds)
     sys.exit(0 if kept else 1)
 
 
@@ -84,6 +87,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--deadline-ms", type=int, default=1000, help="overload: of each request")
     parser.add_argument("--requests", type=int, default=200_000, help="of the soak")
     parser.add_argument("--malformed", type=int, default=2000, help="malformed requests")
+    parser.add_argument("--attack-seconds", type=float, default=10.0, help="of each attack")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
     return parser.parse_args()
 
