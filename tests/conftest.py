@@ -39,7 +39,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, drawn_data: Path) -> Pa
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory, run_folder: Path, drawn_data: Path) -> Path:
     """The model package of `run_folder`, int8 included. Read only: copy it to change it."""
-    from training.export import export_package
+    from training.export.export import export_package
 
     folder = tmp_path_factory.mktemp("models") / "untrained"
     return export_package(run_folder, folder, drawn_data, say=lambda _: None)

@@ -167,7 +167,7 @@ def _records(out: Path) -> list[dict]:
 
 
 def _count(data: Path) -> int:
-    from training.dataset import scan
+    from training.data.dataset import scan
 
     return len(scan(data / "train"))
 

@@ -11,7 +11,7 @@ from service.errors import ClientError
 from service.inference.decode import decode
 from service.inference.geometry import Size
 from service.inference.views import resize, size_of
-from training.dataset import Item, Split, scan
+from training.data.dataset import Item, Split, scan
 
 SHORTER_SIDE_PX = 160
 

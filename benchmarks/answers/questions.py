@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training import recipe
-from training.candidates import Way
+from training.evaluation.methods import Way
 from training.recipe import Recipe
 
 

@@ -15,17 +15,18 @@ from benchmarks.answers.images import with_wrong_labels
 from benchmarks.answers.questions import Arm, Setting
 from service.inference.manifest import InputSize
 from service.inference.predictor import Predictor
-from training import checkpoint, precision
-from training.candidates import way
-from training.checkpoint import Checkpoint
-from training.dataset import Item, scan, split
-from training.export import export_package
-from training.metrics import scores
-from training.outcomes import outcomes
+from training.data.dataset import Item, scan, split
+from training.data.samples import sample, views
+from training.data.stats import ChannelStats
+from training.evaluation.methods import way
+from training.evaluation.metrics import scores
+from training.evaluation.predictions import outcomes
+from training.export.export import export_package
+from training.fit import precision
+from training.fit.train import Run, channel_stats
 from training.recipe import Recipe
-from training.samples import sample, views
-from training.stats import ChannelStats
-from training.train import Run, channel_stats
+from training.run import checkpoint
+from training.run.checkpoint import Checkpoint
 
 BATCH_VIEWS = 128
 
@@ -113,7 +114,7 @@ def ask(trained: Trained, arm: Arm, data: Path, folder: Path, setting: Setting) 
 
 def _by_torch(trained: Trained, items: tuple[Item, ...]) -> NDArray[np.float64]:
     """float64[N, K] of the centre crops, cut as serving cuts them."""
-    from training import architecture
+    from training.network import architecture
 
     network = architecture.build(trained.recipe.architecture, len(trained.classes))
     network.load_state_dict(trained.weights)

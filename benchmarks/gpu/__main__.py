@@ -58,7 +58,7 @@ def main() -> None:
 def run(package: Path, provider: Provider, rounds: int) -> dict[str, Any]:
     """All checks, then all measurements."""
     if provider != "cpu" and "fp16" not in ModelPackage.load(package).precisions:
-        from training.fp16 import add_fp16
+        from training.export.fp16 import add_fp16
 
         add_fp16(package)
     loaded = ModelPackage.load(package)

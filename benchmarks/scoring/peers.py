@@ -30,11 +30,11 @@ from service.scoring.options import ScoreOptions
 from service.scoring.output import write_output
 from service.scoring.run import Run
 from service.scoring.sources import expand
-from training.data import dataloaders
-from training.dataset import Item as Labelled
-from training.dataset import scan, split
-from training.initial import load_matching, start_from
-from training.learner import learner
+from training.data.dataset import Item as Labelled
+from training.data.dataset import scan, split
+from training.fit.learner import learner
+from training.fit.loaders import dataloaders
+from training.network.initial_weights import load_matching, start_from
 from training.recipe import Recipe
 
 LOADER_BATCH_IMAGES = 16

@@ -3,9 +3,6 @@
 A process of its own, since a peak of memory cannot be reset.
 """
 
-import training.torchvision_compat  # noqa: F401  (before fastai)
-
-# isort: split
 import json
 import resource
 import sys
@@ -17,12 +14,13 @@ from typing import Any
 import torch
 
 from benchmarks.training.stopwatch import First, Last, Marks
-from training import precision, recipe
-from training.dataset import split
-from training.schedule import scheduler
-from training.seeding import seed_all, seed_loaders
-from training.stats import IMAGENET
-from training.train import Run
+from training import recipe
+from training.data.dataset import split
+from training.data.stats import IMAGENET
+from training.fit import precision
+from training.fit.schedule import scheduler
+from training.fit.seeding import seed_all, seed_loaders
+from training.fit.train import Run
 
 KIB_PER_UNIT = 1 / 1024 if sys.platform == "darwin" else 1
 

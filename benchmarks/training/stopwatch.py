@@ -5,9 +5,6 @@ a GPU is waited for at every mark: then a phase holds its own work, but no longe
 next, so throughput comes from steps without phases.
 """
 
-import training.torchvision_compat  # noqa: F401  (before fastai)
-
-# isort: split
 from time import perf_counter
 from typing import Any
 

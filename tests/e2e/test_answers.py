@@ -12,7 +12,7 @@ from benchmarks.answers.images import with_wrong_labels
 from benchmarks.answers.questions import Setting, equal_time, questions
 from benchmarks.answers.tables import paired_difference, rewrite
 from tests.support.dataset import drawn_dataset
-from training.dataset import Item, Split
+from training.data.dataset import Item, Split
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

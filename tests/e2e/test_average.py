@@ -9,12 +9,13 @@ from typer.testing import CliRunner
 from service.errors import UsageError
 from service.inference.package import ModelPackage
 from tests.support.dataset import drawn_dataset
-from training import checkpoint, recipe
-from training.average import average, mean
+from training import recipe
 from training.commands.average import app
-from training.export import export_package
-from training.initial import start_from
-from training.train import train
+from training.export.export import export_package
+from training.fit.average import average, mean
+from training.fit.train import train
+from training.network.initial_weights import start_from
+from training.run import checkpoint
 
 TINY = [
     "architecture.widen=0.25", "batch_images=16", "crop_px=32", "resize_px=64",

@@ -12,12 +12,12 @@ from service.inference.predictor import Predictor
 from tests.support.images import drawn, encoded
 from tests.support.tiny import tiny_package
 from tests.support.untrained import RECIPE, write_run
-from training.calibrate import calibrate, held_out
-from training.data import dataloaders
-from training.dataset import Item, split
-from training.evaluate import evaluate
-from training.export import export_package
-from training.stats import IMAGENET
+from training.calibration.calibrate import calibrate, held_out
+from training.data.dataset import Item, split
+from training.data.stats import IMAGENET
+from training.evaluation.evaluate import evaluate
+from training.export.export import export_package
+from training.fit.loaders import dataloaders
 
 MANY = 300
 SHAPES = ((24, 30), (9, 160), (200, 11), (40, 40), (1, 1))

@@ -12,11 +12,12 @@ from service.inference.predictor import Predictor
 from service.inference.tta import Options
 from tests.support.images import COLOURS, coloured, encoded
 from tests.support.tiny import tiny_package
-from training import calibrate, evaluate
-from training.candidates import BASELINES
-from training.dataset import Item, scan
-from training.record import record_metrics
-from training.report import worst_mistakes, write_report
+from training.calibration import calibrate
+from training.data.dataset import Item, scan
+from training.evaluation import evaluate
+from training.evaluation.methods import BASELINES
+from training.evaluation.record import record_metrics
+from training.evaluation.report import worst_mistakes, write_report
 
 MODES = ("none", "five_crop", "ten_crop", "dense", "adaptive")
 

@@ -10,8 +10,8 @@ import pytest
 
 from service.inference.predictor import Predictor
 from tests.support.images import COLOURS, coloured, drawn, encoded
-from training.candidates import candidates, rectangle, way
 from training.commands import frontier as command
+from training.evaluation.methods import candidates, rectangle, way
 
 MODES = ["none", "five_crop", "dense", "adaptive"]
 
@@ -90,7 +90,7 @@ def test_rectangles_lie_and_stand_around_the_middle(predictor: Predictor) -> Non
 
 def test_a_peak_is_the_childs_own_and_not_its_parents() -> None:
     large = np.ones(400 << 20, np.uint8)
-    code = "from training.peak_memory import peak_mib; print(peak_mib())"
+    code = "from training.frontier.peak_memory import peak_mib; print(peak_mib())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(done.stdout) < large.nbytes / 2**20
 

@@ -15,10 +15,10 @@ from service.inference.predictor import Predictor
 from tests.support.app import in_process
 from tests.support.shapes import shapes
 from training import recipe
-from training.calibrate import calibrate, held_out
-from training.dataset import validation
-from training.export import export_package
-from training.train import train
+from training.calibration.calibrate import calibrate, held_out
+from training.data.dataset import validation
+from training.export.export import export_package
+from training.fit.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

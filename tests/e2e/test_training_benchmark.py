@@ -13,10 +13,10 @@ import torch
 from benchmarks.training.__main__ import share_interval
 from benchmarks.training.stopwatch import PHASES, First, Last, Marks
 from training import recipe
-from training.dataset import split
-from training.seeding import seed_all, seed_loaders
-from training.stats import IMAGENET
-from training.train import Run
+from training.data.dataset import split
+from training.data.stats import IMAGENET
+from training.fit.seeding import seed_all, seed_loaders
+from training.fit.train import Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,8 +12,9 @@ import pytest
 
 from service.errors import QuincunxError, UsageError
 from tests.support.dataset import drawn_dataset
-from training import checkpoint, distributed
-from training.board import Board
+from training.fit import distributed
+from training.run import checkpoint
+from training.run.tensorboard import Board
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 300
@@ -28,13 +29,14 @@ from pathlib import Path
 
 import torch
 
-from training import data, distributed, recipe
-from training import train as training
+from training import recipe
+from training.fit import distributed, loaders
+from training.fit import train as fitting
 from fastai.vision.all import PILImage  # after training, which prepares torchvision
 
 folder, out, *overrides = sys.argv[1:]
 out = Path(out)
-load, record, seed_loaders = data.load_image, training.Run.record, training.seed_loaders
+load, record, seed_loaders = loaders.load_image, fitting.Run.record, fitting.seed_loaders
 seen = []
 
 def noted(path: Path) -> PILImage:
@@ -57,13 +59,13 @@ def recorded(run, row):
     if distributed.is_main() and row["epoch"] == 1:
         shutil.copytree(out / "straight", out / "stopped")
 
-data.load_image, training.Run.record, training.seed_loaders = noted, recorded, seeded
+loaders.load_image, fitting.Run.record, fitting.seed_loaders = noted, recorded, seeded
 runs = {}
 with distributed.joined():
     distributed.joined = nullcontext
     for name in ("straight", "stopped"):
         epochs = runs[name] = []
-        training.train(Path(folder), recipe.load("small-cpu", overrides), out / name, resume=True)
+        fitting.train(Path(folder), recipe.load("small-cpu", overrides), out / name, resume=True)
 (out / f"{distributed.process()}.json").write_text(json.dumps(runs))
 """
 

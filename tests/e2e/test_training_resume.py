@@ -14,8 +14,9 @@ import torch
 
 from service.errors import DataError, UsageError
 from tests.support.dataset import drawn_dataset
-from training import checkpoint, recipe
-from training.train import train
+from training import recipe
+from training.fit.train import train
+from training.run import checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,7 +32,7 @@ from pathlib import Path
 import torch
 
 from training import recipe
-from training.train import train
+from training.fit.train import train
 
 data, folder, *overrides = sys.argv[1:]
 torch.set_num_threads(1)
@@ -129,7 +130,7 @@ def test_unreadable_images_are_named_and_left_out(tmp_path: Path) -> None:
 
 
 def test_fine_tuning_starts_from_another_run(data: Path, straight: Path, tmp_path: Path) -> None:
-    from training.initial import start_from
+    from training.network.initial_weights import start_from
 
     tiny = [
         "architecture.widen=0.25", "batch_images=16", "stage.1.epochs=1", "stage.1.size_px=32",

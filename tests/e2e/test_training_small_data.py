@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 from service import cli
 from service.errors import ExportError, TrainingDiverged
 from tests.support.dataset import drawn_dataset
-from training import checkpoint, recipe
-from training.checkpoint import Checkpoint
-from training.export import export_package
-from training.train import train
+from training import recipe
+from training.export.export import export_package
+from training.fit.train import train
+from training.run import checkpoint
+from training.run.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

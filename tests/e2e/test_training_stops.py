@@ -13,11 +13,13 @@ from PIL import Image
 
 from service.errors import DataError, UsageError
 from tests.support.dataset import drawn_dataset
-from training import architecture, checkpoint, recipe
-from training.curves import draw_curves
-from training.dataset import split
+from training import recipe
+from training.data.dataset import split
+from training.fit.train import train
+from training.network import architecture
 from training.recipe import Architecture
-from training.train import train
+from training.run import checkpoint
+from training.run.curves import draw_curves
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from tests.support.dataset import drawn_dataset
-from training import checkpoint, recipe
-from training.board import Board
-from training.train import train
+from training import recipe
+from training.fit.train import train
+from training.run import checkpoint
+from training.run.tensorboard import Board
 
 pytestmark = [
     pytest.mark.skipif(

@@ -17,13 +17,13 @@ from service.inference.session import Session
 from tests.support.dataset import drawn_dataset
 from tests.support.images import drawn, encoded
 from tests.support.untrained import RECIPE, STATS, network, normalized, write_run
-from training import export as exporting
-from training.dataset import scan
-from training.export import export_package
-from training.graph import ServingGraph
-from training.parity import check_parity
+from training.data.dataset import scan
+from training.export import export as exporting
+from training.export.export import export_package
+from training.export.graph import ServingGraph
+from training.export.parity import check_parity
+from training.network.weights import round_to_fp16, weights_from_package
 from training.recipe import Recipe
-from training.weights import round_to_fp16, weights_from_package
 
 SHAPES = [(1, 64, 64), (3, 96, 160), (2, 64, 96), (5, 33, 77)]
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from pyarrow import ipc
 
 from service.errors import DataError, UsageError
 from service.scoring.sources import Columns, expand
-from training.table import read_table
+from training.data.table import read_table
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".lst", ".parquet", ".arrow", ".feather")
 MADE = pa.table({"path": ["a.jpg", "b.jpg"], "label": ["x", None], "image": [b"1", b"2"]})

@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from tests.support.images import drawn
-from training import architecture, checkpoint
-from training.checkpoint import Checkpoint
-from training.dataset import split
+from training.data.dataset import split
+from training.data.stats import ChannelStats
+from training.network import architecture
 from training.recipe import Architecture, Recipe, Stage
-from training.stats import ChannelStats
+from training.run import checkpoint
+from training.run.checkpoint import Checkpoint
 
 STATS = ChannelStats((0.5, 0.45, 0.4), (0.25, 0.26, 0.27), "dataset")
 RECIPE = Recipe(

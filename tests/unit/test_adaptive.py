@@ -8,8 +8,8 @@ from service.inference.manifest import (
     InputSize,
     ModeCalibration,
 )
-from training import adaptive
-from training.gates import Tolerance
+from training.calibration import adaptive
+from training.calibration.gates import Tolerance
 
 TOLERANCE = Tolerance(top1=0.002)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from service.errors import DataError
 from training import recipe as recipes
-from training.batch_size import SMALLEST_BATCH, fit_to_data
+from training.fit.batch_size import SMALLEST_BATCH, fit_to_data
 
 
 def fitted(images: int, *overrides: str, processes: int = 1) -> tuple[int, list[str]]:

@@ -7,8 +7,8 @@ from torch import nn
 
 from service.inference.manifest import InputSize, Normalization
 from tests.support.dataset import drawn_dataset
-from training.batch_statistics import remeasure, served_batches
-from training.dataset import split
+from training.data.dataset import split
+from training.network.batch_statistics import remeasure, served_batches
 from training.recipe import load
 
 

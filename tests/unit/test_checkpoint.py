@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from service.errors import DataError
-from training import checkpoint
-from training.checkpoint import Checkpoint
+from training.run import checkpoint
+from training.run.checkpoint import Checkpoint
 
 
 def made(value: float) -> Checkpoint:

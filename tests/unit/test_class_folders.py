@@ -10,9 +10,9 @@ from service.errors import DataError
 from service.scoring.sources.walk import walk
 from tests.support.dataset import drawn_dataset
 from tests.support.images import coloured, encoded
-from training.class_folders import read_class_folders
-from training.dataset import readable, scan, split, validation
-from training.item import Item
+from training.data.class_folders import read_class_folders
+from training.data.dataset import readable, scan, split, validation
+from training.data.item import Item
 from training.recipe import Recipe, Stage
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from service.inference.aggregate import softmax, temper
-from training import fitting
-from training.metrics import nll
+from training.calibration import fitting
+from training.evaluation.metrics import nll
 
 
 def drawn_labels(probabilities: np.ndarray, seed: int) -> np.ndarray:

@@ -14,9 +14,9 @@ from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
 from service.inference.session import Session
 from tests.support.images import drawn
-from training import fp16 as deriving
 from training.commands.export import app
-from training.fp16 import add_fp16
+from training.export import fp16 as deriving
+from training.export.fp16 import add_fp16
 
 
 @pytest.fixture(scope="module")

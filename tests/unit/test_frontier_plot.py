@@ -7,7 +7,7 @@ import matplotlib as mpl
 import pytest
 from matplotlib.transforms import Bbox
 
-from training.frontier_plot import box_of, name_points, nearest
+from training.frontier.plot import box_of, name_points, nearest
 
 mpl.use("Agg")
 

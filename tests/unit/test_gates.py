@@ -8,8 +8,8 @@ import pytest
 from service.inference.aggregate import softmax
 from service.inference.gate import gate_value
 from service.inference.manifest import GateKind
-from training import gates
-from training.metrics import nll
+from training.calibration import gates
+from training.evaluation.metrics import nll
 
 
 @pytest.fixture(name="passes")

@@ -7,7 +7,7 @@ import pytest
 
 from service.errors import DataError
 from service.inference.labels import distinct_names
-from training.labels import labels, shared_names
+from training.data.labels import labels, shared_names
 
 
 def names(classes: list[str], folder: Path) -> list[str]:

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 import training.torchvision_compat  # noqa: F401  (before fastai)
 from tests.support.shapes import shapes
-from training import mixers
-from training.losses import SmoothedBinaryFlat, loss_of
+from training.fit import mixers
+from training.fit.losses import SmoothedBinaryFlat, loss_of
 from training.recipe import Mixer, Recipe, Stage
 
 STAGES = (Stage(epochs=1, size_px=32),)
@@ -63,7 +63,7 @@ class _Loaders:
 
 
 def test_a_sample_says_every_label_of_an_image(tmp_path_factory: pytest.TempPathFactory) -> None:
-    from training.sample_batch import describe, sample_batch
+    from training.fit.sample_batch import describe, sample_batch
 
     names = ["bar", "disc", "square"]
     assert describe({0: 1.0, 1: 0.0, 2: 1.0}, names) == "bar + square"

@@ -13,9 +13,9 @@ from service.inference.tta import read_passes
 from service.inference.views import size_of
 from tests.support.dataset import drawn_dataset
 from tests.support.tiny import tiny_package
-from training import adaptive
-from training.dataset import scan
-from training.measured import PLAIN_MODES, measure
+from training.calibration import adaptive
+from training.calibration.calibration_logits import PLAIN_MODES, measure
+from training.data.dataset import scan
 
 
 def test_every_mode_gets_the_logits_of_its_own_passes(tmp_path: Path) -> None:

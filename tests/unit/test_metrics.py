@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training import metrics
+from training.evaluation import metrics
 
 
 def simple() -> tuple[np.ndarray, np.ndarray]:

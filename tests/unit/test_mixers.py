@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training import mixers
-from training.learner import loss_of
+from training.fit import mixers
+from training.fit.learner import loss_of
 from training.recipe import Recipe, Stage
 
 N, K, SIDE = 6, 5, 32

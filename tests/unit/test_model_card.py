@@ -4,8 +4,8 @@ from pathlib import Path
 
 from service.inference.manifest import Gate, Metrics, ModeCalibration
 from service.inference.package import ModelPackage
-from training.model_card import render, write_model_card
-from training.package import write_manifest
+from training.export.model_card import render, write_model_card
+from training.export.writer import write_manifest
 
 
 def test_an_evaluated_package_shows_metrics_and_calibration(package: Path) -> None:

@@ -6,7 +6,8 @@ from sklearn.metrics import average_precision_score, f1_score
 
 from service.inference.aggregate import temper
 from service.inference.task import MULTI_LABEL, sigmoid
-from training.multi_label import fitting, metrics
+from training.calibration import multi_label_fitting as fitting
+from training.evaluation import multi_label_metrics as metrics
 
 
 def drawn_answers(images: int = 200, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:

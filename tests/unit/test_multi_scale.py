@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
-from training.multi_scale import MultiScale
+from training.fit.multi_scale import MultiScale
 from training.recipe import load
 
 

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from service import cli
 from service.errors import DataError
 from tests.support.dataset import drawn_dataset
-from training import named_data
-from training.dataset import scan
-from training.named_data import located
+from training.data import named_data
+from training.data.dataset import scan
+from training.data.named_data import located
 
 # fastcore leaves its new config file to the garbage collector.
 pytestmark = [

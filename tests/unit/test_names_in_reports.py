@@ -42,7 +42,7 @@ def seen(*cells: object) -> list[str]:
 @settings(deadline=None)
 @given(names=classes)
 def test_the_model_card(package: Path, names: list[str]) -> None:
-    from training.model_card import render
+    from training.export.model_card import render
 
     card = render(ModelPackage.load(package).manifest.model_copy(update=labelled(names)))
     rows = rows_of(card[: card.index("## Files")])
@@ -74,8 +74,8 @@ def test_the_report_of_scoring_with_several_labels(names: list[str]) -> None:
 
 
 def test_the_report_of_an_evaluation(package: Path, drawn_data: Path, tmp_path: Path) -> None:
-    from training.evaluate import evaluate, labelled
-    from training.report import write_report
+    from training.evaluation.evaluate import evaluate, labelled
+    from training.evaluation.report import write_report
 
     folder = shutil.copytree(package, tmp_path / "package")
     names = ["a|b `c` <img src=x> $x", "\x1b[2J\n\x00", "[/b] 猫 " + "long " * 50]
@@ -95,7 +95,7 @@ def test_the_report_of_an_evaluation(package: Path, drawn_data: Path, tmp_path: 
 
 def test_a_grid_of_samples_with_any_label(tmp_path: Path) -> None:
     from training.commands.show_batch import _draw
-    from training.sample_batch import Sample
+    from training.fit.sample_batch import Sample
 
     pixels = np.zeros((8, 8, 3), np.uint8)
     _draw([Sample(pixels, storable(name)) for name in NASTY], tmp_path / "grid.png")

@@ -10,7 +10,7 @@ import pytest
 
 from service.errors import UsageError
 from service.inference.package import find
-from training.package import check_replaceable, check_version, is_unfinished_export, replacing
+from training.export.writer import check_replaceable, check_version, is_unfinished_export, replacing
 
 RECIPE = {"summary": "a recipe"}
 

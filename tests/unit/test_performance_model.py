@@ -11,7 +11,7 @@ from benchmarks.performance.constants import line
 from benchmarks.performance.work import count
 from service.bench.statistics import Interval
 from service.inference.package import ModelPackage
-from training import architecture
+from training.network import architecture
 from training.recipe import Recipe
 
 

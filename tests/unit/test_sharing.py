@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from service.inference.batch import run_all
 from service.inference.session import Output
 from service.inference.tta import Results, View
-from training.sharing import shared
+from training.evaluation.shared_views import shared
 
 Job = Generator[list[View], Results, tuple[float, ...]]
 

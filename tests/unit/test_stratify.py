@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from training.item import Item
-from training.stratify import stratified
+from training.data.item import Item
+from training.data.stratify import stratified
 
 
 def items(labels: list[str]) -> list[Item]:

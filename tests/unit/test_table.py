@@ -11,9 +11,9 @@ import pytest
 from service.errors import DataError
 from service.inference.manifest import Manifest
 from tests.support.images import drawn, encoded
-from training.dataset import split, validation
+from training.data.dataset import split, validation
+from training.data.table import read_table
 from training.recipe import Recipe, Stage
-from training.table import read_table
 
 RECIPE = Recipe(summary="", stages=(Stage(epochs=1, size_px=32),), calibration_share=0.25)
 

@@ -13,9 +13,9 @@ from service.errors import DataError
 from service.inference.labels import class_ids
 from service.inference.manifest import Manifest
 from tests.support.images import drawn, encoded
-from training.dataset import scan
-from training.labels import labels
-from training.table import is_table, read_table
+from training.data.dataset import scan
+from training.data.labels import labels
+from training.data.table import is_table, read_table
 
 NAMES = [f"images/a{number}.png" for number in range(4)]
 

@@ -6,11 +6,11 @@ import torch
 
 from tests.support.images import drawn
 from tests.support.untrained import STATS, network, normalized
-from training import architecture
-from training.graph import ServingGraph, to_onnx
-from training.initial import load_matching
+from training.export.graph import ServingGraph, to_onnx
+from training.network import architecture
+from training.network.initial_weights import load_matching
+from training.network.weights import round_to_fp16, store_fp16, weights_from_package, weights_of
 from training.recipe import Architecture
-from training.weights import round_to_fp16, store_fp16, weights_from_package, weights_of
 
 
 def learned(network: torch.nn.Module) -> dict[str, torch.Tensor]:

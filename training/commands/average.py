@@ -30,7 +30,7 @@ def average(
 
     Export the result like any run: quincunx export RUN --out models/NAME --data DATA.
     """
-    from training.average import average as mean_of
-    from training.named_data import located
+    from training.data.named_data import located
+    from training.fit.average import average as mean_of
 
     answer(mean_of(runs, located(data), out, images=images, workers=workers, say=say))

@@ -51,9 +51,9 @@ def calibrate(
     manifest, and refused where DATA is not the data set that the package was trained on.
     """
     from service.inference.package import ModelPackage
-    from training import calibrate as calibration
-    from training.gates import Tolerance
-    from training.named_data import located
+    from training.calibration import calibrate as calibration
+    from training.calibration.gates import Tolerance
+    from training.data.named_data import located
 
     data = located(data)
     items = calibration.held_out(ModelPackage.load(package), data, say)

@@ -13,7 +13,7 @@ from service.terminal import console
 from training.commands.options import AsJson, Precisions
 
 if TYPE_CHECKING:
-    from training.labelled import Labelled
+    from training.data.labelled import Labelled
 
 app = typer.Typer()
 
@@ -62,9 +62,9 @@ def evaluate(
     mean average precision with its interval, F1 at the thresholds, binary log-likelihood.
     """
     from service.inference.package import ModelPackage
-    from training import evaluate as evaluation
-    from training.candidates import BASELINES
-    from training.named_data import located
+    from training.data.named_data import located
+    from training.evaluation import evaluate as evaluation
+    from training.evaluation.methods import BASELINES
 
     manifest = ModelPackage.load(package).manifest
     several = manifest.task == "multi_label"
@@ -90,11 +90,11 @@ def evaluate(
     for line in (*items.notes, *measured.left_out.lines(undecoded=False)):
         say(line)
     if report:
-        from training.report import write_report
+        from training.evaluation.report import write_report
 
         say(f"report: {write_report(package, measured, report)}")
     if record:
-        from training.record import record_metrics
+        from training.evaluation.record import record_metrics
 
         record_metrics(package, measured)
 
@@ -109,7 +109,7 @@ def _evaluate_labels(
     record: bool,
     as_json: bool,
 ) -> None:
-    from training.multi_label import evaluate as evaluation
+    from training.evaluation import multi_label as evaluation
 
     if record and aggregate != "mean":
         raise UsageError("--record keeps what is served by default: --aggregate mean")
@@ -128,11 +128,11 @@ def _evaluate_labels(
     for line in (*items.notes, *measured.left_out.lines(undecoded=False)):
         say(line)
     if report:
-        from training.multi_label.report import write_report
+        from training.evaluation.multi_label_report import write_report
 
         say(f"report: {write_report(measured, report)}")
     if record:
-        from training.record import record_label_metrics
+        from training.evaluation.record import record_label_metrics
 
         record_label_metrics(package, measured)
 

@@ -63,14 +63,14 @@ def export(
     if add_fp16 is not None:
         if run or out or data or crop_px or resize_px:
             raise UsageError("--add-fp16 PACKAGE takes no run, --out, --data or sizes")
-        from training.fp16 import add_fp16 as add
+        from training.export.fp16 import add_fp16 as add
 
         answer(add(add_fp16, say=say))
         return
     if run is None or out is None or data is None:
         raise UsageError("an export needs RUN, --out FOLDER and --data FOLDER")
-    from training.export import export_package
-    from training.named_data import located
+    from training.data.named_data import located
+    from training.export.export import export_package
 
     answer(
         export_package(

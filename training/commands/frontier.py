@@ -48,11 +48,11 @@ def frontier(
     from service.inference.package import ModelPackage
     from service.terminal import console
     from service.text import json_text
-    from training import frontier as measuring
-    from training import frontier_report as report
-    from training.evaluate import labelled
-    from training.frontier_plot import plot
-    from training.named_data import located
+    from training.data.named_data import located
+    from training.evaluation.evaluate import labelled
+    from training.frontier import measure as measuring
+    from training.frontier import report
+    from training.frontier.plot import plot
 
     manifest = ModelPackage.load(package).manifest
     if manifest.task == "multi_label":

@@ -10,7 +10,7 @@ from service.stdio import answer, print_json, say
 from training.commands.options import AsJson, Init, Overrides, RecipeName, TrainingData, Workers
 
 if TYPE_CHECKING:
-    from training.range_test import RangeTest
+    from training.fit.range_test import RangeTest
 
 app = typer.Typer()
 
@@ -31,9 +31,9 @@ def lr_find(
     Of the suggestions, `valley` is the one to start with.
     """
     from training import recipe as recipes
-    from training.initial import start_from
-    from training.named_data import located
-    from training.range_test import range_test
+    from training.data.named_data import located
+    from training.fit.range_test import range_test
+    from training.network.initial_weights import start_from
 
     data = located(data)
     start = start_from(init) if init else None

@@ -9,7 +9,7 @@ from service.stdio import answer, say
 from training.commands.options import Init, Overrides, RecipeName, TrainingData
 
 if TYPE_CHECKING:
-    from training.sample_batch import Sample
+    from training.fit.sample_batch import Sample
 
 app = typer.Typer()
 COLUMNS = 4
@@ -30,9 +30,9 @@ def show_batch(
     Normalization is undone, so that a person can look at them; what it makes of a batch is said.
     """
     from training import recipe as recipes
-    from training.initial import start_from
-    from training.named_data import located
-    from training.sample_batch import sample_batch
+    from training.data.named_data import located
+    from training.fit.sample_batch import sample_batch
+    from training.network.initial_weights import start_from
 
     data = located(data)
     start = start_from(init) if init else None
@@ -48,7 +48,7 @@ def show_batch(
 def _draw(samples: "list[Sample]", out: Path) -> None:
     from matplotlib.figure import Figure
 
-    from training.captions import NO_MATHS, caption
+    from training.data.captions import NO_MATHS, caption
 
     columns = min(COLUMNS, len(samples))
     rows = -(-len(samples) // columns)

@@ -52,15 +52,16 @@ def train(
 
     from service.errors import DataError
     from service.inference.package import ModelPackage
-    from training import checkpoint, distributed
     from training import recipe as recipes
-    from training.board import Board
-    from training.calibrate import calibrate, held_out
-    from training.export import export_package
-    from training.initial import start_from
-    from training.named_data import located
-    from training.package import check_replaceable
-    from training.train import train as run_recipe
+    from training.calibration.calibrate import calibrate, held_out
+    from training.data.named_data import located
+    from training.export.export import export_package
+    from training.export.writer import check_replaceable
+    from training.fit import distributed
+    from training.fit.train import train as run_recipe
+    from training.network.initial_weights import start_from
+    from training.run import checkpoint
+    from training.run.tensorboard import Board
 
     if threads:
         torch.set_num_threads(threads)
@@ -102,8 +103,8 @@ def train(
 
 def _exported_before_it_was_stopped(out: Path, run: Path) -> bool:
     """Whether a run that goes on had exported its package when it was stopped."""
-    from training import checkpoint
-    from training.package import is_unfinished_export
+    from training.export.writer import is_unfinished_export
+    from training.run import checkpoint
 
     return (run / checkpoint.STATE).exists() and is_unfinished_export(
         out, checkpoint.load(run).facts["recipe"]

@@ -1,0 +1,1 @@
+"""What is fitted on held-out images: temperatures, gates, view weights, prediction sets."""

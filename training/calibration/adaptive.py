@@ -1,0 +1,175 @@
+"""Fit `adaptive`: which first pass, which second, how both count, and when the gate opens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.inference.aggregate import aggregate, blend, softmax, temper
+from service.inference.gate import gate_value
+from service.inference.manifest import (
+    STRIDE_PX,
+    Adaptive,
+    Gate,
+    InputSize,
+    Mode,
+    ModeCalibration,
+    Precision,
+)
+from training.calibration import fitting, gates
+from training.calibration.calibration_logits import AUGMENTED, SECONDS, Measured
+from training.calibration.gates import Tolerance
+from training.evaluation.metrics import Probabilities, nll
+
+LEAST_SHARE = 0.05
+SERVED_AS: Mode = "five_crop"
+"""Whose answers `adaptive` gives as often as a budget lets it."""
+
+
+def candidates(sizes: InputSize) -> list[Adaptive]:
+    """First passes worth trying, up to the price of one crop.
+
+    Whole images, pooled over everything and with their border counting half, and centre crops.
+    """
+    sides = range(2 * STRIDE_PX, sizes.crop_px + 1, STRIDE_PX)
+    whole = [Adaptive(first_px=side, first_inset=half) for side in sides for half in (False, True)]
+    crops = [Adaptive(first_px=side + STRIDE_PX, first_crop_px=side) for side in sides]
+    return list({c.model_dump_json(): c for c in (*whole, *crops, _served(sizes))}.values())
+
+
+def _served(sizes: InputSize) -> Adaptive:
+    """The crop of `none` as a first pass."""
+    return Adaptive(first_px=sizes.resize_px, first_crop_px=sizes.crop_px)
+
+
+def pairs(firsts: list[Adaptive], sizes: InputSize, budget: float | None = None) -> list[Adaptive]:
+    """Every first pass with every second one that leaves something to run.
+
+    Without a `budget` answers are held to those of the best second pass, which is why it has to be
+    one of test-time augmentation; for a budget, which may be less than a crop, the served crop will
+    do.
+    """
+    return [
+        first.model_copy(update={"second": second})
+        for first in firsts
+        for second in (AUGMENTED if budget is None else SECONDS)
+        if second != "none" or first != _served(sizes)
+    ]
+
+
+def describe(config: Adaptive) -> str:
+    """Both passes in words."""
+    first = f"whole image at {config.first_px} px"
+    if config.first_crop_px:
+        first = f"centre {config.first_crop_px} px of {config.first_px}"
+    border = ", its border counting half" if config.first_inset else ""
+    second = "the served crop" if config.second == "none" else config.second
+    return f"{first}{border}, then {second}"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One way of doing `adaptive`: what was fitted, its answers, and how it ranks."""
+
+    entry: ModeCalibration
+    gate: Gate
+    good: bool
+    probabilities: Probabilities
+    nll: float
+    disagreement: float
+    """The share of answers that are not those of `SERVED_AS`."""
+
+    @property
+    def text(self) -> str:
+        verdict = "" if self.good else ", not within the tolerance"
+        return (
+            f"gate on {self.gate.kind}, {self.gate.expected_cost:.3f} crops expected, "
+            f"{self.disagreement:.1%} other answers than {SERVED_AS}{verdict}"
+        )
+
+
+def best(tried: Sequence[Fitted], tolerance: Tolerance, budget: float | None = None) -> int:
+    """Which of `tried` to use: the cheapest good one.
+
+    With a `budget`: the likeliest of those that answer as `SERVED_AS` about as often as any within
+    it can. One or two images more or less, which is what `tolerance` lets an answer lose, do not
+    tell one pair of passes from another; likelihood counts every image.
+    """
+
+    def cost(one: int) -> float:
+        return tried[one].gate.expected_cost
+
+    everything = range(len(tried))
+    if budget is None:
+        return min(everything, key=lambda i: (not tried[i].good, cost(i), tried[i].nll))
+    affordable = [i for i in everything if cost(i) <= budget] or [min(everything, key=cost)]
+    least = min(tried[i].disagreement for i in affordable)
+    close = [i for i in affordable if tried[i].disagreement <= least + tolerance.top1]
+    return min(close, key=lambda i: tried[i].nll)
+
+
+def fit(
+    precision: Precision,
+    measured: Measured,
+    config: Adaptive,
+    plain: dict[Mode, ModeCalibration],
+    tolerance: Tolerance,
+    budget: float | None = None,
+) -> Fitted:
+    """Fit both temperatures, the share of the second pass and the gate of `config`.
+
+    What to live up to is the likelier of the second passes, run on everything; with a `budget` in
+    single crops, always `SERVED_AS`. The likeliest mixture of both passes is not always the most
+    accurate one, so the second pass on its own is tried too.
+    """
+    first, labels = measured.first_pass(config), measured.labels
+    temperature = fitting.temperature(softmax(first.logits), labels)
+    alone = temper(softmax(first.logits), temperature)
+    second = tempered(measured, config.second, plain)
+    augmented = [tempered(measured, mode, plain) for mode in AUGMENTED]
+    likelier = min(augmented, key=lambda answers: nll(answers, labels))
+    wanted = tempered(measured, SERVED_AS, plain)
+
+    def with_share(share: float) -> Fitted:
+        both = blend(alone, second, share)
+        second_temperature = fitting.temperature(both, labels)
+        passes = gates.Passes(
+            first_logits=first.logits,
+            first=alone,
+            second=temper(both, second_temperature),
+            first_cost=first.cost,
+            second_cost=first.rest[config.second],
+            reference=likelier if budget is None else wanted,
+        )
+        choice = gates.choose(passes, labels, tolerance, budget)
+        answers = _answers(passes, choice.gate)
+        entry = ModeCalibration(
+            precision=precision,
+            mode="adaptive",
+            temperature=round(temperature, 6),
+            second_share=share,
+            second_temperature=round(second_temperature, 6),
+            conformal=measured.quantiles(answers),
+            gate=choice.gate,
+            gate_curve=tuple(
+                gate.model_copy(update={"conformal": measured.quantiles(_answers(passes, gate))})
+                for gate in choice.curve
+            ),
+        )
+        apart = gates.disagreement(answers, wanted)
+        return Fitted(entry, choice.gate, choice.good, answers, nll(answers, labels), apart)
+
+    likeliest = fitting.view_weights(np.stack([alone, second], axis=1), labels)[1]
+    shares = {1.0, max(LEAST_SHARE, min(1.0, likeliest))}
+    tried = [with_share(share) for share in sorted(shares)]
+    return tried[best(tried, tolerance, budget)]
+
+
+def tempered(measured: Measured, mode: Mode, plain: dict[Mode, ModeCalibration]) -> Probabilities:
+    """The answers of a plain mode, as sure as was fitted for it."""
+    return temper(aggregate(measured.views[mode], "mean"), plain[mode].temperature)
+
+
+def _answers(passes: gates.Passes, gate: Gate) -> Probabilities:
+    trusted = gate_value(passes.first_logits, gate.kind) >= gate.threshold
+    return np.where(trusted[:, None], passes.first, passes.second)

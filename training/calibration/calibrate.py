@@ -1,0 +1,145 @@
+"""Fit a package's confidence, view weights, gate and prediction sets on the calibration split.
+
+The split was held out of training and is no part of the validation set, so what is reported on
+validation later was not fitted there. Each image and its mirror image run once through every pass
+that any mode needs; the modes are then worked out from the stored logits with the functions that
+serve.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from service.errors import DataError
+from service.inference.aggregate import aggregate, softmax, temper
+from service.inference.manifest import Manifest, Mode, ModeCalibration, Precision
+from service.inference.package import ModelPackage
+from training.calibration import adaptive, fitting, gates, multi_label
+from training.calibration.calibration_logits import PLAIN_MODES, Measured, measure
+from training.calibration.gates import Tolerance
+from training.data.dataset import LEAST_CALIBRATION_IMAGES, trained_split
+from training.evaluation.metrics import Probabilities, nll
+from training.evaluation.predictions import LabelledFile
+from training.export.writer import write_manifest
+
+DEFAULTS: tuple[Mode, ...] = ("none", "five_crop", "dense")
+
+
+def held_out(
+    package: ModelPackage, data: Path, say: Callable[[str], None] = lambda _: None
+) -> Sequence[LabelledFile]:
+    """The calibration split of the data set that the package was trained on.
+
+    `say` hears of the files that are no images, and of what else should be known about the data.
+
+    Raises:
+        DataError: the data is not what the package was trained on, or its split is too small.
+    """
+    images = trained_split(data, package.manifest.provenance)
+    if images is None:
+        raise DataError(
+            f"{data} is not the data set that {package.manifest.name} was trained on: "
+            "its calibration images may have been trained on"
+        )
+    for line in images.lines():
+        say(line)
+    if len(images.calibration) < LEAST_CALIBRATION_IMAGES:
+        raise DataError(
+            f"{len(images.calibration)} calibration images; at least {LEAST_CALIBRATION_IMAGES} "
+            "are needed (calibration_share in the recipe)"
+        )
+    return images.calibration
+
+
+def calibrate(
+    folder: Path,
+    items: Sequence[LabelledFile],
+    *,
+    tolerance: Tolerance | None = None,
+    budgets: Mapping[Precision, float] | None = None,
+    default_mode: Mode | None = None,
+    say: Callable[[str], None] = print,
+) -> Manifest:
+    """Fit every precision of the package in `folder` on `items` and write its manifest.
+
+    The first pass of `adaptive` is picked on the most quantized graph (the one that is served on a
+    CPU) and shared by the others, each with a gate of its own: the cheapest within `tolerance` of
+    the best second pass, or where `budgets` has a mean cost in single crops, one within it that
+    agrees with exact five crops as often as any: see `adaptive.best`.
+    `default_mode` names the mode that requests get unless they choose; None picks the cheapest
+    that keeps up.
+
+    Raises:
+        DataError: a class that the model does not have, or no readable image.
+    """
+    if ModelPackage.load(folder).manifest.task == "multi_label":
+        return multi_label.calibrate(folder, items, default_mode=default_mode, say=say)
+    tolerance, budgets = tolerance or Tolerance(), budgets or {}
+    package = ModelPackage.load(folder)
+    firsts = adaptive.candidates(package.manifest.input)
+    measured: dict[Precision, Measured] = {
+        precision: measure(folder, precision, items, firsts) for precision in package.precisions
+    }
+    for path, reason in next(iter(measured.values())).unreadable.items():
+        say(f"skipped {path}: {reason}")
+    fitted: dict[Precision, dict[Mode, ModeCalibration]] = {
+        p: {mode: _plain(p, mode, m) for mode in PLAIN_MODES} for p, m in measured.items()
+    }
+    leading: Precision = "int8" if "int8" in measured else package.precisions[0]
+    configs = adaptive.pairs(firsts, package.manifest.input, budgets.get(leading))
+    tried: dict[tuple[Precision, int], adaptive.Fitted] = {
+        (p, i): adaptive.fit(p, m, config, fitted[p], tolerance, budgets.get(p))
+        for p, m in measured.items()
+        for i, config in enumerate(configs)
+    }
+    led = [tried[leading, i] for i in range(len(configs))]
+    chosen = adaptive.best(led, tolerance, budgets.get(leading))
+    for (precision, index), one in tried.items():
+        mark = "*" if index == chosen else " "
+        say(f"{mark} {precision} {adaptive.describe(configs[index])}: {one.text}")
+        if index == chosen:
+            fitted[precision]["adaptive"] = one.entry
+    manifest = package.manifest.model_copy(
+        update={
+            "calibration": tuple(e for modes in fitted.values() for e in modes.values()),
+            "adaptive": configs[chosen],
+            "default_mode": default_mode
+            or _default_mode(fitted[leading], measured[leading], tried[leading, chosen], tolerance),
+        }
+    )
+    write_manifest(folder, Manifest.model_validate(manifest.model_dump()))
+    return manifest
+
+
+def _plain(precision: Precision, mode: Mode, measured: Measured) -> ModeCalibration:
+    views, labels = measured.views[mode], measured.labels
+    raw = aggregate(views, "mean")
+    temperature = fitting.temperature(raw, labels)
+    several = views.shape[1] > 1
+    return ModeCalibration(
+        precision=precision,
+        mode=mode,
+        temperature=round(temperature, 6),
+        view_weights=fitting.view_weights(softmax(views), labels) if several else None,
+        conformal=measured.quantiles(temper(raw, temperature)),
+    )
+
+
+def _default_mode(
+    fitted: dict[Mode, ModeCalibration],
+    measured: Measured,
+    tried: adaptive.Fitted,
+    tolerance: Tolerance,
+) -> Mode:
+    """The cheapest mode whose answers are about as good as the best mode's."""
+    answers: dict[Mode, Probabilities] = {
+        mode: adaptive.tempered(measured, mode, fitted) for mode in DEFAULTS
+    }
+    answers["adaptive"] = tried.probabilities
+    costs = {**measured.costs, "adaptive": tried.gate.expected_cost}
+    best = min(answers.values(), key=lambda p: nll(p, measured.labels))
+    good: list[Mode] = [
+        mode
+        for mode, probabilities in answers.items()
+        if gates.good_enough(probabilities, best, measured.labels, tolerance)
+    ]
+    return min(good, key=lambda mode: costs[mode]) if good else "five_crop"

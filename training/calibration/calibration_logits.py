@@ -1,0 +1,126 @@
+"""Every pass that any mode needs, run once over the calibration split."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.inference.conformal import COVERAGES, key, quantile
+from service.inference.geometry import Size
+from service.inference.manifest import Adaptive, InputSize, Mode, Precision, SecondMode
+from service.inference.planner import Pass, Planner
+from service.inference.predictor import Predictor
+from service.inference.tta import Read, Results, View, read_passes
+from service.inference.views import Pixels, size_of
+from training.evaluation.metrics import Labels, Probabilities
+from training.evaluation.predictions import LabelledFile, collect, label_index
+
+PLAIN_MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense")
+SECONDS: tuple[SecondMode, ...] = get_args(SecondMode)
+"""What the second pass of `adaptive` may be."""
+AUGMENTED: tuple[SecondMode, ...] = ("dense", "five_crop")
+"""Those of several windows or crops."""
+
+
+@dataclass(frozen=True)
+class FirstPass:
+    """A candidate for the cheap pass of `adaptive`."""
+
+    config: Adaptive
+    logits: NDArray[np.float64]
+    cost: float
+    rest: dict[Mode, float]
+    """What each second pass costs after it."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Logits of every view of every mode: float64[N, V, K] per mode.
+
+    The first half of N are the images, the second half the same mirrored: what is fitted has twice
+    the examples, which a network trained on mirror images sees as new ones.
+    """
+
+    labels: Labels
+    views: dict[Mode, NDArray[np.float64]]
+    costs: dict[Mode, float]
+    first_passes: tuple[FirstPass, ...]
+    unreadable: dict[Path, str] = field(default_factory=dict)
+    """The images that cannot be decoded any more, each with its reason."""
+
+    def first_pass(self, config: Adaptive) -> FirstPass:
+        """That of `config`, whatever its second pass."""
+        wanted = config.model_copy(update={"second": "dense"})
+        return next(one for one in self.first_passes if one.config == wanted)
+
+    def quantiles(self, probabilities: Probabilities) -> dict[str, float]:
+        """Conformal quantiles for float64[N, K]: of the images alone.
+
+        A mirror image is no independent example, and coverage is promised for those.
+        """
+        images = len(self.labels) // 2
+        true = probabilities[np.arange(images), self.labels[:images]]
+        return {key(c): round(quantile(true, c), 8) for c in COVERAGES}
+
+
+def measure(
+    folder: Path,
+    precision: Precision,
+    items: Sequence[LabelledFile],
+    firsts: Sequence[Adaptive],
+) -> Measured:
+    """Run every pass of every mode and of every candidate in `firsts` once over `items`.
+
+    Raises:
+        DataError: a class that the model does not have, or no readable image.
+    """
+    predictor = Predictor.from_package(folder, precision=precision, provider="cpu")
+    manifest = predictor.manifest
+    index = label_index(items, manifest)
+    planner = Planner(manifest.input)
+    planners = [Planner(manifest.input, config) for config in firsts]
+
+    def passes(size: Size) -> dict[Mode | int, tuple[Pass, ...]]:
+        plain: dict[Mode | int, tuple[Pass, ...]] = {
+            mode: planner.passes(mode, size) for mode in PLAIN_MODES
+        }
+        own = {i: one.plan("adaptive", size).first for i, one in enumerate(planners)}
+        return plain | own
+
+    def start(pixels: Pixels) -> list[Generator[list[View], Results, Read]]:
+        mirrored = np.ascontiguousarray(pixels[:, ::-1])
+        return [
+            read_passes(image, own)
+            for image in (pixels, mirrored)
+            for own in passes(size_of(image)).values()
+        ]
+
+    kept, reads, unreadable = collect(predictor, items, start, f"calibrating {precision}")
+    square = Size(manifest.input.resize_px, manifest.input.resize_px)
+    plans = passes(square)
+    costs = {wanted: planner.cost(own) for wanted, own in plans.items()}
+    logits: dict[Mode | int, NDArray[np.float64]] = {}
+    for position, wanted in enumerate(plans):
+        both = [row[at] for at in (position, position + len(plans)) for row in reads]
+        logits[wanted] = np.stack([read.logits for read in both]).astype(np.float64)
+    return Measured(
+        labels=np.array([index[item.label] for item in kept] * 2),
+        views={mode: logits[mode] for mode in PLAIN_MODES},
+        costs={mode: costs[mode] for mode in PLAIN_MODES},
+        first_passes=tuple(
+            FirstPass(config, logits[i][:, 0], costs[i], _rest(manifest.input, config))
+            for i, config in enumerate(firsts)
+        ),
+        unreadable=unreadable,
+    )
+
+
+def _rest(sizes: InputSize, first: Adaptive) -> dict[Mode, float]:
+    square, costs = Size(sizes.resize_px, sizes.resize_px), dict[Mode, float]()
+    for second in SECONDS:
+        planner = Planner(sizes, first.model_copy(update={"second": second}))
+        costs[second] = planner.cost(planner.plan("adaptive", square).rest)
+    return costs

@@ -1,0 +1,159 @@
+"""Fit temperatures, thresholds and view weights of a multi-label package on held-out images."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import UsageError
+from service.inference.aggregate import aggregate, temper
+from service.inference.geometry import Size
+from service.inference.manifest import (
+    Aggregation,
+    Manifest,
+    Mode,
+    ModeCalibration,
+    Precision,
+)
+from service.inference.package import ModelPackage
+from service.inference.predictor import Predictor
+from service.inference.task import MULTI_LABEL
+from service.inference.tta import read_passes
+from service.inference.views import Pixels, size_of
+from training.calibration import multi_label_fitting as fitting
+from training.evaluation.metrics import Probabilities
+from training.evaluation.multi_label_metrics import (
+    Truth,
+    average_precisions,
+    binary_nll,
+    mean_of_known,
+)
+from training.evaluation.multi_label_predictions import truth_of
+from training.evaluation.predictions import LabelledFile, collect
+from training.export.writer import write_manifest
+
+MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense")
+DEFAULTS: tuple[Mode, ...] = ("none", "five_crop", "dense")
+AGGREGATIONS: tuple[Aggregation, ...] = ("mean", "max", "gmean", "logit_mean", "weighted")
+MAP_TOLERANCE, NLL_TOLERANCE = 0.002, 0.01
+"""What the default mode may lose against the best one, in mean average precision and in nats."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Logits of every view of every mode for N calibration images: float64[N, V, K] per mode."""
+
+    truth: Truth
+    views: dict[Mode, NDArray[np.float64]]
+    costs: dict[Mode, float]
+    unreadable: dict[Path, str] = field(default_factory=dict)
+    """The images that cannot be decoded any more, each with its reason."""
+
+
+def calibrate(
+    folder: Path,
+    items: Sequence[LabelledFile],
+    *,
+    default_mode: Mode | None = None,
+    say: Callable[[str], None] = print,
+) -> Manifest:
+    """Fit every precision and mode of the package in `folder` on `items`; write its manifest.
+
+    Raises:
+        DataError: a class that the model does not have, or no readable image.
+        UsageError: `default_mode` is one that multi-label packages cannot have.
+    """
+    if default_mode is not None and default_mode not in MODES:
+        raise UsageError(f"the default mode must be of {', '.join(MODES)}, but got {default_mode}")
+    package = ModelPackage.load(folder)
+    measured: dict[Precision, Measured] = {
+        precision: measure(folder, precision, items) for precision in package.precisions
+    }
+    for path, reason in next(iter(measured.values())).unreadable.items():
+        say(f"skipped {path}: {reason}")
+    leading: Precision = "int8" if "int8" in measured else package.precisions[0]
+    entries = tuple(_fit(p, mode, m) for p, m in measured.items() for mode in MODES)
+    for entry in entries:
+        limits = entry.thresholds["mean"]
+        say(
+            f"  {entry.precision} {entry.mode}: temperature {entry.temperature:.3f}, thresholds "
+            f"{min(limits):.3f} to {max(limits):.3f}"
+        )
+    fitted: dict[Mode, ModeCalibration] = {
+        entry.mode: entry for entry in entries if entry.precision == leading
+    }
+    changed = {
+        "calibration": entries,
+        "adaptive": None,
+        "default_mode": default_mode or _default_mode(measured[leading], fitted),
+    }
+    manifest = Manifest.model_validate(package.manifest.model_copy(update=changed).model_dump())
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def measure(folder: Path, precision: Precision, items: Sequence[LabelledFile]) -> Measured:
+    """Run every pass of every mode once over `items`."""
+    predictor = Predictor.from_package(folder, precision=precision, provider="cpu")
+    planner = predictor.model.planner
+    truth_of(items, predictor.manifest)  # before anything is run
+
+    def start(pixels: Pixels):
+        return [read_passes(pixels, planner.passes(mode, size_of(pixels))) for mode in MODES]
+
+    kept, reads, unreadable = collect(predictor, items, start, f"calibrating {precision}")
+    side_px = predictor.manifest.input.resize_px
+    square = Size(side_px, side_px)
+    return Measured(
+        truth=truth_of(kept, predictor.manifest),
+        views={
+            mode: np.stack([own[i].logits for own in reads]).astype(np.float64)
+            for i, mode in enumerate(MODES)
+        },
+        costs={mode: planner.cost(planner.passes(mode, square)) for mode in MODES},
+        unreadable=unreadable,
+    )
+
+
+def _fit(precision: Precision, mode: Mode, measured: Measured) -> ModeCalibration:
+    """The temperature is fitted for the mean of probabilities, the default, and serves all ways to
+    aggregate; thresholds are fitted for each of them, after it."""
+    views, truth = measured.views[mode], measured.truth
+    temperature = round(fitting.temperature(aggregate(views, "mean", None, MULTI_LABEL), truth), 6)
+    weights = None
+    if views.shape[1] > 1:
+        weights = fitting.view_weights(MULTI_LABEL.probabilities(views), truth)
+    return ModeCalibration(
+        precision=precision,
+        mode=mode,
+        temperature=temperature,
+        view_weights=weights,
+        thresholds={
+            how: fitting.thresholds(
+                temper(aggregate(views, how, weights, MULTI_LABEL), temperature, MULTI_LABEL), truth
+            )
+            for how in AGGREGATIONS
+            if how != "weighted" or weights
+        },
+    )
+
+
+def _default_mode(measured: Measured, fitted: dict[Mode, ModeCalibration]) -> Mode:
+    """The cheapest mode whose answers are about as good as the best mode's."""
+    losses: dict[Mode, float] = {}
+    precisions: dict[Mode, float] = {}
+    for mode in DEFAULTS:
+        raw = aggregate(measured.views[mode], "mean", None, MULTI_LABEL)
+        answered: Probabilities = temper(raw, fitted[mode].temperature, MULTI_LABEL)
+        losses[mode] = binary_nll(answered, measured.truth)
+        precisions[mode] = mean_of_known(average_precisions(answered, measured.truth))
+    best = min(DEFAULTS, key=lambda mode: losses[mode])
+    good: list[Mode] = [
+        mode
+        for mode in DEFAULTS
+        if losses[mode] <= losses[best] + NLL_TOLERANCE
+        and precisions[mode] >= precisions[best] - MAP_TOLERANCE
+    ]
+    return min(good, key=lambda mode: measured.costs[mode])

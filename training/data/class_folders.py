@@ -1,0 +1,162 @@
+"""Class folders, ``<class>/*``: the folder is the label of every image in it, however deep.
+
+Hidden and system folders are no classes, and the files that are no images are counted: the rule is
+that of scoring (`service.image_files`). Folders whose names mean the same class are refused.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from service.errors import DataError
+from service.image_files import is_decoded, is_hidden
+from service.inference.labels import normalized
+from service.scoring.files import Entry, entries
+from service.scoring.sources.walk import Broken, walk
+from service.skipped import HIDDEN, OUTSIDE, Skipped
+from service.text import storable
+from training.data.item import Item
+from training.data.labelled import Labelled
+
+NAMES_OF_CLASSES = ("labels.json", "labels.csv")
+"""Files beside the class folders that `training.data.labels` reads."""
+MOST_NAMED = 10
+
+
+def read_class_folders(folder: Path, *, allow_empty: bool = False) -> Labelled:
+    """The labelled images of ``folder/<class>/*``, sorted by class folder and path.
+
+    A label is the folder's name in Unicode's composed form (NFC), without outer spaces.
+    `allow_empty` turns a class folder that holds nothing into a note.
+
+    Raises:
+        DataError: no class folder, one without an image, or names that are no text or ambiguous.
+    """
+    skipped = Skipped()
+    classes = _classes(folder, skipped)
+    notes = [*_check_names(folder, classes)]
+    items: list[Item] = []
+    empty: list[str] = []
+    lost: dict[str, Skipped] = {}
+    for name in classes:
+        label, beside = label_of(name), Skipped()
+        own = [Item(path, label) for path in _images(folder / name, beside)]
+        items += own
+        skipped.extend(beside)
+        if not own and beside.files:
+            lost[label] = beside
+        elif not own:
+            empty.append(label)
+    if not items:
+        raise DataError(f"no images under {folder}/<class>/" + _held(skipped))
+    if lost:
+        held = "".join(_held(beside) for beside in list(lost.values())[:MOST_NAMED])
+        raise DataError(
+            f"no image of {_listed(lost)} under {folder} can be decoded{held}. Convert the images, "
+            "or remove the folder"
+        )
+    if empty and not allow_empty:
+        raise DataError(
+            f"no image of {_listed(empty)} under {folder}: add images, or remove the empty folder"
+        )
+    if empty:
+        notes.append(f"no image of {_listed(empty)} under {folder}: the folder is empty")
+    return Labelled(tuple(items), skipped, tuple(notes))
+
+
+def label_of(name: str) -> str:
+    """The label that a class folder's name stands for."""
+    return normalized(storable(name))
+
+
+def compared(train: Labelled, val: Path) -> list[str]:
+    """Notes on classes that only one of the two parts has; none where there is no `val`."""
+    if not val.is_dir():
+        return []
+    try:
+        reported = read_class_folders(val, allow_empty=True)
+    except DataError as error:
+        return [str(error)]
+    trained, held = ({item.label for item in part} for part in (train, reported))
+    notes: list[str] = []
+    if only := sorted(trained - held):
+        notes.append(f"no image of {_listed(only)} under {val}: nothing will be reported on it")
+    if only := sorted(held - trained):
+        notes.append(f"no image of {_listed(only)} to train on: evaluate will refuse {val}")
+    return notes
+
+
+def _classes(folder: Path, skipped: Skipped) -> list[str]:
+    """The names of the class folders; anything else in the folder is counted."""
+    names: list[str] = []
+    for entry in _entries(folder):
+        path, is_folder = f"{folder / entry.name}", entry.kind == "folder"
+        if is_hidden(entry.name, is_folder=is_folder):
+            skipped.add(f"{path}/" if is_folder else path, HIDDEN)
+        elif is_folder:
+            names.append(entry.name)
+        elif entry.name not in NAMES_OF_CLASSES:
+            skipped.add(path, OUTSIDE)
+    return names
+
+
+def _entries(folder: Path) -> Iterator[Entry]:
+    try:
+        yield from entries(str(folder))
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed: {error.strerror or error}") from error
+
+
+def _images(folder: Path, skipped: Skipped) -> Iterator[Path]:
+    for path in walk(str(folder), skipped, wanted=is_decoded):
+        if isinstance(path, Broken):
+            raise DataError(f"{path} cannot be listed: {path.reason}")
+        yield Path(path)
+
+
+def _check_names(folder: Path, names: Iterable[str]) -> Iterator[str]:
+    """Notes on names that may surprise.
+
+    Raises:
+        DataError: a name that is no text, or several names of one class.
+    """
+    labels: dict[str, list[str]] = {}
+    for name in names:
+        if not _is_text(name) or not label_of(name):
+            raise DataError(
+                f"the name of the class folder {storable(name)!r} in {folder} is no text (UTF-8): "
+                "rename the folder"
+            )
+        labels.setdefault(label_of(name), []).append(name)
+    for label, same in labels.items():
+        if len(same) > 1:
+            raise DataError(
+                f"{len(same)} folders in {folder} are of the class {label!r}: "
+                f"{', '.join(map(ascii, same))}. Their names differ only in outer spaces or in the "
+                "form of Unicode: put them together, or rename them"
+            )
+        if same[0].strip() != same[0]:
+            yield f"the class folder {same[0]!r} in {folder} is read as {label!r}"
+    cases: dict[str, list[str]] = {}
+    for label in labels:
+        cases.setdefault(label.casefold(), []).append(label)
+    for same in cases.values():
+        if len(same) > 1:
+            yield f"classes whose names differ in case only are kept apart: {_listed(same)}"
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8", "surrogateescape").decode()
+    except UnicodeError:
+        return False
+    return True
+
+
+def _listed(labels: Iterable[str]) -> str:
+    names = [repr(label) for label in labels]
+    rest = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + rest
+
+
+def _held(skipped: Skipped) -> str:
+    return "".join(f"; {line}" for line in skipped.lines())

@@ -1,0 +1,230 @@
+"""A data set of labelled images: what is in it, and which part is held out.
+
+A data set is a folder in fastai's layout, ``train/<class>/*`` and ``val/<class>/*``, or a table of
+path, label and split (`training.data.table`). Part of train is held out as the calibration split,
+stratified and seeded. It is never trained on: training watches its loss, and temperatures, gates
+and thresholds are fitted on it. The validation set is only reported on.
+"""
+
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from service.errors import ClientError, DataError
+from service.inference.decode import decode
+from service.inference.manifest import Manifest, TaskName
+from service.skipped import Skipped
+from training.data.class_folders import compared, read_class_folders
+from training.data.item import Item
+from training.data.labelled import Labelled
+from training.data.named_data import NAMES
+from training.data.stratify import stratified
+from training.data.table import SUFFIXES, Table, is_table, read_table
+from training.recipe import Recipe
+
+__all__ = ["Item", "Split", "readable", "scan", "split", "stratified", "unreadable", "validation"]
+
+IMBALANCE_WARNING = 10.0
+LEAST_CALIBRATION_IMAGES = 50
+"""Temperatures, gates and prediction sets that were fitted on fewer would mean little."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The training images and the calibration images held out of them."""
+
+    classes: tuple[str, ...]
+    train: tuple[Item, ...]
+    calibration: tuple[Item, ...]
+    task: TaskName = "single_label"
+    skipped: Skipped = field(default_factory=Skipped)
+    """Files of the data set that are no images, or not of a format that is decoded."""
+    notes: tuple[str, ...] = ()
+    """What a person should know about the data before training."""
+
+    def __len__(self) -> int:
+        return len(self.train) + len(self.calibration)
+
+    def lines(self) -> list[str]:
+        """The notes and the skipped files, for people."""
+        return [*self.notes, *self.skipped.lines()]
+
+    def fingerprint(self) -> str:
+        """A sha256 over every file's label, name and size: the same data, the same fingerprint."""
+        digest = hashlib.sha256()
+        for item in sorted((*self.train, *self.calibration), key=lambda item: str(item.path)):
+            line = f"{item.label}/{item.path.name}:{item.path.stat().st_size}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+
+def scan(folder: Path, *, allow_empty: bool = True) -> Labelled:
+    """The labelled images of ``folder/<class>/*``: see `training.data.class_folders`.
+
+    Raises:
+        DataError: no folder, or no class folders that can be read.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            f"no folder {folder}: data is a folder with train/<class>/* and val/<class>/*, a table "
+            f"({', '.join(SUFFIXES)}) of path,label, or a name: {', '.join(NAMES)}"
+        )
+    return read_class_folders(folder, allow_empty=allow_empty)
+
+
+def split(data: Path, recipe: Recipe) -> Split:
+    """Read the training images of `data` and hold the calibration split out of them.
+
+    A table without a `split` column first gives `recipe.validation_share` of its rows to be
+    reported on. Warns where the largest class has ten times the images of the smallest.
+
+    Raises:
+        DataError: no images, or no classes.
+    """
+    items, task = _training_part(data, recipe)
+    counts = Counter(label for item in items for label in labels_of(item, task))
+    if not counts:
+        raise DataError(f"{data}: no training image has a label")
+    _look_at(counts, task)
+    train, calibration = stratified(items, recipe.calibration_share, recipe.split_seed, task)
+    if recipe.subset_share < 1:
+        _, train = stratified(train, recipe.subset_share, recipe.seed, task)
+    classes = tuple(sorted(counts))
+    return Split(classes, tuple(train), tuple(calibration), task, items.skipped, items.notes)
+
+
+def validation(data: Path, trained: Manifest | None = None) -> Labelled:
+    """The images to report on: ``data/val`` or ``data/<class>/*``; a table's rows of split `val`.
+
+    Of a table without that column: the part that was held out of training where `trained` was
+    trained on it, else every row.
+
+    Raises:
+        DataError: no images.
+    """
+    if not is_table(data):
+        return scan(data / "val" if (data / "val").is_dir() else data)
+    table = read_table(data, trained.task if trained else "auto")
+    if table.val is None:
+        return Labelled(tuple(_held_out(data, trained) or table.train))
+    if not table.val:
+        raise DataError(f"{data} has no row whose split is val: nothing to report on")
+    return Labelled(table.val)
+
+
+def labels_of(item: Item, task: TaskName) -> tuple[str, ...]:
+    """The classes that are true of an image: one, or any number where the task is multi-label."""
+    return item.labels if task == "multi_label" else (item.label,)
+
+
+def trained_split(data: Path, provenance: dict[str, Any]) -> Split | None:
+    """The split that a package was trained on; None where `data` is not its data set.
+
+    A package that `quincunx export` did not write says nothing of its data set.
+    """
+    if "recipe" not in provenance or "dataset" not in provenance:
+        return None
+    trained = provenance["dataset"]
+    images = split(data, Recipe.from_json(provenance["recipe"]))
+    if images.fingerprint() == trained["fingerprint"]:
+        return images
+    if len(images) <= trained["training_images"] + trained["calibration_images"]:
+        return None
+    try:
+        images = readable(images, lambda _: None)  # training left unreadable files out
+    except DataError:  # what cannot be trained on was not
+        return None
+    return images if images.fingerprint() == trained["fingerprint"] else None
+
+
+def _training_part(data: Path, recipe: Recipe) -> tuple[Labelled, TaskName]:
+    if not is_table(data):
+        task: TaskName = "single_label" if recipe.task == "auto" else recipe.task
+        found = scan(data / "train", allow_empty=False)
+        notes = (*found.notes, *compared(found, data / "val"))
+        return Labelled(found.items, found.skipped, notes), task
+    table = read_table(data, recipe.task)
+    if table.val is not None:
+        if not table.train:
+            raise DataError(f"{data} has no row whose split is train")
+        return Labelled(table.train), table.task
+    train, _ = _without_split(table, recipe)
+    return Labelled(tuple(train)), table.task
+
+
+def _without_split(table: Table, recipe: Recipe) -> tuple[list[Item], list[Item]]:
+    """A table that does not say: (what to train on, what to report on)."""
+    seed = f"{recipe.split_seed}/validation"
+    return stratified(table.train, recipe.validation_share, seed, table.task)
+
+
+def _held_out(data: Path, trained: Manifest | None) -> list[Item]:
+    if trained is None or "recipe" not in trained.provenance:
+        return []
+    recipe = Recipe.from_json(trained.provenance["recipe"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of imbalance: training has said it
+        try:
+            if trained_split(data, trained.provenance) is None:
+                return []
+        except DataError:  # it can be reported on, but no recipe could train on it
+            return []
+    return _without_split(read_table(data, recipe.task), recipe)[1]
+
+
+def _look_at(counts: Counter[str], task: TaskName) -> None:
+    (most, most_count), *_, (least, least_count) = [*counts.most_common()] * 2
+    if most_count > IMBALANCE_WARNING * least_count:
+        warnings.warn(
+            f"classes are imbalanced: {most!r} has {most_count} images, {least!r} {least_count}",
+            stacklevel=3,
+        )
+    if len(counts) == 1 and task == "single_label":
+        warnings.warn(
+            f"there is one class, {most!r}, so every image will be put into it; whether it is in "
+            "an image or not is multi-label: a table with path,label where an empty label means "
+            "that it is not (--set task=multi_label)",
+            stacklevel=3,
+        )
+
+
+def unreadable(items: Sequence[Item], threads: int = 4) -> dict[Path, str]:
+    """Decode every file once: the path and the reason of each that cannot be."""
+
+    def check(item: Item) -> tuple[Path, str] | None:
+        try:
+            decode(item.path.read_bytes())
+        except (ClientError, OSError) as error:
+            return item.path, str(error)
+        return None
+
+    with ThreadPoolExecutor(threads) as pool:
+        return dict(filter(None, pool.map(check, items)))
+
+
+def readable(images: Split, say: Callable[[str], None]) -> Split:
+    """The split without the files that cannot be decoded; each is named through `say`.
+
+    So are the files that were skipped before, and what else should be known about the data.
+
+    Raises:
+        DataError: a class, or the whole training part, has no readable image.
+    """
+    for line in images.lines():
+        say(line)
+    broken = unreadable((*images.train, *images.calibration))
+    for path, reason in broken.items():
+        say(f"left out {path}: {reason}")
+    train = tuple(item for item in images.train if item.path not in broken)
+    without = set(images.classes) - {
+        label for item in train for label in labels_of(item, images.task)
+    }
+    if without:
+        raise DataError(f"no readable training image of {', '.join(sorted(without))}")
+    calibration = tuple(item for item in images.calibration if item.path not in broken)
+    return replace(images, train=train, calibration=calibration)

@@ -1,0 +1,88 @@
+"""Split labelled files in two, both parts with the same mix of labels."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+from service.inference.manifest import TaskName
+from training.data.item import Item
+
+
+def stratified(
+    items: Sequence[Item],
+    share: float,
+    seed: int | str,
+    task: TaskName = "single_label",
+) -> tuple[list[Item], list[Item]]:
+    """Split off `share` of every class (rounded, seeded): (the rest, the share)."""
+    if task == "multi_label":
+        return _by_labels(items, share, seed)
+    by_class: dict[str, list[Item]] = {}
+    for item in items:
+        by_class.setdefault(item.label, []).append(item)
+    counts = {label: round(share * len(members)) for label, members in by_class.items()}
+    _give_to_small(counts, by_class, share, seed)
+    rest: list[Item] = []
+    taken: list[Item] = []
+    for label in sorted(by_class):
+        members = by_class[label]
+        random.Random(f"{seed}/{label}").shuffle(members)
+        taken += members[: counts[label]]
+        rest += members[counts[label] :]
+    return rest, taken
+
+
+def _give_to_small(
+    counts: dict[str, int], by_class: dict[str, list[Item]], share: float, seed: int | str
+) -> None:
+    """Classes too small for one image each of the share give one in turn, by lot.
+
+    A thousand classes of nine images would else have no calibration split at 5%.
+    """
+    if not 0 < share < 1:
+        return
+    small = sorted(label for label, count in counts.items() if not count)
+    owed = round(share * sum(len(by_class[label]) for label in small))
+    able = [label for label in small if len(by_class[label]) > 1]
+    for label in random.Random(f"{seed}/small").sample(able, min(owed, len(able))):
+        counts[label] = 1
+
+
+def _by_labels(
+    items: Sequence[Item], share: float, seed: int | str
+) -> tuple[list[Item], list[Item]]:
+    """Iterative stratification (Sechidis et al., 2011): the rarest label is shared out first.
+
+    Each image with it goes to the part that still lacks the larger share of that label.
+    """
+    order = list(range(len(items)))
+    random.Random(f"{seed}").shuffle(order)
+    labels = [items[index].labels for index in range(len(items))]
+    holders: dict[str, list[int]] = {}
+    for index in order:
+        for label in labels[index]:
+            holders.setdefault(label, []).append(index)
+    shares = (1 - share, share)
+    wanted = [Counter({label: s * len(own) for label, own in holders.items()}) for s in shares]
+    room = [s * len(items) for s in shares]
+    part: dict[int, int] = {}
+    left = Counter({label: len(own) for label, own in holders.items()})
+
+    def put(index: int, where: int) -> None:
+        part[index] = where
+        room[where] -= 1
+        for label in labels[index]:
+            wanted[where][label] -= 1  # type: ignore[assignment]  # a Counter of floats
+            left[label] -= 1
+
+    while left := +left:
+        rarest = min(left, key=lambda label: (left[label], label))
+        for index in holders[rarest]:
+            if index not in part:
+                lacks = [(wanted[where][rarest], room[where]) for where in (0, 1)]
+                put(index, int(lacks[1] > lacks[0]))
+    for index in order:
+        if index not in part:
+            put(index, int(room[1] > room[0]))
+    taken = [items[i] for i in sorted(part) if part[i]]
+    return [items[i] for i in sorted(part) if not part[i]], taken

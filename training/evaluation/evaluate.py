@@ -1,0 +1,148 @@
+"""How good a package is: every mode and precision on labelled images, by the code that serves."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from service.inference.manifest import Manifest, Metrics, Precision
+from service.inference.package import ModelPackage
+from service.inference.predictor import Predictor
+from service.inference.providers import Provider
+from training.data.dataset import validation
+from training.data.labelled import Labelled
+from training.data.left_out import LeftOut, left_out
+from training.evaluation.methods import BASELINES, Way, way
+from training.evaluation.metrics import Scores, confusion, flips, scores
+from training.evaluation.predictions import LabelledFile, Outcomes, outcomes
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One precision and mode, or baseline, measured."""
+
+    precision: Precision
+    mode: Way
+    scores: Scores
+    cost: float
+    gate_open: float | None
+    turned_wrong: int | None
+    """Answers that were right as a single crop and are wrong with TTA."""
+    turned_right: int | None
+    coverage: float | None = None
+    mean_set_size: float | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """The row in six digits."""
+        s = self.scores
+        return {
+            "precision": self.precision,
+            "mode": self.mode,
+            "images": s.images,
+            "top1": round(s.top1, 6),
+            "top1_interval": [round(bound, 6) for bound in s.top1_interval],
+            "top5": None if s.top5 is None else round(s.top5, 6),
+            "nll": round(s.nll, 6),
+            "ece": round(s.ece, 6),
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything measured on one data set."""
+
+    rows: tuple[Evaluated, ...]
+    outcomes: dict[Precision, Outcomes]
+    left_out: LeftOut
+
+    @property
+    def unreadable(self) -> dict[Path, str]:
+        """The images that cannot be decoded, each with its reason."""
+        return self.left_out.unreadable
+
+    def metrics(self) -> tuple[Metrics, ...]:
+        """The rows as the manifest keeps them: those that can be served."""
+        served = [row for row in self.rows if row.mode not in BASELINES]
+        return tuple(Metrics.model_validate(row.facts()) for row in served)
+
+    def per_class(self, precision: Precision, mode: Way, classes: int) -> list[float]:
+        """Accuracy of each class, nan where it has no image."""
+        got = self.outcomes[precision]
+        table = confusion(got.by_name[mode].probabilities, got.labels)
+        totals = table.sum(1)
+        return [float(table[k, k] / totals[k]) if totals[k] else np.nan for k in range(classes)]
+
+
+def evaluate(
+    package: Path,
+    items: Sequence[LabelledFile],
+    modes: Sequence[Way],
+    precisions: Iterable[Precision] | None = None,
+    *,
+    coverage: float | None = None,
+    provider: Provider = "cpu",
+) -> Evaluation:
+    """Measure `modes`, baselines among them, at every precision of the package.
+
+    Raises:
+        DataError: a class that the model does not have, or no readable image.
+        ModelPackageError, UsageError: see `Predictor.from_package`.
+    """
+    rows: list[Evaluated] = []
+    by_precision: dict[Precision, Outcomes] = {}
+    unreadable: dict[Path, str] = {}
+    present: set[int] = set()
+    chosen = precisions or Predictor.from_package(package, provider=provider).package.precisions
+    for precision in chosen:
+        predictor = Predictor.from_package(package, precision=precision, provider=provider)
+        got = outcomes(predictor, items, [way(mode, coverage) for mode in modes])
+        by_precision[precision] = got
+        unreadable |= got.unreadable
+        rows += [_row(precision, got, mode) for mode in modes]
+        present |= set(got.labels.tolist())
+    manifest = ModelPackage.load(package).manifest
+    return Evaluation(tuple(rows), by_precision, left_out(items, manifest, present, unreadable))
+
+
+def _row(precision: Precision, got: Outcomes, mode: Way) -> Evaluated:
+    outcome = got.by_name[mode]
+    turned: tuple[int | None, int | None] = (None, None)
+    if mode != "none" and "none" in got.by_name:
+        single = got.by_name["none"].probabilities
+        turned = flips(single, outcome.probabilities, got.labels)
+    return Evaluated(
+        precision=precision,
+        mode=mode,
+        scores=scores(outcome.probabilities, got.labels),
+        cost=outcome.cost,
+        gate_open=outcome.gate_open,
+        turned_wrong=turned[0],
+        turned_right=turned[1],
+        coverage=None if outcome.covered is None else float(outcome.covered.mean()),
+        mean_set_size=None if outcome.set_sizes is None else float(outcome.set_sizes.mean()),
+    )
+
+
+def labelled(data: Path, trained: Manifest | None = None) -> Labelled:
+    """The images to report on, of a folder or a table: see `training.data.dataset.validation`."""
+    return validation(data, trained)
+
+
+def as_json(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One object per precision and mode."""
+    return [
+        {
+            **row.facts(),
+            "nll_interval": row.scores.nll_interval,
+            "cost": row.cost,
+            "gate_open": row.gate_open,
+            "turned_wrong": row.turned_wrong,
+            "turned_right": row.turned_right,
+            "coverage": row.coverage,
+            "mean_set_size": row.mean_set_size,
+            **evaluation.left_out.facts(),
+        }
+        for row in evaluation.rows
+    ]

@@ -1,0 +1,128 @@
+"""How good a multi-label package is: every mode and precision, by the code that serves."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from service.inference.manifest import Aggregation, Manifest, Mode, MultiLabelMetrics, Precision
+from service.inference.package import ModelPackage
+from service.inference.predictor import Predictor
+from service.inference.providers import Provider
+from training.data.left_out import LeftOut, left_out
+from training.evaluation.multi_label_metrics import LabelScores, scores
+from training.evaluation.multi_label_predictions import LabelOutcomes, answers
+from training.evaluation.predictions import LabelledFile
+
+COLUMNS = (
+    "precision", "mode", "mAP %", "95%", "micro F1 %", "macro F1 %", "NLL", "cost (crops)",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One precision and mode, measured."""
+
+    precision: Precision
+    mode: Mode
+    scores: LabelScores
+    cost: float
+
+    def metrics(self, manifest: Manifest) -> MultiLabelMetrics:
+        """The row as the manifest keeps it."""
+        s = self.scores
+        return MultiLabelMetrics(
+            precision=self.precision,
+            mode=self.mode,
+            images=s.images,
+            map=round(s.map, 6),
+            map_interval=(round(s.map_interval[0], 6), round(s.map_interval[1], 6)),
+            micro_f1=round(s.micro_f1, 6),
+            macro_f1=round(s.macro_f1, 6),
+            nll=round(s.nll, 6),
+            average_precision={
+                label.id: round(value, 6)
+                for label, value in zip(manifest.labels, s.average_precision, strict=True)
+                if not np.isnan(value)
+            },
+        )
+
+    def cells(self) -> tuple[str, ...]:
+        """The row under `COLUMNS`."""
+        s = self.scores
+        low, high = s.map_interval
+        return (
+            self.precision,
+            self.mode,
+            f"{100 * s.map:.2f}",
+            f"{100 * low:.2f} to {100 * high:.2f}",
+            f"{100 * s.micro_f1:.2f}",
+            f"{100 * s.macro_f1:.2f}",
+            f"{s.nll:.4f}",
+            f"{self.cost:.2f}",
+        )
+
+
+@dataclass(frozen=True)
+class LabelEvaluation:
+    """Everything measured on one data set."""
+
+    manifest: Manifest
+    aggregate: Aggregation
+    rows: tuple[LabelRow, ...]
+    outcomes: dict[Precision, LabelOutcomes]
+    left_out: LeftOut
+
+    @property
+    def unreadable(self) -> dict[Path, str]:
+        """The images that cannot be decoded, each with its reason."""
+        return self.left_out.unreadable
+
+
+def evaluate(
+    package: Path,
+    items: Sequence[LabelledFile],
+    modes: Sequence[Mode],
+    precisions: Iterable[Precision] | None = None,
+    *,
+    aggregate: Aggregation = "mean",
+    provider: Provider = "cpu",
+) -> LabelEvaluation:
+    """Measure `modes` at every precision of the package.
+
+    Raises:
+        DataError: a class that the model does not have, or no readable image.
+        ModelPackageError, UsageError: see `Predictor.from_package` and `check_options`.
+    """
+    loaded = ModelPackage.load(package)
+    rows: list[LabelRow] = []
+    by_precision: dict[Precision, LabelOutcomes] = {}
+    unreadable: dict[Path, str] = {}
+    present: set[int] = set()
+    for precision in precisions or loaded.precisions:
+        predictor = Predictor.from_package(package, precision=precision, provider=provider)
+        got = answers(predictor, items, modes, aggregate)
+        by_precision[precision] = got
+        unreadable |= got.unreadable
+        present |= set(np.flatnonzero(got.truth.any(0)).tolist())
+        rows += [
+            LabelRow(precision, mode, scores(own.probabilities, got.truth, own.present), own.cost)
+            for mode, own in got.by_mode.items()
+        ]
+    beside = left_out(items, loaded.manifest, present, unreadable)
+    return LabelEvaluation(loaded.manifest, aggregate, tuple(rows), by_precision, beside)
+
+
+def as_json(measured: LabelEvaluation) -> list[dict[str, Any]]:
+    """One object per precision and mode."""
+    return [
+        {
+            **row.metrics(measured.manifest).model_dump(),
+            "aggregate": measured.aggregate,
+            "cost": row.cost,
+            **measured.left_out.facts(),
+        }
+        for row in measured.rows
+    ]

@@ -1,0 +1,119 @@
+"""What multi-label answers are worth: average precision, F1, likelihood, with their uncertainty."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, f1_score
+
+from training.evaluation.metrics import TINY, Probabilities
+
+RESAMPLES = 1000
+CHUNK = 4_000_000
+"""Numbers held at once while bootstrapping."""
+
+Truth = NDArray[np.bool_]
+"""bool[N, K]: which classes are true of which image."""
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """Metrics of N images; all but the likelihood in 0..1, the interval of 95%."""
+
+    images: int
+    map: float
+    """The mean of the average precision over classes that an image has."""
+    map_interval: tuple[float, float]
+    average_precision: tuple[float, ...]
+    """Of each class; nan where no image has it."""
+    micro_f1: float
+    macro_f1: float
+    nll: float
+
+
+def scores(probabilities: Probabilities, truth: Truth, present: Truth) -> LabelScores:
+    """float64[N, K], the truth and the answers at the thresholds -> LabelScores."""
+    each = average_precisions(probabilities, truth)
+    return LabelScores(
+        images=len(truth),
+        map=mean_of_known(each),
+        map_interval=bootstrap_map(probabilities, truth),
+        average_precision=tuple(float(value) for value in each),
+        micro_f1=float(f1_score(truth.ravel(), present.ravel())),
+        macro_f1=mean_of_known(f1(present, truth)),
+        nll=binary_nll(probabilities, truth),
+    )
+
+
+def average_precisions(probabilities: Probabilities, truth: Truth) -> NDArray[np.float64]:
+    """The average precision of each class: the mean, over images that have it, of the precision
+    among those ranked as high; ties share a rank. [K], nan where no image has the class."""
+    columns = zip(probabilities.T, truth.T, strict=True)
+    return np.array(
+        [average_precision_score(true, p) if true.any() else np.nan for p, true in columns]
+    )
+
+
+def bootstrap_map(
+    probabilities: Probabilities, truth: Truth, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """The percentile-bootstrap interval of the mean average precision, over images."""
+    random = np.random.default_rng(seed)
+    images, classes = truth.shape
+    rows = max(1, min(RESAMPLES, CHUNK // images))
+    means: list[NDArray[np.float64]] = []
+    for start in range(0, RESAMPLES, rows):
+        count = min(rows, RESAMPLES - start)
+        weights = random.multinomial(images, np.full(images, 1 / images), count).astype(np.float64)
+        found = np.stack(
+            [_weighted(probabilities[:, k], truth[:, k], weights) for k in range(classes)]
+        )
+        known = ~np.isnan(found)
+        means.append(np.where(known, found, 0).sum(0) / np.maximum(known.sum(0), 1))
+    tail = (1 - level) / 2
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def f1(present: Truth, truth: Truth) -> NDArray[np.float64]:
+    """F1 of each class: [K], nan where a class is neither true of an image nor answered."""
+    pairs = zip(truth.T, present.T, strict=True)
+    unknown: Any = np.nan  # the stubs know words alone
+    return np.array([f1_score(true, got, zero_division=unknown) for true, got in pairs])
+
+
+def binary_nll(probabilities: Probabilities, truth: Truth) -> float:
+    """Mean negative log-likelihood of every yes and no, in nats."""
+    return float(-np.log(np.maximum(likelihoods(probabilities, truth), TINY)).mean())
+
+
+def likelihoods(probabilities: Probabilities, truth: Truth) -> NDArray[np.float64]:
+    """What each probability gives to what is the case."""
+    return np.where(truth, probabilities, 1 - probabilities)
+
+
+def _weighted(
+    values: NDArray[np.float64], truth: NDArray[np.bool_], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The average precision of one class where image n counts weights[r, n] times: [R].
+
+    All resamples in one go; scikit-learn would take a call for each of a thousand.
+    """
+    order = np.argsort(-values, kind="stable")
+    ranked, hits = values[order], truth[order]
+    if not hits.any():
+        return np.full(len(weights), np.nan)
+    last = np.searchsorted(-ranked, -ranked, side="right") - 1  # of those tied with each
+    counted = weights[:, order]
+    positives = counted * hits
+    precision = positives.cumsum(1) / np.maximum(counted.cumsum(1), TINY)
+    total = positives.sum(1)
+    found = (positives * precision[:, last]).sum(1) / np.maximum(total, TINY)
+    return np.where(total > 0, found, np.nan)
+
+
+def mean_of_known(values: NDArray[np.float64]) -> float:
+    """The mean of what is not nan; 0 of nothing."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else 0.0

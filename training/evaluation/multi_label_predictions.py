@@ -1,0 +1,90 @@
+"""Run labelled images through the code that serves, and hold the answers to several true labels."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.inference.labels import class_ids
+from service.inference.manifest import Aggregation, Manifest, Mode
+from service.inference.predictor import Predictor
+from service.inference.task import split_labels
+from service.inference.tta import Answer, Options, Results, View
+from service.inference.views import Pixels
+from training.evaluation.metrics import Probabilities
+from training.evaluation.multi_label_metrics import Truth
+from training.evaluation.predictions import LabelledFile, collect
+
+
+@dataclass(frozen=True)
+class LabelAnswers:
+    """One mode's answers for N images."""
+
+    probabilities: Probabilities
+    present: Truth
+    """At or above the thresholds."""
+    cost: float
+    """Mean cost of an image in single crops."""
+
+
+@dataclass(frozen=True)
+class LabelOutcomes:
+    """What every mode answered, and the truth."""
+
+    truth: Truth
+    paths: tuple[Path, ...]
+    by_mode: dict[Mode, LabelAnswers]
+    unreadable: dict[Path, str]
+
+
+def truth_of(items: Sequence[LabelledFile], manifest: Manifest) -> Truth:
+    """bool[N, K]: the labels of each item in the order of the model's logits.
+
+    Raises:
+        DataError: a label that is no class of the model, or the name of several.
+    """
+    index = {label.id: label.index for label in manifest.labels}
+    several = [split_labels(item.label) for item in items]
+    ids = class_ids((label for labels in several for label in labels), manifest)
+    truth: NDArray[np.bool_] = np.zeros((len(items), len(index)), np.bool_)
+    for row, labels in enumerate(several):
+        truth[row, [index[ids[label]] for label in labels]] = True
+    return truth
+
+
+def answers(
+    predictor: Predictor,
+    items: Sequence[LabelledFile],
+    modes: Sequence[Mode],
+    aggregate: Aggregation = "mean",
+) -> LabelOutcomes:
+    """Answer every image in every mode, exactly as serving would.
+
+    Raises:
+        DataError: a class that the model does not have, or not one readable image.
+    """
+    truth_of(items, predictor.manifest)  # before anything is run
+
+    def start(pixels: Pixels) -> list[Generator[list[View], Results, Answer]]:
+        return [predictor.start(pixels, Options(tta=m, aggregate=aggregate)) for m in modes]
+
+    what = f"{predictor.manifest.name} {predictor.precision}"
+    kept, found, unreadable = collect(predictor, items, start, what)
+    truth = truth_of(kept, predictor.manifest)
+    by_mode: dict[Mode, LabelAnswers] = {
+        mode: _of_mode([own[i] for own in found], truth.shape[1]) for i, mode in enumerate(modes)
+    }
+    return LabelOutcomes(truth, tuple(item.path for item in kept), by_mode, unreadable)
+
+
+def _of_mode(found: Sequence[Answer], classes: int) -> LabelAnswers:
+    present = np.zeros((len(found), classes), np.bool_)
+    for row, answer in enumerate(found):
+        present[row, list(answer.present or ())] = True
+    return LabelAnswers(
+        probabilities=np.stack([answer.probabilities for answer in found]),
+        present=present,
+        cost=float(np.mean([answer.cost for answer in found])),
+    )

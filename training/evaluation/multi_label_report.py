@@ -1,0 +1,117 @@
+"""An evaluation of a multi-label package as a Markdown report with pictures."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+
+from service.inference.labels import distinct_names
+from service.inference.manifest import Mode, Precision
+from service.markdown import table
+from training.data.captions import caption
+from training.evaluation.multi_label import COLUMNS, LabelEvaluation
+from training.evaluation.multi_label_metrics import f1
+from training.evaluation.multi_label_predictions import LabelAnswers, LabelOutcomes
+from training.evaluation.report import CAPTION_LETTERS, WORST, bullets, learning_curves, thumbnails
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+BINS = 15
+
+
+def write_report(measured: LabelEvaluation, folder: Path) -> Path:
+    """Write ``report.md`` and its pictures into `folder`.
+
+    The pictures show the last measured precision in the package's default mode, where that was
+    measured, else in the last one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    last = measured.rows[-1]
+    precision, got = last.precision, measured.outcomes[last.precision]
+    default = measured.manifest.default_mode
+    mode = default if default in got.by_mode else last.mode
+    own = got.by_mode[mode]
+    _reliability(own, got, folder / "reliability.png")
+    names = distinct_names(measured.manifest.labels)
+    worst = _worst(own, got)
+    thumbnails(
+        [(got.paths[n], _caption(names, own.present[n], got.truth[n])) for n in worst],
+        folder / "mistakes.png",
+    )
+    text = _markdown(measured, precision, mode) + learning_curves(measured.manifest, folder)
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    return folder / "report.md"
+
+
+def _markdown(measured: LabelEvaluation, precision: Precision, mode: Mode) -> str:
+    manifest, got = measured.manifest, measured.outcomes[precision]
+    own = got.by_mode[mode]
+    (row,) = [r for r in measured.rows if (r.precision, r.mode) == (precision, mode)]
+    each = zip(
+        distinct_names(manifest.labels),
+        got.truth.sum(0),
+        row.scores.average_precision,
+        f1(own.present, got.truth),
+        strict=True,
+    )
+    lines = [
+        f"# {manifest.name}@{manifest.version} on {len(got.truth)} images, multi-label",
+        "",
+        f"Views are aggregated by `{measured.aggregate}`; F1 at the thresholds of the package.",
+        "",
+        table(COLUMNS, (row.cells() for row in measured.rows)),
+        "",
+        *bullets(measured.left_out.lines()),
+        f"## {precision}, {mode}",
+        "",
+        "![Reliability](reliability.png)",
+        "",
+        table(
+            ("class", "images", "average precision %", "F1 %"),
+            ((name, count, _percent(ap), _percent(f)) for name, count, ap, f in each),
+            "lrrr",
+        ),
+        "",
+        "The images whose labels surprised it most:",
+        "",
+        "![Mistakes](mistakes.png)",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _percent(value: float) -> str:
+    return "" if np.isnan(value) else f"{100 * value:.2f}"
+
+
+def _worst(own: LabelAnswers, got: LabelOutcomes) -> list[int]:
+    """The wrongly answered images, the least likely truth first."""
+    given = np.where(got.truth, own.probabilities, 1 - own.probabilities)
+    wrong = np.flatnonzero((own.present != got.truth).any(1))
+    return [int(n) for n in wrong[np.argsort(given[wrong].min(1), kind="stable")][:WORST]]
+
+
+def _caption(names: list[str], present: np.ndarray, truth: np.ndarray) -> str:
+    said, true = (
+        ", ".join(names[k] for k in np.flatnonzero(row)) or "none" for row in (present, truth)
+    )
+    return f"{caption(said, CAPTION_LETTERS)}\nis {caption(true, CAPTION_LETTERS - 3)}"
+
+
+def _reliability(own: LabelAnswers, got: LabelOutcomes, path: Path) -> None:
+    """Probability of every yes against how often it was true."""
+    values, truth = own.probabilities.ravel(), got.truth.ravel()
+    index = np.minimum((values * BINS).astype(np.int64), BINS - 1)
+    counts = np.bincount(index, minlength=BINS)
+    filled = counts > 0
+    mean = np.bincount(index, weights=values, minlength=BINS)[filled] / counts[filled]
+    true = np.bincount(index, weights=truth, minlength=BINS)[filled] / counts[filled]
+    figure, axes = plt.subplots(figsize=(4.5, 4.5), dpi=110)
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    axes.scatter(mean, true, s=20 + 600 * counts[filled] / counts.sum(), alpha=0.8)
+    axes.set_xlabel("mean probability")
+    axes.set_ylabel("share that is true")
+    axes.set_title("Reliability (area: share of answers)")
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)

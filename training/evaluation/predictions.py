@@ -1,0 +1,175 @@
+"""Run labelled images through the code that serves, once for several ways of answering."""
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from service.errors import ClientError, DataError
+from service.inference.batch import run_all
+from service.inference.labels import class_ids
+from service.inference.manifest import Manifest
+from service.inference.predictor import Predictor
+from service.inference.tta import Results, View
+from service.inference.views import Pixels
+from training.evaluation.methods import Candidate, Result
+from training.evaluation.shared_views import shared
+
+CHUNK_IMAGES = 32
+
+T = TypeVar("T")
+
+
+class LabelledFile(Protocol):
+    """A file and the id of its class."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def label(self) -> str: ...
+
+
+@dataclass
+class Unreadable:
+    """The files that could not be decoded, each with its reason."""
+
+    reasons: dict[Path, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One candidate's answers for N images."""
+
+    name: str
+    probabilities: NDArray[np.float64]
+    cost: float
+    """Mean cost of an image in single crops."""
+    gate_open: float | None
+    """`adaptive`: share of images that took the second pass."""
+    set_sizes: NDArray[np.int64] | None = None
+    covered: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What every candidate answered, and the truth."""
+
+    labels: NDArray[np.int64]
+    paths: tuple[Path, ...]
+    by_name: dict[str, Outcome]
+    unreadable: dict[Path, str]
+
+
+def label_index(items: Sequence[LabelledFile], manifest: Manifest) -> dict[str, int]:
+    """Each label of the items to the index of its class, which it names by id or name.
+
+    Raises:
+        DataError: a label that is no class of the model, or the name of several.
+    """
+    index = {label.id: label.index for label in manifest.labels}
+    ids = class_ids((item.label for item in items), manifest)
+    return {label: index[label_id] for label, label_id in ids.items()}
+
+
+def decoded(
+    items: Iterable[LabelledFile],
+    decode: Callable[[bytes], Pixels],
+    unreadable: Unreadable,
+    threads: int = 2,
+) -> Iterator[tuple[LabelledFile, Pixels]]:
+    """Decode ahead in threads, a bounded number at a time; note unreadable files, raise nothing."""
+
+    def load(item: LabelledFile) -> Pixels | Exception:
+        try:
+            return decode(item.path.read_bytes())
+        except (ClientError, OSError) as error:
+            return error
+
+    source = iter(items)
+    with ThreadPoolExecutor(threads) as pool:
+        ahead = [(item, pool.submit(load, item)) for item in islice(source, 2 * CHUNK_IMAGES)]
+        while ahead:
+            item, future = ahead.pop(0)
+            result = future.result()
+            ahead += [(i, pool.submit(load, i)) for i in islice(source, 1)]
+            if isinstance(result, Exception):
+                unreadable.reasons[item.path] = str(result)
+            else:
+                yield item, result
+
+
+def chunks(source: Iterable[T], length: int = CHUNK_IMAGES) -> Iterator[list[T]]:
+    """Lists of `length`, the last one shorter."""
+    iterator = iter(source)
+    while chunk := list(islice(iterator, length)):
+        yield chunk
+
+
+def collect(
+    predictor: Predictor,
+    items: Sequence[LabelledFile],
+    start: Callable[[Pixels], Sequence[Generator[list[View], Results, T]]],
+    what: str,
+) -> tuple[list[LabelledFile], list[list[T]], dict[Path, str]]:
+    """Run the jobs that `start` makes of each image; those of a chunk share batches.
+
+    A view that several jobs of an image want runs once.
+
+    Returns the readable items, one list of results per item, and the unreadable files.
+    """
+    unreadable = Unreadable()
+    kept: list[LabelledFile] = []
+    results: list[list[T]] = []
+    images = decoded(items, predictor.decode, unreadable)
+    console = Console(stderr=True)
+    total = -(-len(items) // CHUNK_IMAGES)
+    bar = track(chunks(images), what, total=total, console=console, disable=not console.is_terminal)
+    for chunk in bar:
+        results += run_all((shared(start(pixels)) for _, pixels in chunk), predictor.session)
+        kept += [item for item, _ in chunk]
+    if not kept:
+        raise DataError("none of the images could be read")
+    return kept, results, unreadable.reasons
+
+
+def outcomes(
+    predictor: Predictor, items: Sequence[LabelledFile], candidates: Sequence[Candidate]
+) -> Outcomes:
+    """Answer every image in every candidate's way: a mode exactly as it is served.
+
+    Raises:
+        DataError: a class that the model does not have, or not one readable image.
+    """
+    index = label_index(items, predictor.manifest)
+
+    def start(pixels: Pixels) -> list[Generator[list[View], Results, Result]]:
+        return [one.start(predictor, pixels) for one in candidates]
+
+    what = f"{predictor.manifest.name} {predictor.precision}"
+    kept, answers, unreadable = collect(predictor, items, start, what)
+    labels = np.array([index[item.label] for item in kept])
+    by_name = {
+        one.name: _outcome(one.name, [own[i] for own in answers], labels)
+        for i, one in enumerate(candidates)
+    }
+    return Outcomes(labels, tuple(item.path for item in kept), by_name, unreadable)
+
+
+def _outcome(name: str, answers: Sequence[Result], labels: NDArray[np.int64]) -> Outcome:
+    gates = [a.gate_open for a in answers if a.gate_open is not None]
+    sets = [a.prediction_set for a in answers if a.prediction_set is not None]
+    return Outcome(
+        name=name,
+        probabilities=np.stack([a.probabilities for a in answers]),
+        cost=float(np.mean([a.cost for a in answers])),
+        gate_open=float(np.mean(gates)) if gates else None,
+        set_sizes=np.array([len(s) for s in sets]) if sets else None,
+        covered=np.array([t in s for t, s in zip(labels, sets, strict=True)]) if sets else None,
+    )

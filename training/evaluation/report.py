@@ -1,0 +1,193 @@
+"""An evaluation as a Markdown report with pictures: the tables, and what they do not show."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from PIL import Image, ImageDraw
+
+from service.inference.geometry import centre_box, shorter_side
+from service.inference.labels import distinct_names
+from service.inference.manifest import Manifest, Precision
+from service.inference.package import ModelPackage
+from service.inference.views import cut, resize, size_of
+from service.markdown import plain, table
+from training.data.captions import NO_MATHS, caption
+from training.data.pixels import pixels_of
+from training.evaluation.evaluate import Evaluated, Evaluation
+from training.evaluation.methods import Way
+from training.evaluation.metrics import Labels, Probabilities, confusion, reliability
+from training.run.curves import draw_curves
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+WORST = 16
+THUMBNAIL_PX = 128
+CAPTION_PX = 30
+THUMBNAILS_ACROSS = 4
+CAPTION_LETTERS = 20
+TICK_LETTERS = 40
+COLUMNS = (
+    "precision", "mode", "top-1 % (95%)", "NLL", "ECE %", "cost (crops)", "right→wrong",
+    "wrong→right",
+)  # fmt: skip
+ALIGN = "llrrrrrr"
+
+
+def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
+    """Write ``report.md`` and its pictures into `folder`, for the package's served answer.
+
+    The pictures show the last measured precision in the package's default mode, where that was
+    measured, else in the last one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = ModelPackage.load(package).manifest
+    precision, mode = _shown(manifest, measured)
+    got = measured.outcomes[precision]
+    probabilities, labels = got.by_name[mode].probabilities, got.labels
+    names = distinct_names(manifest.labels)
+    reliability_diagram(probabilities, labels, folder / "reliability.png")
+    confusion_matrix(probabilities, labels, names, folder / "confusion.png")
+    worst = worst_mistakes(probabilities, labels)
+    thumbnails(
+        [(got.paths[i], _caption(names, probabilities[i], labels[i])) for i in worst],
+        folder / "mistakes.png",
+    )
+    text = _markdown(manifest, measured, precision, mode) + learning_curves(manifest, folder)
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    return folder / "report.md"
+
+
+def _shown(manifest: Manifest, measured: Evaluation) -> tuple[Precision, Way]:
+    last = measured.rows[-1]
+    modes = {row.mode for row in measured.rows if row.precision == last.precision}
+    return last.precision, manifest.default_mode if manifest.default_mode in modes else last.mode
+
+
+def _markdown(manifest: Manifest, measured: Evaluation, precision: Precision, mode: Way) -> str:
+    accuracies = measured.per_class(precision, mode, len(manifest.labels))
+    each = [
+        (name, f"{100 * accuracy:.2f}")
+        for name, accuracy in zip(distinct_names(manifest.labels), accuracies, strict=True)
+    ]
+    lines = [
+        f"# {manifest.name}@{manifest.version} on {measured.rows[0].scores.images} images",
+        "",
+        table(COLUMNS, map(_row, measured.rows), ALIGN),
+        "",
+        *bullets(measured.left_out.lines()),
+        f"## {precision}, {mode}",
+        "",
+        "![Reliability](reliability.png) ![Confusion](confusion.png)",
+        "",
+        table(("class", "accuracy %"), each, "lr"),
+        "",
+        "The mistakes it was surest of:",
+        "",
+        "![Mistakes](mistakes.png)",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def learning_curves(manifest: Manifest, folder: Path) -> str:
+    """Draw how the network learned into `folder`; the part of the report that shows it.
+
+    Nothing of a package that came without its history.
+    """
+    history = manifest.provenance.get("history")
+    if not history:
+        return ""
+    draw_curves(history, folder / "curves.png")
+    return "\nHow it learned, epoch by epoch:\n\n![Learning curves](curves.png)\n"
+
+
+def bullets(lines: Sequence[str]) -> list[str]:
+    """The lines of a Markdown list and an empty one; nothing where there are none."""
+    return [*(f"- {plain(line)}" for line in lines), ""] if lines else []
+
+
+def _row(row: Evaluated) -> tuple[object, ...]:
+    s = row.scores
+    low, high = s.top1_interval
+    wrong = "" if row.turned_wrong is None else row.turned_wrong
+    right = "" if row.turned_right is None else row.turned_right
+    return (
+        row.precision,
+        row.mode,
+        f"{100 * s.top1:.2f} ({100 * low:.2f} to {100 * high:.2f})",
+        f"{s.nll:.4f}",
+        f"{100 * s.ece:.2f}",
+        f"{row.cost:.2f}",
+        wrong,
+        right,
+    )
+
+
+def worst_mistakes(probabilities: Probabilities, labels: Labels, count: int = WORST) -> list[int]:
+    """Indices of the wrong answers with the highest probability, surest first."""
+    wrong = np.flatnonzero(probabilities.argmax(1) != labels)
+    order = np.argsort(-probabilities[wrong].max(1), kind="stable")
+    return [int(i) for i in wrong[order[:count]]]
+
+
+def reliability_diagram(probabilities: Probabilities, labels: Labels, path: Path) -> None:
+    """Accuracy against confidence: on the diagonal, confidence means what it says."""
+    counts, confidence, accuracy = reliability(probabilities, labels)
+    filled = counts > 0
+    figure, axes = plt.subplots(figsize=(4.5, 4.5), dpi=110)
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    share = counts[filled] / counts.sum()
+    axes.scatter(confidence[filled], accuracy[filled], s=20 + 600 * share, alpha=0.8)
+    axes.set_xlabel("mean confidence")
+    axes.set_ylabel("accuracy")
+    axes.set_title("Reliability (area: share of images)")
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def confusion_matrix(
+    probabilities: Probabilities, labels: Labels, names: list[str], path: Path
+) -> None:
+    """True classes down, answers across, counts in the cells."""
+    counts = confusion(probabilities, labels)
+    side = max(4.5, 0.6 * len(names))
+    figure, axes = plt.subplots(figsize=(side, side), dpi=110)
+    off = counts - np.diag(np.diag(counts))
+    axes.imshow(off, cmap="Reds", vmax=max(1, off.max()))
+    for (row, column), count in np.ndenumerate(counts):
+        if count and len(names) <= 20:
+            colour = "white" if off[row, column] > off.max() / 2 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=colour)
+    ticks = [caption(name, TICK_LETTERS) for name in names]
+    axes.set_xticks(range(len(names)), ticks, rotation=60, ha="right", fontsize=7, **NO_MATHS)
+    axes.set_yticks(range(len(names)), ticks, fontsize=7, **NO_MATHS)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("true class")
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def thumbnails(shown: list[tuple[Path, str]], path: Path) -> None:
+    """A grid of centre crops with captions."""
+    rows = max(1, -(-len(shown) // THUMBNAILS_ACROSS))
+    cell = THUMBNAIL_PX + CAPTION_PX
+    grid = Image.new("RGB", (THUMBNAILS_ACROSS * THUMBNAIL_PX, rows * cell), "white")
+    draw = ImageDraw.Draw(grid)
+    for index, (file, text) in enumerate(shown):
+        left, top = index % THUMBNAILS_ACROSS * THUMBNAIL_PX, index // THUMBNAILS_ACROSS * cell
+        image = pixels_of(file)
+        small = resize(image, shorter_side(size_of(image), THUMBNAIL_PX))
+        crop = cut(small, centre_box(size_of(small), THUMBNAIL_PX))
+        grid.paste(Image.fromarray(crop), (left, top))
+        draw.multiline_text((left + 2, top + THUMBNAIL_PX + 2), text, fill="black")
+    grid.save(path)
+
+
+def _caption(names: list[str], probabilities: np.ndarray, label: int) -> str:
+    answer = int(probabilities.argmax())
+    said = f"{caption(names[answer], CAPTION_LETTERS - 5)} {probabilities[answer]:.2f}"
+    return f"{said}\nis {caption(names[label], CAPTION_LETTERS - 3)}"

@@ -1,0 +1,267 @@
+"""A checkpoint becomes a model package: graphs, parity, int8, manifest, card."""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import nn
+
+from service.errors import DataError, ExportError
+from service.inference.manifest import InputSize, Label, Manifest, Normalization, OnnxFile
+from training.data.dataset import Split, readable, split
+from training.data.labels import labels, shared_names
+from training.data.samples import sample
+from training.export.fp16 import add_fp16
+from training.export.graph import ServingGraph, to_onnx
+from training.export.model_card import write_model_card
+from training.export.parity import check_int8, check_parity, compare, served_shapes, shapes
+from training.export.quantize import Quantization, agreement, quantize
+from training.export.writer import (
+    FILES,
+    add_metadata,
+    check_replaceable,
+    check_version,
+    copy_metadata,
+    describe,
+    replacing,
+    write_manifest,
+)
+from training.fit.schedule import fits
+from training.network import architecture
+from training.network.batch_statistics import remeasure, served_batches
+from training.network.weights import round_to_fp16, store_fp16
+from training.recipe import Recipe
+from training.run import checkpoint
+from training.run.checkpoint import Checkpoint
+
+LIBRARIES = ("torch", "fastai", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime", "pillow")
+AGREEMENT_IMAGES = 200
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an export starts from: a run's checkpoint and the images it was trained on."""
+
+    state: Checkpoint
+    recipe: Recipe
+    images: Split
+    sizes: InputSize
+
+    @property
+    def normalization(self) -> Normalization:
+        return Normalization.model_validate(self.state.facts["normalization"])
+
+    def graph(self, weights: dict[str, torch.Tensor]) -> ServingGraph:
+        """The network with `weights`, wrapped for serving."""
+        return ServingGraph(self.network(weights), self.normalization.mean, self.normalization.std)
+
+    def network(self, weights: dict[str, torch.Tensor]) -> nn.Sequential:
+        """The network as it was trained."""
+        network = architecture.build(self.recipe.architecture, len(self.state.facts["classes"]))
+        network.load_state_dict(weights)
+        return network
+
+
+def export_package(
+    run_folder: Path,
+    out_folder: Path,
+    data_folder: Path,
+    *,
+    int8: bool = True,
+    fp16: bool = False,
+    version: str = "1",
+    allow_unfinished: bool = False,
+    sizes: InputSize | None = None,
+    statistics_images: int = 0,
+    quantization: Quantization | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Export the run's checkpoint to `out_folder`, which is replaced whole or left as it was.
+
+    `sizes` are those to serve at, by default the recipe's. With `statistics_images` the statistics
+    of batch normalization are measured anew on crops of so many training images, as they are
+    served; 0 keeps those of training.
+
+    The images under `data_folder` are those of the run: some of them check parity, training images
+    calibrate int8, and the calibration split tells how far int8 agrees.
+
+    Raises:
+        DataError: no checkpoint, or images that are not the run's.
+        ExportError: an unfinished run, or a graph that does not agree with the checkpoint.
+        UsageError: `out_folder` holds a package and `overwrite` is false, or something else.
+    """
+    check_replaceable(out_folder, overwrite=overwrite)
+    check_version(version)
+    source = load_source(
+        run_folder, data_folder, allow_unfinished=allow_unfinished, sizes=sizes, say=say
+    )
+    with replacing(out_folder) as folder:
+        provenance = _provenance(source)
+        if statistics_images:
+            source = _with_served_statistics(source, statistics_images, provenance)
+        names = labels(source.state.facts["classes"], data_folder)
+        for line in shared_names(names):
+            say(line)
+        files = [_write_fp32(source, names, folder, provenance, say)]
+        if int8:
+            files.append(_write_int8(source, folder, quantization, provenance, say))
+        manifest = Manifest(
+            name=out_folder.name,
+            version=version,
+            architecture=_architecture(source),
+            task=source.state.facts.get("task", "single_label"),
+            labels=names,
+            input=source.sizes,
+            normalization=source.normalization,
+            files=tuple(files),
+            provenance=provenance,
+        )
+        write_manifest(folder, manifest)
+        if fp16:
+            add_fp16(folder, say=say)
+        write_model_card(folder)
+    return out_folder
+
+
+def load_source(
+    run_folder: Path,
+    data_folder: Path,
+    *,
+    allow_unfinished: bool,
+    sizes: InputSize | None = None,
+    say: Callable[[str], None] = print,
+) -> Source:
+    """Read the checkpoint and find its images.
+
+    Raises:
+        DataError: no checkpoint, or images that are not the run's.
+        ExportError: an unfinished run that was not allowed, or one whose weights are NaN.
+    """
+    state = checkpoint.load(run_folder)
+    recipe = Recipe.from_json(state.facts["recipe"])
+    if not state.facts["finished"] and not allow_unfinished:
+        epochs = sum(fit.epochs for fit in fits(recipe.stages))
+        raise ExportError(
+            f"{run_folder} has done {len(state.facts['history'])} of {epochs} epochs: "
+            "go on with quincunx train --resume, or export it as it is with --allow-unfinished"
+        )
+    images = split(data_folder, recipe)
+    if images.fingerprint() != state.facts["fingerprint"]:
+        images = readable(images, say)  # training left unreadable files out
+    if images.fingerprint() != state.facts["fingerprint"]:
+        raise DataError(
+            f"{data_folder} is not what {run_folder} was trained on: files were added, removed or "
+            "changed, so the calibration split would not be the one held out"
+        )
+    for name, tensor in state.weights.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ExportError(f"{run_folder} has diverged: {name} holds values that are no numbers")
+    own = InputSize(crop_px=recipe.crop_px, resize_px=recipe.resize_px)
+    return Source(state, recipe, images, sizes or own)
+
+
+def _with_served_statistics(source: Source, images: int, provenance: dict[str, Any]) -> Source:
+    network = source.network(source.state.weights)
+    batches, total = served_batches(
+        source.images.train, source.sizes, source.normalization, images, source.recipe.seed
+    )
+    provenance["statistics_images"] = remeasure(network, batches, total)
+    return replace(source, state=replace(source.state, weights=network.state_dict()))
+
+
+def _write_fp32(
+    source: Source,
+    names: tuple[Label, ...],
+    folder: Path,
+    provenance: dict[str, Any],
+    say: Callable[[str], None],
+) -> OnnxFile:
+    """Export, store the weights as float16, hold the file to torch with the same weights."""
+    exact = source.graph(source.state.weights)
+    rounded = source.graph(round_to_fp16(source.state.weights))
+    model = store_fp16(to_onnx(rounded))
+    add_metadata(model, names, source.sizes, source.normalization)
+    path = folder / FILES["fp32"]
+    onnx.save(model, path)
+    some = sample(source.images.train, 3, source.recipe.seed)
+    provenance["parity"] = check_parity(rounded, path, some, source.sizes)
+    provenance["weights_stored"] = {
+        "as": "float16",
+        "largest_relative_difference": compare(exact, path, some, shapes(source.sizes)),
+    }
+    worst = max(provenance["parity"]["largest_relative_difference"].values())
+    say(f"{path.name}: {_mib(path)}; agrees with the checkpoint to {worst:.0e}")
+    return describe(folder, "fp32")
+
+
+def _write_int8(
+    source: Source,
+    folder: Path,
+    how: Quantization | None,
+    provenance: dict[str, Any],
+    say: Callable[[str], None],
+) -> OnnxFile:
+    how = how or Quantization()
+    fp32, path = folder / FILES["fp32"], folder / FILES["int8"]
+    seed, images, sizes = source.recipe.seed, source.images, source.sizes
+    quantize(fp32, path, sample(images.train, how.images, seed), sizes, how)
+    copy_metadata(fp32, path)
+    some, exact = sample(images.train, 3, seed), source.graph(source.state.weights)
+    apart = compare(exact, path, some, served_shapes(sizes))
+    check_int8(path, apart)
+    held_out = sample(images.calibration or images.train, AGREEMENT_IMAGES, seed)
+    measured = agreement(fp32, path, held_out, sizes)
+    provenance["int8"] = {
+        **how.to_json(),
+        "against_fp32": measured,
+        "largest_relative_difference": apart,
+    }
+    say(f"{path.name}: {_mib(path)}; top-1 as fp32 on {measured['top1_agreement']:.1%} of views")
+    return describe(folder, "int8")
+
+
+def _architecture(source: Source) -> dict[str, Any]:
+    recipe = source.recipe.to_json()["architecture"]
+    parameters = sum(p.numel() for p in source.graph(source.state.weights).parameters())
+    return {**recipe, "parameters": parameters, "stride_px": architecture.STRIDE_PX}
+
+
+def _provenance(source: Source) -> dict[str, Any]:
+    facts = source.state.facts
+    history: list[dict[str, Any]] = facts["history"]
+    return {
+        "recipe": facts["recipe"],
+        "seed": source.recipe.seed,
+        "started_from": facts.get("started_from"),
+        "averaged": facts.get("averaged"),
+        "dataset": {
+            "fingerprint": facts["fingerprint"],
+            "training_images": len(source.images.train),
+            "calibration_images": len(source.images.calibration),
+            "skipped_files": source.images.skipped.files,
+        },
+        "finished": facts["finished"],
+        "training_precision": facts["precision"],
+        "epochs": len(history),
+        "training_seconds": round(sum(row["seconds"] for row in history)),
+        "history": history,
+        "libraries": {name: found for name in LIBRARIES if (found := _installed(name))},
+        "python": platform.python_version(),
+    }
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return installed(name)
+    except ModuleNotFoundError:  # importlib.metadata's PackageNotFoundError is one
+        return None
+
+
+def _mib(path: Path) -> str:
+    return f"{path.stat().st_size / 2**20:.1f} MiB"

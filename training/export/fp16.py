@@ -1,0 +1,93 @@
+"""The fp16 graph for a GPU, derived from a package's fp32 one: half the bytes per feature.
+
+Convolutions run in float16; normalization, head and pooling in float32, and inputs and outputs are
+those of the fp32 graph. It is derived where it is deployed: beside an fp32 graph whose weights are
+stored as float16 already, shipping it would double a package for nothing.
+"""
+
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from service.errors import ExportError
+from service.inference.package import ModelPackage
+from service.inference.session import Session
+from training.export.model_card import write_model_card
+from training.export.writer import FILES, copy_metadata, describe, write_manifest
+
+TOLERANCE = 2e-2
+PROBES = 4
+
+
+def to_fp16(fp32: Path, fp16: Path) -> None:
+    """Write the fp16 graph of `fp32` to `fp16`."""
+    with tempfile.TemporaryDirectory() as folder:
+        folded = Path(folder) / "folded.onnx"
+        # Batch normalization is folded in float32, before anything is rounded.
+        quant_pre_process(fp32, folded, skip_symbolic_shape=True)
+        model = onnx.load(folded)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of every weight below float16's least normal
+        half = convert_float_to_float16(
+            model, keep_io_types=True, node_block_list=_in_float32(model.graph)
+        )
+    onnx.save(half, fp16)
+    copy_metadata(fp32, fp16)
+
+
+def add_fp16(folder: Path, say: Callable[[str], None] = print) -> Path:
+    """Derive ``model.fp16.onnx`` from the package's fp32 graph and enter it in the manifest.
+
+    Raises:
+        ModelPackageError: no valid package, or one without an fp32 graph.
+        ExportError: the fp16 graph does not agree with the fp32 one.
+    """
+    package = ModelPackage.load(folder)
+    path = folder / FILES["fp16"]
+    fp32 = package.path("fp32")
+    new = path.with_name(f".{path.name}.new")
+    try:
+        to_fp16(fp32, new)
+        apart = difference(fp32, new, package.manifest.input.crop_px)
+        if not apart <= TOLERANCE:
+            raise ExportError(
+                f"{path.name} does not agree with {fp32.name}: outputs differ by {apart:.1e} of "
+                f"the largest; the limit is {TOLERANCE:.0e}"
+            )
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+    files = [file for file in package.manifest.files if file.precision != "fp16"]
+    files.append(describe(folder, "fp16"))
+    provenance = {
+        **package.manifest.provenance,
+        "fp16": {"derived_from": FILES["fp32"], "largest_relative_difference": apart},
+    }
+    changed = {"files": tuple(files), "provenance": provenance}
+    write_manifest(folder, package.manifest.model_copy(update=changed))
+    write_model_card(folder)
+    say(f"{path.name}: {path.stat().st_size / 2**20:.1f} MiB; agrees with fp32 to {apart:.0e}")
+    return path
+
+
+def difference(fp32: Path, fp16: Path, side_px: int) -> float:
+    """The largest difference of the logits on smooth noise, relative to the largest of them."""
+    first, second = (Session.open(path, provider="cpu") for path in (fp32, fp16))
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (PROBES, side_px // 8, side_px // 8, 3), dtype=np.uint8)
+    images = coarse.repeat(8, axis=1).repeat(8, axis=2)
+    a, b = (session.run(images, "logits") for session in (first, second))
+    return float(np.abs(a - b).max() / np.abs(a).max())
+
+
+def _in_float32(graph: onnx.GraphProto) -> list[str]:
+    """The nodes before the first convolution, and the last convolution with all behind it."""
+    nodes = list(graph.node)
+    convolutions = [index for index, node in enumerate(nodes) if node.op_type == "Conv"]
+    return [n.name for n in (*nodes[: convolutions[0]], *nodes[convolutions[-1] :])]

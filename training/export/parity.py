@@ -1,0 +1,99 @@
+"""Hold an exported graph to its torch module, on real images, at several shapes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from service.errors import ExportError
+from service.inference.geometry import Size
+from service.inference.manifest import STRIDE_PX, InputSize
+from service.inference.session import Session
+from training.data.dataset import Item
+from training.data.samples import batch
+from training.export.graph import OUTPUTS, ServingGraph
+
+TOLERANCE = 1e-4
+# Rounding to 8 bits moves logits by a few percent; a kernel that is wrong moves them by as much
+# as they are.
+INT8_TOLERANCE = 0.25
+BATCHES = (3, 1)
+
+
+def served_shapes(sizes: InputSize) -> tuple[Size, ...]:
+    """What serving shows a graph: a square crop, and a whole rectangular image on the stride."""
+    crop_px, resize_px = sizes.crop_px, sizes.resize_px
+    return Size(crop_px, crop_px), Size(resize_px, resize_px + 2 * STRIDE_PX)
+
+
+def shapes(sizes: InputSize) -> tuple[Size, ...]:
+    """Those that are served, and one that no stride divides."""
+    return *served_shapes(sizes), Size(sizes.crop_px - 31, sizes.crop_px + 21)
+
+
+def check_parity(
+    graph: ServingGraph, path: Path, items: Sequence[Item], sizes: InputSize
+) -> dict[str, Any]:
+    """Compare `path` with `graph` on `items`; every shape, both outputs, batches of 3 and 1.
+
+    A difference is relative to the largest logit of its batch. Returns the largest of each shape.
+
+    Raises:
+        ExportError: the file is no valid ONNX, or a difference is over the tolerance.
+    """
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except Exception as error:  # the checker raises its own, shape inference another's
+        raise ExportError(f"{path.name} is no valid ONNX model: {error}") from error
+    worst = compare(graph, path, items, shapes(sizes))
+    for name, value in worst.items():
+        if not value <= TOLERANCE:  # not: NaN must fail too
+            raise ExportError(
+                f"{path.name} does not agree with its checkpoint: at {name} px outputs differ by "
+                f"{value:.1e} of the largest; the limit is {TOLERANCE:.0e}"
+            )
+    return {"tolerance": TOLERANCE, "largest_relative_difference": worst, "batches": list(BATCHES)}
+
+
+def check_int8(path: Path, differences: dict[str, float]) -> None:
+    """Hold the int8 graph to a wide tolerance: it is rounded, but not another function.
+
+    Raises:
+        ExportError: a difference is over the tolerance.
+    """
+    for name, value in differences.items():
+        if not value <= INT8_TOLERANCE:
+            raise ExportError(
+                f"{path.name} is no rounded form of the checkpoint: at {name} px outputs differ by "
+                f"{value:.0%} of the largest; the limit is {INT8_TOLERANCE:.0%} (--no-int8)"
+            )
+
+
+def compare(
+    graph: ServingGraph, path: Path, items: Sequence[Item], at: Sequence[Size]
+) -> dict[str, float]:
+    """The largest relative difference at each shape, named ``HxW``."""
+    session = Session.open(path, provider="cpu")
+    worst: dict[str, float] = {}
+    for size in at:
+        images = batch(items[: max(BATCHES)], size)
+        found = [difference(graph, session, images[:count]) for count in BATCHES]
+        worst[f"{size.height}x{size.width}"] = float(np.max(found))  # NaN, where there is one
+    return worst
+
+
+def difference(graph: ServingGraph, session: Session, images: np.ndarray) -> float:
+    """The largest difference of either output, relative to the largest absolute value in it."""
+    with torch.inference_mode():
+        expected = graph(torch.from_numpy(images))
+    found: list[float] = []
+    for name, value in zip(OUTPUTS, expected, strict=True):
+        wanted = value.numpy()
+        got = session.run(images, name)  # type: ignore[arg-type]
+        if got.shape != wanted.shape:
+            raise ExportError(f"{name} must be of shape {wanted.shape}, but got {got.shape}")
+        found.append(float(np.abs(got - wanted).max() / np.abs(wanted).max()))
+    return float(np.max(found))

@@ -1,0 +1,63 @@
+"""A fastai Learner for a recipe: network, loss, optimizer and the callbacks that fit needs."""
+
+from functools import partial
+from typing import Any
+
+from fastai.data.all import DataLoaders
+from fastai.learner import Learner
+from fastai.metrics import accuracy, accuracy_multi
+from fastai.optimizer import SGD, Adam, ranger
+from fastai.torch_core import params
+from torch import nn
+
+from service.inference.manifest import TaskName
+from training.fit import mixers, multi_scale, precision
+from training.fit.losses import loss_of
+from training.network import architecture
+from training.recipe import Recipe
+
+OPTIMIZERS: dict[str, Any] = {
+    "adam": Adam,
+    # Momentum, square momentum and eps of the Imagenette leaderboard.
+    "ranger": partial(ranger, mom=0.95, sqr_mom=0.99, eps=1e-6),
+    "sgd": partial(SGD, mom=0.9),
+}
+
+
+def body_and_head(model: nn.Sequential) -> list[list[nn.Parameter]]:
+    """Two parameter groups, so that the body can be frozen: all but the last layer, and it."""
+    *body, head = model.children()  # a slice of an xresnet cannot be built
+    return [params(nn.Sequential(*body)), params(head)]
+
+
+def one_group(model: nn.Sequential) -> list[nn.Parameter]:
+    """One parameter group: a network trained from scratch has nothing to freeze."""
+    return params(model)
+
+
+def learner(
+    recipe: Recipe,
+    dls: DataLoaders,
+    classes: int,
+    pretrained: bool,
+    task: TaskName = "single_label",
+) -> Learner:
+    """The Learner of a recipe; `pretrained` splits body and head for fine-tuning.
+
+    Its metric is the share of right answers: of images, or of a multi-label task's yes and no.
+    """
+    speed, _ = precision.callbacks()
+    made: Any = Learner(
+        dls,
+        architecture.build(recipe.architecture, classes),
+        loss_func=loss_of(recipe, task),
+        opt_func=OPTIMIZERS[recipe.optimizer],
+        splitter=body_and_head if pretrained else one_group,
+        metrics=accuracy_multi if task == "multi_label" else accuracy,
+        wd=recipe.weight_decay,
+        cbs=[*speed, *multi_scale.multi_scale(recipe), *mixers.mixer(recipe)],
+    )
+    if hasattr(made, "progress"):
+        made.remove_cb(made.progress)
+    made.logger = lambda *_: None  # a run reports its own epochs
+    return made

@@ -1,0 +1,36 @@
+"""The loss of a task: cross-entropy over classes, or a yes-or-no one for each of them."""
+
+from typing import Any
+
+import torch
+from fastai.losses import (
+    BCEWithLogitsLossFlat,
+    CrossEntropyLossFlat,
+    LabelSmoothingCrossEntropyFlat,
+)
+
+from service.inference.manifest import TaskName
+from training.recipe import Recipe
+
+
+class SmoothedBinaryFlat(BCEWithLogitsLossFlat):
+    """Binary cross-entropy against targets y(1 - ε) + ε/2: ε/2 for no, 1 - ε/2 for yes.
+
+    That is label smoothing over the two answers to each class. Mixed targets smooth to the mix.
+    """
+
+    def __init__(self, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def __call__(self, inp: Any, targ: torch.Tensor, **kwargs: Any) -> Any:
+        """The loss of logits [N, K] against targets [N, K] in 0..1."""
+        return super().__call__(inp, targ.float() * (1 - self.eps) + self.eps / 2, **kwargs)
+
+
+def loss_of(recipe: Recipe, task: TaskName = "single_label") -> Any:
+    """The task's loss, against smoothed labels where the recipe smooths them."""
+    eps = recipe.label_smoothing
+    if task == "multi_label":
+        return SmoothedBinaryFlat(eps) if eps else BCEWithLogitsLossFlat()
+    return LabelSmoothingCrossEntropyFlat(eps=eps) if eps else CrossEntropyLossFlat()

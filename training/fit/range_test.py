@@ -1,0 +1,61 @@
+"""The learning-rate range test: one short fit whose rate grows from batch to batch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastai.callback.schedule import minimum, steep, valley
+
+from service.skipped import Skipped
+from training.data.dataset import readable, split
+from training.fit.batch_size import fit_to_data
+from training.fit.train import Run, channel_stats
+from training.network.initial_weights import Start
+from training.recipe import Recipe
+
+SUGGESTIONS = (valley, minimum, steep)
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """The rates tried, the smoothed loss at each, and what fastai's rules read from the curve.
+
+    `minimum` is a tenth of the rate of the lowest loss, `steep` where the loss falls fastest,
+    `valley` the middle of the longest descent.
+    """
+
+    rates: list[float]
+    losses: list[float]
+    suggestions: dict[str, float]
+    skipped: Skipped
+
+
+def range_test(
+    data: Path,
+    recipe: Recipe,
+    scratch: Path,
+    *,
+    start: Start | None = None,
+    steps: int = 100,
+    workers: int = 0,
+    say: Callable[[str], None] = print,
+) -> RangeTest:
+    """Run the test at the first stage's size; `scratch` holds the weights to go back to.
+
+    Raises:
+        DataError: the data cannot be trained on, or has fewer images than one batch.
+    """
+    images = readable(split(data, recipe), say)
+    recipe = fit_to_data(recipe, len(images.train), say)
+    stats = channel_stats(recipe, images, start)
+    learn: Any = Run(recipe, images, stats, scratch, None, start, workers, say).learn
+    learn.path = scratch
+    suggested = learn.lr_find(num_it=steps, suggest_funcs=SUGGESTIONS, show_plot=False)
+    kept = slice(steps // 10, -5)  # what fastai's rules look at: the blow-up at the end left out
+    return RangeTest(
+        rates=[float(rate) for rate in learn.recorder.lrs[kept]],
+        losses=[float(loss) for loss in learn.recorder.losses[kept]],
+        suggestions={name: float(rate) for name, rate in suggested._asdict().items()},
+        skipped=images.skipped,
+    )

@@ -1,0 +1,58 @@
+"""Stages to fits: which learning-rate schedule runs for how many epochs on which parameters."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from fastai.callback.schedule import ParamScheduler, combined_cos
+from fastai.learner import Learner
+
+from training.recipe import Stage
+
+MOMENTA = (0.95, 0.85, 0.95)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One call of `Learner.fit`."""
+
+    stage: Stage
+    epochs: int
+    lr: float | slice
+    frozen: bool
+    pct_start: float
+    div: float = 25.0
+    flat: bool = False
+
+
+def fits(stages: tuple[Stage, ...]) -> list[Fit]:
+    """The fits of a recipe, in order; a `fine_tune` stage is two of them, as in fastai."""
+    planned: list[Fit] = []
+    for stage in stages:
+        if stage.schedule == "one_cycle":
+            planned.append(Fit(stage, stage.epochs, stage.lr, False, 0.25))
+        elif stage.schedule == "flat_cos":
+            planned.append(Fit(stage, stage.epochs, stage.lr, False, 0.72, flat=True))
+        else:
+            if stage.frozen_epochs:
+                planned.append(Fit(stage, stage.frozen_epochs, stage.lr, True, 0.99))
+            base = stage.lr / 2
+            spread = slice(base / 100, base)
+            planned.append(Fit(stage, stage.epochs, spread, False, 0.3, div=5.0))
+    return planned
+
+
+def scheduler(learn: Learner, fit: Fit) -> ParamScheduler:
+    """The callback that moves learning rate and momentum; it depends on the fit's position alone,
+    so a resumed fit goes on with the same schedule."""
+    optimizer: Any = learn.opt
+    optimizer.set_hyper("lr", fit.lr)
+    peak = np.array([hyper["lr"] for hyper in optimizer.hypers])
+    if fit.flat:
+        curves: dict[str, Any] = {"lr": combined_cos(fit.pct_start, peak, peak, peak / 1e5)}
+    else:
+        curves = {
+            "lr": combined_cos(fit.pct_start, peak / fit.div, peak, peak / 1e5),
+            "mom": combined_cos(fit.pct_start, *MOMENTA),
+        }
+    return ParamScheduler(curves)

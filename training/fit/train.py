@@ -1,0 +1,325 @@
+"""Run a recipe: fit after fit, a checkpoint after every epoch, resumable at any of them."""
+
+import csv
+import math
+import time
+from collections.abc import Callable
+from contextlib import closing, nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from fastai.callback.core import Callback
+from fastai.torch_core import get_model
+from rich.progress import Progress
+
+from service.errors import DataError, TrainingDiverged, UsageError
+from training.data.dataset import LEAST_CALIBRATION_IMAGES, Split, readable, split
+from training.data.labels import labels
+from training.data.stats import IDENTITY, IMAGENET, ChannelStats, from_files
+from training.fit import distributed, precision
+from training.fit.batch_size import fit_to_data
+from training.fit.learner import learner
+from training.fit.loaders import dataloaders
+from training.fit.schedule import Fit, fits, scheduler
+from training.fit.seeding import seed_all, seed_loaders
+from training.network.initial_weights import Start, load_matching
+from training.recipe import Recipe
+from training.run import checkpoint
+from training.run.checkpoint import Checkpoint
+from training.run.curves import draw_curves
+from training.run.progress import progress_bar
+from training.run.tensorboard import Board
+
+HISTORY_COLUMNS = (
+    "epoch", "size_px", "lr", "train_loss", "calibration_loss", "calibration_accuracy", "seconds",
+)  # fmt: skip
+
+
+def channel_stats(recipe: Recipe, data: Split, start: Start | None = None) -> ChannelStats:
+    """The normalization that the recipe asks for; `dataset` reads every training image once.
+
+    Raises:
+        UsageError: the recipe takes it from weights to start from, and there are none.
+    """
+    if recipe.normalization == "init":
+        if start is None:
+            raise UsageError(
+                "normalization=init comes with weights: name them with --init, "
+                "or --set normalization=dataset"
+            )
+        return start.stats
+    if recipe.normalization == "imagenet":
+        return IMAGENET
+    if recipe.normalization == "none":
+        return IDENTITY
+    return from_files(item.path for item in data.train)
+
+
+def train(
+    data_folder: Path,
+    recipe: Recipe,
+    run_folder: Path,
+    *,
+    resume: bool = False,
+    start: Start | None = None,
+    workers: int = 0,
+    board: Board | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Train `recipe` on ``data_folder/train``, writing checkpoints to `run_folder`.
+
+    Random numbers are seeded by (seed, epoch), so a resumed run draws what an uninterrupted one
+    would. `start` holds weights to start from; a head of another shape is left untrained. Files
+    that cannot be decoded are named and left out. Curves go to `board` while it trains.
+
+    Processes that were launched together train together: see `training.fit.distributed`.
+
+    Raises:
+        DataError: the data cannot be trained on, or differs from the resumed run's.
+        TrainingDiverged: the loss is no longer a number; the checkpoint of the epoch before stays.
+        UsageError: the folder holds a run and `resume` is false, or its recipe differs.
+    """
+    if not distributed.is_main():
+        board, say = None, _silent
+
+    unread: list[int] = []
+
+    def prepared() -> tuple[Recipe, Split, ChannelStats, Checkpoint | None]:
+        begun = (run_folder / checkpoint.STATE).exists()
+        if begun and not resume:
+            raise UsageError(f"{run_folder} holds a run: go on with --resume, or name another")
+        found = split(data_folder, recipe)
+        labels(found.classes, data_folder)  # what the export needs: refused before hours of work
+        images = readable(found, say)
+        if not images.calibration:
+            raise DataError(
+                f"no image is held out for calibration: a share of {recipe.calibration_share} of "
+                f"every class comes to none of {len(images.train)} (--set calibration_share=…)"
+            )
+        if too_few := _too_few(images):
+            say(too_few)
+        before, after = (len(s.train) + len(s.calibration) for s in (found, images))
+        unread.append(before - after)
+        fitted = fit_to_data(recipe, len(images.train), say, distributed.processes())
+        if not begun:
+            return fitted, images, channel_stats(recipe, images, start), None
+        state = checkpoint.load(run_folder)
+        _check_same(state, fitted, images)
+        return fitted, images, ChannelStats.from_json(state.facts["normalization"]), state
+
+    with distributed.joined():
+        fitted, images, stats, state = distributed.from_main(prepared)
+        run = Run(fitted, images, stats, run_folder, state, start, workers, say, board)
+        with closing(board) if board else nullcontext():
+            run.go()
+    if sum(unread):
+        say(f"trained without {sum(unread)} unreadable images, named above")
+    return run_folder
+
+
+def _too_few(images: Split) -> str:
+    """What to say, before the hours of training, of a split that cannot be calibrated on."""
+    held_out = len(images.calibration)
+    if held_out >= LEAST_CALIBRATION_IMAGES:
+        return ""
+    share = 1.1 * LEAST_CALIBRATION_IMAGES / len(images)  # each class rounds its part
+    advice = f": --set calibration_share={share:.2f}" if share < 0.5 else ""
+    return (
+        f"{held_out} images are held out, and calibration takes {LEAST_CALIBRATION_IMAGES}: the "
+        f"package will have neither temperatures nor adaptive TTA{advice}"
+    )
+
+
+class Run:
+    """One training run: the state that its fits share."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        images: Split,
+        stats: ChannelStats,
+        folder: Path,
+        state: Checkpoint | None,
+        start: Start | None,
+        workers: int,
+        say: Callable[[str], None],
+        board: Board | None = None,
+    ) -> None:
+        self.recipe, self.images, self.stats = recipe, images, stats
+        self.folder, self.workers, self.say, self.board = folder, workers, say, board
+        # What a process loads at once: its share of a batch.
+        self.loaded = replace(recipe, batch_images=distributed.share_of_batch(recipe.batch_images))
+        self.history: list[dict[str, Any]] = state.facts["history"] if state else []
+        self.plan = fits(recipe.stages)
+        self.total_epochs = sum(fit.epochs for fit in self.plan)
+        self.pretrained = state.facts.get("pretrained", False) if state else start is not None
+        began = start.source if start else None
+        self.started_from = state.facts.get("started_from") if state else began
+        seed_all(recipe.seed, 0)
+        loaders = self.loaders(self.plan[0].stage.size_at(0))
+        self.learn: Any = learner(
+            recipe, loaders, len(images.classes), self.pretrained, images.task
+        )
+        if start is not None and state is None:
+            untrained = load_matching(self.learn.model, start.weights)
+            say(f"started from other weights; left untrained: {', '.join(untrained) or 'none'}")
+        self.learn.create_opt()
+        self.state = state
+        if state:
+            self.learn.model.load_state_dict(state.weights)
+
+    def loaders(self, size_px: int) -> Any:
+        stats = None if self.stats.source == "none" else self.stats
+        return dataloaders(self.images, self.loaded, size_px, stats, self.workers)
+
+    def go(self) -> None:
+        done = len(self.history)
+        _, arithmetic = precision.callbacks()
+        self.say(
+            f"{len(self.images.train)} training and {len(self.images.calibration)} calibration "
+            f"images, {len(self.images.classes)} classes; {self.total_epochs} epochs in "
+            f"{arithmetic}" + (f", going on after epoch {done}" if done else "")
+        )
+        if self.board:
+            self.board.open(done * self.batches)
+        first = 0
+        with progress_bar(distributed.is_main()) as bar, distributed.spread(self.learn):
+            for fit in self.plan:
+                if done < first + fit.epochs:
+                    self.fit(fit, first, max(0, done - first), bar)
+                first += fit.epochs
+
+    @property
+    def batches(self) -> int:
+        """Steps of the optimizer in an epoch."""
+        return len(self.images.train) // self.recipe.batch_images
+
+    def fit(self, fit: Fit, first: int, start: int, bar: Progress) -> None:
+        resumed, self.state = self.state, None
+        if resumed and start == 0:
+            self.learn.opt.load_state_dict(resumed.optimizer)
+        # Freezing clears the optimizer's state, as a new fit should and a resumed one must not.
+        self.learn.freeze() if fit.frozen else self.learn.unfreeze()
+        if resumed and start > 0:
+            self.learn.opt.load_state_dict(resumed.optimizer)
+        self.learn.fit(
+            fit.epochs,
+            lr=fit.lr,
+            cbs=[scheduler(self.learn, fit), EachEpoch(self, fit, first, start, bar)],
+            start_epoch=start,
+        )
+
+    def record(self, row: dict[str, Any]) -> None:
+        """Append an epoch to the history and write the checkpoint that ends with it."""
+        self.history.append(row)
+        if not distributed.is_main():
+            return
+        facts = {
+            "format": 1,
+            "recipe": self.recipe.to_json(),
+            "classes": list(self.images.classes),
+            "task": self.images.task,
+            "normalization": asdict(self.stats),
+            "fingerprint": self.images.fingerprint(),
+            "pretrained": self.pretrained,
+            "started_from": self.started_from,
+            "finished": len(self.history) == self.total_epochs,
+            "precision": precision.callbacks()[1],
+            "history": self.history,
+        }
+        weights = get_model(self.learn.model).state_dict()
+        checkpoint.save(self.folder, Checkpoint(weights, self.learn.opt.state_dict(), facts))
+        with (self.folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
+            writer: Any = csv.DictWriter(file, HISTORY_COLUMNS)
+            writer.writeheader()
+            writer.writerows(self.history)
+        draw_curves(self.history, self.folder / "history.png")
+        if self.board:
+            self.board.epoch(row)
+        self.say(
+            f"epoch {row['epoch']}/{self.total_epochs} at {row['size_px']} px: "
+            f"loss {row['train_loss']:.4f}, calibration loss {row['calibration_loss']:.4f}, "
+            f"accuracy {row['calibration_accuracy']:.4f}, {row['seconds']:.0f} s"
+        )
+
+
+class EachEpoch(Callback):
+    """Seed, resize, show progress and record, once an epoch."""
+
+    learn: Any
+    order = 60  # after the Recorder has its values, before fastai's SkipToEpoch (70) can skip
+
+    def __init__(self, run: Run, fit: Fit, first: int, start: int, bar: Progress) -> None:
+        self.run_, self.fit_, self.first, self.start, self.bar = run, fit, first, start, bar
+        self.size_px = 0
+
+    def before_epoch(self) -> None:
+        if self.epoch < self.start:
+            return
+        number = self.first + self.epoch
+        size_px = self.fit_.stage.size_at(self.epoch)
+        if size_px != self.size_px:
+            self.size_px = size_px
+            self.learn.dls = self.run_.loaders(size_px)
+        # After the loaders are made, which draws random numbers: a resumed run makes them again.
+        seed_all(self.run_.recipe.seed, number + 1, distributed.process())
+        seed_loaders(self.learn.dls, self.run_.recipe.seed, number)
+        self.learn.recorder.smooth_loss.reset()  # an epoch's own: a resumed run has no other
+        self.began = time.monotonic()
+        self.task = self.bar.add_task(
+            f"epoch {number + 1}/{self.run_.total_epochs}, {size_px} px",
+            total=self.run_.batches,
+            loss="",
+        )
+
+    def after_batch(self) -> None:
+        if self.training:
+            loss = float(self.learn.smooth_loss)
+            self.check(loss, "training")
+            self.bar.update(self.task, advance=1, loss=f"loss {loss:.4f}")
+            if self.run_.board:
+                number = (self.first + self.epoch) * self.run_.batches + self.iter + 1
+                lr = float(self.learn.opt.hypers[-1]["lr"])
+                self.run_.board.batch(number, train_loss=loss, lr=lr)
+
+    def after_epoch(self) -> None:
+        if self.epoch < self.start:
+            return
+        self.bar.remove_task(self.task)
+        train_loss, calibration_loss, accuracy = (float(v) for v in self.learn.recorder.log[1:4])
+        self.check(calibration_loss, "calibration")
+        self.run_.record(
+            {
+                "epoch": self.first + self.epoch + 1,
+                "size_px": self.size_px,
+                "lr": float(self.learn.opt.hypers[-1]["lr"]),
+                "train_loss": train_loss,
+                "calibration_loss": calibration_loss,
+                "calibration_accuracy": accuracy,
+                "seconds": round(time.monotonic() - self.began, 2),
+            }
+        )
+
+    def check(self, loss: float, of: str) -> None:
+        """Stop at once where the loss is no number: no later epoch can mend the weights."""
+        if not math.isfinite(loss):
+            rate = float(self.learn.opt.hypers[-1]["lr"])
+            raise TrainingDiverged(
+                f"the {of} loss became {loss} in epoch {self.first + self.epoch + 1} at a learning "
+                f"rate of {rate:.2g}; nothing is exported. Lower the rate (--set stage.1.lr=…); "
+                "quincunx lr-find suggests one"
+            )
+
+
+def _check_same(state: Checkpoint, recipe: Recipe, images: Split) -> None:
+    saved = Recipe.from_json(state.facts["recipe"])
+    if saved != recipe:
+        changed = [k for k, v in asdict(recipe).items() if asdict(saved)[k] != v]
+        raise UsageError(f"--resume needs the run's own recipe; it differs in {', '.join(changed)}")
+    if state.facts["fingerprint"] != images.fingerprint():
+        raise DataError("--resume needs the run's own data: files were added, removed or changed")
+
+
+def _silent(_: str) -> None:
+    """Process 0 speaks for all."""

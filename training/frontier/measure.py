@@ -1,0 +1,228 @@
+"""Accuracy against cost, both from one run: the table that the project's claim stands on.
+
+Accuracy comes from every image given, in batches. Time comes from a sample of the same images, one
+image at a time: every candidate answers the image once, in an order drawn anew for each, so that a
+slower moment of the machine falls on all of them. Times are from decoded pixels to probabilities;
+decoding costs every candidate the same and is reported on its own.
+"""
+
+import random
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from service.bench.environment import Environment, environment
+from service.bench.statistics import Interval, mean_interval, paired_ratio, percentile
+from service.inference.batch import run_all
+from service.inference.manifest import Manifest, Mode, Precision
+from service.inference.predictor import Predictor
+from training.data.left_out import LeftOut, left_out
+from training.evaluation.methods import Candidate, candidates
+from training.evaluation.metrics import Scores, flips, scores
+from training.evaluation.predictions import LabelledFile, Outcomes, outcomes
+
+BATCH_IMAGES = (1, 8, 32)
+THROUGHPUT_IMAGES = 64
+WARM_UP_IMAGES = 5
+
+Key = tuple[Precision, str]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One candidate at one precision."""
+
+    precision: Precision
+    name: str
+    baseline: bool
+    scores: Scores
+    turned_wrong: int
+    turned_right: int
+    cost: float
+    """Pixels that the network saw, in single crops, mean over images."""
+    mean_ms: Interval
+    p50_ms: float
+    p99_ms: float
+    ratio: Interval
+    """Mean time against the single crop of the same precision, paired by image."""
+    ratio_fp32: Interval | None
+    """The same against the fp32 single crop, where that ran too."""
+    images_per_second: float
+    best_batch_images: int
+    peak_mib: float
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Every point, and what it was measured on."""
+
+    points: tuple[Point, ...]
+    images: int
+    timed_images: int
+    aspect: float
+    """Longer side by shorter side that images were cut to; 1: images as they are."""
+    decode_ms: float
+    environment: Environment
+    package: str
+    sha256: dict[str, str]
+    left_out: LeftOut
+
+
+def measure(
+    package: Path,
+    items: Sequence[LabelledFile],
+    modes: Sequence[Mode],
+    precisions: Sequence[Precision] = (),
+    *,
+    gate_costs: Sequence[float] = (0.75, 1.0, 1.25),
+    timed_images: int = 300,
+    threads: int = 0,
+    aspect: float = 1.0,
+    seed: int = 0,
+) -> Frontier:
+    """Measure every candidate at every precision (by default all that the package has).
+
+    `aspect` cuts every image to a rectangle first: see `training.evaluation.methods.candidates`.
+
+    Raises:
+        DataError: a class that the model does not have, or no readable image.
+    """
+    loaded = Predictor.from_package(package, provider="cpu").package
+    predictors: dict[Precision, Predictor] = {
+        p: Predictor.from_package(package, precision=p, provider="cpu", threads=threads)
+        for p in precisions or loaded.precisions
+    }
+    compared: dict[Precision, list[Candidate]] = {
+        p: candidates(one, modes, gate_costs, aspect) for p, one in predictors.items()
+    }
+    answers = {p: outcomes(one, items, compared[p]) for p, one in predictors.items()}
+    kept = {path for got in answers.values() for path in got.paths}
+    decoded = [item for item in items if item.path in kept]
+    sample = random.Random(seed).sample(decoded, min(timed_images, len(decoded)))
+    times, decode_ms = _times(predictors, compared, sample, seed)
+    singles: dict[Precision, list[float]] = {p: times[p, compared[p][0].name] for p in predictors}
+    points: list[Point] = []
+    for precision, predictor in predictors.items():
+        got = answers[precision]
+        single = got.by_name[compared[precision][0].name].probabilities
+        for candidate in compared[precision]:
+            key: Key = (precision, candidate.name)
+            answered = got.by_name[candidate.name]
+            turned = flips(single, answered.probabilities, got.labels)
+            rate, batch = _throughput(predictor, candidate, sample)
+            points.append(
+                Point(
+                    precision=precision,
+                    name=candidate.name,
+                    baseline=candidate.baseline,
+                    scores=scores(answered.probabilities, got.labels),
+                    turned_wrong=turned[0],
+                    turned_right=turned[1],
+                    cost=answered.cost,
+                    mean_ms=mean_interval(times[key]),
+                    p50_ms=percentile(times[key], 50),
+                    p99_ms=percentile(times[key], 99),
+                    ratio=paired_ratio(times[key], singles[precision]),
+                    ratio_fp32=paired_ratio(times[key], singles["fp32"])
+                    if "fp32" in singles
+                    else None,
+                    images_per_second=rate,
+                    best_batch_images=batch,
+                    peak_mib=_peak_mib(package, precision, candidate.name, sample[0].path),
+                )
+            )
+    return Frontier(
+        points=tuple(points),
+        images=min(len(got.labels) for got in answers.values()),
+        timed_images=len(sample),
+        aspect=aspect,
+        decode_ms=decode_ms,
+        environment=environment(),
+        package=f"{loaded.manifest.name}@{loaded.manifest.version}",
+        sha256={f.file: f.sha256 for f in loaded.manifest.files},
+        left_out=_left_out(items, loaded.manifest, answers.values()),
+    )
+
+
+def _left_out(
+    items: Sequence[LabelledFile], manifest: Manifest, answers: Iterable[Outcomes]
+) -> LeftOut:
+    present: set[int] = set()
+    unreadable: dict[Path, str] = {}
+    for got in answers:
+        present |= set(got.labels.tolist())
+        unreadable |= got.unreadable
+    return left_out(items, manifest, present, unreadable)
+
+
+def _times(
+    predictors: Mapping[Precision, Predictor],
+    compared: Mapping[Precision, Sequence[Candidate]],
+    sample: Sequence[LabelledFile],
+    seed: int,
+) -> tuple[dict[Key, list[float]], float]:
+    """Milliseconds of every candidate for every image of the sample, and of decoding one."""
+    pairs: list[tuple[Precision, Candidate]] = [
+        (p, candidate) for p, own in compared.items() for candidate in own
+    ]
+    times: dict[Key, list[float]] = {}
+    for precision, candidate in pairs:
+        times[precision, candidate.name] = []
+    decoding: list[float] = []
+    shuffle = random.Random(seed)
+    console = Console(stderr=True)
+    first = next(iter(predictors.values()))
+    warm_up = [*sample[:WARM_UP_IMAGES], *sample]
+    shown = track(warm_up, "time", console=console, disable=not console.is_terminal)
+    for number, item in enumerate(shown):
+        data = item.path.read_bytes()
+        began = perf_counter()
+        image = first.decode(data)
+        decoding.append(perf_counter() - began)
+        for precision, candidate in shuffle.sample(pairs, len(pairs)):
+            predictor = predictors[precision]
+            began = perf_counter()
+            run_all([candidate.start(predictor, image)], predictor.session)
+            taken = perf_counter() - began
+            if number >= WARM_UP_IMAGES:
+                times[precision, candidate.name].append(taken * 1e3)
+    return times, float(np.median(decoding)) * 1e3
+
+
+def _throughput(
+    predictor: Predictor, candidate: Candidate, sample: Sequence[LabelledFile]
+) -> tuple[float, int]:
+    """Images per second from pixels, and the number of images at once that gave it."""
+    images = [predictor.decode(item.path.read_bytes()) for item in sample[:THROUGHPUT_IMAGES]]
+    rates: dict[int, float] = {}
+    for batch in BATCH_IMAGES:
+        run_all([candidate.start(predictor, i) for i in images[:batch]], predictor.session)
+        began = perf_counter()
+        for start in range(0, len(images), batch):
+            jobs = [candidate.start(predictor, i) for i in images[start : start + batch]]
+            run_all(jobs, predictor.session)
+        rates[batch] = len(images) / (perf_counter() - began)
+    best = max(rates, key=lambda batch: rates[batch])
+    return rates[best], best
+
+
+def _peak_mib(package: Path, precision: Precision, name: str, image: Path) -> float:
+    """Peak memory of a fresh process that answers one batch of 32 images this way."""
+    command = [
+        sys.executable,
+        "-m",
+        "training.frontier.peak_memory",
+        package,
+        precision,
+        name,
+        image,
+    ]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)  # noqa: S603
+    return float(done.stdout)

@@ -1,0 +1,40 @@
+"""``python -m training.frontier.peak_memory PACKAGE PRECISION CANDIDATE IMAGE``: print peak MiB.
+
+A process of its own, since a peak cannot be reset: it opens the package, answers one batch of 32
+copies of the image, and prints the most memory it ever held. On Linux that is read from /proc:
+`ru_maxrss` survives exec there, so that a small child would report its parent's size.
+"""
+
+import resource
+import sys
+from pathlib import Path
+
+from service.inference.batch import MAX_BATCH_VIEWS, run_all
+from service.inference.manifest import Mode
+from service.inference.predictor import Predictor
+from training.evaluation.methods import candidates
+
+MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense", "adaptive")
+KIB_PER_UNIT = 1 / 1024 if sys.platform == "darwin" else 1
+
+
+def main(package: str, precision: str, name: str, image: str) -> None:
+    predictor = Predictor.from_package(package, precision=precision, provider="cpu")  # type: ignore[arg-type]
+    costs = [float(part) for part in name.split() if part.replace(".", "").isdigit()]
+    (chosen,) = (c for c in candidates(predictor, MODES, costs) if c.name == name)
+    pixels = predictor.decode(Path(image).read_bytes())
+    run_all([chosen.start(predictor, pixels) for _ in range(MAX_BATCH_VIEWS)], predictor.session)
+    print(peak_mib())
+
+
+def peak_mib() -> float:
+    """The most resident memory that this process ever held."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = (text for text in status.read_text().splitlines() if text.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB_PER_UNIT / 1024
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

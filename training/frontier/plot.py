@@ -1,0 +1,166 @@
+"""The frontier's plot: accuracy against cost, every point named."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from training.frontier.measure import Frontier, Point
+
+COLOURS = {"fp32": "#4c72b0", "int8": "#c44e52", "fp16": "#55a868"}
+PLACES = tuple(
+    (x * far, y * far)
+    for far in (6, 14, 24, 36)
+    for x, y in ((1, 0.7), (-1, 0.7), (1, -0.7), (-1, -0.7), (0, 1), (0, -1))
+)
+"""Where a name may stand, in points from its marker, the best place first."""
+LEADER_FROM = 10
+"""A name further away than this is tied to its marker by a line."""
+
+
+def plot(frontier: Frontier, path: Path) -> Path:
+    """Accuracy against mean time, in fp32 single crops where fp32 ran; the best path is drawn."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+    from matplotlib import ticker
+
+    in_fp32 = all(point.ratio_fp32 is not None for point in frontier.points)
+    figure, axes = plt.subplots(figsize=(9, 5.5), dpi=120)
+    for point in frontier.points:
+        x = _cost(point, in_fp32)
+        low, high = point.scores.top1_interval
+        top1 = 100 * point.scores.top1
+        axes.errorbar(
+            x,
+            top1,
+            yerr=[[top1 - 100 * low], [100 * high - top1]],
+            fmt="D" if point.baseline else "o",
+            color=COLOURS[point.precision],
+            alpha=0.45 if point.baseline else 0.95,
+            elinewidth=0.6,
+        )
+    best = best_path(frontier.points, in_fp32)
+    axes.plot(
+        [_cost(p, in_fp32) for p in best],
+        [100 * p.scores.top1 for p in best],
+        color="black",
+        linewidth=0.8,
+        linestyle="--",
+        zorder=0,
+    )
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+    base = "fp32 single crop" if in_fp32 else "single crop"
+    axes.set_xlabel(f"mean time per image, in units of one {base} (log)")
+    axes.set_ylabel("top-1 %")
+    shape = "" if frontier.aspect == 1 else f" of {frontier.aspect:g}:1"
+    axes.set_title(f"{frontier.package}: accuracy against cost, {frontier.images} images{shape}")
+    for precision in dict.fromkeys(point.precision for point in frontier.points):
+        axes.plot([], [], "o", color=COLOURS[precision], label=precision)
+    axes.plot([], [], "D", color="grey", alpha=0.5, label="baseline")
+    axes.legend(loc="lower right")
+    axes.grid(alpha=0.25)
+    figure.tight_layout()
+    shown = [p for p in frontier.points if _alone(p, frontier.points, in_fp32)]
+    name_points(axes, {(_cost(p, in_fp32), 100 * p.scores.top1): p.name for p in shown})
+    figure.savefig(path)
+    plt.close(figure)
+    return path
+
+
+def name_points(axes: Any, names: dict[tuple[float, float], str]) -> None:
+    """Write each name where it covers no other name and no marker, as near as it can.
+
+    Without a line to its marker a name belongs to the nearest one, so that has to be its own.
+    """
+    renderer = axes.figure.canvas.get_renderer()
+    markers = {place: _around(*axes.transData.transform(place)) for place in sorted(names)}
+    taken = [axes.get_legend().get_window_extent(renderer)]
+    inside = axes.get_window_extent(renderer)
+    for place in markers:
+        blocked = [*taken, *(marker for other, marker in markers.items() if other != place)]
+        text, covered = None, float("inf")
+        for x, y in PLACES:
+            tied = max(abs(x), abs(y)) > LEADER_FROM
+            tried = axes.annotate(
+                names[place], place, xytext=(x, y), textcoords="offset points", fontsize=7.5,
+                ha="left" if x > 0 else "right" if x < 0 else "center",
+                va="bottom" if y > 0 else "top",
+                arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "grey"} if tied else None,
+            )  # fmt: skip
+            box = box_of(tried, renderer)
+            outside = box.width * box.height - _common(box, inside)
+            now = sum(_common(box, other) for other in blocked) + outside
+            if not tied and nearest(box, markers) != place:
+                now += box.width * box.height
+            if now < covered:
+                if text is not None:
+                    text.remove()
+                text, covered = tried, now
+            else:
+                tried.remove()
+            if not covered:
+                break
+        if text is not None:
+            taken.append(box_of(text, renderer))
+
+
+def box_of(name: Any, renderer: Any) -> Any:
+    """Where a name stands, without the line to its marker."""
+    from matplotlib.text import Text
+
+    name.update_positions(renderer)
+    return Text.get_window_extent(name, renderer)
+
+
+def nearest(box: Any, markers: Mapping[tuple[float, float], Any]) -> tuple[float, float]:
+    """The place of the marker that lies nearest to `box`."""
+
+    def apart(place: tuple[float, float]) -> float:
+        other = markers[place]
+        across = max(0.0, other.x0 - box.x1, box.x0 - other.x1)
+        down = max(0.0, other.y0 - box.y1, box.y0 - other.y1)
+        return across**2 + down**2
+
+    return min(markers, key=apart)
+
+
+def _around(x: float, y: float, reach_px: float = 5) -> Any:
+    from matplotlib.transforms import Bbox
+
+    return Bbox.from_extents(x - reach_px, y - reach_px, x + reach_px, y + reach_px)
+
+
+def _common(one: Any, other: Any) -> float:
+    """The area that two boxes share, in pixels."""
+    width = min(one.x1, other.x1) - max(one.x0, other.x0)
+    height = min(one.y1, other.y1) - max(one.y0, other.y0)
+    return max(0.0, width) * max(0.0, height)
+
+
+def _alone(point: Point, points: Sequence[Point], in_fp32: bool) -> bool:
+    """Whether no earlier point has its place: two names on one spot cannot be read."""
+    for other in points:
+        if other is point:
+            return True
+        near = abs(_cost(other, in_fp32) / _cost(point, in_fp32) - 1) < 0.03
+        if near and abs(other.scores.top1 - point.scores.top1) < 1e-3:
+            return False
+    return True
+
+
+def best_path(points: Sequence[Point], in_fp32: bool) -> list[Point]:
+    """The points that no cheaper one matches in accuracy, by rising cost."""
+    path: list[Point] = []
+    for point in sorted(points, key=lambda p: (_cost(p, in_fp32), -p.scores.top1)):
+        if not path or point.scores.top1 > path[-1].scores.top1:
+            path.append(point)
+    return path
+
+
+def _cost(point: Point, in_fp32: bool) -> float:
+    ratio = point.ratio_fp32 if in_fp32 else point.ratio
+    return ratio.value if ratio else point.ratio.value

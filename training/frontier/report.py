@@ -1,0 +1,88 @@
+"""A frontier as a table and as JSON."""
+
+from dataclasses import asdict
+from typing import Any
+
+from service.markdown import Markdown, code, plain, table
+from training.frontier.measure import Frontier, Point
+
+COLUMNS = (
+    "precision", "mode", "top-1 % (95%)", "NLL", "ECE %", "right→wrong", "wrong→right",
+    "mean ms", "p50", "p99", "× single crop (95%)", "× fp32 single crop", "images/s", "peak MiB",
+)  # fmt: skip
+
+
+def as_json(frontier: Frontier) -> dict[str, Any]:
+    """Everything measured."""
+    return {
+        **{k: v for k, v in asdict(frontier).items() if k != "left_out"},
+        **frontier.left_out.facts(),
+        "environment": frontier.environment.model_dump(),
+        "points": [asdict(point) for point in frontier.points],
+    }
+
+
+def rows(frontier: Frontier) -> list[list[str]]:
+    """The cells of the table, one row per point, under `COLUMNS`."""
+    return [_row(point) for point in frontier.points]
+
+
+def markdown(frontier: Frontier, command: str) -> str:
+    """The table with what it was measured on and the command that makes it."""
+    machine = frontier.environment
+    align = "ll" + "r" * (len(COLUMNS) - 2)
+    lines = [
+        f"# The frontier of {plain(frontier.package)}",
+        "",
+        code(command),
+        "",
+        f"{machine.taken_at}, {machine.cpu}, {machine.cores} cores, Python {machine.python}, "
+        + ", ".join(f"{k} {v}" for k, v in machine.libraries.items())
+        + f". Accuracy over {frontier.images} images; time over {frontier.timed_images} of them, "
+        "one at a time, candidates interleaved, from pixels to probabilities "
+        f"(decoding costs every candidate {frontier.decode_ms:.1f} ms more).{_shape(frontier)}",
+        "",
+        table(COLUMNS, (map(Markdown, cells) for cells in rows(frontier)), align),
+        "",
+        *(f"- {plain(line)}" for line in frontier.left_out.lines()),
+        "",
+        "Baselines in *italics*. NLL and ECE of baselines use the temperature of the nearest mode "
+        "(`dense` for `full_image`, one pass over the whole resized image with nothing cut; "
+        "`five_crop` for `five_passes`, the same crops with nothing shared, and for `fastai_tta`, "
+        "four random training views and the plain one as `learn.tta` mixes them). Intervals are "
+        "95% bootstrap.",
+        "",
+        "Files: " + ", ".join(f"`{k}` sha256 {v[:12]}…" for k, v in frontier.sha256.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _shape(frontier: Frontier) -> str:
+    if frontier.aspect == 1:
+        return ""
+    return (
+        f" Every image was cut to {frontier.aspect:g}:1 around its middle first, half of them "
+        "lying, half standing."
+    )
+
+
+def _row(point: Point) -> list[str]:
+    s, ratio = point.scores, point.ratio
+    low, high = s.top1_interval
+    name = f"*{point.name}*" if point.baseline else point.name
+    return [
+        point.precision,
+        name,
+        f"{100 * s.top1:.2f} ({100 * low:.2f} to {100 * high:.2f})",
+        f"{s.nll:.4f}",
+        f"{100 * s.ece:.2f}",
+        str(point.turned_wrong),
+        str(point.turned_right),
+        f"{point.mean_ms.value:.2f}",
+        f"{point.p50_ms:.2f}",
+        f"{point.p99_ms:.2f}",
+        f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
+        "" if point.ratio_fp32 is None else f"{point.ratio_fp32.value:.2f}",
+        f"{point.images_per_second:.0f} ({point.best_batch_images})",
+        f"{point.peak_mib:.0f}",
+    ]

@@ -1,0 +1,37 @@
+"""Build a member of fastai's xresnet family from its description."""
+
+from functools import partial
+from typing import Any
+
+from fastai.vision.all import Mish
+from fastai.vision.models import xresnet as family
+from torch import nn
+
+from service.errors import UsageError
+from training.recipe import Architecture
+
+STRIDE_PX = 32
+
+
+def names() -> list[str]:
+    """Every architecture that `build` accepts."""
+    return [name for name in family.__all__ if name.startswith(("xres", "xse_"))]
+
+
+def build(architecture: Architecture, classes: int) -> nn.Sequential:
+    """An untrained network with `classes` outputs; shortcuts use average pooling.
+
+    fastai's MaxPool shortcut ignores `ceil_mode` and mismatches at sides that are not a multiple of
+    the stride, so average pooling, the default, is the only one offered.
+
+    Raises:
+        UsageError: no such architecture.
+    """
+    if architecture.name not in names():
+        raise UsageError(f"no architecture {architecture.name!r}; there are: {', '.join(names())}")
+    options: dict[str, Any] = {"n_out": classes, "sa": architecture.self_attention}
+    if architecture.widen != 1.0:
+        options["widen"] = architecture.widen
+    if architecture.act == "mish":
+        options["act_cls"] = Mish
+    return partial(getattr(family, architecture.name), pretrained=False)(**options)

@@ -1,0 +1,79 @@
+"""Weights to start from: another model package's, or another run's checkpoint."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from service.errors import UsageError
+from service.inference.package import ModelPackage
+from service.text import storable
+from training.data.stats import ChannelStats
+from training.network.weights import weights_from_package
+from training.run import checkpoint
+
+
+@dataclass(frozen=True)
+class Start:
+    """What `--init` brings: weights under torch's names, and the normalization they expect."""
+
+    weights: dict[str, torch.Tensor]
+    stats: ChannelStats
+    source: dict[str, Any]
+    """Where they come from: a name and what is known of their training."""
+
+
+def start_from(folder: Path) -> Start:
+    """Read the weights of a model package or of a run's folder.
+
+    Raises:
+        ModelPackageError, DataError: the folder holds neither, or a broken one.
+    """
+    if (folder / checkpoint.STATE).exists():
+        run = checkpoint.load(folder)
+        stats = ChannelStats.from_json(run.facts["normalization"])
+        return Start(run.weights, stats, of_run(folder, run.facts))
+    manifest = ModelPackage.load(folder).manifest
+    stats = manifest.normalization
+    return Start(
+        weights_from_package(folder),
+        ChannelStats(stats.mean, stats.std, stats.source),
+        {"name": f"{manifest.name}@{manifest.version}", **_known(manifest.provenance)},
+    )
+
+
+def of_run(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """A run's name and what its checkpoint knows of its training."""
+    history = facts["history"]
+    seconds = round(sum(row["seconds"] for row in history))
+    known = {**facts, "epochs": len(history), "training_seconds": seconds}
+    return {"name": storable(folder.resolve().name), **_known(known)}
+
+
+def _known(provenance: dict[str, Any]) -> dict[str, Any]:
+    keys = ("recipe", "epochs", "training_seconds", "started_from")
+    return {key: provenance[key] for key in keys if provenance.get(key) is not None}
+
+
+def load_matching(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> list[str]:
+    """Load every weight of the right name and shape: the names of those left untrained.
+
+    A head for another number of classes is left untrained; anything more is another architecture.
+
+    Raises:
+        UsageError: a weight of the body is missing or has another shape.
+    """
+    own = model.state_dict()
+    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    # Batches are counted in training only, and a package has no use for the count.
+    learned = [key for key in own if not key.endswith("num_batches_tracked")]
+    left = [key for key in learned if key not in fitting]
+    head = {key for key in learned if key.rpartition(".")[0] == learned[-1].rpartition(".")[0]}
+    if set(left) - head:
+        raise UsageError(
+            f"--init: {len(left)} of {len(learned)} weights are missing there or have another "
+            f"shape, {left[0]} first: is the architecture that of the recipe?"
+        )
+    model.load_state_dict(fitting, strict=False)
+    return left
