@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,6 +54,19 @@ def _drop(stream: Any) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)
     os.close(nowhere)
+
+
+def saying_once() -> Callable[[object], None]:
+    """A `say` for a command of several steps, each of which may say the same of its input."""
+    said: set[str] = set()
+
+    def say_new(message: object) -> None:
+        line = str(message)
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return say_new
 
 
 def answer(line: object) -> None:

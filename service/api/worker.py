@@ -13,6 +13,7 @@ from pathlib import Path
 
 from service.api.shared import Shared, Slot
 from service.errors import QuincunxError, ServerError, UsageError
+from service.stdio import say
 
 logger = logging.getLogger("quincunx.service")
 
@@ -143,7 +144,7 @@ def starting(slot: Slot | None = None) -> Generator[None]:
         if _started is not None and slot is not None:
             slot.fail(code, str(error))
         else:
-            print(f"quincunx: error: {error}", file=sys.stderr, flush=True)
+            say(f"quincunx: error: {error}")
         os._exit(code)
     except Exception as error:
         if slot is not None:

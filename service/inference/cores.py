@@ -15,7 +15,7 @@ def usable_cores(cpu_max: Path = CPU_MAX) -> int:
     except AttributeError:  # only Linux has it
         allowed = os.cpu_count() or 1
     try:
-        quota_us, period_us = map(int, cpu_max.read_text().split())
+        quota_us, period_us = map(int, cpu_max.read_text(encoding="ascii").split())
     except (OSError, ValueError):  # no cgroup, or no quota
         return allowed
     return max(1, min(allowed, math.ceil(quota_us / period_us)))

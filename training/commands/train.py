@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.stdio import answer, say
+from service.stdio import answer, saying_once
 from training.commands.options import (
     Init,
     Overrides,
@@ -63,6 +63,7 @@ def train(
     from training.run import checkpoint
     from training.run.tensorboard import Board
 
+    say = saying_once()
     if threads:
         torch.set_num_threads(threads)
     data = located(data)
@@ -91,9 +92,9 @@ def train(
         raise
     if not distributed.is_main():
         return
-    package = export_package(folder, out, data, overwrite=True)
+    package = export_package(folder, out, data, overwrite=True, say=say)
     try:
-        items = held_out(ModelPackage.load(package), data)
+        items = held_out(ModelPackage.load(package), data, say)
     except DataError as error:
         say(f"not calibrated: {error}")
     else:

@@ -152,7 +152,10 @@ def load_source(
             "go on with quincunx train --resume, or export it as it is with --allow-unfinished"
         )
     images = split(data_folder, recipe)
-    if images.fingerprint() != state.facts["fingerprint"]:
+    if images.fingerprint() == state.facts["fingerprint"]:
+        for line in images.lines():
+            say(line)
+    else:
         images = readable(images, say)  # training left unreadable files out
     if images.fingerprint() != state.facts["fingerprint"]:
         raise DataError(

@@ -31,7 +31,8 @@ def peak_mib() -> float:
     """The most resident memory that this process ever held."""
     status = Path("/proc/self/status")
     if status.exists():
-        (line,) = (text for text in status.read_text().splitlines() if text.startswith("VmHWM:"))
+        lines = status.read_text(encoding="utf-8", errors="replace").splitlines()
+        (line,) = (text for text in lines if text.startswith("VmHWM:"))
         return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB_PER_UNIT / 1024
 
