@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -78,12 +79,28 @@ def grown(after: dict[int, int], before: dict[int, int]) -> dict[int, int]:
 
 @contextmanager
 def serving(
-    package: Path, precision: str, log: Path, *, workers: int = 1, **settings: str
+    package: Path,
+    precision: str,
+    log: Path,
+    *,
+    workers: int = 1,
+    variables: dict[str, str] | None = None,
+    limits: dict[int, int] | None = None,
+    **settings: str,
 ) -> Generator[Server]:
-    """Serve `package`, with `settings` as QUINCUNX_* variables, until the block ends."""
+    """Serve `package`, with `settings` as QUINCUNX_* variables, until the block ends.
+
+    `variables` are others, and `limits` are of the resource module (RLIMIT_*).
+    """
     port = free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("QUINCUNX_")}
     environment |= {f"QUINCUNX_{name.upper()}": value for name, value in settings.items()}
+    environment |= variables or {}
+
+    def limit() -> None:
+        for kind, value in (limits or {}).items():
+            resource.setrlimit(kind, (value, value))
+
     command = [sys.executable, "-m", "service.cli", "serve", str(package.resolve())]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stream:
@@ -93,6 +110,7 @@ def serving(
                 "--workers", str(workers),
             ],
             env=environment, cwd=ROOT, stdout=stream, stderr=stream, start_new_session=True,
+            preexec_fn=limit if limits else None,
         )  # fmt: skip
     server = Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid), log)
     try:

@@ -23,6 +23,7 @@ logger = logging.getLogger("quincunx.models")
 CPU_BATCH_VIEWS = 10
 GPU_BATCH_VIEWS = 64
 CLOSING = "the server is shutting down"
+SETTLED_S = 1.0
 TRIES = 3
 """How often a package is opened again that somebody changed while it was read."""
 
@@ -95,9 +96,9 @@ class Models:
             served = tuple(self._current)
             for model in served:
                 logger.info("serving %s (%s)", model.tag, model.predictor.precision)
-        task = asyncio.create_task(_let_go(old))
+        task = asyncio.create_task(old.retire())
         self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        task.add_done_callback(self._retired)
         return served
 
     async def drain(self) -> None:
@@ -105,6 +106,12 @@ class Models:
         self.close()
         await asyncio.gather(self._current.retire(), *self._retiring)
         self.workers.shutdown()
+
+    def _retired(self, task: "asyncio.Task[None]") -> None:
+        self._retiring.discard(task)
+        loop = task.get_loop()
+        # A little later: who has just been answered by the old models still holds them.
+        loop.call_later(SETTLED_S, loop.run_in_executor, None, give_back_memory)
 
     def _batcher(self, predictor: Predictor) -> Batcher:
         return Batcher(
@@ -160,11 +167,6 @@ class Models:
         check_default_mode(predictor.model)
         predictor.warm_up(self._batch_views(predictor), self._side_by_side(predictor))
         return predictor
-
-
-async def _let_go(models: ModelSet) -> None:
-    await models.retire()
-    await asyncio.to_thread(give_back_memory)
 
 
 def _state_of(folder: Path) -> object:

@@ -148,5 +148,5 @@ def starting(slot: Slot | None = None) -> Generator[None]:
         os._exit(code)
     except Exception as error:
         if slot is not None:
-            slot.fail(0, f"{type(error).__name__}: {error}")
+            slot.fail(0, f"{type(error).__name__}: {error}".removesuffix(": "))
         raise
