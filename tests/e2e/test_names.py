@@ -143,7 +143,7 @@ def test_models_are_listed_and_shown(nasty_package: Path, locale: str) -> None:
 def test_every_class_name_can_be_shown(package: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(coloured("red")))
     manifest = json.loads((package / "manifest.json").read_bytes())
-    for name in map(storable, NASTY):
+    for name in filter(str.strip, map(storable, NASTY)):  # a manifest holds no blank name
         folder = shutil.copytree(package, tmp_path / "package", dirs_exist_ok=True)
         manifest["labels"][0]["name"] = name
         (folder / "manifest.json").write_text(json.dumps(manifest))
