@@ -48,6 +48,17 @@ def test_bars_and_times_compare_single_crop_with_tta(page: Page, photo: Path) ->
     assert times.nth(1).locator("td").last.inner_text() == "5"
 
 
+def test_a_photo_without_a_suffix_is_asked_about(page: Page, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "IMG_1").write_bytes(photo.read_bytes())
+    choose(page, tmp_path / "IMG_1")
+
+
+def test_a_text_is_no_image(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    page.set_input_files("#file", tmp_path / "notes.txt")
+    expect(page.locator("#status")).to_have_text("notes.txt is no image.")
+
+
 def test_a_switch_of_mode_asks_again(page: Page, photo: Path) -> None:
     choose(page, photo)
     with page.expect_response(lambda response: "tta=dense" in response.url):

@@ -1,5 +1,6 @@
 """Any class name survives the written reports and their pictures."""
 
+import html.parser
 import json
 import shutil
 from collections import Counter
@@ -26,7 +27,7 @@ SUMMARY = {
     "failed": 1, "errors": {"a|b": 1}, "accuracy": None, "skipped_by_reason": {},
     "label_column": None, "true_labels": Truth(known=1, unknown=2, labels=Counter(NASTY)).summary(),
 }  # fmt: skip
-of_a_manifest = any_names.map(storable)
+of_a_manifest = any_names.map(storable).filter(str.strip)
 classes = st.lists(of_a_manifest, min_size=2, max_size=4, unique=True)
 
 
@@ -71,6 +72,21 @@ def test_the_report_of_scoring_with_several_labels(names: list[str]) -> None:
     agreement = LabelTally(tuple(names), known=1).agreement()
     rows = rows_of(as_markdown({**SUMMARY, "labels": agreement}))
     assert [row[0] for row in rows[1:]] == seen(*names)
+
+
+@given(any_names)
+def test_the_report_of_a_benchmark(name: str) -> None:
+    from service.bench.report import _table
+    from service.bench.tables import Table
+
+    table = Table("title", ("case", "ms"), ((name, "7"),))
+    assert rows_of(table.markdown()) == [["case", "ms"], seen(name, 7)]
+    found: list[str] = []
+    parser = html.parser.HTMLParser()
+    parser.handle_data = found.append  # type: ignore[method-assign]
+    parser.feed(_table(table))
+    parser.close()
+    assert "".join(found) == f"casems{shown(name)}7"
 
 
 def test_the_report_of_an_evaluation(package: Path, drawn_data: Path, tmp_path: Path) -> None:

@@ -189,7 +189,8 @@ async function showHeat() {
 
 function take(file) {
   if (!file) return;
-  if (!file.type.startsWith("image/")) {
+  // A browser knows no type for some suffixes and for none: then the server looks at the bytes.
+  if (file.type && !file.type.startsWith("image/")) {
     say(`${file.name || "That"} is no image.`, true);
     return;
   }
