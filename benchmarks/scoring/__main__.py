@@ -1,9 +1,11 @@
-"""``python -m benchmarks.scoring rate|peers|memory PACKAGE …``: offline scoring, measured.
+"""``python -m benchmarks.scoring rate|peers|memory|kills PACKAGE …``: offline scoring, measured.
 
     rate PACKAGE --photos FOLDER...          the pipeline against decoding and inference alone
     peers PACKAGE --data FOLDER              against fastai's tta and a torch DataLoader loop;
                                              with --photos also on unlabelled photos of another size
     memory PACKAGE --photos FOLDER           peak memory, 10,000 images against 200,000
+    kills PACKAGE --photos FOLDER            killed again and again, over every source and sink;
+                                             FOLDER holds a folder of images for each label
 
 Contenders take turns in an order drawn anew each round; factors carry bootstrap intervals. Each
 writes docs/results/scoring-<what>.json and .md.
@@ -22,6 +24,7 @@ TITLES = {
     "rate": "Offline scoring against its own stages",
     "peers": "Offline scoring against other loops",
     "memory": "Memory of offline scoring",
+    "kills": "Offline scoring, killed again and again",
 }
 NOTES = {
     "rate": "Decoding is reading, decoding, resizing and cutting; each stage alone has the threads "
@@ -31,6 +34,9 @@ NOTES = {
     "peers": "Every contender reads the same files with as many workers or threads; Quincunx also "
     "writes Parquet. A loop is held against Quincunx in the same mode and precision, fastai's five "
     "passes, which are its random augmentations, against exact int8 five-crop.",
+    "kills": "Each run is ended by SIGKILL at a random moment and started again with the same "
+    "command, so many times, and then left alone. Its result is compared, byte by byte, with that "
+    "of a run that nobody stopped. A chunk has 8 images here, and is made durable at once.",
     "memory": "Peak resident memory of the whole process, as the kernel counts it.",
 }
 
@@ -41,6 +47,8 @@ def main() -> None:
         results, lines = _rate(given)
     elif given.what == "peers":
         results, lines = _peers(given)
+    elif given.what == "kills":
+        results, lines = _kills(given)
     else:
         results, lines = _memory(given)
     command = f"python -m benchmarks.scoring {shlex.join(_shown(sys.argv[1:]))}"
@@ -101,6 +109,14 @@ def _memory(given: argparse.Namespace) -> tuple[Any, list[str]]:
     return result, memory.markdown(result)
 
 
+def _kills(given: argparse.Namespace) -> tuple[Any, list[str]]:
+    from benchmarks.scoring import kills
+
+    (folder,) = given.photos
+    rows = kills.stops(given.package, folder, given.kills)
+    return rows, kills.markdown(rows)
+
+
 def _shown(arguments: list[str]) -> list[str]:
     """Folders outside the project by their names: where they lie is this machine's affair."""
     return [Path(one).name if one.startswith("/") else one for one in arguments]
@@ -123,6 +139,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, help="peers: of the data loaders")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 200_000])
     parser.add_argument("--repeats", type=int, default=1, help="memory: runs of each size")
+    parser.add_argument("--kills", type=int, default=20, help="kills: of each source and sink")
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     return parser.parse_args()
 

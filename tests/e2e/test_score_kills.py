@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scoring import every_kind_of_source, image_folder, images_of
+from benchmarks.scoring.sources import every_kind
+from tests.support.scoring import image_folder, images_of
 
 
 @pytest.mark.parametrize(
@@ -17,27 +18,15 @@ from tests.support.scoring import every_kind_of_source, image_folder, images_of
 def test_stopped_at_random_moments_the_result_is_the_same(
     tmp_path: Path, package: Path, suffix: str, stop: str, stops: int
 ) -> None:
-    photos = image_folder(tmp_path / "photos", each=6, side_px=64)
+    photos = image_folder(tmp_path / "photos", each=4, side_px=64)
     (photos / "green" / "0003.png").write_bytes(b"broken")
-    sources = [*every_kind_of_source(tmp_path / "sources", photos), "-"]
+    sources = [*every_kind(tmp_path / "sources", photos, ".png").values(), "-"]
     out = tmp_path / "results" / f"out{suffix}"
     out.parent.mkdir()
     Path(f"{out}.stdin").write_text("".join(f"{path}\n" for path in images_of(photos)))
+    killer = [sys.executable, "-m", "benchmarks.scoring.killer", str(stops), "1", stop]
     ran = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.support.killer",
-            str(stops),
-            "1",
-            stop,
-            package,
-            out,
-            *sources,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
+        [*killer, package, out, *sources], capture_output=True, text=True, timeout=300
     )
     said = Path(f"{out}.stderr").read_text()
     assert ran.returncode == 0, f"{ran.stderr}\n{said[-2000:]}"

@@ -80,34 +80,3 @@ def interrupted(*arguments: object, out: Path, images: int = 4) -> None:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a Parquet result."""
     return pq.read_table(path).to_pylist()
-
-
-def every_kind_of_source(folder: Path, photos: Path) -> list[str]:
-    """A source of each kind that lasts, made from `photos`: what `score` is given, in order."""
-    files = images_of(photos)
-    data = [path.read_bytes() for path in files]
-    members = [(f"{n:04}.png", one) for n, one in enumerate(data)]
-    labels = [path.parent.name for path in files]
-    paths = [str(path) for path in files]
-    folder.mkdir()
-    (folder / "list.txt").write_text("".join(f"{path}\n" for path in paths))
-    lines = (f"{path},{label}\n" for path, label in zip(paths, labels, strict=True))
-    (folder / "list.csv").write_text("path,truth\n" + "".join(lines))
-    write_parquet(folder / "bytes.parquet", {"image": data, "path": [m[0] for m in members]})
-    write_parquet(folder / "paths.parquet", {"path": paths})
-    with pa.ipc.new_file(str(folder / "bytes.arrow"), pa.schema({"image": pa.binary()})) as writer:
-        writer.write_table(pa.table({"image": data}), max_chunksize=7)
-    return [
-        str(photos),
-        f"{photos}/*/000?.png",
-        str(files[0]),
-        str(folder / "list.txt"),
-        str(folder / "list.csv"),
-        str(write_tar(folder / "shard.tar", members)),
-        str(write_tar(folder / "shard.tar.gz", members, "w:gz")),
-        str(write_zip(folder / "shard.zip", members)),
-        str(folder / "bytes.parquet"),
-        str(folder / "paths.parquet"),
-        str(folder / "bytes.arrow"),
-        f"file://{photos}",
-    ]

@@ -1,6 +1,6 @@
 """Stop `quincunx score` at random moments until it has had enough chances to lose something.
 
-    python -m tests.support.killer KILLS SEED SIGNAL PACKAGE OUT SOURCE...
+    python -m benchmarks.scoring.killer KILLS SEED SIGNAL PACKAGE OUT SOURCE...
 
 SIGNAL is KILL, TERM or INT. A source `-` is fed from the file OUT.stdin. A process that has
 imported everything forks a child for each run, so that a run is stopped in its work and not in its
@@ -71,13 +71,19 @@ def parts_in(folder: Path) -> int:
         return 0
 
 
+def must(holds: bool, what: str) -> None:
+    """Stop here where the command under test has lost something."""
+    if not holds:
+        raise SystemExit(f"not so: {what}")
+
+
 def main(kills: int, seed: int, stop: signal.Signals, package: str, out: str, *given: str) -> None:
     output.PART_ROWS = CHUNK_IMAGES  # a part after every chunk: many moments to stop in
     chance = random.Random(seed)
     parts = Path(f"{out}.partial")
     command = Command(package, list(given), f"{out}.stdin")
     whole = f"{Path(out).parent}/whole{Path(out).suffix}"
-    assert command.run(whole) == 0
+    must(command.run(whole) == 0, "a run that nobody stops ends with 0")
     seen = []
     while len(seen) < kills:
         child = command.start(out)
@@ -92,10 +98,11 @@ def main(kills: int, seed: int, stop: signal.Signals, package: str, out: str, *g
         there = Path(out).exists()
         seen.append({"code": code, "there": there, "parts": parts_in(parts)})
         if there:
-            assert Path(out).read_bytes() == Path(whole).read_bytes()
+            equal = Path(out).read_bytes() == Path(whole).read_bytes()
+            must(equal, "a result that is there is whole")
             if parts.exists() or out.endswith((".parquet", ".arrow")):  # CSV cannot say whose it is
-                assert command.run(out) == 0
-                assert not parts.exists()
+                must(command.run(out) == 0, "the same command is content with its result")
+                must(not parts.exists(), "nothing else is left")
             Path(out).unlink()
     code = command.run(out)
     left = sorted(os.listdir(Path(out).parent))
