@@ -48,7 +48,9 @@ def _stops(
     must(report["code"] == 0, "the last run, which nobody stops, ends with 0")
     must(out.read_bytes() == (folder / f"whole{sink}").read_bytes(), "the results are equal")
     must("Traceback" not in Path(f"{out}.stderr").read_text(), "no run ends in a traceback")
-    halfway = sum(one["code"] != 0 and not one["there"] and one["parts"] for one in report["kills"])
+    halfway = sum(
+        bool(one["code"] and not one["there"] and one["parts"]) for one in report["kills"]
+    )
     return {"kills": len(report["kills"]), "halfway": halfway, "equal": True}
 
 
