@@ -76,7 +76,6 @@ def _serve(settings: Settings, tags: list[str], listener: socket.socket, workers
     def start(index: int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(  # noqa: S603
             worker.command(listener.fileno(), shared.fd, index, graceful_s),
-            env=worker.environment(),
             stdin=subprocess.DEVNULL,
             pass_fds=(listener.fileno(), shared.fd),
             start_new_session=True,  # Ctrl-C is for the supervisor alone

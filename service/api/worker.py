@@ -18,8 +18,14 @@ from service.stdio import say
 logger = logging.getLogger("quincunx.service")
 
 SERVICE = "service.api.app:Quincunx"
-PROGRAM = "from service.api.worker import main; main()"
-ROOT = Path(__file__).parents[2]
+ROOT = str(Path(__file__).parents[2])
+PROGRAM = f"""
+import sys
+if {ROOT!r} not in sys.path:  # a checkout that is not installed
+    sys.path.insert(0, {ROOT!r})
+from service.api.worker import main
+main()
+"""
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,6 @@ def command(listener: int, shared: int, index: int, graceful_s: int) -> list[str
         *("--listener", str(listener), "--shared", str(shared), "--supervisor", str(os.getpid())),
         *("--index", str(index), "--graceful-s", str(graceful_s)),
     ]
-
-
-def environment() -> dict[str, str]:
-    """The environment of a worker: the supervisor's, and the same code."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def main() -> None:

@@ -264,6 +264,41 @@ def test_a_worker_without_a_sign_of_life_is_killed_and_replaced(
     assert "QUINCUNX_WORKER_SILENCE_MS" in caplog.text
 
 
+def test_a_supervisor_that_was_stopped_itself_gives_the_workers_their_time(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `docker pause`: all processes were stopped, and nobody is to blame."""
+    server = serve(SERVE, silence_s=30)
+    clock = time.monotonic
+    late_s = 0.0
+    monkeypatch.setattr(supervising.time, "monotonic", lambda: clock() + late_s)
+
+    def act() -> None:
+        nonlocal late_s
+        server.until_serving()
+        late_s = 1000.0
+        server.until(lambda: server.supervisor._awake_s > clock() + 900)
+
+    server.run(act)
+    assert len(server.pids) == 2
+
+
+def test_sighup_of_a_terminal_that_was_closed_ends_the_server(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [True]  # at the start; False from then on
+    monkeypatch.setattr(os, "isatty", lambda _: answers.pop() if answers else False)
+    server = serve(SERVE)
+
+    def act() -> None:
+        server.until_serving()
+        os.kill(os.getpid(), signal.SIGHUP)
+        server.until(lambda: not server.alive())
+
+    server.run(act)
+    assert not server.lines("reloads")
+
+
 def test_sighup_is_a_reload_in_every_worker(serve: Callable[..., Server]) -> None:
     server = serve(SERVE)
 
