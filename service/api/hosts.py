@@ -12,8 +12,8 @@ from functools import lru_cache
 ANY = "*"
 LOCAL = "localhost"
 _HOST = re.compile(r"(?P<name>\[[0-9A-Za-z:.%]+\]|[^\s:/@\[\]]*)(?::[0-9]{0,5})?")
-PRIVATE_SUFFIXES = (".localhost", ".internal")
-"""RFC 6761, and the domain that ICANN keeps for private use."""
+PRIVATE_SUFFIXES = (".localhost", ".internal", ".svc", ".cluster.local")
+"""RFC 6761, the domain that ICANN keeps for private use, and the names of Kubernetes."""
 
 
 class Hosts:
