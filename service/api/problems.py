@@ -62,7 +62,11 @@ def problem(request: Request, error: Exception) -> Response:
     status = status_of(error)
     note_failure(error, request_id)
     headers = headers_of(error)
-    return json_response({"error": describe(error, request_id)}, status, headers)
+    told = describe(error, request_id)
+    if isinstance(error, HTTPException):
+        allowed = f"; allowed: {headers['Allow']}" if "Allow" in headers else ""
+        told["message"] += f": {request.method} {request.url.path[:200]!r}{allowed}"
+    return json_response({"error": told}, status, headers)
 
 
 def note_failure(error: Exception, request_id: str) -> None:

@@ -125,11 +125,33 @@ def test_a_url_is_never_fetched(client: httpx.Client) -> None:
 
 
 def test_unknown_paths_and_methods_answer_in_json(client: httpx.Client) -> None:
-    assert client.get("/nowhere").json()["error"]["code"] == "not_found"
+    nowhere = client.get("/nowhere").json()["error"]
+    assert nowhere["code"] == "not_found"
+    assert "GET '/nowhere'" in nowhere["message"]
     wrong = client.get("/classify")
     assert wrong.status_code == 405
     assert wrong.json()["error"]["code"] == "method_not_allowed"
     assert wrong.headers["allow"] == "POST"
+    assert "GET '/classify'; allowed: POST" in wrong.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/schema.json", "/docs.json"])
+def test_paths_of_machines_answer_other_methods_as_all_paths_do(
+    client: httpx.Client, path: str
+) -> None:
+    for method in ("POST", "DELETE", "PATCH"):
+        wrong = client.request(method, path)
+        assert wrong.status_code in (404, 405)
+        assert wrong.json()["error"]["request_id"] == wrong.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", ["/models/x%0d%0aSet-Cookie:%20a", "/models/%1b%5b31m", "/%00"])
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_no_path_gets_into_a_header(client: httpx.Client, path: str, slash: str) -> None:
+    answer = client.get(path + slash)
+    assert answer.status_code in (404, 307)
+    assert "set-cookie" not in answer.headers
+    assert answer.headers.get("location", "").isprintable()
 
 
 def test_health(client: httpx.Client) -> None:
