@@ -27,7 +27,8 @@ Attack = Callable[[Target, float], int]
 
 AT_ONCE = 8
 MALFORMED = 25
-SLOW, IDLE, UPLOADS, UNREAD, SWARM = 200, 1000, 100, 16, 500
+SLOW, IDLE, UPLOADS, UNREAD, SWARM = 200, 1000, 100, 64, 500
+DOCUMENTS = 500
 UPLOAD_BYTES = 20_000_000
 FLOOD_BYTES = 50_000_000
 
@@ -95,14 +96,15 @@ def unfinished_uploads(target: Target, until: float) -> int:
 
 
 def unread_answers(target: Target, until: float) -> int:
-    """The longest answers there are, asked for and not read."""
+    """Long answers, asked for again and again on one connection and never read."""
     part = b'--b\r\nContent-Disposition: form-data; name="images"; filename="x"\r\n\r\n%s\r\n'
-    body = part % target.photo * 32 + b"--b--\r\n"
+    body = part % target.photo * 2 + b"--b--\r\n"
     head = (
         "POST /classify_batch?tta=none&include=heatmap,views HTTP/1.1\r\nHost: x\r\n"
         f"Content-Type: {MULTIPART['Content-Type']}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    return _hold(target, until, UNREAD, head.encode() + body, receive_bytes=4096)
+    documents = b"GET /docs.json HTTP/1.1\r\nHost: x\r\n\r\n" * DOCUMENTS
+    return _hold(target, until, UNREAD, head.encode() + body + documents, receive_bytes=4096)
 
 
 def swarm(target: Target, until: float) -> int:
