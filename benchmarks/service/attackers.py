@@ -28,7 +28,9 @@ Attack = Callable[[Target, float], int]
 AT_ONCE = 8
 MALFORMED = 25
 SLOW, IDLE, UPLOADS, UNREAD, SWARM = 200, 1000, 100, 64, 500
-DOCUMENTS = 500
+DOCUMENTS = 16
+PIPELINED = 20_000
+PAUSE_S = 0.02
 UPLOAD_BYTES = 20_000_000
 FLOOD_BYTES = 50_000_000
 
@@ -112,6 +114,17 @@ def swarm(target: Target, until: float) -> int:
     return asyncio.run(_swarm(target, until))
 
 
+def pipelined(target: Target, until: float) -> int:
+    """Thousands of requests in one packet. At full speed it would be a flood like any other."""
+
+    def flood() -> None:
+        with target.connect() as connection, suppress(OSError):
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * PIPELINED)
+        time.sleep(PAUSE_S)
+
+    return _in_turn([flood], until, at_once=1)
+
+
 def reloads(target: Target, until: float) -> int:
     """The same packages again and again."""
     key = {"X-API-Key": target.admin_key}
@@ -127,6 +140,7 @@ ATTACKS: dict[str, Attack] = {
     "silent connections": silent_connections,
     "unfinished uploads": unfinished_uploads,
     "unread answers": unread_answers,
+    "pipelined requests": pipelined,
     "tritonclient swarm": swarm,
     "reloads": reloads,
 }

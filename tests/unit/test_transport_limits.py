@@ -1,11 +1,13 @@
 """Limits on connections: on their time, their number, and answers that nobody takes."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 
+from service.api.transport.counting import MAX_WAITING
 from tests.support.wire import CLOSE, GET, Wire, post, refused, statuses, until
 
 
@@ -116,6 +118,40 @@ def test_an_answer_that_nobody_takes_is_counted_and_dropped(
         writer.transport.abort()
 
     run(body, send_timeout_ms=100)
+
+
+def test_pipelined_requests_are_answered_in_order_up_to_a_limit(run: Callable[..., None]) -> None:
+    async def body(wire: Wire) -> None:
+        few = [GET.replace(b"/a", b"/%d" % i) + b"\r\n" for i in range(12)]
+        answer = await wire.say(b"".join(few) + GET + CLOSE + b"\r\n")
+        assert statuses(answer) == [200] * 13
+        assert re.findall(rb"/(\d+) 0;", answer) == [b"%d" % i for i in range(12)]
+        wire.seen.clear()
+        many = await wire.say((GET + b"\r\n") * 3000)
+        answered = statuses(many)
+        assert answered == [200] * (len(answered) - 1) + [429]
+        assert len(answered) == MAX_WAITING + 2 == len(wire.seen) + 1
+
+    run(body)
+
+
+def test_pipelined_requests_end_with_their_connection(
+    run: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one that is being answered is not the one that came last."""
+
+    async def body(wire: Wire) -> None:
+        reader, writer = await wire.open()
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write((GET.replace(b"/a", b"/big/3000000") + b"\r\n") * 20)
+        await wire.until_alone()
+        await until(lambda: not wire.state.tasks)
+        assert wire.reasons == ["unread"]
+        assert len(wire.seen) < 20
+        writer.transport.abort()
+
+    run(body, send_timeout_ms=100)
+    assert not caplog.records  # no exception of an answer to a closed connection
 
 
 def test_an_answer_that_is_taken_in_time_arrives_whole(run: Callable[..., None]) -> None:

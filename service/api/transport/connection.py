@@ -6,7 +6,11 @@ from typing import Any, ClassVar
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 from service.api.transport.connections import Connections, Reason
@@ -60,6 +64,8 @@ class Connection(HttpToolsProtocol):
         self._owed: QuincunxError | None = None
         """An answer that has to wait for the one before it."""
         self._deadline: TimerHandle | None = None
+        self._answering: RequestResponseCycle | None = None
+        """The request that the application works on; `cycle` is the one that came last."""
 
     # The connection
 
@@ -76,6 +82,10 @@ class Connection(HttpToolsProtocol):
         self.others.busy(self)
         self._disarm()
         self._unsent.stop()
+        answering: Any = self._answering
+        if answering is not None and not answering.response_complete:
+            answering.disconnected = True
+            answering.message_event.set()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
@@ -170,6 +180,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._priming:
             return
+        if self._is_busy():
+            self._counting.waiting(len(self.pipeline) + 1)
         super().on_headers_complete()
         self._in_head, self._begun, self._advanced = False, False, True
         self._disarm()
@@ -194,6 +206,10 @@ class Connection(HttpToolsProtocol):
             super().on_message_complete()
 
     # What is answered
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         self._unsent.watch()

@@ -3,9 +3,12 @@
 from typing import NoReturn
 
 from service.api.transport.connections import Limits
-from service.errors import HeadersTooLarge, QuincunxError, TargetTooLong, UsageError
+from service.errors import HeadersTooLarge, Overloaded, QuincunxError, TargetTooLong, UsageError
 
 FREE_CHUNKS = 10_000
+MAX_WAITING = 16
+"""Requests of one connection that wait for the answers before theirs (HTTP pipelining). A packet
+may hold thousands of heads, and the event loop would take them apart all at once."""
 LEAST_CHUNK_BYTES = 16
 """Beyond so many free ones, the chunks of a body have at least this many bytes on average."""
 
@@ -62,6 +65,21 @@ class Counting:
                 HeadersTooLarge(
                     f"the headers have {size} bytes or more; the limit is "
                     f"{self._limits.max_header_bytes} (QUINCUNX_MAX_HEADER_BYTES)"
+                )
+            )
+
+    def waiting(self, requests: int) -> None:
+        """Check how many requests of the connection wait.
+
+        Raises:
+            Overloaded: too many.
+        """
+        if requests > MAX_WAITING:
+            self._end(
+                Overloaded(
+                    f"{requests} requests of this connection wait for their answers; the limit is "
+                    f"{MAX_WAITING}: send the next one after an answer",
+                    retry_after_s=1,
                 )
             )
 
