@@ -1,88 +1,81 @@
 """Bytes to pixels: any image a person may send becomes uint8[H, W, 3] RGB, or a clear error."""
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from collections.abc import Callable
 
-from service.errors import BadImage, ClientError, TooLarge, UnsupportedImage
-from service.inference.bombs import MAX_DECODE_MS, Clocked, check_scans, check_tiles
+from PIL import Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-MAX_PIXELS = 50_000_000
-BACKGROUND = (255, 255, 255)
+from service.errors import BadImage, ClientError, OutOfResources, UnsupportedImage
+from service.inference.bombs import MAX_DECODE_MS, MAX_PIXELS, Limits
+from service.inference.images import avif, bmp, gif, jpeg, png, tiff, webp
+from service.inference.images.clock import Clock, ClockedFile
+from service.inference.images.formats import ACCEPTED, identify, rare_format
+from service.inference.images.rows import Picture, Pixels, upright_rgb
+
+FORMATS = ACCEPTED
+
+_OPEN: dict[str, Callable[[bytes, Limits], tuple[Picture, int]]] = {
+    "JPEG": jpeg.open_picture,
+    "PNG": png.open_picture,
+    "WEBP": webp.open_picture,
+    "GIF": gif.open_picture,
+    "BMP": bmp.open_picture,
+    "TIFF": tiff.open_picture,
+    "AVIF": avif.open_picture,
+}
 
 # Pillow's own limit only warns up to twice its value, and `warnings` filters are not thread-safe;
-# `_check_size` reads the same header and refuses.
+# `check_size` reads the same header and refuses.
 Image.MAX_IMAGE_PIXELS = None
 
 
-def decode(
-    data: bytes, max_pixels: int = MAX_PIXELS, max_decode_ms: int = MAX_DECODE_MS
-) -> NDArray[np.uint8]:
+def decode(data: bytes, max_pixels: int = MAX_PIXELS, max_decode_ms: int = MAX_DECODE_MS) -> Pixels:
     """Decode an image file: uint8[H, W, 3], RGB, upright.
 
-    The first frame of an animation; EXIF orientation applied; grey, palette, CMYK and 16-bit
-    converted; transparency laid over white. The size is read from the header and checked before
-    any pixel is allocated; `service.inference.bombs` bounds what else a file may cost.
+    The first frame of an animation; EXIF orientation applied; grey, palette, CMYK and deeper
+    samples converted; transparency laid over white. The range of deep samples is read from the
+    file's own tags; a file that does not say it is refused. Metadata that makes no pixels is not
+    read, however broken it is.
+
+    The size is read from the header and checked before any pixel is allocated;
+    `service.inference.bombs` bounds what else a file may cost.
 
     Raises:
         BadImage: the bytes are no image, or a broken one.
-        UnsupportedImage: a format outside `FORMATS`.
+        UnsupportedImage: a format outside `FORMATS`, or a kind of it that is not decoded.
         TooLarge: more than `max_pixels` pixels, or more than `max_decode_ms` of processor time.
+        OutOfResources: there is not enough memory for the image, which is not its fault.
     """
     if not data:
         raise BadImage("the image is empty (0 bytes)")
+    data = bytes(data)  # which copies nothing, unless it is another kind of buffer
+    limits = Limits(max_pixels, Clock(max_decode_ms))
+    name = identify(data)
     try:
-        with Image.open(Clocked(data, max_decode_ms), formats=FORMATS) as image:
-            _check_size(image, max_pixels)
-            check_tiles(image, max_pixels)
-            if image.format in ("JPEG", "MPO"):
-                check_scans(image, data, max_pixels)
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return np.asarray(_to_rgb(image))
-    except UnidentifiedImageError:
-        raise _unidentified(data, max_decode_ms) from None
+        if name not in ACCEPTED:
+            raise _refusal(data, name, limits)
+        picture, orientation = _OPEN[name](data, limits)
+        return upright_rgb(picture, orientation, limits.clock)
     except ClientError:
         raise
+    except MemoryError as error:
+        raise _out_of_memory(name, limits) from error
     except Exception as error:  # a parser over hostile bytes: whatever it raises, they are at fault
-        raise BadImage(f"the image cannot be decoded: {error}") from error
+        if not limits.has_memory():  # most decoders say that the file is broken
+            raise _out_of_memory(name, limits) from error
+        raise BadImage(f"the {name} cannot be decoded: {error}") from error
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
-    width, height = image.size
-    if width * height > max_pixels:
-        raise TooLarge(
-            f"image is {width}×{height} px ({width * height / 1e6:.0f} MP); "
-            f"the limit is {max_pixels / 1e6:.0f} MP (QUINCUNX_MAX_PIXELS)"
-        )
+def _out_of_memory(name: str | None, limits: Limits) -> OutOfResources:
+    return OutOfResources(
+        f"memory ran out while an image ({name}, {limits.pixels / 1e6:.1f} MP) was decoded; "
+        "try again later, or give the process more memory"
+    )
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _to_grey8(image)
-    if image.has_transparency_data:
-        canvas = Image.new("RGBA", image.size, (*BACKGROUND, 255))
-        canvas.alpha_composite(image.convert("RGBA"))
-        image = canvas
-    return image if image.mode == "RGB" else image.convert("RGB")  # which copies RGB, too
-
-
-def _to_grey8(image: Image.Image) -> Image.Image:
-    """16-bit and float grey to 8 bits: 16-bit by its upper byte, anything else by its own range."""
-    values = np.asarray(image, dtype=np.float64)
-    low, high = (0.0, 65535.0) if image.mode.startswith("I") else (0.0, 1.0)
-    if values.size and not (values.min() >= low and values.max() <= high):
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    scaled = np.nan_to_num((values - low) / max(high - low, 1e-12) * 255)
-    return Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
-
-
-def _unidentified(data: bytes, max_decode_ms: int) -> BadImage | UnsupportedImage:
-    try:
-        with Image.open(Clocked(data, max_decode_ms)) as image:
-            return UnsupportedImage(
-                f"the image is {image.format}; accepted formats: {', '.join(FORMATS)}"
-            )
-    except Exception:  # any failure means the same: no format claims these bytes
-        return BadImage(f"the bytes are no image; accepted formats: {', '.join(FORMATS)}")
+def _refusal(data: bytes, name: str | None, limits: Limits) -> BadImage | UnsupportedImage:
+    accepted = f"accepted formats: {', '.join(ACCEPTED)}"
+    if name is None:
+        name = rare_format(ClockedFile([data], limits.clock))
+    if name is None:
+        return BadImage(f"the bytes are no image; {accepted}")
+    return UnsupportedImage(f"the file is {name}; {accepted}")

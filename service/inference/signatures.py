@@ -26,9 +26,14 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"qoif", "QOI"),
     (b"icns", "ICNS"),
     (b"\x00\x00\x01\x00", "ICO"),
-    (b"IIRO", "ORF"),
-    (b"IIU\x00", "RW2"),
-    (b"FUJIFILMCCD-RAW ", "RAF"),
+    (b"IIRO", "camera raw (ORF)"),
+    (b"IIRS", "camera raw (ORF)"),
+    (b"MMOR", "camera raw (ORF)"),
+    (b"IIU\x00", "camera raw (RW2)"),
+    (b"FUJIFILMCCD-RAW ", "camera raw (RAF)"),
+    (b"FOVb", "camera raw (X3F)"),
+    (b"\x00MRM", "camera raw (MRW)"),
+    (b"II\x1a\x00\x00\x00HEAPCCDR", "camera raw (CRW)"),
 )
 _BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 """Lengths in bytes of the header that follows a BMP's file header, one for each version."""
@@ -50,6 +55,8 @@ def format_of(head: bytes) -> str | None:
         return "WEBP"
     if head[4:8] == b"ftyp":
         return _of_brands(head)
+    if head[:4] == b"II*\x00" and head[8:11] == b"CR\x02":
+        return "camera raw (CR2)"
     return next((name for start, name in _STARTS if head.startswith(start)), None)
 
 
@@ -58,7 +65,7 @@ def _of_brands(head: bytes) -> str | None:
     end = min(len(head), int.from_bytes(head[:4], "big"))
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, end, 4))]
     if head[8:12] == b"crx ":
-        return "CR3"
+        return "camera raw (CR3)"
     if _AVIF.intersection(brands):
         return "AVIF"
     return "HEIC" if _HEIF.intersection(brands) else None

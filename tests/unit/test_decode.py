@@ -1,10 +1,8 @@
 """Every kind of image that a person may send, and everything that is none."""
 
-import io
 import struct
 import time
 import zlib
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,17 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from service.errors import BadImage, ClientError, TooLarge, UnsupportedImage
-from service.inference.bombs import count_scans
 from service.inference.decode import decode
+from service.inference.images.clock import Clock
+from service.inference.images.jpeg import count_scans
+from tests.support.files import chunk, saved
 from tests.support.images import drawn, encoded
 
 PICTURE = drawn(40, 60, seed=1)
-
-
-def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
@@ -92,11 +86,6 @@ def test_transparency_is_laid_over_white() -> None:
 
 
 def test_a_bomb_is_refused_by_its_header_alone() -> None:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
     with pytest.raises(TooLarge, match=r"100000×100000 px .* 50 MP \(QUINCUNX_MAX_PIXELS\)"):
@@ -120,12 +109,13 @@ def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
 
 
 def test_scans_are_counted_as_libjpeg_counts_them() -> None:
+    clock = Clock(limit_ms=10_000)
     progressive = saved(Image.fromarray(PICTURE), "JPEG", progressive=True)
-    assert count_scans(encoded(PICTURE, "JPEG")) == 1
-    assert count_scans(progressive) == 10
+    assert count_scans(encoded(PICTURE, "JPEG"), clock) == 1
+    assert count_scans(progressive, clock) == 10
     # A thumbnail in an application segment has scans of its own, which nobody decodes.
     segment = b"\xff\xe1" + struct.pack(">H", len(progressive) + 2) + progressive
-    assert count_scans(progressive[:2] + segment + progressive[2:]) == 10
+    assert count_scans(progressive[:2] + segment + progressive[2:], clock) == 10
 
 
 def test_decoding_ends_when_its_time_is_up() -> None:

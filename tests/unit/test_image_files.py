@@ -49,7 +49,7 @@ def test_every_decoded_format_is_known_by_its_first_bytes(kind: str) -> None:
         (b"\xff\x0a....", "JPEG XL"),
         (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
         (b"II+\0", "TIFF"),
-        (b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom", "CR3"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom", "camera raw (CR3)"),
         (b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41", None),
         (b"BMW drives", None),
         (b"", None),

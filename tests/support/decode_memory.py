@@ -1,0 +1,111 @@
+"""Run in a process of its own: the memory that decoding takes, and what happens without it.
+
+python -m tests.support.decode_memory peak|limits
+"""
+
+import gc
+import io
+import json
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, features
+
+from service.errors import QuincunxError
+from service.inference.decode import decode
+from service.memory import give_back_memory
+from tests.support.files import chunk, png, tiff
+
+SIZES = {"peak": (2000, 1500), "limits": (800, 600)}
+WIDTH, HEIGHT = SIZES[sys.argv[-1]]
+MP = WIDTH * HEIGHT
+SPARE_BYTES = 4 * 1024 * 1024
+"""What the rows take that are converted at a time, however large the image."""
+
+
+def files() -> Iterator[tuple[str, bytes]]:
+    """An image of every kind that takes memory in its own way."""
+    ramp = np.add.outer(np.arange(HEIGHT) // 9, np.arange(WIDTH) // 7)
+    grey = Image.fromarray((ramp % 256).astype(np.uint8))
+    rgb = Image.merge("RGB", (grey, grey.transpose(Image.Transpose.FLIP_LEFT_RIGHT), grey))
+    rgba = Image.merge("RGBA", (*rgb.split(), grey))
+    palette = rgb.resize((200, 150)).quantize(200).resize(rgb.size, Image.Resampling.NEAREST)
+    deep = (ramp * 100 % 65536).astype(np.uint16)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    key = chunk(b"tRNS", b"\0\1" * 3)
+
+    def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    yield "JPEG", saved(rgb, "JPEG")
+    yield "JPEG turned", saved(rgb, "JPEG", exif=turned)
+    yield "JPEG progressive", saved(rgb, "JPEG", progressive=True, subsampling=0)
+    yield "JPEG CMYK progressive", saved(rgb.convert("CMYK"), "JPEG", progressive=True)
+    yield "JPEG without end", saved(rgb, "JPEG")[:-2]
+    yield "PNG RGBA", saved(rgba, "PNG", compress_level=1)
+    yield "PNG LA", saved(rgba.convert("LA"), "PNG", compress_level=1)
+    yield "PNG palette alpha", saved(palette, "PNG", compress_level=1, transparency=bytes(200))
+    yield "PNG 16", png(deep, 0)
+    yield "PNG RGB 16", png(np.repeat(deep, 3, axis=1), 2)
+    yield "PNG RGB 16 key", png(np.repeat(deep, 3, axis=1), 2, before=key)
+    yield "GIF", saved(palette, "GIF")
+    yield "WEBP", saved(rgb, "WEBP", quality=20, method=0)
+    yield "WEBP alpha", saved(rgba, "WEBP", lossless=True, quality=0, method=0)
+    yield "BMP", saved(rgb, "BMP")
+    yield "TIFF", saved(rgb, "TIFF", compression="tiff_lzw")
+    yield "TIFF CMYK", saved(rgb.convert("CMYK"), "TIFF")
+    yield "TIFF 16", tiff(deep, deflate=True)
+    yield "TIFF float", tiff((ramp % 256 / 255).astype(np.float32), deflate=True)
+    yield "TIFF double", tiff(ramp % 256 / 255, strip_rows=16)
+    if features.check("avif"):
+        yield "AVIF alpha", saved(rgba, "AVIF", speed=10, quality=30, subsampling="4:4:4")
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def peaks() -> dict[str, float]:
+    """Bytes for each pixel that the process grew by, while it decoded, beyond the spare."""
+    found: dict[str, float] = {}
+    for name, data in files():
+        gc.collect()
+        give_back_memory()
+        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+        before = _status("VmRSS")
+        decode(data)
+        found[name] = (_status("VmHWM") - before - SPARE_BYTES) / MP
+    return found
+
+
+def limits() -> dict[str, list[str]]:
+    """How decoding ends, with more and more memory: the kinds of outcome in their order."""
+    found: dict[str, list[str]] = {}
+    for name, data in files():
+        decode(data)
+        outcomes: list[str] = []
+        start = _status("VmSize")
+        for more in np.linspace(0, 24 * MP + 8 * SPARE_BYTES, 12):
+            resource.setrlimit(resource.RLIMIT_AS, (start + int(more), resource.RLIM_INFINITY))
+            try:
+                decode(data)
+                outcome = "decoded"
+            except QuincunxError as error:
+                outcome = type(error).__name__
+            if outcome not in outcomes:
+                outcomes.append(outcome)
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        found[name] = outcomes
+    return found
+
+
+if __name__ == "__main__":
+    decode(next(files())[1])  # what is loaded once does not count
+    print(json.dumps({"peak": peaks, "limits": limits}[sys.argv[1]]()))
