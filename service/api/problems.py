@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.errors import Overloaded, QuincunxError, ReloadFailed, Unauthorized
+from service.errors import OutOfResources, Overloaded, QuincunxError, ReloadFailed, Unauthorized
 
 logger = logging.getLogger("quincunx.api")
 
@@ -71,7 +71,7 @@ def problem(request: Request, error: Exception) -> Response:
 
 def note_failure(error: Exception, request_id: str) -> None:
     """Log what is the server's fault, with its traceback."""
-    if status_of(error) == 500:
+    if status_of(error) == 500 or isinstance(error, OutOfResources):
         extra = {"fields": {"request_id": request_id}}
         logger.error("request failed", exc_info=error, extra=extra)
 
@@ -81,6 +81,8 @@ def headers_of(error: Exception) -> dict[str, str]:
     headers: dict[str, str] = {}
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, OutOfResources):
+        headers["Retry-After"] = "1"
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, HTTPException):

@@ -37,6 +37,7 @@ def classify(
     from service.errors import ClientError, UsageError
     from service.inference.labels import distinct_names
     from service.inference.predictor import Predictor
+    from service.scoring.files import blaming_the_machine
     from service.stdio import print_json, say
 
     predictor = Predictor.from_package(model, precision=precision)
@@ -44,7 +45,9 @@ def classify(
     rows: list[dict[str, Any]] = []
     for file in files:
         try:
-            (prediction,) = predictor.classify([file.read_bytes()], mode, top_k=top_k)
+            with blaming_the_machine(str(file)):
+                data = file.read_bytes()
+            (prediction,) = predictor.classify([data], mode, top_k=top_k)
             rows.append(_row(file, prediction))
         except UsageError:
             raise  # an option is wrong, not this file

@@ -18,6 +18,7 @@ from typing import Any
 from service.errors import ClientError, DataError
 from service.inference.decode import decode
 from service.inference.manifest import Manifest, TaskName
+from service.scoring.files import blaming_the_machine
 from service.skipped import Skipped
 from training.data.class_folders import compared, read_class_folders
 from training.data.item import Item
@@ -193,12 +194,27 @@ def _look_at(counts: Counter[str], task: TaskName) -> None:
         )
 
 
+def read_image(path: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        OSError: the file cannot be read.
+        OutOfResources: no file can be opened now.
+    """
+    with blaming_the_machine(str(path)):
+        return path.read_bytes()
+
+
 def unreadable(items: Sequence[Item], threads: int = 4) -> dict[Path, str]:
-    """Decode every file once: the path and the reason of each that cannot be."""
+    """Decode every file once: the path and the reason of each that cannot be.
+
+    Raises:
+        OutOfResources: memory or open files ran out, which is no fault of an image.
+    """
 
     def check(item: Item) -> tuple[Path, str] | None:
         try:
-            decode(item.path.read_bytes())
+            decode(read_image(item.path))
         except (ClientError, OSError) as error:
             return item.path, str(error)
         return None

@@ -19,6 +19,7 @@ from service.inference.manifest import Manifest
 from service.inference.predictor import Predictor
 from service.inference.tta import Results, View
 from service.inference.views import Pixels
+from training.data.dataset import read_image
 from training.evaluation.methods import Candidate, Result
 from training.evaluation.shared_views import shared
 
@@ -84,11 +85,15 @@ def decoded(
     unreadable: Unreadable,
     threads: int = 2,
 ) -> Iterator[tuple[LabelledFile, Pixels]]:
-    """Decode ahead in threads, a bounded number at a time; note unreadable files, raise nothing."""
+    """Decode ahead in threads, a bounded number at a time; note unreadable files.
+
+    Raises:
+        OutOfResources: memory or open files ran out, which is no fault of an image.
+    """
 
     def load(item: LabelledFile) -> Pixels | Exception:
         try:
-            return decode(item.path.read_bytes())
+            return decode(read_image(item.path))
         except (ClientError, OSError) as error:
             return error
 
