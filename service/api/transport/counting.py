@@ -6,7 +6,7 @@ from service.api.transport.connections import Limits
 from service.errors import HeadersTooLarge, Overloaded, QuincunxError, TargetTooLong, UsageError
 
 FREE_CHUNKS = 10_000
-MAX_WAITING = 16
+MAX_WAITING = 64
 """Requests of one connection that wait for the answers before theirs (HTTP pipelining). A packet
 may hold thousands of heads, and the event loop would take them apart all at once."""
 LEAST_CHUNK_BYTES = 16
