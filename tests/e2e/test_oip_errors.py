@@ -1,5 +1,6 @@
 """Every error under /v2 has the protocol's shape, and is logged and counted as any request."""
 
+import http.client
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -77,6 +78,24 @@ def test_every_method_of_every_path_answers_as_the_protocol(
         assert isinstance(response.json()["error"], str)
     head, get = client.head(path), client.get(path)
     assert (head.status_code, head.content) == (get.status_code, b"")
+
+
+def test_what_is_refused_before_a_route_has_the_shape_of_its_path(client: httpx.Client) -> None:
+    many = {f"x-{i}": "y" for i in range(200)}
+    for refused in (
+        client.get("/v2/models/tiny", headers=many),
+        client.get("/v2/models/tiny", headers={"x": "y" * 70_000}),
+        client.get("/v2/models/tiny", headers={"host": "evil.example.com"}),
+        client.post(INFER, headers={"origin": "https://evil.example.com"}),
+    ):
+        assert 400 <= refused.status_code < 500
+        assert isinstance(refused.json()["error"], str), refused.text
+    connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
+    connection.request("GET", "/v2/models/" + "a" * 70_000)  # httpx sends no such path
+    long = connection.getresponse()
+    assert long.status == 414
+    assert isinstance(json.loads(long.read())["error"], str)
+    connection.close()
 
 
 def test_paths_beside_v2_keep_their_own_shape(client: httpx.Client) -> None:

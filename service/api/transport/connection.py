@@ -169,8 +169,8 @@ class Connection(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         if not self._priming:
+            super().on_url(url)  # first, since the path tells in which protocol to refuse
             self._counting.target(len(url))
-            super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head and not self._priming:  # trailers are not read
