@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from service import cli
+from service.errors import DataError
 from tests.support.images import coloured, encoded
 from tests.support.tiny import tiny_package
 
@@ -74,18 +75,18 @@ def test_lr_find(messy: Path, tmp_path: Path) -> None:
 
 def test_show_batch(messy: Path, tmp_path: Path) -> None:
     out = tmp_path / "batch.png"
-    (messy / "train" / "red" / "broken.png").unlink()
     ran = run("show-batch", messy, "--recipe", "small-cpu", "--out", out, *SET)
     assert ran.exit_code == 0, ran.output
     assert "skipped 2 files (.heic)" in ran.stderr
+    assert f"left out {messy}/train/red/broken.png" in ran.stderr
 
 
-def test_show_batch_names_a_broken_image(messy: Path, tmp_path: Path) -> None:
-    for path in (messy / "train").rglob("*.png"):
-        path.write_bytes(b"broken")
-    ran = run("show-batch", messy, "--recipe", "small-cpu", "--out", tmp_path / "a.png", *SET)
-    assert ran.exit_code == 1
-    assert ".png: the bytes are no image" in ran.stderr
+def test_a_file_that_breaks_later_is_named(tmp_path: Path) -> None:
+    from training.data.pixels import pixels_of
+
+    (tmp_path / "a.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"a\.png: the bytes are no image"):
+        pixels_of(tmp_path / "a.png")
 
 
 def test_train_and_calibrate(messy: Path, tmp_path: Path) -> None:

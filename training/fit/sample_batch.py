@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from service.inference.labels import distinct_names
-from training.data.dataset import Split, split
+from training.data.dataset import Split, readable, split
 from training.data.labels import labels
 from training.fit import mixers
 from training.fit.batch_size import fit_to_data
@@ -54,9 +54,7 @@ def sample_batch(
     Raises:
         DataError: the data cannot be trained on, or has fewer images than one batch.
     """
-    images = split(data, recipe)
-    for line in images.lines():
-        say(line)
+    images = readable(split(data, recipe), say)  # as training leaves broken files out
     recipe = fit_to_data(recipe, len(images.train), say)
     say(f"{len(images.train)} training images of {len(images.classes)} classes")
     stats = channel_stats(recipe, images, start)
