@@ -20,6 +20,7 @@
     │   ├── ReloadFailed         500  the models cannot be replaced; the administrator is told why
     │   ├── ShuttingDown         503  draining: no new requests
     │   ├── OutOfResources       503  the machine has no memory, open files or threads left
+    │   ├── TooManyConnections   503  as many connections are open as may be
     │   └── DeadlineExceeded     504  admitted, but not answered in time
     ├── StartFailed              workers that end before they serve
     ├── ModelPackageError        a package that is incomplete, altered or of another schema
@@ -144,6 +145,12 @@ class ShuttingDown(ServerError):
 
 class OutOfResources(ServerError):
     """The machine has no memory, open files or threads left: no fault of the image in hand."""
+
+    status = 503
+
+
+class TooManyConnections(ServerError):
+    """As many connections are open as may be."""
 
     status = 503
 

@@ -11,7 +11,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.errors import OutOfResources, Overloaded, QuincunxError, ReloadFailed, Unauthorized
+from service.errors import (
+    OutOfResources,
+    Overloaded,
+    QuincunxError,
+    ReloadFailed,
+    TooManyConnections,
+    Unauthorized,
+)
 
 logger = logging.getLogger("quincunx.api")
 
@@ -81,7 +88,7 @@ def headers_of(error: Exception) -> dict[str, str]:
     headers: dict[str, str] = {}
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
-    if isinstance(error, OutOfResources):
+    if isinstance(error, OutOfResources | TooManyConnections):
         headers["Retry-After"] = "1"
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"

@@ -17,7 +17,7 @@ from service.api.transport.connections import Connections, Reason
 from service.api.transport.counting import Counting
 from service.api.transport.lingering import Lingering
 from service.api.transport.unsent import Unsent
-from service.errors import OutOfResources, QuincunxError, RequestTimeout, UsageError
+from service.errors import QuincunxError, RequestTimeout, TooManyConnections, UsageError
 
 LINGER_S = 5.0
 """How long input is still read, and thrown away, after the last answer. A connection that is closed
@@ -107,7 +107,7 @@ class Connection(HttpToolsProtocol):
         self.others.close("full")
         limit = self._limits.max_connections
         text = f"{limit} connections are open, which is the limit (QUINCUNX_MAX_CONNECTIONS)"
-        self._answer(OutOfResources(text))
+        self._answer(TooManyConnections(text))
         self.transport.close()
         self._ended = True
 
