@@ -1,5 +1,6 @@
 """Files that were not taken for images: how many, why, and the first few by name."""
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,8 @@ class Skipped:
     """Files that were passed over, grouped by reason: a suffix such as `.txt`, or a phrase."""
 
     groups: dict[str, Group] = field(default_factory=dict[str, Group])
+    ignored: Container[str] = field(default=(), repr=False, compare=False)
+    """Paths that are not counted."""
 
     @property
     def files(self) -> int:
@@ -45,6 +48,8 @@ class Skipped:
 
     def add(self, path: str, reason: str | None = None) -> None:
         """Count a file; without a `reason` its suffix is the reason."""
+        if path in self.ignored:
+            return
         reason = reason or suffix_of(path) or NO_SUFFIX
         if reason not in self.groups and len(self.groups) >= MOST_REASONS:
             reason = OTHER_SUFFIXES

@@ -197,6 +197,8 @@ def score(
     speed = Speed(batch_views, chunk_images, decode_threads, threads)
     elsewhere = connection.provider if connection else None
     run = Run(leaves, predictor, options, speed, columns, elsewhere)
+    if report is not None:
+        run.passed_over.ignore(report)
     run.check()  # options that make no sense are refused before anything is written
     rows = partial(connection.rows, run) if connection else run.rows
     again = "stopped" if output == "-" else "stopped; the same command goes on from here"

@@ -14,7 +14,6 @@ Everything but the lock carries a digest. A file that was cut or altered is an e
 
 import fcntl
 import os
-import shutil
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,6 +38,7 @@ from service.skipped import Skipped
 RESULT_ROWS = 16_384
 """Rows of a group in the result: fixed, so that the file does not show where a run was cut."""
 LOCK_TRIES = 100
+OWN_NAMES = frozenset({"settings.json", "result", "done.json", "uploading"})
 
 
 class Journal:
@@ -183,23 +183,31 @@ class Journal:
             OutputError: the folder cannot be written.
         """
         with readable_errors(self.folder):
-            for left in sorted(self.folder.iterdir()):  # parts before the settings
-                if left.is_dir() and not left.is_symlink():
-                    shutil.rmtree(left)
-                elif left.name != "lock":
-                    left.unlink()
+            for left in sorted(self._own_files()):  # parts before the settings
+                left.unlink()
             write_json(self.folder / "settings.json", self._settings)
         self._parts, self.rows, self.next, self.skipped = [], 0, Position(0, 0), Skipped()
 
     def remove(self) -> None:
         """Delete the folder, `done.json` last: a kill in between is still a finished run."""
         with readable_errors(self.folder):
-            for path in list(self.folder.iterdir()):
-                if path != self._done and not path.is_dir():
+            for path in self._own_files():
+                if path != self._done:
                     path.unlink()
             self._done.unlink(missing_ok=True)
+            (self.folder / "lock").unlink(missing_ok=True)
             with suppress(OSError):  # it holds what others put there
                 self.folder.rmdir()
+
+    def _own_files(self) -> list[Path]:
+        """What a run has written here, but for the lock; what others put here is not touched."""
+        return [
+            path
+            for path in self.folder.iterdir()
+            if path.match(parts.PATTERN)
+            or path.name.removesuffix(".tmp") in OWN_NAMES
+            or path.match(f"{parts.PATTERN}.tmp")
+        ]
 
     def _take_up(self) -> None:
         done, path = self.about_done(), self.folder / "settings.json"
@@ -219,7 +227,7 @@ class Journal:
                 "Repeat that command to finish it, or start anew (--restart)"
             )
         with readable_errors(self.folder):
-            for stray in there:
+            for stray in self._own_files():
                 if stray.suffix == ".tmp":
                     stray.unlink()
         for path in found if done is None else ():  # the rows of a finished run are its result

@@ -74,6 +74,7 @@ def write_output(
     target = Target(output, run.leaves)
     settings = run.settings()
     folder = target.work_folder(work)
+    run.passed_over.ignore(folder, *target.files)
     if target.exists() and not overwrite and not folder.exists():
         return _complete_already(run, target, settings)
     journal = Journal.open(folder, settings, restart=restart)

@@ -1,8 +1,10 @@
 """What the sources of a run passed over, kept so that a run that was killed goes on with it."""
 
+import os
 import threading
 from collections.abc import Sequence
 
+from service.scoring.own_files import OwnFiles
 from service.scoring.sources import Leaf, Tar
 from service.scoring.sources.leaf import Sieve
 from service.skipped import Skipped
@@ -16,10 +18,20 @@ class PassedOver:
     run goes on, and counted then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own: OwnFiles | None = None) -> None:
+        self.own = own or OwnFiles()
+        """Files that the run itself writes: not counted."""
         self._settled = Skipped()
         self._read: dict[int, Skipped] = {}
         self._lock = threading.Lock()  # one thread reads the sources, another settles
+
+    def ignore(self, *paths: os.PathLike[str] | str) -> None:
+        """Count none of these, nor what is in them: the run writes them itself."""
+        self.own = OwnFiles(self.own.paths | OwnFiles.of(paths).paths)
+
+    def of_one_source(self) -> Skipped:
+        """An empty count, for the reader of a source."""
+        return Skipped(ignored=self.own)
 
     def read_to_the_end(self, source: int, skipped: Skipped) -> None:
         """Take the count of a source."""
@@ -47,14 +59,14 @@ class PassedOver:
         return total
 
 
-def counted_again(leaves: Sequence[Leaf], was: Skipped) -> Skipped:
+def counted_again(leaves: Sequence[Leaf], was: Skipped, own: OwnFiles) -> Skipped:
     """What the sources of a finished run pass over now; `was` is what they did then.
 
     A tar would have to be read as a whole, so with one of them `was` stands.
     """
     if any(isinstance(leaf, Tar) for leaf in leaves):
         return was
-    now = Skipped()
+    now = Skipped(ignored=own)
     for leaf in leaves:
         if isinstance(leaf, Sieve):
             for _ in leaf.sifted(0, now):

@@ -13,7 +13,7 @@ import logging
 import os
 import pickle
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -27,6 +27,7 @@ from service.inference.predictor import Predictor
 from service.inference.providers import Provider
 from service.scoring.item import Position
 from service.scoring.options import ScoreOptions, Speed
+from service.scoring.own_files import OwnFiles
 from service.scoring.passed_over import PassedOver
 from service.scoring.pipeline import Located, score_items
 from service.scoring.rows import Row
@@ -99,7 +100,7 @@ class Connection:
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         actor, speed = self._actor, run.resolved_speed
         read = ray.data.read_datasource(
-            _datasource(run.leaves, start, CHUNKS_PER_BUNDLE * speed.chunk_images),
+            _datasource(run, start, CHUNKS_PER_BUNDLE * speed.chunk_images),
             override_num_blocks=len(run.leaves) - start.source,  # or Ray splits ours up
             num_cpus=READ_CPUS,  # unlike the actors': Ray would fuse reading into them
         )
@@ -223,8 +224,9 @@ class ScoringActor:
         return [row for chunk in chunks for row in chunk]
 
 
-def _datasource(leaves: Sequence[Leaf], start: Position, images: int) -> Any:
+def _datasource(run: Run, start: Position, images: int) -> Any:
     """A Ray datasource with one read task for each leaf that is not finished."""
+    own = run.passed_over.own
     ray = _ray()
     metadata: Any = importlib.import_module("ray.data.block").BlockMetadata
 
@@ -235,8 +237,10 @@ def _datasource(leaves: Sequence[Leaf], start: Position, images: int) -> Any:
         def get_read_tasks(self, parallelism: int, *_: Any, **__: Any) -> list[Any]:
             nothing_known = metadata(None, None, exec_stats=None, input_files=None)
             return [
-                ray.data.ReadTask(_Read(leaf, number, start, images, os.getcwd()), nothing_known)
-                for number, leaf in enumerate(leaves)
+                ray.data.ReadTask(
+                    _Read(leaf, number, start, images, os.getcwd(), own), nothing_known
+                )
+                for number, leaf in enumerate(run.leaves)
                 if number >= start.source
             ]
 
@@ -252,13 +256,14 @@ class _Read:
     start: Position
     images: int
     folder: str
+    own: OwnFiles
 
     def __call__(self) -> Iterator[pa.Table]:
         _enter(self.folder)
         first = self.start.image if self.number == self.start.source else 0
         held: list[Located] = []
         held_bytes = 0
-        passed_over = PassedOver()
+        passed_over = PassedOver(self.own)
         for at, item in located([self.leaf], Position(0, first), passed_over):
             held.append((Position(self.number, at.image), item))
             held_bytes += len(item.data or b"")

@@ -28,7 +28,6 @@ from service.scoring.scorer import Scorer
 from service.scoring.sources import Columns, Leaf
 from service.scoring.sources.leaf import KnowsLabels
 from service.scoring.trace import items_of
-from service.skipped import Skipped
 
 FEW_SOURCES = 20
 MOST_LABELS = 100_000
@@ -127,7 +126,7 @@ def located(leaves: Sequence[Leaf], start: Position, passed_over: PassedOver) ->
     for source, leaf in enumerate(leaves):
         if source >= start.source:
             first = start.image if source == start.source else 0
-            skipped = Skipped()
+            skipped = passed_over.of_one_source()
             for image, item in enumerate(items_of(leaf, first, skipped), first):
                 yield Position(source, image), item
             passed_over.read_to_the_end(source, skipped)

@@ -43,9 +43,9 @@ def stamp(path: str) -> str | None:
 def same_bytes(before: str | None, after: str | None) -> bool:
     """Whether a file kept its content between two stamps; the time of its inode may differ.
 
-    A new link or another owner changes the inode's time only, and no byte of the file.
+    A new hard link or another owner changes the inode's time only, and no byte of the file.
     """
-    return _size_and_mtime(before) == _size_and_mtime(after)
+    return _without_ctime(before) == _without_ctime(after)
 
 
 def read_stamped(path: str, limit_bytes: int = MAX_IMAGE_BYTES) -> tuple[bytes, str | None]:
@@ -85,7 +85,8 @@ def _read_remote(url: str, limit_bytes: int) -> tuple[bytes, str | None]:
 def _local_stamp(found: os.stat_result) -> str | None:
     if not stat.S_ISREG(found.st_mode):
         return None
-    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+    # The inode tells a link that leads to another file of the same size and times.
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ino} {found.st_ctime_ns}"
 
 
 def _open_stamp(stream: IO[bytes]) -> str | None:
@@ -105,5 +106,5 @@ def _remote_stamp(url: str) -> str | None:
     return f"{info.get('size')} {digest[:32]}"
 
 
-def _size_and_mtime(stamped: str | None) -> list[str] | None:
-    return None if stamped is None else stamped.split(" ", 2)[:2]
+def _without_ctime(stamped: str | None) -> list[str] | None:
+    return None if stamped is None else stamped.split(" ")[:3]

@@ -57,6 +57,23 @@ class Target:
             if self._is(leaf.name):
                 raise UsageError(f"{output} is also a source: it would be replaced")
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that a run writes beside its journal."""
+        return () if self.path is None else (self.path, self._lock, self._aside)
+
+    @property
+    def _lock(self) -> Path:
+        if self.path is not None:
+            return self.path.with_name(f".{self.path.name}.quincunx-lock")
+        digest = hashlib.sha256(self.name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"quincunx-{os.getuid()}-{digest}.lock"
+
+    @property
+    def _aside(self) -> Path:
+        path = self.path or Path(self.name)
+        return path.with_name(f".{path.name}.quincunx-tmp")
+
     def exists(self) -> bool:
         """Whether a file is there."""
         return is_file(self.name) if self.path is None else self.path.is_file()
@@ -82,11 +99,7 @@ class Target:
         Raises:
             OutputError: another run writes this file, or its folder cannot be written.
         """
-        if self.path is None:
-            digest = hashlib.sha256(self.name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-            path = Path(tempfile.gettempdir()) / f"quincunx-{os.getuid()}-{digest}.lock"
-        else:
-            path = self.path.with_name(f".{self.path.name}.lock")
+        path = self._lock
         try:
             held = lock(path, self.name)
         except OSError as error:
@@ -128,7 +141,7 @@ class Target:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            aside = path.with_name(f".{path.name}.tmp")  # --work on another disk
+            aside = self._aside  # --work is on another disk
             try:
                 shutil.copyfile(result, aside)
                 with aside.open("rb+") as stream:

@@ -150,7 +150,7 @@ def test_a_damaged_result_is_refused_or_read_whole(
             assert pq.read_table(out).to_pylist() == rows
 
 
-def stop_at(moment: str, folder: Path, package: Path, out: Path) -> None:
+def stop_at(moment: str, *given: object, out: Path) -> None:
     """Stop a run just before its result gets its name, or just after."""
 
     def die(*_: object) -> None:
@@ -158,7 +158,7 @@ def stop_at(moment: str, folder: Path, package: Path, out: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(*((output, "_publish") if moment == "before" else (Journal, "remove")), die)
-        assert run_score(folder, "-o", out, *common(package)).exit_code == 130
+        assert run_score(*given, "-o", out).exit_code == 130
     assert out.exists() == (moment == "after")
 
 
@@ -168,7 +168,7 @@ def test_a_source_that_changed_after_the_last_row(
     folder: Path, package: Path, tmp_path: Path, suffix: str, moment: str
 ) -> None:
     out = tmp_path / f"out{suffix}"
-    stop_at(moment, folder, package, out)
+    stop_at(moment, folder, *common(package), out=out)
     (folder / "red" / "0001.png").unlink()
     refused = run_score(folder, "-o", out, *common(package))
     assert refused.exit_code == 1
@@ -190,7 +190,7 @@ def test_a_damaged_result_never_gets_its_name(
     folder: Path, package: Path, tmp_path: Path, name: str
 ) -> None:
     out = tmp_path / "out.csv"
-    stop_at("before", folder, package, out)
+    stop_at("before", folder, *common(package), out=out)
     path = Path(f"{out}.partial") / name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -209,7 +209,7 @@ def test_a_result_that_is_not_there_any_more_is_made_again(
 ) -> None:
     """A run was killed in its last moment, and before the next one its result went."""
     out, replaced = tmp_path / "out.csv", what == "replaced"
-    stop_at("before" if what.startswith("lost") else "after", folder, package, out)
+    stop_at("before" if what.startswith("lost") else "after", folder, *common(package), out=out)
     if what == "moved away":
         out.rename(tmp_path / "archive")
     elif replaced:
@@ -242,6 +242,22 @@ def test_what_could_not_be_written_is_said_before_the_work(
         assert refused.stderr.startswith("quincunx: error: ")
         assert message in refused.stderr
     assert "photos/red" in listed.read_text()
+
+
+def test_a_runs_own_files_are_no_part_of_its_sources(
+    folder: Path, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`quincunx score . -o out.parquet --report report.md --strict`, in the folder of images."""
+    monkeypatch.chdir(folder)
+    given = [".", "--report", "report.md", "--strict", *common(package)]
+    stop_at("before", *given, out=Path("out.parquet"))
+    for _ in range(3):
+        ran = run_score(*given, "-o", "out.parquet", "--json")
+        assert ran.exit_code == 0, ran.stderr
+        summary = json.loads(ran.stdout)
+        assert (summary["images"], summary["skipped"], summary["hidden"]) == (12, 0, 0)
+    (folder / "notes.txt").touch()
+    assert run_score(*given, "-o", "out.parquet").exit_code == 1
 
 
 def command(*arguments: object, **options: Any) -> subprocess.Popen[str]:

@@ -158,9 +158,14 @@ def test_a_folder_that_is_a_file_is_one_error(tmp_path: Path) -> None:
         Journal.open(tmp_path / "out.partial", SETTINGS)
 
 
-def test_what_others_put_there_stays(copy: Path) -> None:
-    (copy / "notes").mkdir()
-    journal = Journal.open(copy, SETTINGS)
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_others_put_there_stays(tmp_path: Path, restart: bool) -> None:
+    """A folder that is called OUT.partial need not be ours."""
+    folder = tmp_path / "out.partial"
+    (folder / "notes").mkdir(parents=True)
+    (folder / "a.txt").write_text("another's")
+    journal = Journal.open(folder, SETTINGS, restart=restart)
+    journal.append([row(0)], SCHEMA, Skipped())
     journal.remove()
     journal.close()
-    assert [path.name for path in copy.iterdir()] == ["notes"]
+    assert sorted(path.name for path in folder.iterdir()) == ["a.txt", "notes"]

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,6 +34,26 @@ def test_another_link_is_no_other_content(tmp_path: Path) -> None:
     assert same_bytes(before, stamp(str(path)))
     path.write_bytes(b"longer")
     assert not same_bytes(before, stamp(str(path)))
+
+
+def test_a_link_to_another_file_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two files of one size, made in the same tick of the clock."""
+    link = tmp_path / "link.png"
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    original = os.stat
+
+    def at_one_time(path: Any, **named: Any) -> os.stat_result:
+        found = original(path, **named)
+        times = {"st_mtime_ns": 5, "st_ctime_ns": 5}
+        return SimpleNamespace(st_mode=found.st_mode, st_size=5, st_ino=found.st_ino, **times)  # type: ignore[return-value]
+
+    monkeypatch.setattr("service.scoring.stamps.os.stat", at_one_time)
+    link.symlink_to("a.png")
+    before = stamp(str(link))
+    link.unlink()
+    link.symlink_to("b.png")
+    assert stamp(str(link)) != before
 
 
 @pytest.mark.parametrize("name", ["-", "nowhere", "", "\0", "memory://nowhere/a.png", "bad://a"])

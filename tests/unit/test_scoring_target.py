@@ -43,7 +43,7 @@ def test_a_url_is_locked_for_this_machine() -> None:
 
 
 def test_a_lock_that_a_killed_run_left_holds_nobody_up(tmp_path: Path) -> None:
-    (tmp_path / ".out.csv.lock").touch()
+    (tmp_path / ".out.csv.quincunx-lock").touch()
     with Target(f"{tmp_path}/out.csv").locked():
         pass
     assert not list(tmp_path.iterdir())

@@ -49,8 +49,14 @@ class TextList:
 
 
 def _standard_input() -> Any:
-    """The bytes of standard input: its text layer would refuse names that are not UTF-8."""
-    return getattr(sys.stdin, "buffer", None) or io.BytesIO(sys.stdin.read().encode())
+    """The bytes of standard input: its text layer would refuse names that are not UTF-8.
+
+    A stream of its own: Python aborts at its end if a thread still waits inside `sys.stdin`.
+    """
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except (AttributeError, OSError):  # a stream in memory, as in tests
+        return getattr(sys.stdin, "buffer", None) or io.BytesIO(sys.stdin.read().encode())
 
 
 @dataclass(frozen=True)
