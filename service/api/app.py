@@ -93,7 +93,7 @@ class NoProxy:
 
 
 class Front:
-    """ASGI middleware: all requests but one pass by BentoML, to our application."""
+    """ASGI middleware: our application answers every request but `GET /schema.json`."""
 
     http: Application | None = None
 

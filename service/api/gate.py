@@ -1,7 +1,7 @@
-"""Which web pages may ask: the `Host` and `Origin` of a request, and CORS.
+"""Which web pages may send requests: checks of `Host` and `Origin`, and CORS.
 
 A browser lets every page send requests to every server, also to one on localhost that nobody else
-can reach. Programs send no `Origin`, so nothing here concerns them.
+can reach. Programs send no `Origin`, so the check of origins does not concern them.
 """
 
 from collections.abc import Iterable

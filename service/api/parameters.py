@@ -1,7 +1,7 @@
 """Header values with parameters: `form-data; name="image"; filename*=utf-8''%C3%A9.jpg`.
 
-RFC 9110 has the plain parameters, RFC 5987 and 2231 those with a `*`. RFC 7578 asks form data to do
-without the latter, but many clients send them, some without the plain parameter beside.
+RFC 9110 defines the plain parameters, RFC 5987 and RFC 2231 those with a `*`. RFC 7578 forbids the
+latter in form data, but many clients send them, and some send nothing else.
 """
 
 import re
@@ -15,7 +15,7 @@ CHARSETS = {
     "iso-8859-1": "latin-1",
     "windows-1252": "cp1252",
 }
-"""What clients name, and Python's name for it. Other codecs are none that text is sent in."""
+"""Names that clients use, and Python's names. No other codec is accepted."""
 
 
 def parse_parameters(value: str) -> tuple[str, dict[str, str]]:
