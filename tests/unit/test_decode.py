@@ -14,6 +14,8 @@ from service.errors import BadImage, ClientError, TooLarge, UnsupportedImage
 from service.inference.decode import decode
 from service.inference.images.clock import Clock
 from service.inference.images.jpeg import count_scans
+from service.inference.images.orientation import UPRIGHT
+from service.inference.images.rows import Loaded, upright_rgb
 from tests.support.files import chunk, saved
 from tests.support.images import drawn, encoded
 
@@ -116,6 +118,11 @@ def test_scans_are_counted_as_libjpeg_counts_them() -> None:
     # A thumbnail in an application segment has scans of its own, which nobody decodes.
     segment = b"\xff\xe1" + struct.pack(">H", len(progressive) + 2) + progressive
     assert count_scans(progressive[:2] + segment + progressive[2:], clock) == 10
+
+
+def test_conversion_ends_when_the_time_is_up() -> None:
+    with pytest.raises(TooLarge, match="QUINCUNX_MAX_DECODE_MS"):
+        upright_rgb(Loaded(Image.new("CMYK", (20, 30))), UPRIGHT, Clock(limit_ms=-1))
 
 
 def test_decoding_ends_when_its_time_is_up() -> None:

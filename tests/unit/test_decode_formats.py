@@ -53,6 +53,7 @@ def box(kind: bytes, *brands: bytes) -> bytes:
         (encoded(PICTURE, "PPM"), "PPM"),
         (encoded(PICTURE, "ICO"), "ICO"),
         (encoded(PICTURE, "TGA"), "TGA"),
+        (b"/* XPM */\nstatic char * a[] = {\n" + b'"1 1 1 1",\n"a c #000000",\n"a"};\n', "XPM"),
     ],
 )
 def test_other_formats_are_named(data: bytes, name: str) -> None:

@@ -112,15 +112,15 @@ def _unpack(code: str, data: bytes, at: int) -> tuple[int, ...]:
 
 
 def _check_kind(bits: int, compression: int, *, os2: bool) -> None:
-    if bits not in (1, 2, 4, 8, 16, 24, 32):
-        raise UnsupportedImage(f"the image is a BMP of {bits} bits per pixel; 1 to 32 are accepted")
+    if compression == _PLAIN and bits in (1, 2, 4, 8, 16, 24, 32):
+        return
     if compression in (_MASKS, _MASKS_WITH_ALPHA) and bits in _DEFAULT_MASKS:
         return
-    if compression == _PLAIN or (_RUNS.get(compression) == bits and (compression != _RLE24 or os2)):
+    if _RUNS.get(compression) == bits and (compression != _RLE24 or os2):
         return
-    names = {_MASKS: "Huffman compression", _RLE24: "a JPEG", 5: "a PNG"}
+    names = {_MASKS: "Huffman compression", _RLE24: "a JPEG inside", 5: "a PNG inside"}
     kind = names.get(compression, f"compression {compression} and {bits} bits per pixel")
-    raise UnsupportedImage(f"the image is a BMP with {kind} inside, which is not decoded")
+    raise UnsupportedImage(f"the image is a BMP with {kind}, which is not decoded")
 
 
 def _masks(

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from service.errors import TooLarge
 
+_LINE_BYTES = 256
 Buffer = bytes | memoryview
 T = TypeVar("T")
 CHECK_EVERY = 1024
@@ -114,6 +115,19 @@ class ClockedFile(io.BytesIO):
             self._at += len(parts[-1])
             left -= len(parts[-1])
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Read up to the end of a line."""
+        start, line = self._at, b""
+        while (size is None or size < 0 or len(line) < size) and b"\n" not in line:
+            more = self.read(_LINE_BYTES)
+            if not more:
+                break
+            line += more
+        line = line[: line.find(b"\n") + 1 or None]
+        line = line if size is None or size < 0 else line[:size]
+        self.seek(start + len(line))
+        return line
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Move the position."""

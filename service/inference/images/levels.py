@@ -8,12 +8,14 @@ from service.inference.images.rows import BACKGROUND, Loaded
 
 
 def grey_table(bits: int, *, inverted: bool = False) -> NDArray[np.uint8]:
-    """What each grey of `bits` bits becomes: uint8[2**bits], 0 to 0 and the highest to 255.
+    """What each grey of 9 to 16 bits becomes: uint8[2**bits], 0 to 0 and the highest to 255.
 
     `inverted`: white is 0.
     """
-    values = np.arange(2**bits, dtype=np.float64)
-    table = (values / (2**bits - 1) * 255).astype(np.uint8)
+    values = np.arange(2**bits, dtype=np.uint32)
+    # To 16 bits, as PNG has it: the upper bits come once more below.
+    values = values << (16 - bits) | values >> (2 * bits - 16)
+    table = (values.astype(np.float64) / 65535 * 255).astype(np.uint8)
     return table[::-1].copy() if inverted else table
 
 

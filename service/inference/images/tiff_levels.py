@@ -52,7 +52,7 @@ def open_samples(data: bytes, directory: Directory, layout: Layout, limits: Limi
 
 
 class Narrow:
-    """Unsigned samples of 9 to 16 bits: of grey the nearest below, of colours the upper 8 bits."""
+    """Unsigned samples of 9 to 16 bits: grey by a table, colours by their upper 8 bits."""
 
     def __init__(self, samples: Samples, colours: int) -> None:
         self._samples, self._colours = samples, colours
