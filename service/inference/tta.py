@@ -32,6 +32,11 @@ from service.inference.views import Pixels, check_image, cut, resize, resized_cr
 from service.inference.windows import window_logits
 
 Results = list[NDArray[np.float32]]
+Resized = dict[Size, Pixels]
+"""An image in the sizes that some passes need."""
+
+HELD_BYTES = 48 * 1024 * 1024
+"""An image of 16 MP: a larger one does not wait for its second pass. A batch of images may wait."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +183,12 @@ def answer(image: Pixels, options: Options, model: Model) -> Generator[list[View
     check_image(image)
     plan = model.planner.plan(options.tta, size_of(image), options.boxes)
     if options.tta == "adaptive":
-        return (yield from _adaptive(image, plan, options, model))
-    read = yield from read_passes(image, plan.first, model.shares)
+        adaptive = _adaptive(image, plan, options, model)
+        del image  # the views wait for their batch, and need it no more
+        return (yield from adaptive)
+    reading = read_passes(image, plan.first, model.shares)
+    del image
+    read = yield from reading
     calibration = model.calibration(options.tta)
     raw = _aggregated(read.logits, options, calibration.view_weights, model)
     return _conclude(read, plan.first, raw, calibration.temperature, options, model)
@@ -199,11 +208,15 @@ def _adaptive(
 ) -> Generator[list[View], Results, Answer]:
     """The first pass where it is sure enough; else both, each counting as calibration found."""
     gate, calibration = model.gate(options.gate_cost), model.calibration("adaptive")
-    first = yield from read_passes(image, plan.first, model.shares)
+    # A large image does not wait for the gate: its second pass is resized beforehand.
+    later = image if image.nbytes <= HELD_BYTES else resize_for(image, plan.rest)
+    reading = read_passes(image, plan.first, model.shares)
+    del image
+    first = yield from reading
     raw = _aggregated(first.logits, options, None, model)
     if not plan.rest or gate_value(first.logits[0], gate.kind) >= gate.threshold:
         return _conclude(first, plan.first, raw, calibration.temperature, options, model, False)
-    rest = yield from read_passes(image, plan.rest, model.shares)
+    rest = yield from read_passes(later, plan.rest, model.shares)
     second = _second_logits(plan, first, rest)
     own = model.calibration(plan.second_mode)
     # Each as sure as it ought to be: else the share would make up for one that is not.
@@ -230,13 +243,15 @@ def _second_logits(plan: Plan, first: Read, rest: Read) -> NDArray[np.float32]:
 
 
 def read_passes(
-    image: Pixels, passes: tuple[Pass, ...], shares: Shares | None = None
+    image: Pixels | Resized, passes: tuple[Pass, ...], shares: Shares | None = None
 ) -> Generator[list[View], Results, Read]:
     """Make the views of `passes`, have them run, and read every window.
 
     Below modes and aggregation: what calibration and studies of other plans are built on.
     """
-    results = yield make_views(image, passes, shares)
+    views = make_views(image, passes, shares)
+    del image
+    results = yield views
     logits: list[NDArray[np.float32]] = []
     class_map = None
     for item, result in zip(passes, results, strict=True):
@@ -249,24 +264,29 @@ def read_passes(
     return Read(np.concatenate(logits), shown, class_map)
 
 
-def make_views(image: Pixels, passes: tuple[Pass, ...], shares: Shares | None = None) -> list[View]:
-    """The view of every pass, each size resized once."""
+def resize_for(image: Pixels, passes: tuple[Pass, ...]) -> Resized:
+    """The image in the sizes that passes need, each resized once."""
     wanted = dict.fromkeys(item.resized for item in passes if not item.source)
-    resized = {size: resize(image, size) for size in wanted}
+    return {size: resize(image, size) for size in wanted}
+
+
+def make_views(
+    image: Pixels | Resized, passes: tuple[Pass, ...], shares: Shares | None = None
+) -> list[View]:
+    """The view of every pass; of an image, or of what `resize_for` made of it for these passes."""
+    resized = image if isinstance(image, dict) else resize_for(image, passes)
     features = _shared(resized, passes, shares) if shares else {}
     return [features.get(item) or _view(image, resized, item) for item in passes]
 
 
-def _view(image: Pixels, resized: dict[Size, Pixels], item: Pass) -> View:
-    if item.source:
+def _view(image: Pixels | Resized, resized: Resized, item: Pass) -> View:
+    if item.source and not isinstance(image, dict):
         return View(resized_crop(image, item.source, item.resized.height), "logits")
     pixels = cut(resized[item.resized], item.box, flip=item.flip)
     return View(pixels, "class_map" if item.windows else "logits")
 
 
-def _shared(
-    resized: dict[Size, Pixels], passes: tuple[Pass, ...], shares: Shares
-) -> dict[Pass, View]:
+def _shared(resized: Resized, passes: tuple[Pass, ...], shares: Shares) -> dict[Pass, View]:
     """The views of crops that share the first layers with others of the same image."""
     groups: dict[tuple[Size, bool], list[Pass]] = {}
     for item in passes:

@@ -1,0 +1,56 @@
+"""Images of many megapixels leave memory as soon as their views are cut."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+from service.inference import tta
+from service.inference.batch import run_views
+from service.inference.manifest import Mode
+from service.inference.predictor import Predictor
+from service.inference.tta import Options
+from tests.support.images import drawn
+
+
+@pytest.mark.parametrize("mode", ["none", "five_crop", "ten_crop", "dense", "custom"])
+def test_an_image_does_not_wait_with_its_views(predictor: Predictor, mode: Mode) -> None:
+    boxes = ((0.0, 0.0, 0.5, 0.5),) if mode == "custom" else ()
+    options = Options(mode, boxes=tuple(tta.FractionBox(*box) for box in boxes))
+    image = drawn(200, 300)
+    alive = weakref.ref(image)
+    job = predictor.start(image, options)
+    del image
+    assert next(job)
+    gc.collect()
+    assert alive() is None
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_large_image_does_not_wait_for_the_gate(
+    predictor: Predictor, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = drawn(200, 300)
+    options = Options("adaptive")
+    (wanted,) = tta_answers(predictor, image, options)
+    if large:
+        monkeypatch.setattr(tta, "HELD_BYTES", image.nbytes - 1)
+    alive = weakref.ref(image)
+    job = predictor.start(image, options)
+    del image
+    views = next(job)
+    gc.collect()
+    assert (alive() is None) == large
+    passes = 0
+    try:
+        while True:
+            passes += 1
+            views = job.send(run_views(views, predictor.session, 8))
+    except StopIteration as stop:
+        np.testing.assert_array_equal(stop.value.probabilities, wanted)
+    assert passes == 2  # else this says nothing of the second pass
+
+
+def tta_answers(predictor: Predictor, image: tta.Pixels, options: Options) -> list[tta.Array]:
+    return [p.answer.probabilities for p in predictor.classify([image], options.tta)]
