@@ -175,7 +175,7 @@ def test_sighup_reloads_all_workers(pair: Server) -> None:
 
 def test_sigterm_answers_what_is_on_its_way_and_exits_with_0(tmp_path: Path) -> None:
     package = tiny_package(tmp_path / "tiny", int8=False)
-    with serving([package], tmp_path) as server:
+    with serving([package], tmp_path, request_timeout_ms="60000") as server:
         children = workers(server)
         with ExitStack() as stack:
             clients = [stack.enter_context(begin(server)) for _ in range(5)]

@@ -29,8 +29,13 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-def follow(shared: Shared, load: Callable[[], None], act: Callable[[Reloads], object]) -> list[int]:
-    """How often each of two workers has loaded, after both have seen what `act` announced."""
+def follow(
+    shared: Shared,
+    load: Callable[[], None],
+    act: Callable[[Reloads], object],
+    until_loads: tuple[int, int],
+) -> None:
+    """Let two workers follow what `act` announces, until they have loaded so often."""
     loads = [0, 0]
 
     async def main() -> None:
@@ -45,28 +50,29 @@ def follow(shared: Shared, load: Callable[[], None], act: Callable[[Reloads], ob
 
         tasks = [asyncio.create_task(watch(number)) for number in range(2)]
         act(workers[0])
-        await until(lambda: loads[1] > 0)
-        await asyncio.sleep(0.05)
+        await until(lambda: tuple(loads) == until_loads)
+        # What is announced next is the next that they load: nothing was loaded twice before.
+        shared.announce()
+        await until(lambda: loads[0] > until_loads[0] and loads[1] > until_loads[1])
         for task in tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
 
     asyncio.run(main())
-    return loads
 
 
 def test_the_others_load_once_and_the_announcer_not_again(shared: Shared) -> None:
-    assert follow(shared, lambda: None, lambda first: first.announce()) == [0, 1]
+    follow(shared, lambda: None, lambda first: first.announce(), (0, 1))
 
 
 def test_a_signal_to_the_supervisor_reaches_all(shared: Shared) -> None:
-    assert follow(shared, lambda: None, lambda _: shared.announce()) == [1, 1]
+    follow(shared, lambda: None, lambda _: shared.announce(), (1, 1))
 
 
 def test_a_worker_that_starts_after_a_reload_has_seen_it(shared: Shared) -> None:
     shared.announce()
-    assert follow(shared, lambda: None, lambda first: first.announce()) == [0, 1]
+    follow(shared, lambda: None, lambda first: first.announce(), (0, 1))
 
 
 def test_a_load_that_fails_is_tried_again(shared: Shared, caplog: pytest.LogCaptureFixture) -> None:
@@ -76,15 +82,18 @@ def test_a_load_that_fails_is_tried_again(shared: Shared, caplog: pytest.LogCapt
         if failures:
             raise failures.pop()
 
-    assert follow(shared, load, lambda first: first.announce()) == [0, 3]
+    follow(shared, load, lambda first: first.announce(), (0, 3))
     assert caplog.text.count("it tries again") == 2
 
 
 def test_a_load_that_fails_for_good_is_said_and_the_watch_goes_on(
     shared: Shared, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def load() -> None:
-        raise OSError("no memory")
+    failures = [OSError("no memory") for _ in range(3)]
 
-    assert follow(shared, load, lambda first: first.announce()) == [0, 3]
+    def load() -> None:
+        if failures:
+            raise failures.pop()
+
+    follow(shared, load, lambda first: first.announce(), (0, 3))
     assert caplog.text.count("this worker serves its old models") == 1
