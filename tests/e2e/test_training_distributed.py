@@ -127,7 +127,7 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(monkeypatch: pytest.Monkey
 
 
 def test_missing_extras_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for module in ("distributed", "board"):
+    for module in ("fit.distributed", "run.tensorboard"):
         monkeypatch.setattr(f"training.{module}.find_spec", lambda _: None)
     with pytest.raises(QuincunxError, match=r"pip install 'quincunx\[tensorboard\]'"):
         Board(tmp_path)
