@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from service.console.signals import Terminated, terminate
+from service.console.stdio import say, survive_any_encoding
 from service.errors import QuincunxError, UsageError
-from service.signals import Terminated, terminate
-from service.stdio import say, survive_any_encoding
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("training.commands.train", "Train a recipe on a folder of labelled images."),

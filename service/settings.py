@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from service.errors import UsageError
-from service.inference.manifest import Precision
-from service.inference.providers import Provider
-from service.key_list import check_key, read_keys, split_keys
-from service.path_list import split_paths
-from service.service_links import service_links
-from service.web_names import check_hosts, check_origins, split_names
+from service.inference.runtime.providers import Provider
+from service.package.manifest import Precision
+from service.setting_values.key_list import check_key, read_keys, split_keys
+from service.setting_values.path_list import split_paths
+from service.setting_values.service_links import service_links
+from service.setting_values.web_names import check_hosts, check_origins, split_names
 
 PREFIX = "QUINCUNX_"
 SECRET = frozenset({"api_keys", "admin_keys"})

@@ -9,8 +9,8 @@ from PIL import Image
 
 from service.errors import ClientError
 from service.inference.decode import decode
-from service.inference.geometry import Size
-from service.inference.views import resize, size_of
+from service.inference.image.geometry import Size
+from service.inference.image.views import resize, size_of
 from training.data.dataset import Item, Split, scan
 
 SHORTER_SIDE_PX = 160

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from benchmarks.answers.images import with_wrong_labels
 from benchmarks.answers.questions import Arm, Setting
-from service.inference.manifest import InputSize
 from service.inference.predictor import Predictor
+from service.package.manifest import InputSize
 from training.data.dataset import Item, scan, split
 from training.data.samples import sample, views
 from training.data.stats import ChannelStats

@@ -19,15 +19,15 @@ import numpy as np
 
 from benchmarks.gpu.report import markdown
 from service.bench.environment import environment
-from service.bench.statistics import mean_interval, paired_ratio, percentile
-from service.inference.batch import run_all
-from service.inference.bound import BUCKETS
-from service.inference.manifest import Mode, Precision
-from service.inference.package import ModelPackage
+from service.bench.report.statistics import mean_interval, paired_ratio, percentile
+from service.inference.engine import run_all
 from service.inference.predictor import Predictor
-from service.inference.providers import Provider
-from service.inference.session import Output, Session
-from service.inference.tta import Options
+from service.inference.runtime.io_binding import BUCKETS
+from service.inference.runtime.providers import Provider
+from service.inference.runtime.session import Output, Session
+from service.inference.tta.steps import Options
+from service.package.manifest import Mode, Precision
+from service.package.package import ModelPackage
 
 TOLERANCES: dict[Precision, float] = {"fp32": 1e-3, "fp16": 3e-2, "int8": 1e-3}
 SHAPES_PX = ((0, 0), (0, 64))  # added to crop_px: a square crop and a rectangle

@@ -26,9 +26,9 @@ from benchmarks.peers.servers import Server, peer_server, quincunx_server
 from benchmarks.service.client import Client, client
 from service.bench.environment import environment, identity
 from service.bench.photos import Photos, photos
-from service.bench.results import LoadStep
-from service.inference.manifest import Mode, Precision
-from service.inference.package import ModelPackage
+from service.bench.report.results import LoadStep
+from service.package.manifest import Mode, Precision
+from service.package.package import ModelPackage
 
 QUINCUNX = "quincunx"
 USERS = (1, 8)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from service.bench.statistics import Interval, paired_ratio, percentile
-from service.bench.tables import Table, ms
-from service.inference.manifest import Mode, Precision
+from service.bench.report.statistics import Interval, paired_ratio, percentile
+from service.bench.report.tables import Table, ms
+from service.package.manifest import Mode, Precision
 
 FIVE_CROP: Mode = "five_crop"
 RESAMPLES = 1000

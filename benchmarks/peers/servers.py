@@ -15,10 +15,10 @@ import httpx
 import psutil
 
 from benchmarks.peers.roster import ROOT, SYSTEMS, Peer
-from service.bench.load import content_type
+from service.bench.load.load import content_type
 from service.bench.photos import Photos
-from service.inference.manifest import Mode, Precision
-from service.inference.package import ModelPackage
+from service.package.manifest import Mode, Precision
+from service.package.package import ModelPackage
 
 START_S = 120.0
 STOP_S = 10.0

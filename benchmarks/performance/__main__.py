@@ -19,13 +19,13 @@ from benchmarks.performance import accelerator, constants, peaks, work
 from benchmarks.performance.constants import Line, Measured
 from service.bench.environment import environment, identity
 from service.bench.photos import photos
-from service.bench.tables import Table, ms
+from service.bench.report.tables import Table, ms
 from service.inference.decode import decode
-from service.inference.geometry import Size
-from service.inference.manifest import Mode, Precision
-from service.inference.planner import Planner
+from service.inference.image.geometry import Size
+from service.inference.image.views import size_of
 from service.inference.predictor import Predictor
-from service.inference.views import size_of
+from service.inference.tta.planner import Planner
+from service.package.manifest import Mode, Precision
 
 BATCHES = (1, 5, 8)
 

@@ -7,14 +7,14 @@ from time import perf_counter
 
 import numpy as np
 
-from service.bench.statistics import Interval, mean_interval
-from service.inference.batch import run_all
-from service.inference.geometry import Size
-from service.inference.manifest import Mode
+from service.bench.report.statistics import Interval, mean_interval
+from service.inference.engine import run_all
+from service.inference.image.geometry import Size
+from service.inference.image.views import resize
 from service.inference.predictor import Predictor
-from service.inference.session import Output
-from service.inference.tta import Options
-from service.inference.views import resize
+from service.inference.runtime.session import Output
+from service.inference.tta.steps import Options
+from service.package.manifest import Mode
 
 MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense")
 WARM_UP = 3

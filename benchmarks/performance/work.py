@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 from onnx import shape_inference
 
-from service.inference.manifest import Precision
+from service.package.manifest import Precision
 
 ACTIVATION_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 

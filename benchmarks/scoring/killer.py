@@ -19,7 +19,9 @@ from pathlib import Path
 from service.cli import app
 from service.commands import score as _score  # noqa: F401  # imported before the fork
 from service.inference import predictor as _predictor  # noqa: F401
-from service.scoring import output, ray_engine, stream, terminal  # noqa: F401
+from service.scoring import ray_engine, stream  # noqa: F401
+from service.scoring.result import output
+from service.scoring.summary import terminal  # noqa: F401
 
 CHUNK_IMAGES = 8
 

@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from service.console.stdio import say
+from service.listing.skipped import Skipped
 from service.scoring.sources.walk import walk
-from service.skipped import Skipped
-from service.stdio import say
 
 
 def peaks(package: Path, folder: Path, sizes: list[int], mode: str, repeats: int) -> dict[str, Any]:

@@ -19,15 +19,15 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.scoring.rate import items_of
-from service.bench.statistics import mean_interval, paired_ratio
-from service.inference.gate import gate_value
-from service.inference.manifest import STRIDE_PX, Manifest, Mode, Precision
-from service.inference.package import ModelPackage
+from service.bench.report.statistics import mean_interval, paired_ratio
 from service.inference.predictor import Predictor
-from service.inference.providers import choose, settings
-from service.inference.tta import Options
+from service.inference.runtime.providers import choose, settings
+from service.inference.tta.gate import gate_value
+from service.inference.tta.steps import Options
+from service.package.manifest import STRIDE_PX, Manifest, Mode, Precision
+from service.package.package import ModelPackage
 from service.scoring.options import ScoreOptions
-from service.scoring.output import write_output
+from service.scoring.result.output import write_output
 from service.scoring.run import Run
 from service.scoring.sources import expand
 from training.data.dataset import Item as Labelled

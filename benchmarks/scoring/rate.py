@@ -17,20 +17,20 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from service.bench.statistics import mean_interval, paired_ratio
-from service.inference.cores import usable_cores
-from service.inference.geometry import Size
-from service.inference.manifest import Mode
+from service.bench.report.statistics import mean_interval, paired_ratio
+from service.console.stdio import say
+from service.inference.image.geometry import Size
 from service.inference.predictor import Predictor
-from service.inference.tta import Options
+from service.inference.runtime.cores import usable_cores
+from service.inference.tta.steps import Options
+from service.listing.skipped import Skipped
+from service.package.manifest import Mode
 from service.scoring.item import Item, Position
 from service.scoring.options import ScoreOptions, Speed
 from service.scoring.pipeline import score_items
 from service.scoring.run import Run
 from service.scoring.scorer import Prepared
 from service.scoring.sources.walk import walk
-from service.skipped import Skipped
-from service.stdio import say
 
 SQUARE = Size(1000, 1000)
 MADE_READY = 3

@@ -13,9 +13,9 @@ from pathlib import Path
 from benchmarks.peers.roster import ROOT
 from benchmarks.service import attack, malformed, overload, saturation, soak, steady
 from service.bench.photos import photos
-from service.bench.plots import require_matplotlib
-from service.inference.manifest import Mode
-from service.inference.package import ModelPackage
+from service.bench.report.plots import require_matplotlib
+from service.package.manifest import Mode
+from service.package.package import ModelPackage
 
 WHAT = ("saturation", "steady", "overload", "soak", "malformed", "attack")
 

@@ -15,8 +15,8 @@ from benchmarks.service.malformed_cases import ADMIN_KEY
 from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import Memory, Server, serving
 from service.bench.photos import Photos
-from service.bench.tables import Table, ms
-from service.inference.package import ModelPackage
+from service.bench.report.tables import Table, ms
+from service.package.package import ModelPackage
 
 POD_MB = 2048
 """The memory of the pod in deploy/kubernetes."""

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from service.inference.batch import Job
-from service.inference.manifest import Mode, Precision
+from service.inference.engine import Job
 from service.inference.predictor import Predictor
-from service.inference.tta import Answer, Options, View
+from service.inference.tta.steps import Answer, Options, View
+from service.package.manifest import Mode, Precision
 
 AHEAD = 8
 """Images that are decoded while the session is busy."""

@@ -10,15 +10,15 @@ import numpy as np
 import psutil
 
 from benchmarks.service.server import cpu_s
-from service.bench.accounting import account
-from service.bench.arrivals import due_times, schedule
-from service.bench.fleet import Fleet
-from service.bench.load import CLOSED_ROUND, content_type
+from service.bench.load.accounting import account
+from service.bench.load.arrivals import due_times, schedule
+from service.bench.load.load import CLOSED_ROUND, content_type
+from service.bench.load.records import Records
+from service.bench.load.worker import Target
+from service.bench.load.worker_pool import Fleet
 from service.bench.photos import Photos
-from service.bench.records import Records
-from service.bench.results import LoadStep
-from service.bench.worker import Target
-from service.inference.manifest import Mode
+from service.bench.report.results import LoadStep
+from service.package.manifest import Mode
 
 
 @dataclass(frozen=True)

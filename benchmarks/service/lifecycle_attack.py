@@ -19,7 +19,7 @@ import psutil
 from benchmarks.service.fresh_load import FreshLoad, post
 from benchmarks.service.report import Verdict
 from benchmarks.service.server import STOP_S, Server, serving
-from service.inference.package import MANIFEST
+from service.package.package import MANIFEST
 
 ADMIN = {"X-API-Key": "attack"}
 RELOADS = 20

@@ -14,8 +14,8 @@ from benchmarks.service.malformed_cases import ADMIN_KEY, Case, cases, form
 from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import Server, serving
 from service.bench.photos import Photos
-from service.bench.tables import Table
-from service.inference.package import ModelPackage
+from service.bench.report.tables import Table
+from service.package.package import ModelPackage
 
 SLOWEST_S = 30.0
 

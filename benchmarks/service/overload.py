@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from benchmarks.service.client import Run, client
 from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import Memory, Server, grown, serving
+from service.bench.load.records import ANSWERED, REFUSED, Records
 from service.bench.photos import Photos
-from service.bench.records import ANSWERED, REFUSED, Records
-from service.bench.statistics import percentile
-from service.bench.tables import Table, ms
-from service.inference.cores import usable_cores
-from service.inference.manifest import Mode
-from service.inference.package import ModelPackage
+from service.bench.report.statistics import percentile
+from service.bench.report.tables import Table, ms
+from service.inference.runtime.cores import usable_cores
+from service.package.manifest import Mode
+from service.package.package import ModelPackage
 
 TIMES = 3.0
 GOODPUT = 0.9

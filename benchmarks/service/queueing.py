@@ -10,7 +10,7 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bench.statistics import percentile
+from service.bench.report.statistics import percentile
 
 CUSTOMERS = 200_000
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from service.bench.environment import environment, identity
-from service.bench.tables import Table
-from service.inference.package import ModelPackage
+from service.bench.report.tables import Table
+from service.package.package import ModelPackage
 
 
 @dataclass(frozen=True)

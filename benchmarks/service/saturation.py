@@ -13,11 +13,11 @@ from benchmarks.service.client import client
 from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import Server, serving
 from service.bench.photos import Photos
-from service.bench.statistics import Interval, paired_ratio
-from service.bench.tables import Table
-from service.inference.cores import usable_cores
-from service.inference.manifest import Mode, Precision
-from service.inference.package import ModelPackage
+from service.bench.report.statistics import Interval, paired_ratio
+from service.bench.report.tables import Table
+from service.inference.runtime.cores import usable_cores
+from service.package.manifest import Mode, Precision
+from service.package.package import ModelPackage
 
 FIVE_CROP, DEFAULT = 0.9, 0.75
 SERVICE, PROCESSES = "service", "service, a process a core"

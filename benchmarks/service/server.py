@@ -18,7 +18,7 @@ import psutil
 
 from benchmarks.peers.roster import ROOT
 from benchmarks.peers.servers import free_port
-from service.bench.load import ENDPOINT
+from service.bench.load.load import ENDPOINT
 
 START_S = 120.0
 STOP_S = 30.0

@@ -12,14 +12,14 @@ from PIL import Image
 from benchmarks.service.client import client
 from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import Memory, grown, serving
+from service.bench.load.records import ANSWERED
 from service.bench.photos import Photos
-from service.bench.plots import svg
-from service.bench.records import ANSWERED
-from service.bench.statistics import percentile_ratio
-from service.bench.tables import Table, ms
+from service.bench.report.plots import svg
+from service.bench.report.statistics import percentile_ratio
+from service.bench.report.tables import Table, ms
 from service.inference.decode import decode
-from service.inference.manifest import Mode
-from service.inference.package import ModelPackage
+from service.package.manifest import Mode
+from service.package.package import ModelPackage
 
 SETTLED = 5000
 GROWTH = 0.05

@@ -14,11 +14,11 @@ from benchmarks.service.queueing import tail_ratio
 from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import Server, serving
 from service.bench.photos import Photos
-from service.bench.statistics import percentile
-from service.bench.tables import Table, ms
-from service.inference.cores import usable_cores
-from service.inference.manifest import Mode
-from service.inference.package import ModelPackage
+from service.bench.report.statistics import percentile
+from service.bench.report.tables import Table, ms
+from service.inference.runtime.cores import usable_cores
+from service.package.manifest import Mode
+from service.package.package import ModelPackage
 
 MOST = 3.0
 HALF_LOAD = 0.5

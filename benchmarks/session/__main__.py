@@ -1,13 +1,12 @@
 """``python -m benchmarks.session PACKAGE [--out docs/results/session]``: session options, measured.
 
 Every variant changes one thing against one batch on all cores with the options that
-`service.inference.providers` sets, and all variants run the same batch in turn, in an order drawn
-anew each round, each after a rest in which the threads of the one before have stopped spinning: a
-pool that spins looks good only where nothing else needs the core. A longer rest is what comes
-before a request that is alone: the scheduler has forgotten which thread ran where. "Side by side"
-is how the service and scoring run: as many batches at once as there are cores, one thread each; its
-times are divided by their number.
-"""
+`service.inference.runtime.providers` sets, and all variants run the same batch in turn, in an order
+drawn anew each round, each after a rest in which the threads of the one before have stopped
+spinning: a pool that spins looks good only where nothing else needs the core. A longer rest is what
+comes before a request that is alone: the scheduler has forgotten which thread ran where. "Side by
+side" is how the service and scoring run: as many batches at once as there are cores, one thread
+each; its times are divided by their number."""
 
 import argparse
 import json
@@ -22,10 +21,10 @@ import numpy as np
 import onnxruntime as ort
 
 from service.bench.environment import environment
-from service.bench.statistics import mean_interval, paired_ratio
-from service.inference.cores import usable_cores
-from service.inference.package import ModelPackage
-from service.inference.providers import ERRORS_ONLY, session_options
+from service.bench.report.statistics import mean_interval, paired_ratio
+from service.inference.runtime.cores import usable_cores
+from service.inference.runtime.providers import ERRORS_ONLY, session_options
+from service.package.package import ModelPackage
 
 BASE = "one batch on all cores"
 SIDE_BY_SIDE = "side by side"

@@ -22,8 +22,8 @@ import numpy as np
 from benchmarks.training.case import Case
 from benchmarks.training.stopwatch import PHASES
 from service.bench.environment import environment
-from service.bench.statistics import RESAMPLES, Interval, mean_interval, resampled_rows
-from service.bench.tables import Table
+from service.bench.report.statistics import RESAMPLES, Interval, mean_interval, resampled_rows
+from service.bench.report.tables import Table
 
 LIBRARIES = ("torch", "torchvision", "fastai")
 TARGET_WAIT = 0.05

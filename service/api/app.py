@@ -26,21 +26,21 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
 
-from service.api.alive import show_life
 from service.api.application import Application
-from service.api.bentoml_cors import with_bentoml_cors
 from service.api.context import Context
-from service.api.draining import drain_on_sigterm
-from service.api.following import Reloads
-from service.api.ledger import Ledger
-from service.api.logs import start_logging
-from service.api.metrics import Metrics
-from service.api.models import Models
+from service.api.observability.ledger import Ledger
+from service.api.observability.logs import start_logging
+from service.api.observability.metrics import Metrics
+from service.api.observability.tracing import exported_tracer
 from service.api.routes import Api, create_app
-from service.api.tracing import exported_tracer
+from service.api.server.alive import show_life
+from service.api.server.draining import drain_on_sigterm
+from service.api.server.following import Reloads
+from service.api.server.models import Models
+from service.api.server.worker import join, starting, supervisor
 from service.api.transport import Connection, Connections, Limits
-from service.api.worker import join, starting, supervisor
-from service.inference.manifest import Aggregation, Mode
+from service.api.web.bentoml_cors import with_bentoml_cors
+from service.package.manifest import Aggregation, Mode
 from service.settings import Settings, links_in
 
 # BentoML starts uvicorn with its default protocol, and has no option for another.

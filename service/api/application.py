@@ -8,8 +8,8 @@ from starlette.responses import Response
 from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.edge import Edge
-from service.api.gate import Gate
+from service.api.http.request_guard import Edge
+from service.api.web.gate import Gate
 from service.errors import QuincunxError
 
 

@@ -8,17 +8,17 @@ from typing import Any
 from service.api.context import Context
 from service.api.degrade import applied_mode
 from service.api.heatmap import heatmap_json, with_class_map
-from service.api.model_set import ModelSet, Served
+from service.api.http.problems import describe, note_failure
+from service.api.observability.tracing import trace_image
 from service.api.options import Asked
-from service.api.problems import describe, note_failure
-from service.api.tracing import trace_image
+from service.api.server.model_set import ModelSet, Served
 from service.errors import QuincunxError, UsageError
-from service.inference.batch import Job
-from service.inference.manifest import Mode
+from service.inference.engine import Job
+from service.inference.image.views import Pixels
 from service.inference.predictor import Prediction, TopClass
-from service.inference.tta import Answer, Options, ViewAnswer, check_options
-from service.inference.views import Pixels
-from service.waiting import Times
+from service.inference.tta.steps import Answer, Options, ViewAnswer, check_options
+from service.package.manifest import Mode
+from service.scheduler.queue import Times
 
 
 @dataclass

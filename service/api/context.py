@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 from opentelemetry.trace import Tracer
 
-from service.api.following import Reloads
-from service.api.inflight import Inflight
-from service.api.metrics import Metrics
-from service.api.models import Models
+from service.api.http.inflight import Inflight
+from service.api.observability.metrics import Metrics
+from service.api.server.following import Reloads
+from service.api.server.models import Models
 from service.settings import Settings
 
 

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from service.api.model_set import Served
 from service.api.options import Asked
+from service.api.server.model_set import Served
 from service.errors import UsageError
-from service.inference.manifest import Mode
-from service.inference.tta import check_options
+from service.inference.tta.steps import check_options
+from service.package.manifest import Mode
 from service.settings import Settings
 
 DEAR: tuple[Mode, ...] = ("five_crop", "ten_crop")

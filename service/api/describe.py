@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from service.api.model_set import Served
+from service.api.server.model_set import Served
 
 
 def describe_model(served: Served, *, default: bool, full: bool = False) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import UsageError
-from service.inference.batch import Job
-from service.inference.geometry import shorter_side_on_stride
-from service.inference.manifest import InputSize
-from service.inference.task import Task
-from service.inference.tta import Answer, Results, View
-from service.inference.views import Pixels, resize, size_of
+from service.inference.engine import Job
+from service.inference.image.geometry import shorter_side_on_stride
+from service.inference.image.views import Pixels, resize, size_of
+from service.inference.tta.steps import Answer, Results, View
+from service.inference.tta.task import Task
+from service.package.manifest import InputSize
 
 OVERLAY_PX_PER_CELL = 32
 MOST_OVERLAY_PX = 512 * 512

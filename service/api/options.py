@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields
 from typing import Any, get_args
 from urllib.parse import parse_qsl
 
-from service.api.numbers import decimal_number, whole_number
+from service.api.http.numbers import decimal_number, whole_number
 from service.errors import UsageError
-from service.inference.geometry import FractionBox
-from service.inference.manifest import Aggregation, Mode
-from service.inference.planner import MAX_CUSTOM_BOXES
-from service.inference.tta import Options
+from service.inference.image.geometry import FractionBox
+from service.inference.tta.planner import MAX_CUSTOM_BOXES
+from service.inference.tta.steps import Options
+from service.package.manifest import Aggregation, Mode
 
 INCLUDES = ("views", "heatmap", "timing")
 MAX_TOP_K = 1000

@@ -11,23 +11,23 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from service.api.application import Application
-from service.api.bodies import Form, beside_the_loop, parse_form, read_body
 from service.api.classify import classify_all, classify_one
 from service.api.context import Context
 from service.api.describe import describe_model
-from service.api.edge import Edge
-from service.api.gate import Gate
-from service.api.hosts import Hosts
-from service.api.key_file import KeyFile
-from service.api.keys import Keys
-from service.api.model_set import ModelSet
-from service.api.moderation import Moderation
-from service.api.oip import Oip, oip_problem
-from service.api.openapi import openapi
+from service.api.documentation.openapi import openapi
+from service.api.http.bodies import Form, beside_the_loop, parse_form, read_body
+from service.api.http.deadlines import timeout_of
+from service.api.http.key_file import KeyFile
+from service.api.http.keys import Keys
+from service.api.http.problems import json_response, long_json_response
+from service.api.http.rejection_throttle import Moderation
+from service.api.http.request_guard import Edge
+from service.api.oip.routes import Oip, oip_problem
 from service.api.options import query_options, read_options
 from service.api.page import FILES, page_file
-from service.api.problems import json_response, long_json_response
-from service.api.timeouts import timeout_of
+from service.api.server.model_set import ModelSet
+from service.api.web.gate import Gate
+from service.api.web.hosts import Hosts
 from service.errors import ModelPackageError, ReloadFailed, UsageError
 
 

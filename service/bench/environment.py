@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from service.inference.cores import usable_cores
-from service.inference.package import ModelPackage
+from service.inference.runtime.cores import usable_cores
+from service.package.package import ModelPackage
 
 LIBRARIES = ("quincunx", "onnxruntime-gpu", "onnxruntime", "numpy", "pillow", "bentoml")
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
-from service.bench.arrivals import Arrivals
-from service.bench.mlperf import SCENARIOS, Scenario
+from service.bench.latency.mlperf import SCENARIOS, Scenario
+from service.bench.load.arrivals import Arrivals
 from service.errors import UsageError
-from service.inference import providers
-from service.inference.manifest import Mode, Precision
-from service.inference.package import ModelPackage
-from service.inference.providers import Provider
+from service.inference.runtime import providers
+from service.inference.runtime.providers import Provider
+from service.package.manifest import Mode, Precision
+from service.package.package import ModelPackage
 
 Word = TypeVar("Word", bound=str)
 

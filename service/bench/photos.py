@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 
 from service.errors import TooLarge, UsageError
-from service.image_files import is_decoded
+from service.listing.image_files import is_decoded
+from service.listing.skipped import Skipped
 from service.scoring.files import read_bytes
 from service.scoring.sources.walk import Broken, walk
-from service.skipped import Skipped
 
 DRAWN = 16
 DRAWN_QUALITY = 90

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.stdio import answer, print_json, say
+from service.console.stdio import answer, print_json, say
 
 if TYPE_CHECKING:
     from service.bench.photos import Photos
-    from service.bench.results import LatencyReport, LoadReport, LoadStep
-    from service.bench.tables import Table
+    from service.bench.report.results import LatencyReport, LoadReport, LoadStep
+    from service.bench.report.tables import Table
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -65,7 +65,7 @@ def latency(
 ) -> None:
     """Time every mode × precision × batch size in process, interleaved, phases apart."""
     from service.bench import options
-    from service.bench.latency import Plan, bench_latency
+    from service.bench.latency.latency import Plan, bench_latency
 
     _check_plots(out, no_plots)
     plan = Plan(
@@ -125,7 +125,7 @@ def load(
 ) -> None:
     """Put load on a server; latency counts from the instant a request was due."""
     from service.bench import options
-    from service.bench.load import Plan, bench_load
+    from service.bench.load.load import Plan, bench_load
 
     _check_plots(out, no_plots)
     plan = Plan(
@@ -175,8 +175,8 @@ def compare(
     """Say which differences between two runs are real."""
     from dataclasses import asdict
 
-    from service.bench.compare import compare as differences
-    from service.bench.results import read
+    from service.bench.report.compare import compare as differences
+    from service.bench.report.results import read
 
     found = differences(read(a), read(b))
     if as_json:
@@ -223,8 +223,8 @@ def mlperf(
     from dataclasses import asdict
 
     from service.bench import options
-    from service.bench.mlperf import OFFICIAL_SECONDS, Plan, bench_mlperf, require_loadgen
-    from service.bench.tables import Table
+    from service.bench.latency.mlperf import OFFICIAL_SECONDS, Plan, bench_mlperf, require_loadgen
+    from service.bench.report.tables import Table
     from service.inference.predictor import Predictor
 
     require_loadgen()
@@ -275,7 +275,7 @@ def _progress(seconds: float) -> Callable[[int, float], None]:
 def _check_plots(out: Path | None, no_plots: bool) -> None:
     """Fail for want of matplotlib before the measurement, not after it."""
     if out and not no_plots:
-        from service.bench.plots import require_matplotlib
+        from service.bench.report.plots import require_matplotlib
 
         require_matplotlib()
 
@@ -283,7 +283,7 @@ def _check_plots(out: Path | None, no_plots: bool) -> None:
 def _show(
     report: "LatencyReport | LoadReport", out: Path | None, no_plots: bool, as_json: bool
 ) -> None:
-    from service.bench.report import tables, write
+    from service.bench.report.report import tables, write
 
     if out:
         write(report, out, plots=not no_plots)
@@ -298,7 +298,7 @@ def _print(tables: "tuple[Table, ...]", notes: tuple[str, ...]) -> None:
     from rich import box
     from rich.table import Table as Grid
 
-    from service.terminal import console
+    from service.console.terminal import console
 
     for table in tables:
         grid = Grid(*table.header, title=table.title, box=box.SIMPLE, title_justify="left")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from service.inference.manifest import Mode
+from service.package.manifest import Mode
 
 if TYPE_CHECKING:
     from service.inference.predictor import Prediction, TopClass
@@ -34,11 +34,11 @@ def classify(
     A file that cannot be read is reported on stderr; the others are still answered, and the exit
     code is 1.
     """
+    from service.console.stdio import print_json, say
     from service.errors import ClientError, UsageError
-    from service.inference.labels import distinct_names
     from service.inference.predictor import Predictor
+    from service.package.labels import distinct_names
     from service.scoring.files import blaming_the_machine
-    from service.stdio import print_json, say
 
     predictor = Predictor.from_package(model, precision=precision)
     mode = tta or predictor.manifest.default_mode
@@ -84,7 +84,7 @@ def _print_table(rows: list[dict[str, Any]], names: list[str]) -> None:
     """`names` are those of all classes, in the order of their indices."""
     from rich.table import Table
 
-    from service.terminal import console
+    from service.console.terminal import console
 
     multi_label = any("labels" in row for row in rows)
     table = Table("file", *(["labels"] if multi_label else []), "class", "probability", "then")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from service.inference.manifest import Manifest
+    from service.package.manifest import Manifest
 
 app = typer.Typer(help="List, show and verify model packages.", no_args_is_help=True)
 
@@ -23,9 +23,9 @@ def list_packages(root: Root = Path("models"), as_json: Json = False) -> None:
     A package whose files are incomplete or altered is listed with what is wrong; the exit code
     is then 1.
     """
+    from service.console.stdio import print_json, say
     from service.errors import DataError, ModelPackageError
-    from service.inference.package import ModelPackage, find, without_manifest
-    from service.stdio import print_json, say
+    from service.package.package import ModelPackage, find, without_manifest
 
     if not root.is_dir():
         raise DataError(f"no folder {root}")
@@ -48,8 +48,8 @@ def list_packages(root: Root = Path("models"), as_json: Json = False) -> None:
 @app.command()
 def show(folder: PackageFolder, as_json: Json = False) -> None:
     """Show what a package is, and what was measured for it."""
-    from service.inference.package import ModelPackage
-    from service.stdio import print_json
+    from service.console.stdio import print_json
+    from service.package.package import ModelPackage
 
     manifest = ModelPackage.load(folder).manifest
     if as_json:
@@ -68,9 +68,9 @@ def verify(
     Every file is held to its sha256, and every graph to the manifest: its classes, its sizes, the
     default mode. Each graph is then opened and run in every mode on this machine's CPU.
     """
+    from service.console.stdio import answer, print_json
     from service.errors import ModelPackageError
-    from service.inference.verify import verify as verified
-    from service.stdio import answer, print_json
+    from service.package.verify import verify as verified
 
     results: list[dict[str, Any]] = []
     for folder in folders:
@@ -108,8 +108,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from service.terminal import console
-    from service.text import shown
+    from service.console.terminal import console
+    from service.console.text import shown
 
     table = Table("path", "version", "architecture", "classes", "crop", "precisions", "MiB")
     for row in rows:
@@ -131,8 +131,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def _print_package(folder: Path, manifest: "Manifest") -> None:
     from rich.table import Table
 
-    from service.inference.labels import distinct_names
-    from service.terminal import console
+    from service.console.terminal import console
+    from service.package.labels import distinct_names
 
     size = manifest.input
     facts = Table(show_header=False, box=None)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from service.inference.manifest import Aggregation, Mode
-from service.signals import terminate
-from service.stdio import say
+from service.console.signals import terminate
+from service.console.stdio import say
+from service.package.manifest import Aggregation, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from service.inference.geometry import FractionBox
+    from service.inference.image.geometry import FractionBox
 
 app = typer.Typer()
 
@@ -151,12 +151,12 @@ def score(
     """
     from service.errors import UsageError
     from service.inference.predictor import Predictor
-    from service.inference.tta import Options
+    from service.inference.tta.steps import Options
     from service.scoring.options import ScoreOptions, Speed
-    from service.scoring.output import write_output
     from service.scoring.progress import progress
+    from service.scoring.result.output import write_output
+    from service.scoring.result.sinks import sink_for
     from service.scoring.run import Run
-    from service.scoring.sinks import sink_for
     from service.scoring.sources import Columns, expand
     from service.scoring.sources.replay import Replayed
     from service.scoring.stream import stream_rows
@@ -224,7 +224,7 @@ def score(
 
 def _box(text: str) -> "FractionBox":
     from service.errors import UsageError
-    from service.inference.geometry import FractionBox
+    from service.inference.image.geometry import FractionBox
 
     edges, flip = (text[: -len(",flip")], True) if text.endswith(",flip") else (text, False)
     try:
@@ -261,9 +261,9 @@ def _check_report(report: Path) -> None:
 
 def _tell(summary: "dict[str, Any]", report: Path | None, as_json: bool) -> None:
     """The summary: to stdout for machines, to stderr for people, to a file."""
-    from service.scoring import report as reports
-    from service.scoring.terminal import print_summary
-    from service.stdio import print_json
+    from service.console.stdio import print_json
+    from service.scoring.summary import report as reports
+    from service.scoring.summary.terminal import print_summary
 
     if report is not None:
         as_text = reports.as_json if report.suffix == ".json" else reports.as_markdown

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from service.errors import UsageError
-from service.inference.providers import Provider
+from service.inference.runtime.providers import Provider
 
 app = typer.Typer()
 
@@ -36,8 +36,8 @@ def serve(
     if sys.platform == "win32":
         raise UsageError("quincunx serve needs Linux or macOS; on Windows run it in WSL")
 
-    from service.api.launch import launch
-    from service.path_list import join_paths
+    from service.api.server.launch import launch
+    from service.setting_values.path_list import join_paths
 
     overrides = {
         # Links stay links: a reload follows them again.

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from PIL import Image
 
 from service.errors import BadImage, ClientError, OutOfResources, UnsupportedImage
-from service.inference.bombs import MAX_DECODE_MS, MAX_PIXELS, Limits
-from service.inference.images import avif, bmp, gif, jpeg, png, tiff, webp
-from service.inference.images.clock import Clock, ClockedFile
-from service.inference.images.formats import ACCEPTED, identify, rare_format
-from service.inference.images.rows import Picture, Pixels, upright_rgb
+from service.inference.image.clock import Clock, ClockedFile
+from service.inference.image.formats import avif, bmp, gif, jpeg, png, webp
+from service.inference.image.formats.tiff import tiff
+from service.inference.image.known_formats import ACCEPTED, identify, rare_format
+from service.inference.image.limits import MAX_DECODE_MS, MAX_PIXELS, Limits
+from service.inference.image.rows import Picture, Pixels, upright_rgb
 
 FORMATS = ACCEPTED
 
@@ -37,7 +38,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, max_decode_ms: int = MAX_D
     read, however broken it is.
 
     The size is read from the header and checked before any pixel is allocated;
-    `service.inference.bombs` bounds what else a file may cost.
+    `service.inference.image.limits` bounds what else a file may cost.
 
     Raises:
         BadImage: the bytes are no image, or a broken one.

@@ -9,8 +9,8 @@ from typing import Any, cast, get_args
 import numpy as np
 
 from service.errors import UsageError
-from service.inference.geometry import FractionBox
-from service.inference.manifest import Aggregation, Mode
+from service.inference.image.geometry import FractionBox
+from service.package.manifest import Aggregation, Mode
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ from typing import Literal
 import numpy as np
 
 from service.inference import decode as decoding
-from service.inference import providers
-from service.inference.batch import MAX_BATCH_VIEWS, Job, run_all
-from service.inference.fit import check_fit
-from service.inference.geometry import FractionBox
-from service.inference.manifest import Aggregation, Label, Manifest, Mode, Precision
+from service.inference.engine import MAX_BATCH_VIEWS, Job, run_all
+from service.inference.image.geometry import FractionBox
+from service.inference.image.views import Pixels, check_image, check_images
 from service.inference.options import check_whole
-from service.inference.package import ModelPackage
-from service.inference.providers import Provider
-from service.inference.session import Session
-from service.inference.tta import Answer, Model, Options, answer, check_options
-from service.inference.views import Pixels, check_image, check_images
+from service.inference.runtime import providers
+from service.inference.runtime.providers import Provider
+from service.inference.runtime.session import Session
+from service.inference.tta.steps import Answer, Model, Options, answer, check_options
+from service.package.fit import check_fit
+from service.package.manifest import Aggregation, Label, Manifest, Mode, Precision
+from service.package.package import ModelPackage
 
 CHUNK_IMAGES = 32
 
@@ -111,7 +111,7 @@ class Predictor:
         return decoding.decode(data, self.max_pixels, self.max_decode_ms)
 
     def start(self, image: Pixels, options: Options, *, alone: bool = False) -> Job:
-        """Begin one image: a generator that yields views; see `service.inference.tta.answer`.
+        """Begin one image: a generator that yields views; see `service.inference.tta.steps.answer`.
 
         Layers that crops share run here; on every core for an image that is `alone`.
 

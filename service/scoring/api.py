@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from service.inference.geometry import FractionBox
-from service.inference.manifest import Aggregation, Mode
+from service.inference.image.geometry import FractionBox
 from service.inference.options import check_whole
 from service.inference.predictor import Predictor
-from service.inference.tta import Options
+from service.inference.tta.steps import Options
+from service.listing.skipped import Skipped
+from service.package.manifest import Aggregation, Mode
 from service.scoring.options import ScoreOptions, Speed
 from service.scoring.rows import Row
 from service.scoring.run import Run
 from service.scoring.sources import Columns, expand
-from service.skipped import Skipped
 
 Source = str | Path
 

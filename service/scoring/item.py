@@ -29,7 +29,7 @@ class Item:
     may_be_caption: bool = False
     """`label` is text that need not be a label: it counts only where the model has such a class."""
     stamp: str | None = None
-    """The stamp of the archive or table that `data` comes from; see `service.scoring.stamps`."""
+    """The stamp of the archive or table that `data` comes from: `service.scoring.resume.stamps`."""
 
     @property
     def embedded(self) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from service.errors import UsageError
-from service.inference.tta import Options
+from service.inference.tta.steps import Options
 
 CPU_BATCH_VIEWS, GPU_BATCH_VIEWS = 32, 256
 CPU_CHUNK_IMAGES, GPU_CHUNK_IMAGES = 32, 256

@@ -5,12 +5,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from service.inference.manifest import Manifest
+from service.console.text import storable
 from service.inference.predictor import TopClass
+from service.package.manifest import Manifest
 from service.scoring.item import Position
 from service.scoring.options import ScoreOptions
-from service.scoring.trace import Trace
-from service.text import storable
+from service.scoring.resume.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)

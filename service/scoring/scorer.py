@@ -6,18 +6,18 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from service.console.text import storable
 from service.errors import ClientError, DataError
-from service.inference.batch import Job, run_views
-from service.inference.labels import LabelIndex, normalized
+from service.inference.engine import Job, run_views
 from service.inference.predictor import Predictor, TopClass
-from service.inference.task import SEPARATOR, split_labels
-from service.inference.tta import Answer, Options, View, check_options
+from service.inference.tta.steps import Answer, Options, View, check_options
+from service.inference.tta.task import SEPARATOR, split_labels
+from service.package.labels import LabelIndex, normalized
 from service.scoring.files import parent
 from service.scoring.item import Item, Position
 from service.scoring.options import ScoreOptions
+from service.scoring.resume.trace import load, told
 from service.scoring.rows import Row
-from service.scoring.trace import load, told
-from service.text import storable
 
 
 @dataclass

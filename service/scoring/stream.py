@@ -4,12 +4,12 @@ import time
 from contextlib import closing
 from typing import IO, Any
 
+from service.console.stdio import writing_stdout
 from service.scoring import rows as columns
-from service.scoring.label_tally import tally_of
-from service.scoring.output import Observer, Rows, no_image, summarize
+from service.scoring.result.output import Observer, Rows, no_image, summarize
+from service.scoring.result.sinks import JsonLinesSink
 from service.scoring.run import BEGINNING, Run
-from service.scoring.sinks import JsonLinesSink
-from service.stdio import writing_stdout
+from service.scoring.summary.label_tally import tally_of
 
 
 def stream_rows(run: Run, stream: IO[bytes], rows: Rows, observer: Observer) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import IO
 
+from service.console.text import same_name
 from service.errors import DataError
 from service.tabular.text import MAX_LINE_CHARS, Line, lines
-from service.text import same_name
 
 QUOTE = '"'
 SEPARATORS = (",", ";", "\t", "|")

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, cast
 
+from service.console.text import storable
 from service.errors import DataError
-from service.inference.labels import normalized
-from service.inference.task import SEPARATOR
+from service.inference.tta.task import SEPARATOR
+from service.package.labels import normalized
 from service.tabular.text import SAVE_AS_UTF8
-from service.text import storable
 
 
 def checked_label(cell: str, where: str) -> str:

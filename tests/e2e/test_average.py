@@ -7,7 +7,7 @@ import torch
 from typer.testing import CliRunner
 
 from service.errors import UsageError
-from service.inference.package import ModelPackage
+from service.package.package import ModelPackage
 from tests.support.dataset import drawn_dataset
 from training import recipe
 from training.commands.average import app

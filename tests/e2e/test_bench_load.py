@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from service.bench.arrivals import due_times
-from service.bench.load import Plan, bench_load, content_type, endpoint
+from service.bench.load.arrivals import due_times
+from service.bench.load.load import Plan, bench_load, content_type, endpoint
 from service.bench.photos import drawn
-from service.bench.results import LoadReport
-from service.bench.statistics import percentile
+from service.bench.report.results import LoadReport
+from service.bench.report.statistics import percentile
 from service.cli import app
 from service.errors import QuincunxError, UsageError
 from tests.support.images import drawn as pixels

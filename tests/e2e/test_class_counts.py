@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
+from service.package.package import ModelPackage
 from tests.support.images import drawn, encoded
 from tests.support.tiny import tiny_package
 from tests.support.untrained import RECIPE, write_run

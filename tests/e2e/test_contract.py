@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.api import schemas
-from service.api.openapi import OPTIONS, openapi
+from service.api.documentation import schemas
+from service.api.documentation.openapi import OPTIONS, openapi
 from service.api.options import READERS
 from tests.support.images import coloured, drawn, encoded
 

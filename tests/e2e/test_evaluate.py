@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from service.errors import DataError
-from service.inference.batch import run_all
-from service.inference.package import ModelPackage
+from service.inference.engine import run_all
 from service.inference.predictor import Predictor
-from service.inference.tta import Options
+from service.inference.tta.steps import Options
+from service.package.package import ModelPackage
 from tests.support.images import COLOURS, coloured, encoded
 from tests.support.tiny import tiny_package
 from training.calibration import calibrate

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from benchmarks.gpu import __main__ as script
-from service.inference.package import ModelPackage
+from service.package.package import ModelPackage
 from tests.support.tiny import tiny_package
 
 

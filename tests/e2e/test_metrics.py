@@ -5,7 +5,7 @@ import time
 
 import httpx
 
-from service.inference.cores import usable_cores
+from service.inference.runtime.cores import usable_cores
 from tests.support.images import coloured, encoded
 from tests.support.server import Server
 

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from service import cli
-from service.api import schemas
+from service.api.documentation import schemas
 from tests.support.app import in_process
 from tests.support.images import coloured, encoded
 from tests.support.tiny import tiny_package

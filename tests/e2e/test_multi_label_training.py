@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from service import cli
 from service.errors import DataError
-from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
+from service.package.package import ModelPackage
 from tests.support.app import in_process
 from tests.support.shapes import shapes
 from training import recipe

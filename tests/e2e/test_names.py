@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from service import cli
-from service.inference.package import ModelPackage
-from service.text import shown, storable
+from service.console.text import shown, storable
+from service.package.package import ModelPackage
 from tests.support.images import coloured, encoded
 from tests.support.names import NASTY
 from tests.support.scoring import write_tar

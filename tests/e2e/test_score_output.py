@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.scoring import output
-from service.scoring.journal import Journal
+from service.scoring.result import output
+from service.scoring.result.journal import Journal
+from service.scoring.result.target import Target
 from service.scoring.scorer import Scorer
-from service.scoring.target import Target
 from tests.support.scoring import image_folder, read_rows, run_score, write_parquet
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.scoring import output
+from service.scoring.result import output
 from tests.support.scoring import image_folder, read_rows, run_score
 from tests.support.scoring import interrupted as interrupted_run
 
@@ -107,7 +107,7 @@ def test_killed_at_the_very_end(
     folder: Path, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """The last steps, each cut off from the next."""
-    from service.scoring.journal import Journal
+    from service.scoring.result.journal import Journal
 
     out = tmp_path / "out.csv"
     with monkeypatch.context() as patch:
@@ -165,7 +165,7 @@ def test_no_space_left_keeps_the_parts(
 ) -> None:
     import errno
 
-    from service.scoring import journal
+    from service.scoring.result import journal
 
     out = tmp_path / "out.parquet"
     original, written = journal.os.fsync, 0

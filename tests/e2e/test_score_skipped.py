@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.scoring import output, score
+from service.scoring import score
+from service.scoring.result import output
 from tests.support.images import coloured, encoded
 from tests.support.scoring import (
     image_folder,

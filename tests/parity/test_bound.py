@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.inference import providers
-from service.inference.bound import BUCKETS, bucket, padded
 from service.inference.predictor import Predictor
-from service.inference.session import Session
+from service.inference.runtime import providers
+from service.inference.runtime.io_binding import BUCKETS, bucket, padded
+from service.inference.runtime.session import Session
 
 PROVIDERS = [
     "cpu",

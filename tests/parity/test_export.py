@@ -10,10 +10,10 @@ import torch
 from onnx import numpy_helper
 
 from service.errors import DataError, ExportError, UsageError
-from service.inference.manifest import InputSize
-from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
-from service.inference.session import Session
+from service.inference.runtime.session import Session
+from service.package.manifest import InputSize
+from service.package.package import ModelPackage
 from tests.support.dataset import drawn_dataset
 from tests.support.images import drawn, encoded
 from tests.support.untrained import RECIPE, STATS, network, normalized, write_run

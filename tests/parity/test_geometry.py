@@ -7,11 +7,11 @@ from PIL import Image
 from torchvision.transforms import functional as reference
 
 import training.torchvision_compat  # noqa: F401  (before torchvision)
-from service.inference.geometry import Size, shorter_side
-from service.inference.manifest import InputSize
-from service.inference.planner import Planner
-from service.inference.tta import make_views
-from service.inference.views import resize, size_of
+from service.inference.image.geometry import Size, shorter_side
+from service.inference.image.views import resize, size_of
+from service.inference.tta.planner import Planner
+from service.inference.tta.steps import make_views
+from service.package.manifest import InputSize
 from tests.support.images import drawn
 
 SIZES = [(160, 160), (161, 200), (233, 160), (97, 331), (375, 500), (500, 333), (1, 3), (40, 7)]

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.inference.geometry import Size, five_boxes
-from service.inference.manifest import InputSize
-from service.inference.session import Session
+from service.inference.image.geometry import Size, five_boxes
+from service.inference.runtime.session import Session
+from service.package.manifest import InputSize
 from tests.support.images import drawn
 
 SIZES = InputSize(crop_px=128, resize_px=160)

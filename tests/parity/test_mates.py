@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.inference.geometry import FractionBox
-from service.inference.manifest import Mode
+from service.inference.image.geometry import FractionBox
 from service.inference.predictor import Predictor
+from service.package.manifest import Mode
 from service.scoring import score
 from tests.support.app import Running, in_process
 from tests.support.images import drawn, encoded

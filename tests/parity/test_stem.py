@@ -12,14 +12,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from service.inference.geometry import Box, Size, five_boxes
-from service.inference.manifest import InputSize, Mode
+from service.inference.image.geometry import Box, Size, five_boxes
+from service.inference.image.views import Pixels, cut
 from service.inference.predictor import Predictor
-from service.inference.session import Session
-from service.inference.split import best_place, split
-from service.inference.stem import Features, Reach, Stem
-from service.inference.tta import Options
-from service.inference.views import Pixels, cut
+from service.inference.runtime.cut_point import best_place, split
+from service.inference.runtime.session import Session
+from service.inference.runtime.shared_crops import Features, Reach, Stem
+from service.inference.tta.steps import Options
+from service.package.manifest import InputSize, Mode
 from tests.support.images import drawn
 
 SIZES = InputSize(crop_px=128, resize_px=160)

@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.inference.aggregate import aggregate, softmax, temper
-from service.inference.batch import run_all
-from service.inference.geometry import (
+from service.inference.engine import run_all
+from service.inference.image.geometry import (
     FractionBox,
     Size,
     centre_box,
     shorter_side,
     shorter_side_on_stride,
 )
-from service.inference.manifest import ModeCalibration
-from service.inference.package import ModelPackage
+from service.inference.image.views import cut, resize, size_of
 from service.inference.predictor import Predictor
-from service.inference.tta import Options
-from service.inference.views import cut, resize, size_of
+from service.inference.tta.aggregate import aggregate, softmax, temper
+from service.inference.tta.steps import Options
+from service.package.manifest import ModeCalibration
+from service.package.package import ModelPackage
 from tests.support.images import drawn
 from tests.support.tiny import tiny_package
 
@@ -215,7 +215,7 @@ def test_custom_boxes_of_the_whole_image_equal_resizing_it(predictor: Predictor)
     boxes = (FractionBox(0, 0, 1, 1), FractionBox(0, 0, 1, 1, flip=True))
     answer = predictor.classify([image], "custom", boxes=boxes)[0].answer
     side = predictor.manifest.input.crop_px
-    from service.inference.geometry import Size
+    from service.inference.image.geometry import Size
 
     whole = resize(image, Size(side, side))
     expected = predictor.session.run(np.stack([whole, whole[:, ::-1]]), "logits")

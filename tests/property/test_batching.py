@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.batching import Batcher
 from service.errors import (
     BadImage,
     DeadlineExceeded,
@@ -17,10 +16,11 @@ from service.errors import (
     Overloaded,
     ShuttingDown,
 )
-from service.inference.batch import Job
+from service.inference.engine import Job
 from service.inference.predictor import Predictor
-from service.inference.session import Output
-from service.inference.tta import Answer, Options
+from service.inference.runtime.session import Output
+from service.inference.tta.steps import Answer, Options
+from service.scheduler.batcher import Batcher
 from tests.support.batching import (
     IMAGES,
     LONG_S,

@@ -5,11 +5,11 @@ import threading
 
 import pytest
 
-from service.batching import QUIET_IMAGES, Batcher
 from service.errors import InferenceFailed
-from service.inference.batch import Job
+from service.inference.engine import Job
 from service.inference.predictor import Predictor
-from service.inference.tta import Options
+from service.inference.tta.steps import Options
+from service.scheduler.batcher import QUIET_IMAGES, Batcher
 from tests.support.batching import (
     IMAGES,
     Held,

@@ -3,12 +3,12 @@
 import asyncio
 import threading
 
-from service.batching import Batcher
 from service.errors import BadImage
-from service.inference.batch import Job
+from service.inference.engine import Job
 from service.inference.predictor import Predictor
-from service.inference.tta import Answer, Options
-from service.waiting import Times
+from service.inference.tta.steps import Answer, Options
+from service.scheduler.batcher import Batcher
+from service.scheduler.queue import Times
 from tests.support.batching import (
     IMAGES,
     Held,

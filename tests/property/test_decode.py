@@ -12,7 +12,7 @@ from PIL import Image, features
 
 from service.errors import ClientError
 from service.inference.decode import decode
-from service.inference.images import rows
+from service.inference.image import rows
 from tests.support.files import chunk, exif, orientation, saved, tiff, with_chunks, with_segments
 from tests.support.images import drawn
 

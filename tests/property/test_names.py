@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
-from service import markdown, stdio
-from service.terminal import PlainConsole
-from service.text import in_html, json_text, shown, storable
+from service.console import markdown, stdio
+from service.console.terminal import PlainConsole
+from service.console.text import in_html, json_text, shown, storable
 from tests.support.markdown import rows_of
 from tests.support.names import any_names, file_names
 

@@ -9,9 +9,9 @@ import httpx
 from opentelemetry.trace import Tracer
 
 from service.api.context import Context
-from service.api.metrics import Metrics
-from service.api.models import Models
+from service.api.observability.metrics import Metrics
 from service.api.routes import Api, create_app
+from service.api.server.models import Models
 from service.settings import Settings
 
 

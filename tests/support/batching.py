@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.batching import Batcher
 from service.errors import InferenceFailed
-from service.inference.batch import Job, Runs, run_all
+from service.inference.engine import Job, Runs, run_all
 from service.inference.predictor import Predictor
-from service.inference.session import Output
-from service.inference.tta import Answer, Options
-from service.waiting import Times
-from service.workers import Workers
+from service.inference.runtime.session import Output
+from service.inference.tta.steps import Answer, Options
+from service.scheduler.batcher import Batcher
+from service.scheduler.queue import Times
+from service.scheduler.workers import Workers
 from tests.support.images import drawn
 
 LONG_S = 60.0

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, features
 
+from service.api.server.memory import give_back_memory
 from service.errors import QuincunxError
 from service.inference.decode import decode
-from service.memory import give_back_memory
 from tests.support.files import chunk, png, tiff
 
 SIZES = {"peak": (2000, 1500), "limits": (800, 600)}

@@ -4,13 +4,13 @@ import subprocess
 import sys
 from typing import Any
 
-from service.api.shared import Shared
+from service.api.server.shared import Shared
 
 OTHER_WORKER = """
 import sys, time
-from service.api.ledger import Ledger
-from service.api.metrics import Metrics
-from service.api.shared import Shared
+from service.api.observability.ledger import Ledger
+from service.api.observability.metrics import Metrics
+from service.api.server.shared import Shared
 shared = Shared(int(sys.argv[1]))
 slot = shared.claim()
 metrics = Metrics(Ledger(shared, slot))

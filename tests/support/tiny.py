@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from service.inference.conformal import COVERAGES, key
-from service.inference.manifest import (
+from service.inference.tta.conformal import COVERAGES, key
+from service.package.manifest import (
     Adaptive,
     Gate,
     InputSize,

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from service.api.inflight import Inflight
+from service.api.http.inflight import Inflight
 from service.api.transport import Connection, Connections, Limits
 from service.errors import QuincunxError
 from service.settings import Settings

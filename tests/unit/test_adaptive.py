@@ -2,12 +2,7 @@
 
 import numpy as np
 
-from service.inference.manifest import (
-    Adaptive,
-    Gate,
-    InputSize,
-    ModeCalibration,
-)
+from service.package.manifest import Adaptive, Gate, InputSize, ModeCalibration
 from training.calibration import adaptive
 from training.calibration.gates import Tolerance
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.admission import HEADROOM, Admission, Nobody
 from service.errors import Overloaded
+from service.scheduler.admission import HEADROOM, Admission, Nobody
 
 
 class Clock:

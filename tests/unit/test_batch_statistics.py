@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from service.inference.manifest import InputSize, Normalization
+from service.package.manifest import InputSize, Normalization
 from tests.support.dataset import drawn_dataset
 from training.data.dataset import split
 from training.network.batch_statistics import remeasure, served_batches

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.bench.accounting import account, keeps
-from service.bench.arrivals import due_times
-from service.bench.records import ANSWERED, FAILED, REFUSED, Records
-from service.bench.results import LoadStep
-from service.bench.search import highest
+from service.bench.load.accounting import account, keeps
+from service.bench.load.arrivals import due_times
+from service.bench.load.records import ANSWERED, FAILED, REFUSED, Records
+from service.bench.load.search import highest
+from service.bench.report.results import LoadStep
 from tests.support.queueing import finished, md1_percentile_s
 
 SERVICE_S = 0.02

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service.bench import options
-from service.bench.arrivals import due_times, schedule
+from service.bench.load.arrivals import due_times, schedule
 from service.errors import UsageError
 from tests.support.tiny import tiny_package
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from service.bench.compare import Comparison, compare
 from service.bench.environment import PackageIdentity, environment
-from service.bench.latency import Plan, Rounds, summarize
-from service.bench.phases import Timed
-from service.bench.results import PHASES, LatencyReport, Phase, read
+from service.bench.latency.latency import Plan, Rounds, summarize
+from service.bench.latency.phases import Timed
+from service.bench.report.compare import Comparison, compare
+from service.bench.report.results import PHASES, LatencyReport, Phase, read
 from service.cli import app
 from service.errors import UsageError
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.bench.connection import Address, Connection, address_of, head
+from service.bench.load.connection import Address, Connection, address_of, head
 
 LIMIT_S = 30
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"

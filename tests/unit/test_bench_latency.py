@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from service.bench.latency import Plan, Rounds, bench_latency, measure, summarize
-from service.bench.noise import notes
-from service.bench.phases import Timed, run_batch
+from service.bench.latency.latency import Plan, Rounds, bench_latency, measure, summarize
+from service.bench.latency.noise import notes
+from service.bench.latency.phases import Timed, run_batch
 from service.bench.photos import drawn, photos
-from service.bench.results import PHASES, Case, LatencyReport, Phase
+from service.bench.report.results import PHASES, Case, LatencyReport, Phase
 from service.commands.bench import app
 from service.errors import UsageError
-from service.inference.manifest import Mode
 from service.inference.predictor import Predictor
-from service.inference.tta import Options
+from service.inference.tta.steps import Options
+from service.package.manifest import Mode
 from tests.support.images import coloured, encoded
 
 COST_MS = {"none": 10.0, "five_crop": 40.0, "dense": 13.0}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from service.bench import mlperf
-from service.bench.mlperf import SCENARIOS, Plan, Scenario, bench_mlperf, read_outcome
+from service.bench.latency import mlperf
+from service.bench.latency.mlperf import SCENARIOS, Plan, Scenario, bench_mlperf, read_outcome
 from service.bench.photos import drawn
 from service.cli import app
 from service.errors import InferenceFailed, QuincunxError, UsageError

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.bench.punctual import punctual_loop
+from service.bench.load.precise_timer import punctual_loop
 
 
 @pytest.fixture(params=["epoll", "select"])

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from service.bench import plots
-from service.bench.accounting import account
 from service.bench.environment import environment
-from service.bench.records import ANSWERED, Records
-from service.bench.report import html, markdown, write
-from service.bench.results import LatencyReport, LoadReport, LoadSettings, read
+from service.bench.load.accounting import account
+from service.bench.load.records import ANSWERED, Records
+from service.bench.report import plots
+from service.bench.report.report import html, markdown, write
+from service.bench.report.results import LatencyReport, LoadReport, LoadSettings, read
 from service.cli import app
 from service.errors import QuincunxError
-from service.inference.manifest import Metrics
+from service.package.manifest import Metrics
 
 
 def load_report(url: str = "http://127.0.0.1:3000/classify") -> LoadReport:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from service.bench.statistics import (
+from service.bench.report.statistics import (
     block_length,
     mean_interval,
     paired_ratio,

@@ -192,7 +192,7 @@ def test_no_package_is_an_error_not_a_traceback(tmp_path: Path) -> None:
 def test_a_table_in_a_pipe_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.table import Table
 
-    from service.terminal import console
+    from service.console.terminal import console
 
     cells = [f"cell number {column} of one long row" for column in range(8)]
     table = Table(*(str(column) for column in range(8)))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from service.api import models
-from service.inference import providers
-from service.inference.cores import usable_cores
+from service.api.server import models
 from service.inference.predictor import Predictor
+from service.inference.runtime import providers
+from service.inference.runtime.cores import usable_cores
 from service.settings import Settings
 
 ALLOWED = len(os.sched_getaffinity(0))

@@ -11,8 +11,8 @@ import pytest
 from PIL import JpegImagePlugin
 
 from service.errors import BadImage, OutOfResources
-from service.inference.bombs import BYTES_PER_PIXEL
 from service.inference.decode import decode
+from service.inference.image.limits import BYTES_PER_PIXEL
 from tests.support.images import drawn, encoded
 
 ROOT = Path(__file__).parents[2]

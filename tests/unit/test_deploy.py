@@ -11,8 +11,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
-from service.api.metrics import Metrics
-from service.api.openapi import openapi
+from service.api.documentation.openapi import openapi
+from service.api.observability.metrics import Metrics
 from service.settings import Settings, variable_of
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.inference.aggregate import softmax, temper
+from service.inference.tta.aggregate import softmax, temper
 from training.calibration import fitting
 from training.evaluation.metrics import nll
 

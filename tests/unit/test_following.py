@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import pytest
 
-from service.api import following
-from service.api.following import Reloads
-from service.api.shared import Shared
+from service.api.server import following
+from service.api.server.following import Reloads
+from service.api.server.shared import Shared
 
 LIMIT_S = 60
 

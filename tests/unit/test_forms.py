@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from service.api import bodies
-from service.api.bodies import Form, parse_form
-from service.api.multipart import Part
+from service.api.http import bodies
+from service.api.http.bodies import Form, parse_form
+from service.api.http.multipart import Part
 from service.errors import TooLarge, UnsupportedImage, UsageError
 from tests.support.app import in_process
 from tests.support.images import coloured, encoded

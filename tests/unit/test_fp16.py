@@ -10,9 +10,9 @@ from onnx import TensorProto
 from typer.testing import CliRunner
 
 from service.errors import ExportError, UsageError
-from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
-from service.inference.session import Session
+from service.inference.runtime.session import Session
+from service.package.package import ModelPackage
 from tests.support.images import drawn
 from training.commands.export import app
 from training.export import fp16 as deriving

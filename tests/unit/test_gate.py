@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.hosts import Hosts
+from service.api.web.hosts import Hosts
 from service.errors import UsageError
 from service.settings import Settings
 from tests.support.app import in_process

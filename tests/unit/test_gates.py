@@ -5,9 +5,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from service.inference.aggregate import softmax
-from service.inference.gate import gate_value
-from service.inference.manifest import GateKind
+from service.inference.tta.aggregate import softmax
+from service.inference.tta.gate import gate_value
+from service.package.manifest import GateKind
 from training.calibration import gates
 from training.evaluation.metrics import nll
 

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from service import cli
 from service.errors import ModelPackageError
-from service.inference.graph import check_graph
-from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
-from service.inference.session import Session
-from service.inference.verify import verify
+from service.inference.runtime.session import Session
+from service.package.graph import check_graph
+from service.package.package import ModelPackage
+from service.package.verify import verify
 from tests.support.images import coloured, encoded
 from tests.support.packages import constant_graph, edit_graph, edit_manifest, write_graph
 from tests.support.tiny import tiny_package

@@ -3,7 +3,9 @@
 import pytest
 from PIL import Image
 
-from service.image_files import (
+from service.inference.decode import FORMATS
+from service.inference.image.signatures import format_of
+from service.listing.image_files import (
     DECODED_SUFFIXES,
     NO_IMAGE_SUFFIXES,
     OTHER_IMAGE_SUFFIXES,
@@ -13,8 +15,6 @@ from service.image_files import (
     is_image,
     suffix_of,
 )
-from service.inference.decode import FORMATS
-from service.inference.signatures import format_of
 from tests.support.images import drawn, encoded
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"

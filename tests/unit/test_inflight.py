@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.compression import STEP_BYTES, inflate
-from service.api.inflight import Held, Inflight
+from service.api.http.compression import STEP_BYTES, inflate
+from service.api.http.inflight import Held, Inflight
 from service.errors import Overloaded, TooLarge, UsageError
 from service.settings import Settings
 from tests.support.app import Running, in_process

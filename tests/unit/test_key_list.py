@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.key_file import INTERVAL_S, KeyFile
+from service.api.http.key_file import INTERVAL_S, KeyFile
 from service.errors import UsageError
-from service.key_list import read_keys, split_keys
+from service.setting_values.key_list import read_keys, split_keys
 from service.settings import Settings
 
 KEYS = ("first-key", "c2Vjb25k+/=")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import DataError
-from service.inference.labels import distinct_names
+from service.package.labels import distinct_names
 from training.data.labels import labels, shared_names
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.api import launch
-from service.inference.cores import usable_cores
+from service.api.server import launch
+from service.inference.runtime.cores import usable_cores
 from tests.support.server import free_port
 
 

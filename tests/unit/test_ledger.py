@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.api.instruments import Exposition, Family, Instrument
-from service.api.ledger import Ledger, Series, read_slot
-from service.api.metrics import Metrics
-from service.api.shared import DATA_AT, SLOT_BYTES, Shared
-from service.api.worker import join
+from service.api.observability.instruments import Exposition, Family, Instrument
+from service.api.observability.ledger import Ledger, Series, read_slot
+from service.api.observability.metrics import Metrics
+from service.api.server.shared import DATA_AT, SLOT_BYTES, Shared
+from service.api.server.worker import join
 from tests.support.shared import OTHER_WORKER, Child
 
 BUCKETS = (0.001, 0.5, 1.0, 10.0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.logs import JsonFormatter, TextFormatter
+from service.api.observability.logs import JsonFormatter, TextFormatter
 
 NASTY = [
     "a\nb",

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from service.api import logs
-from service.api.logs import EVERY_S, Collector, JsonFormatter
+from service.api.observability import logs
+from service.api.observability.logs import EVERY_S, Collector, JsonFormatter
 
 PATIENCE_S = 30
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import ModelPackageError
-from service.inference.manifest_file import parse
+from service.package.manifest_file import parse
 from tests.support.tiny import tiny_package
 
 SHIPPED = Path(__file__).parents[2] / "models/imagenette-xresnet18/manifest.json"

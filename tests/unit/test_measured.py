@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from service.inference.batch import run_all
 from service.inference.decode import decode
-from service.inference.manifest import Adaptive
-from service.inference.planner import Planner
+from service.inference.engine import run_all
+from service.inference.image.views import size_of
 from service.inference.predictor import Predictor
-from service.inference.tta import read_passes
-from service.inference.views import size_of
+from service.inference.tta.planner import Planner
+from service.inference.tta.steps import read_passes
+from service.package.manifest import Adaptive
 from tests.support.dataset import drawn_dataset
 from tests.support.tiny import tiny_package
 from training.calibration import adaptive

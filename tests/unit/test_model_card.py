@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from service.inference.manifest import Gate, Metrics, ModeCalibration
-from service.inference.package import ModelPackage
+from service.package.manifest import Gate, Metrics, ModeCalibration
+from service.package.package import ModelPackage
 from training.export.model_card import render, write_model_card
 from training.export.writer import write_manifest
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.api.moderation import LONGEST_S, SHARE, Moderation
+from service.api.http.rejection_throttle import LONGEST_S, SHARE, Moderation
 
 
 def rests(turns: list[int], wait_s: float = 1.0) -> list[tuple[int, float]]:

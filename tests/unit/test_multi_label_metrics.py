@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
-from service.inference.aggregate import temper
-from service.inference.task import MULTI_LABEL, sigmoid
+from service.inference.tta.aggregate import temper
+from service.inference.tta.task import MULTI_LABEL, sigmoid
 from training.calibration import multi_label_fitting as fitting
 from training.evaluation import multi_label_metrics as metrics
 

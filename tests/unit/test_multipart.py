@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.multipart import MAX_HEAD_BYTES, MAX_LOOKALIKES, WINDOW_BYTES, Part, split
+from service.api.http.multipart import MAX_HEAD_BYTES, MAX_LOOKALIKES, WINDOW_BYTES, Part, split
 from service.errors import UsageError
 
 

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.inference.manifest import Label
-from service.inference.package import ModelPackage
-from service.scoring.label_tally import LabelTally
-from service.scoring.report import as_json, as_markdown
-from service.scoring.tally import Tally
-from service.scoring.truth import Truth
-from service.text import shown, storable
+from service.console.text import shown, storable
+from service.package.manifest import Label
+from service.package.package import ModelPackage
+from service.scoring.summary.label_tally import LabelTally
+from service.scoring.summary.report import as_json, as_markdown
+from service.scoring.summary.tally import Tally
+from service.scoring.summary.truth import Truth
 from tests.support.markdown import rows_of
 from tests.support.names import NASTY, any_names
 
@@ -76,8 +76,8 @@ def test_the_report_of_scoring_with_several_labels(names: list[str]) -> None:
 
 @given(any_names)
 def test_the_report_of_a_benchmark(name: str) -> None:
-    from service.bench.report import _table
-    from service.bench.tables import Table
+    from service.bench.report.report import _table
+    from service.bench.report.tables import Table
 
     table = Table("title", ("case", "ms"), ((name, "7"),))
     assert rows_of(table.markdown()) == [["case", "ms"], seen(name, 7)]

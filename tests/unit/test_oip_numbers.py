@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api import oip_numbers
-from service.api.oip_numbers import NumberText, read_uint8
+from service.api.oip import numbers as oip_numbers
+from service.api.oip.numbers import NumberText, read_uint8
 from service.errors import DeadlineExceeded, UsageError
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.just(3))

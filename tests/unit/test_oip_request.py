@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.oip_json import MAX_HEAD_BYTES, read_json
-from service.api.oip_numbers import NumberText
-from service.api.oip_reply import check_size
-from service.api.oip_request import Inference, Output, json_length, read_request
-from service.api.oip_tensors import Limits
+from service.api.oip.json_body import MAX_HEAD_BYTES, read_json
+from service.api.oip.numbers import NumberText
+from service.api.oip.reply import check_size
+from service.api.oip.request import Inference, Output, json_length, read_request
+from service.api.oip.tensors import Limits
 from service.errors import TooLarge, UsageError
 
 LIMITS = Limits(max_images=4, max_pixels=1000)

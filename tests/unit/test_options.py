@@ -9,7 +9,7 @@ from service.api.options import (
     read_options,
 )
 from service.errors import UsageError
-from service.inference.planner import MAX_CUSTOM_BOXES
+from service.inference.tta.planner import MAX_CUSTOM_BOXES
 
 BOX = "0,0,0.5,0.5"
 

@@ -9,7 +9,7 @@ from PIL import PngImagePlugin
 
 from service.errors import OutOfResources
 from service.inference.predictor import Predictor
-from service.inference.tta import Options
+from service.inference.tta.steps import Options
 from service.scoring.item import Item, Position
 from service.scoring.options import ScoreOptions, Speed
 from service.scoring.pipeline import score_items

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import UsageError
-from service.inference.package import find
+from service.package.package import find
 from training.export.writer import check_replaceable, check_version, is_unfinished_export, replacing
 
 RECIPE = {"summary": "a recipe"}

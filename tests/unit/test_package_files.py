@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from service import cli
 from service.errors import ModelPackageError
-from service.inference.package import ModelPackage, find, without_manifest
 from service.inference.predictor import Predictor
-from service.inference.session import Session
-from service.inference.verify import verify
+from service.inference.runtime.session import Session
+from service.package.package import ModelPackage, find, without_manifest
+from service.package.verify import verify
 from tests.support.images import coloured
 from tests.support.packages import edit_manifest
 from tests.support.tiny import tiny_package

@@ -9,8 +9,8 @@ from benchmarks.performance.__main__ import markdown, run
 from benchmarks.performance.accelerator import Accelerator, predict
 from benchmarks.performance.constants import line
 from benchmarks.performance.work import count
-from service.bench.statistics import Interval
-from service.inference.package import ModelPackage
+from service.bench.report.statistics import Interval
+from service.package.package import ModelPackage
 from training.network import architecture
 from training.recipe import Recipe
 

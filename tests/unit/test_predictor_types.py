@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from service.errors import UsageError
-from service.inference.geometry import FractionBox
+from service.inference.image.geometry import FractionBox
 from service.inference.options import Options
 from service.inference.predictor import Predictor
 from service.scoring import score

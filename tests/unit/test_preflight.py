@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from service.api import launch
-from service.api.preflight import check_packages, say_what_is_passed_over
+from service.api.server import launch
+from service.api.server.preflight import check_packages, say_what_is_passed_over
 from service.errors import ModelPackageError, QuincunxError, UsageError
-from service.inference import providers
+from service.inference.runtime import providers
 from service.settings import Settings
 from tests.support.packages import edit_manifest
 from tests.support.server import free_port

@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto
 
 from service.errors import InferenceFailed
-from service.inference.package import ModelPackage
-from service.inference.session import Session
+from service.inference.runtime.session import Session
+from service.package.package import ModelPackage
 from tests.support.images import coloured
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import httpx
 import pytest
 
-from service.admission import Nobody
-from service.api.models import TRIES, Models
+from service.api.server.models import TRIES, Models
 from service.errors import ModelPackageError, ShuttingDown
 from service.inference.predictor import Predictor
-from service.inference.session import Session
+from service.inference.runtime.session import Session
+from service.scheduler.admission import Nobody
 from service.settings import Settings
 from tests.support.app import in_process
 from tests.support.images import coloured, encoded

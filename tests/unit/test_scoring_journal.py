@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import OutputError
+from service.listing.skipped import Skipped
 from service.scoring.item import Position
-from service.scoring.journal import Journal
+from service.scoring.result.journal import Journal
+from service.scoring.resume.trace import Trace
 from service.scoring.rows import Row
-from service.scoring.trace import Trace
-from service.skipped import Skipped
 
 SETTINGS: dict[str, Any] = {"format": 2, "package": "tiny 1", "options": {"top_k": 5}}
 SCHEMA = pa.schema({"path": pa.string(), "status": pa.string(), "error": pa.string()})

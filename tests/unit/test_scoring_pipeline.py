@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from service.errors import InferenceFailed, UsageError
-from service.inference.batch import run_all
+from service.inference.engine import run_all
 from service.inference.predictor import Predictor
-from service.inference.tta import Options
+from service.inference.tta.steps import Options
 from service.scoring import score
 from service.scoring.item import Item, Position
 from service.scoring.options import ScoreOptions, Speed

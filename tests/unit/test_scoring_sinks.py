@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.console.text import storable
 from service.errors import UsageError
 from service.inference.predictor import Predictor, TopClass
-from service.inference.tta import Options
+from service.inference.tta.steps import Options
 from service.scoring.item import Position
 from service.scoring.options import ScoreOptions
+from service.scoring.result.sinks import sink_for
 from service.scoring.rows import Row, schema, table
-from service.scoring.sinks import sink_for
-from service.text import storable
 from tests.support.names import any_names
 
 OPTIONS = ScoreOptions(

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.console.text import storable
+from service.listing.skipped import Skipped
 from service.scoring.sources import expand
 from service.scoring.sources.leaf import sifted
-from service.skipped import Skipped
-from service.text import storable
 from tests.support.images import coloured, encoded
 from tests.support.names import file_names
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from service.errors import DataError, OutOfResources
-from service.scoring import stamps
 from service.scoring.item import Item
-from service.scoring.stamps import read_stamped, same_bytes, stamp
-from service.scoring.trace import items_of, load
+from service.scoring.resume import stamps
+from service.scoring.resume.stamps import read_stamped, same_bytes, stamp
+from service.scoring.resume.trace import items_of, load
 
 
 def test_any_write_changes_the_stamp(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from service.errors import OutputError, UsageError
+from service.scoring.result.target import Target
 from service.scoring.sources import expand
-from service.scoring.target import Target
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from service.errors import InferenceFailed
-from service.inference.session import Session
+from service.inference.runtime.session import Session
 from tests.support.app import Running, in_process
 from tests.support.images import coloured, encoded
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from service.errors import UsageError
-from service.path_list import join_paths, split_paths
+from service.setting_values.path_list import join_paths, split_paths
 from service.settings import Settings
 
 

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.inference.batch import run_all
-from service.inference.session import Output
-from service.inference.tta import Results, View
+from service.inference.engine import run_all
+from service.inference.runtime.session import Output
+from service.inference.tta.steps import Results, View
 from training.evaluation.shared_views import shared
 
 Job = Generator[list[View], Results, tuple[float, ...]]

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.skipped import HIDDEN, MOST_REASONS, NAMED, OTHER_SUFFIXES, Skipped
+from service.listing.skipped import HIDDEN, MOST_REASONS, NAMED, OTHER_SUFFIXES, Skipped
 from tests.support.names import file_names
 
 

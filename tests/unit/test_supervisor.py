@@ -13,16 +13,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.api import supervisor as supervising
-from service.api.shared import Shared
-from service.api.supervisor import Supervisor
+from service.api.server import supervisor as supervising
+from service.api.server.shared import Shared
+from service.api.server.supervisor import Supervisor
 from service.errors import ServerError, StartFailed, UsageError
 
 LIMIT_S = 60
 STUB = """
 import os, signal, sys, time
 from pathlib import Path
-from service.api.shared import Shared
+from service.api.server.shared import Shared
 shared, folder, index = Shared(int(sys.argv[1])), Path(sys.argv[2]), sys.argv[3]
 slot = shared.claim()
 with (folder / "starts").open("a") as file:

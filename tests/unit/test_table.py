@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from service.errors import DataError
-from service.inference.manifest import Manifest
+from service.package.manifest import Manifest
 from tests.support.images import drawn, encoded
 from training.data.dataset import split, validation
 from training.data.table import read_table

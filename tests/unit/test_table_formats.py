@@ -10,8 +10,8 @@ import pytest
 from pyarrow import feather, ipc
 
 from service.errors import DataError
-from service.inference.labels import class_ids
-from service.inference.manifest import Manifest
+from service.package.labels import class_ids
+from service.package.manifest import Manifest
 from tests.support.images import drawn, encoded
 from training.data.dataset import scan
 from training.data.labels import labels

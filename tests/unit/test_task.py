@@ -7,11 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from service.errors import UsageError
-from service.inference.aggregate import aggregate, temper
-from service.inference.manifest import Aggregation, Manifest, Mode
-from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
-from service.inference.task import MULTI_LABEL, SINGLE_LABEL, logit, sigmoid, split_labels
+from service.inference.tta.aggregate import aggregate, temper
+from service.inference.tta.task import MULTI_LABEL, SINGLE_LABEL, logit, sigmoid, split_labels
+from service.package.manifest import Aggregation, Manifest, Mode
+from service.package.package import ModelPackage
 from tests.support.images import coloured
 from tests.support.shipped import SHIPPED
 from tests.support.tiny import tiny_package

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("module", ["service.inference.session", "service.inference.halves"])
+@pytest.mark.parametrize(
+    "module", ["service.inference.runtime.session", "service.inference.runtime.split_graph"]
+)
 def test_onnx_runtime_leaves_no_file_behind(module: str, tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k not in ("CI", "ORT_DISABLE_TELEMETRY")}
     environment |= {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)}

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import DataError
-from service.inference.labels import LabelIndex, listed
-from service.inference.manifest import Label
-from service.scoring.truth import MOST_NAMES, Truth, notes
+from service.package.labels import LabelIndex, listed
+from service.package.manifest import Label
+from service.scoring.summary.truth import MOST_NAMES, Truth, notes
 from service.tabular import arrow_cells
 from service.tabular.label_text import label_text
 

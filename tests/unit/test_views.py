@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from service.errors import ImageTooSmall
-from service.inference.geometry import Size
+from service.inference.image.geometry import Size
+from service.inference.image.views import resize
 from service.inference.predictor import Predictor
-from service.inference.views import resize
 from tests.support.images import drawn
 
 

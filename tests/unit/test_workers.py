@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.workers import NICER, Urgency, Work, Workers
+from service.scheduler.workers import NICER, Urgency, Work, Workers
 
 PATIENCE_S = 30
 

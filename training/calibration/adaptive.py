@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.inference.aggregate import aggregate, blend, softmax, temper
-from service.inference.gate import gate_value
-from service.inference.manifest import (
+from service.inference.tta.aggregate import aggregate, blend, softmax, temper
+from service.inference.tta.gate import gate_value
+from service.package.manifest import (
     STRIDE_PX,
     Adaptive,
     Gate,

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from service.errors import DataError
-from service.inference.aggregate import aggregate, softmax, temper
-from service.inference.manifest import Manifest, Mode, ModeCalibration, Precision
-from service.inference.package import ModelPackage
+from service.inference.tta.aggregate import aggregate, softmax, temper
+from service.package.manifest import Manifest, Mode, ModeCalibration, Precision
+from service.package.package import ModelPackage
 from training.calibration import adaptive, fitting, gates, multi_label
 from training.calibration.calibration_logits import PLAIN_MODES, Measured, measure
 from training.calibration.gates import Tolerance

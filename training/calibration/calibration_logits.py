@@ -8,13 +8,13 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.conformal import COVERAGES, key, quantile
-from service.inference.geometry import Size
-from service.inference.manifest import Adaptive, InputSize, Mode, Precision, SecondMode
-from service.inference.planner import Pass, Planner
+from service.inference.image.geometry import Size
+from service.inference.image.views import Pixels, size_of
 from service.inference.predictor import Predictor
-from service.inference.tta import Read, Results, View, read_passes
-from service.inference.views import Pixels, size_of
+from service.inference.tta.conformal import COVERAGES, key, quantile
+from service.inference.tta.planner import Pass, Planner
+from service.inference.tta.steps import Read, Results, View, read_passes
+from service.package.manifest import Adaptive, InputSize, Mode, Precision, SecondMode
 from training.evaluation.metrics import Labels, Probabilities
 from training.evaluation.predictions import LabelledFile, collect, label_index
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from service.inference.aggregate import temper
+from service.inference.tta.aggregate import temper
 from training.evaluation.metrics import TINY, Labels, Probabilities, nll
 
 LOG_TEMPERATURE_RANGE = (np.log(0.05), np.log(20.0))

@@ -7,8 +7,8 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.gate import gate_value
-from service.inference.manifest import Gate, GateKind
+from service.inference.tta.gate import gate_value
+from service.package.manifest import Gate, GateKind
 from training.evaluation.metrics import Labels, Probabilities, nll
 
 CURVE_SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8, 1.0)

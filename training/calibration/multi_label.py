@@ -8,20 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import UsageError
-from service.inference.aggregate import aggregate, temper
-from service.inference.geometry import Size
-from service.inference.manifest import (
-    Aggregation,
-    Manifest,
-    Mode,
-    ModeCalibration,
-    Precision,
-)
-from service.inference.package import ModelPackage
+from service.inference.image.geometry import Size
+from service.inference.image.views import Pixels, size_of
 from service.inference.predictor import Predictor
-from service.inference.task import MULTI_LABEL
-from service.inference.tta import read_passes
-from service.inference.views import Pixels, size_of
+from service.inference.tta.aggregate import aggregate, temper
+from service.inference.tta.steps import read_passes
+from service.inference.tta.task import MULTI_LABEL
+from service.package.manifest import Aggregation, Manifest, Mode, ModeCalibration, Precision
+from service.package.package import ModelPackage
 from training.calibration import multi_label_fitting as fitting
 from training.evaluation.metrics import Probabilities
 from training.evaluation.multi_label_metrics import (

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.aggregate import temper
-from service.inference.task import MULTI_LABEL, THRESHOLD
+from service.inference.tta.aggregate import temper
+from service.inference.tta.task import MULTI_LABEL, THRESHOLD
 from training.calibration import fitting
 from training.evaluation.metrics import Probabilities
 from training.evaluation.multi_label_metrics import Truth, binary_nll, likelihoods

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.stdio import answer, say
+from service.console.stdio import answer, say
 from training.commands.options import Workers
 
 app = typer.Typer()

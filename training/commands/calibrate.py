@@ -6,9 +6,9 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from service.console.stdio import answer, say
 from service.errors import UsageError
-from service.inference.manifest import Mode, Precision
-from service.stdio import answer, say
+from service.package.manifest import Mode, Precision
 
 LEAST_CROPS = 0.1
 
@@ -50,7 +50,7 @@ def calibrate(
     On the calibration split that was held out of training: recomputed from the recipe in the
     manifest, and refused where DATA is not the data set that the package was trained on.
     """
-    from service.inference.package import ModelPackage
+    from service.package.package import ModelPackage
     from training.calibration import calibrate as calibration
     from training.calibration.gates import Tolerance
     from training.data.named_data import located

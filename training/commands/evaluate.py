@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 from rich.table import Table
 
+from service.console.stdio import print_json, say
+from service.console.terminal import console
 from service.errors import UsageError
-from service.inference.manifest import Aggregation, Mode, Precision
-from service.stdio import print_json, say
-from service.terminal import console
+from service.package.manifest import Aggregation, Mode, Precision
 from training.commands.options import AsJson, Precisions
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def evaluate(
     right to wrong and from wrong to right against the single centre crop. Of a multi-label package:
     mean average precision with its interval, F1 at the thresholds, binary log-likelihood.
     """
-    from service.inference.package import ModelPackage
+    from service.package.package import ModelPackage
     from training.data.named_data import located
     from training.evaluation import evaluate as evaluation
     from training.evaluation.methods import BASELINES

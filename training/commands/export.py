@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from service.console.stdio import answer, say
 from service.errors import UsageError
-from service.inference.manifest import InputSize
-from service.stdio import answer, say
+from service.package.manifest import InputSize
 from training.commands.options import Overwrite
 
 app = typer.Typer()

@@ -5,8 +5,8 @@ from typing import Annotated, get_args
 
 import typer
 
-from service.inference.manifest import Mode, Precision
-from service.stdio import print_json, say
+from service.console.stdio import print_json, say
+from service.package.manifest import Mode, Precision
 from training.commands.evaluate import chosen
 from training.commands.options import AsJson, Precisions
 
@@ -44,10 +44,10 @@ def frontier(
 
     from rich.table import Table
 
+    from service.console.terminal import console
+    from service.console.text import json_text
     from service.errors import UsageError
-    from service.inference.package import ModelPackage
-    from service.terminal import console
-    from service.text import json_text
+    from service.package.package import ModelPackage
     from training.data.named_data import located
     from training.evaluation.evaluate import labelled
     from training.frontier import measure as measuring

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.stdio import answer, print_json, say
+from service.console.stdio import answer, print_json, say
 from training.commands.options import AsJson, Init, Overrides, RecipeName, TrainingData, Workers
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from service.stdio import answer, print_json
+from service.console.stdio import answer, print_json
 from training.commands.options import Overrides
 
 app = typer.Typer(invoke_without_command=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.stdio import answer, say
+from service.console.stdio import answer, say
 from training.commands.options import Init, Overrides, RecipeName, TrainingData
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.stdio import answer, saying_once
+from service.console.stdio import answer, saying_once
 from training.commands.options import (
     Init,
     Overrides,
@@ -51,7 +51,7 @@ def train(
     import torch
 
     from service.errors import DataError
-    from service.inference.package import ModelPackage
+    from service.package.package import ModelPackage
     from training import recipe as recipes
     from training.calibration.calibrate import calibrate, held_out
     from training.data.named_data import located

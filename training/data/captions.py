@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from service.text import shown
+from service.console.text import shown
 
 NO_MATHS: dict[str, Any] = {"parse_math": False}
 """For matplotlib's texts: a `$` in a class name is a character and begins no formula."""

@@ -1,19 +1,20 @@
 """Class folders, ``<class>/*``: the folder is the label of every image in it, however deep.
 
 Hidden and system folders are no classes, and the files that are no images are counted: the rule is
-that of scoring (`service.image_files`). Folders whose names mean the same class are refused.
+that of scoring (`service.listing.image_files`). Folders whose names mean the same class are
+refused.
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from service.console.text import storable
 from service.errors import DataError
-from service.image_files import is_decoded, is_hidden
-from service.inference.labels import normalized
+from service.listing.image_files import is_decoded, is_hidden
+from service.listing.skipped import HIDDEN, OUTSIDE, Skipped
+from service.package.labels import normalized
 from service.scoring.files import Entry, entries
 from service.scoring.sources.walk import Broken, walk
-from service.skipped import HIDDEN, OUTSIDE, Skipped
-from service.text import storable
 from training.data.item import Item
 from training.data.labelled import Labelled
 

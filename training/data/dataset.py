@@ -17,9 +17,9 @@ from typing import Any
 
 from service.errors import ClientError, DataError
 from service.inference.decode import decode
-from service.inference.manifest import Manifest, TaskName
+from service.listing.skipped import Skipped
+from service.package.manifest import Manifest, TaskName
 from service.scoring.files import blaming_the_machine
-from service.skipped import Skipped
 from training.data.class_folders import compared, read_class_folders
 from training.data.item import Item
 from training.data.labelled import Labelled

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.inference.task import split_labels
+from service.inference.tta.task import split_labels
 
 
 @dataclass(frozen=True)

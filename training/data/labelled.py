@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
-from service.skipped import Skipped
+from service.listing.skipped import Skipped
 from training.data.item import Item
 
 

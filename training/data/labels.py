@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from service.console.text import same_name, storable
 from service.errors import DataError
-from service.inference.labels import normalized
-from service.inference.manifest import Label
-from service.inference.manifest_checks import repeated
+from service.package.labels import normalized
+from service.package.manifest import Label
+from service.package.manifest_checks import repeated
 from service.tabular import delimited
-from service.text import same_name, storable
 from training.data.table import is_table
 
 IMAGENETTE = {

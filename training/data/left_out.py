@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service.inference.manifest import Manifest
-from service.skipped import Skipped
+from service.listing.skipped import Skipped
+from service.package.manifest import Manifest
 from training.data.labelled import Labelled
 
 UNDECODED = "cannot be decoded"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from service.errors import ClientError, DataError
 from service.inference.decode import decode
-from service.inference.views import Pixels
+from service.inference.image.views import Pixels
 
 
 def pixels_of(path: Path) -> Pixels:

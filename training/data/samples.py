@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from service.inference.geometry import Size
-from service.inference.manifest import InputSize, Mode
-from service.inference.planner import Planner
-from service.inference.views import Pixels, cut, resize, size_of
+from service.inference.image.geometry import Size
+from service.inference.image.views import Pixels, cut, resize, size_of
+from service.inference.tta.planner import Planner
+from service.package.manifest import InputSize, Mode
 from training.data.dataset import Item
 from training.data.pixels import pixels_of
 

@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from service.inference.manifest import TaskName
+from service.package.manifest import TaskName
 from training.data.item import Item
 
 

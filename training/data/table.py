@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from service.errors import DataError
-from service.inference.manifest import TaskName
-from service.inference.task import SEPARATOR
+from service.inference.tta.task import SEPARATOR
+from service.package.manifest import TaskName
 from training.data.item import Item
 from training.data.table_rows import SUFFIXES, Row, is_folder_of_parts, rows
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from service.errors import DataError, UsageError
-from service.inference.labels import WHOLE
+from service.package.labels import WHOLE
 from service.tabular import arrow_cells
 from service.tabular.arrow_files import BROKEN, ArrowReader, opened
 from service.tabular.columns import find, listed

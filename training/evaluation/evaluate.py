@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from service.inference.manifest import Manifest, Metrics, Precision
-from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
-from service.inference.providers import Provider
+from service.inference.runtime.providers import Provider
+from service.package.manifest import Manifest, Metrics, Precision
+from service.package.package import ModelPackage
 from training.data.dataset import validation
 from training.data.labelled import Labelled
 from training.data.left_out import LeftOut, left_out

@@ -7,13 +7,13 @@ from zlib import crc32
 
 import numpy as np
 
-from service.inference.aggregate import softmax, temper
-from service.inference.geometry import FractionBox, Size, shorter_side_on_stride, whole
-from service.inference.manifest import Mode
-from service.inference.planner import Pass
+from service.inference.image.geometry import FractionBox, Size, shorter_side_on_stride, whole
+from service.inference.image.views import Pixels, size_of
 from service.inference.predictor import Predictor
-from service.inference.tta import Options, Results, View, read_passes
-from service.inference.views import Pixels, size_of
+from service.inference.tta.aggregate import softmax, temper
+from service.inference.tta.planner import Pass
+from service.inference.tta.steps import Options, Results, View, read_passes
+from service.package.manifest import Mode
 
 RANDOM_VIEWS = 4
 PLAIN_SHARE = 0.25

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from service.inference.manifest import Aggregation, Manifest, Mode, MultiLabelMetrics, Precision
-from service.inference.package import ModelPackage
 from service.inference.predictor import Predictor
-from service.inference.providers import Provider
+from service.inference.runtime.providers import Provider
+from service.package.manifest import Aggregation, Manifest, Mode, MultiLabelMetrics, Precision
+from service.package.package import ModelPackage
 from training.data.left_out import LeftOut, left_out
 from training.evaluation.multi_label_metrics import LabelScores, scores
 from training.evaluation.multi_label_predictions import LabelOutcomes, answers

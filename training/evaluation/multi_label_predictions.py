@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.labels import class_ids
-from service.inference.manifest import Aggregation, Manifest, Mode
+from service.inference.image.views import Pixels
 from service.inference.predictor import Predictor
-from service.inference.task import split_labels
-from service.inference.tta import Answer, Options, Results, View
-from service.inference.views import Pixels
+from service.inference.tta.steps import Answer, Options, Results, View
+from service.inference.tta.task import split_labels
+from service.package.labels import class_ids
+from service.package.manifest import Aggregation, Manifest, Mode
 from training.evaluation.metrics import Probabilities
 from training.evaluation.multi_label_metrics import Truth
 from training.evaluation.predictions import LabelledFile, collect

@@ -5,9 +5,9 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 
-from service.inference.labels import distinct_names
-from service.inference.manifest import Mode, Precision
-from service.markdown import table
+from service.console.markdown import table
+from service.package.labels import distinct_names
+from service.package.manifest import Mode, Precision
 from training.data.captions import caption
 from training.evaluation.multi_label import COLUMNS, LabelEvaluation
 from training.evaluation.multi_label_metrics import f1

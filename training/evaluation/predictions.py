@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.progress import track
 
 from service.errors import ClientError, DataError
-from service.inference.batch import run_all
-from service.inference.labels import class_ids
-from service.inference.manifest import Manifest
+from service.inference.engine import run_all
+from service.inference.image.views import Pixels
 from service.inference.predictor import Predictor
-from service.inference.tta import Results, View
-from service.inference.views import Pixels
+from service.inference.tta.steps import Results, View
+from service.package.labels import class_ids
+from service.package.manifest import Manifest
 from training.data.dataset import read_image
 from training.evaluation.methods import Candidate, Result
 from training.evaluation.shared_views import shared

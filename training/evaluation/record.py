@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from service.inference.manifest import Manifest
-from service.inference.package import ModelPackage
+from service.package.manifest import Manifest
+from service.package.package import ModelPackage
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.multi_label import LabelEvaluation
 from training.export.model_card import write_model_card

@@ -7,12 +7,12 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw
 
-from service.inference.geometry import centre_box, shorter_side
-from service.inference.labels import distinct_names
-from service.inference.manifest import Manifest, Precision
-from service.inference.package import ModelPackage
-from service.inference.views import cut, resize, size_of
-from service.markdown import plain, table
+from service.console.markdown import plain, table
+from service.inference.image.geometry import centre_box, shorter_side
+from service.inference.image.views import cut, resize, size_of
+from service.package.labels import distinct_names
+from service.package.manifest import Manifest, Precision
+from service.package.package import ModelPackage
 from training.data.captions import NO_MATHS, caption
 from training.data.pixels import pixels_of
 from training.evaluation.evaluate import Evaluated, Evaluation

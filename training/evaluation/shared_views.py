@@ -6,8 +6,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.session import Output
-from service.inference.tta import Results, View
+from service.inference.runtime.session import Output
+from service.inference.tta.steps import Results, View
 
 T = TypeVar("T")
 Job = Generator[list[View], Results, T]

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from service.errors import DataError, ExportError
-from service.inference.manifest import InputSize, Label, Manifest, Normalization, OnnxFile
+from service.package.manifest import InputSize, Label, Manifest, Normalization, OnnxFile
 from training.data.dataset import Split, readable, split
 from training.data.labels import labels, shared_names
 from training.data.samples import sample

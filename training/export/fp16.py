@@ -16,8 +16,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from service.errors import ExportError
-from service.inference.package import ModelPackage
-from service.inference.session import Session
+from service.inference.runtime.session import Session
+from service.package.package import ModelPackage
 from training.export.model_card import write_model_card
 from training.export.writer import FILES, copy_metadata, describe, write_manifest
 

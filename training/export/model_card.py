@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from service.inference.manifest import Manifest
-from service.inference.package import ModelPackage
-from service.markdown import code, plain, table
+from service.console.markdown import code, plain, table
+from service.package.manifest import Manifest
+from service.package.package import ModelPackage
 
 CARD = "MODEL_CARD.md"
 

@@ -9,9 +9,9 @@ import onnx
 import torch
 
 from service.errors import ExportError
-from service.inference.geometry import Size
-from service.inference.manifest import STRIDE_PX, InputSize
-from service.inference.session import Session
+from service.inference.image.geometry import Size
+from service.inference.runtime.session import Session
+from service.package.manifest import STRIDE_PX, InputSize
 from training.data.dataset import Item
 from training.data.samples import batch
 from training.export.graph import OUTPUTS, ServingGraph

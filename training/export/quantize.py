@@ -20,8 +20,8 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from service.inference.manifest import InputSize
-from service.inference.session import Session
+from service.inference.runtime.session import Session
+from service.package.manifest import InputSize
 from training.data.dataset import Item
 from training.data.samples import Pixels, views
 

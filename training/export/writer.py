@@ -15,7 +15,7 @@ from typing import Any
 import onnx
 
 from service.errors import UsageError
-from service.inference.manifest import (
+from service.package.manifest import (
     NAME_PATTERN,
     VERSION_PATTERN,
     InputSize,
@@ -25,7 +25,7 @@ from service.inference.manifest import (
     OnnxFile,
     Precision,
 )
-from service.inference.package import MANIFEST
+from service.package.package import MANIFEST
 
 FILES: dict[Precision, str] = {
     "fp32": "model.onnx",

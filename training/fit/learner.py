@@ -10,7 +10,7 @@ from fastai.optimizer import SGD, Adam, ranger
 from fastai.torch_core import params
 from torch import nn
 
-from service.inference.manifest import TaskName
+from service.package.manifest import TaskName
 from training.fit import mixers, multi_scale, precision
 from training.fit.losses import loss_of
 from training.network import architecture

@@ -9,7 +9,7 @@ from fastai.losses import (
     LabelSmoothingCrossEntropyFlat,
 )
 
-from service.inference.manifest import TaskName
+from service.package.manifest import TaskName
 from training.recipe import Recipe
 
 

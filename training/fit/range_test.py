@@ -7,7 +7,7 @@ from typing import Any
 
 from fastai.callback.schedule import minimum, steep, valley
 
-from service.skipped import Skipped
+from service.listing.skipped import Skipped
 from training.data.dataset import readable, split
 from training.fit.batch_size import fit_to_data
 from training.fit.train import Run, channel_stats

@@ -11,7 +11,7 @@ from fastai.learner import Learner
 from numpy.typing import NDArray
 from torch import nn
 
-from service.inference.labels import distinct_names
+from service.package.labels import distinct_names
 from training.data.dataset import Split, readable, split
 from training.data.labels import labels
 from training.fit import mixers

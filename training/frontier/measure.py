@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.progress import track
 
 from service.bench.environment import Environment, environment
-from service.bench.statistics import Interval, mean_interval, paired_ratio, percentile
-from service.inference.batch import run_all
-from service.inference.manifest import Manifest, Mode, Precision
+from service.bench.report.statistics import Interval, mean_interval, paired_ratio, percentile
+from service.inference.engine import run_all
 from service.inference.predictor import Predictor
+from service.package.manifest import Manifest, Mode, Precision
 from training.data.left_out import LeftOut, left_out
 from training.evaluation.methods import Candidate, candidates
 from training.evaluation.metrics import Scores, flips, scores

@@ -9,9 +9,9 @@ import resource
 import sys
 from pathlib import Path
 
-from service.inference.batch import MAX_BATCH_VIEWS, run_all
-from service.inference.manifest import Mode
+from service.inference.engine import MAX_BATCH_VIEWS, run_all
 from service.inference.predictor import Predictor
+from service.package.manifest import Mode
 from training.evaluation.methods import candidates
 
 MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense", "adaptive")

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from service.markdown import Markdown, code, plain, table
+from service.console.markdown import Markdown, code, plain, table
 from training.frontier.measure import Frontier, Point
 
 COLUMNS = (

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from service.inference.manifest import InputSize, Normalization
+from service.package.manifest import InputSize, Normalization
 from training.data.dataset import Item
 from training.data.samples import sample, views
 from training.run.progress import progress_bar

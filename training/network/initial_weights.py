@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from service.console.text import storable
 from service.errors import UsageError
-from service.inference.package import ModelPackage
-from service.text import storable
+from service.package.package import ModelPackage
 from training.data.stats import ChannelStats
 from training.network.weights import weights_from_package
 from training.run import checkpoint

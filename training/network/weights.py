@@ -11,7 +11,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from service.inference.package import ModelPackage
+from service.package.package import ModelPackage
 from training.export.graph import NORMALIZE
 
 CAST_SUFFIX = ".float32"

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from starlette.responses import Response
 
-from service.api.inflight import Inflight
+from service.api.http.inflight import Inflight
 from service.errors import QuincunxError
 from service.settings import Settings
 

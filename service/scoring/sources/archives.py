@@ -13,11 +13,11 @@ from itertools import islice
 from typing import Any, cast
 
 from service.errors import TooLarge, UsageError
-from service.image_files import has_image_suffix, is_hidden_path, is_image
-from service.inference.signatures import SIGNATURE_BYTES
+from service.inference.image.signatures import SIGNATURE_BYTES
+from service.listing.image_files import has_image_suffix, is_hidden_path, is_image
+from service.listing.skipped import HIDDEN, LINK, SPECIAL, Skipped
 from service.scoring.files import check_length, is_file, open_binary
 from service.scoring.item import Item
-from service.skipped import HIDDEN, LINK, SPECIAL, Skipped
 from service.tabular.label_text import label_text
 
 LABEL_MEMBER_BYTES = 1 << 20

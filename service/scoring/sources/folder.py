@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from service.errors import UsageError
+from service.listing.skipped import Skipped
 from service.scoring.files import is_file, is_folder
 from service.scoring.item import Item
 from service.scoring.sources.walk import Broken, glob, split_glob, walk
-from service.skipped import Skipped
 
 
 def _item(path: str) -> Item:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from service.listing.skipped import Skipped
 from service.scoring.item import Item
-from service.skipped import Skipped
 
 
 @dataclass(frozen=True)

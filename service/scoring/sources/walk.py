@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Literal
 
-from service.image_files import is_hidden, is_image
-from service.inference.signatures import SIGNATURE_BYTES
+from service.inference.image.signatures import SIGNATURE_BYTES
+from service.listing.image_files import is_hidden, is_image
+from service.listing.skipped import HIDDEN, SPECIAL, Skipped
 from service.scoring.files import entries, is_url, join, read_head
-from service.skipped import HIDDEN, SPECIAL, Skipped
 
 Choice = Literal["yes", "if image", "no"]
 """What becomes of a path: it is taken, it is taken if it is an image, or nobody asked for it."""
 IsImage = Callable[[str, Callable[[], bytes]], bool]
-"""From a file's name, and a function that reads its first bytes: see `service.image_files`."""
+"""From a file's name and a function that reads its first bytes: `service.listing.image_files`."""
 
 
 class Broken(str):

@@ -1,0 +1,233 @@
+"""The OpenAPI document, built from the schemas and the options that the server really reads."""
+
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from service.api.documentation import schemas
+from service.api.options import INCLUDES, MAX_TOP_K
+from service.package.manifest import Aggregation, Mode
+
+Json = dict[str, Any]
+
+OPTIONS: dict[str, tuple[Json, str]] = {
+    "tta": (
+        {"type": "string", "enum": list(get_args(Mode))},
+        "Test-time augmentation; by default the model's own",
+    ),
+    "aggregate": (
+        {"type": "string", "enum": list(get_args(Aggregation)), "default": "mean"},
+        "How the views become one answer",
+    ),
+    "top_k": (
+        {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K, "default": 5},
+        "How many of the likeliest classes to answer with",
+    ),
+    "coverage": (
+        {"type": "number", "minimum": 0, "maximum": 1},
+        "Ask for a prediction set that holds the truth this often",
+    ),
+    "gate_cost": (
+        {"type": "number", "minimum": 0, "maximum": 100},
+        "adaptive: the mean cost to spend, in single crops",
+    ),
+    "boxes": (
+        {"type": "string", "examples": ["0,0,0.5,0.5;0.5,0.5,1,1,flip"]},
+        "custom: left,top,right,bottom[,flip] as fractions, separated by semicolons",
+    ),
+    "include": (
+        {"type": "string", "examples": [",".join(INCLUDES)]},
+        f"More in the answer, separated by commas: {', '.join(INCLUDES)}",
+    ),
+    "heatmap": (
+        {"type": "string", "enum": ["png", "numbers"], "default": "png"},
+        "The form of the heat map",
+    ),
+    "model": ({"type": "string"}, "NAME or NAME@VERSION; by default the first one served"),
+}
+
+ERRORS = {
+    400: "An option or a body that makes no sense, or options that do not go together",
+    401: "No key, or a wrong one",
+    403: "A web page of another origin, which QUINCUNX_CORS_ORIGINS does not name",
+    404: "No such model",
+    408: "The request did not arrive in time",
+    413: "Over a limit on bytes, pixels, images or decoding",
+    414: "The path and query have too many bytes",
+    415: "A type or format that is not accepted",
+    421: "The request is for a name that is none of this server",
+    422: "No readable image, or one too small for a view",
+    429: "Refused at once: no answer in time; Retry-After says when to come again",
+    431: "The headers are too many or have too many bytes",
+    500: "The server failed; the log has the reason under the request id",
+    503: "Loading or shutting down",
+    504: "Admitted, but not answered in time",
+}
+ANYWHERE = (400, 408, 414, 421, 431)
+"""Errors of requests that get to no handler: a malformed head, a limit on it, a foreign name."""
+TIMEOUT: Json = {
+    "name": "X-Request-Timeout-Ms",
+    "in": "header",
+    "description": "The deadline of this request in milliseconds",
+    "schema": {"type": "integer", "minimum": 1},
+}
+KEYS: list[Json] = [{"bearer": []}, {"header": []}]
+"""How a key is sent, where one is needed."""
+SHOWN: list[type[BaseModel]] = [
+    schemas.ClassifyAnswer,
+    schemas.BatchAnswer,
+    schemas.ErrorAnswer,
+    schemas.ModelList,
+    schemas.ModelDetail,
+    schemas.Reloaded,
+]
+
+
+@cache
+def openapi() -> Json:
+    """The document, OpenAPI 3.1."""
+    _, definitions = models_json_schema(
+        [(model, "serialization") for model in SHOWN],
+        ref_template="#/components/schemas/{model}",
+    )
+    binary: Json = {"type": "string", "format": "binary"}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Quincunx",
+            "version": _version(),
+            "description": "Image classification with five-crop test-time augmentation.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": {
+            "/classify": {
+                "post": _operation(
+                    "classify",
+                    "Classify one image.",
+                    schemas.ClassifyAnswer,
+                    ERRORS,
+                    parameters=[*_query(), TIMEOUT],
+                    requestBody=_body("image", binary, raw=True),
+                )
+            },
+            "/classify_batch": {
+                "post": _operation(
+                    "classify_batch",
+                    "Classify many images: one result or error each, in order.",
+                    schemas.BatchAnswer,
+                    ERRORS,
+                    parameters=[*_query(), TIMEOUT],
+                    requestBody=_body("images", {"type": "array", "items": binary}, raw=False),
+                )
+            },
+            "/models": {
+                "get": _operation("list_models", "The served models.", schemas.ModelList, (401,))
+            },
+            "/models/{name}": {
+                "get": _operation(
+                    "show_model",
+                    "One model: labels and measurements.",
+                    schemas.ModelDetail,
+                    (401, 404),
+                    parameters=[
+                        {
+                            "name": "name",
+                            "in": "path",
+                            "required": True,
+                            "description": "NAME or NAME@VERSION",
+                            "schema": {"type": "string"},
+                        }
+                    ],
+                )
+            },
+            "/models/reload": {
+                "post": _operation(
+                    "reload_models",
+                    "Verify the packages on the disk again and serve them; needs an admin key.",
+                    schemas.Reloaded,
+                    (401, 403, 500),
+                    security=KEYS,
+                )
+            },
+            "/livez": {"get": _plain("livez", "The process lives.", (200,))},
+            "/readyz": {"get": _plain("readyz", "Models are loaded and warm.", (200, 503))},
+            "/metrics": {"get": _plain("metrics", "Prometheus metrics.", (200,))},
+        },
+        "components": {
+            "schemas": definitions["$defs"],
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+        "security": [{}, *KEYS],
+    }
+
+
+def _version() -> str:
+    try:
+        return version("quincunx")
+    except PackageNotFoundError:  # in a bento the source runs without being installed
+        return "0"
+
+
+def _query() -> list[Json]:
+    return [
+        {"name": name, "in": "query", "description": text, "schema": _or_nothing(schema)}
+        for name, (schema, text) in OPTIONS.items()
+    ]
+
+
+def _or_nothing(schema: Json) -> Json:
+    """An option may be sent without a value, as HTML forms and BentoML's clients do."""
+    nothing: Json = {"enum": ["", "null", None], "description": "As if it were not sent"}
+    return {"anyOf": [schema, nothing]}
+
+
+def _body(file_field: str, file_schema: Json, *, raw: bool) -> Json:
+    options = {
+        name: {**_or_nothing(schema), "description": text}
+        for name, (schema, text) in OPTIONS.items()
+    }
+    form: Json = {
+        "type": "object",
+        "required": [file_field],
+        "properties": {file_field: file_schema, **options},
+        "additionalProperties": False,
+    }
+    content: Json = {"multipart/form-data": {"schema": form}}
+    if raw:
+        for kind in ("image/*", "application/octet-stream"):
+            content[kind] = {"schema": {"type": "string", "format": "binary"}}
+    return {"required": True, "content": content}
+
+
+def _operation(name: str, summary: str, answer: type[BaseModel], errors: Any, **more: Any) -> Json:
+    responses: Json = {"200": {"description": "The answer", "content": _json(answer)}}
+    for status in sorted({*errors, *ANYWHERE}):
+        response: Json = {
+            "description": ERRORS[status],
+            "content": _json(schemas.ErrorAnswer),
+        }
+        if status == 429:
+            seconds: Json = {"schema": {"type": "integer"}, "description": "Seconds"}
+            response["headers"] = {"Retry-After": seconds}
+        responses[str(status)] = response
+    return {"operationId": name, "summary": summary, "responses": responses, **more}
+
+
+def _json(model: type[BaseModel]) -> Json:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+
+
+def _plain(name: str, summary: str, statuses: tuple[int, ...]) -> Json:
+    responses: Json = {
+        str(status): {"description": "Yes" if status == 200 else "No"} for status in statuses
+    }
+    for status in ANYWHERE:
+        content = _json(schemas.ErrorAnswer)
+        responses[str(status)] = {"description": ERRORS[status], "content": content}
+    return {"operationId": name, "summary": summary, "responses": responses, "security": [{}]}

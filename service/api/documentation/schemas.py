@@ -1,0 +1,178 @@
+"""The shapes of answers, for the documentation and for the tests that hold answers to them."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.package.manifest import (
+    Aggregation,
+    Metrics,
+    Mode,
+    MultiLabelMetrics,
+    Precision,
+    TaskName,
+)
+
+Probability = Annotated[float, Field(ge=0, le=1.000001)]
+Milliseconds = Annotated[float, Field(ge=0)]
+
+
+class Shape(BaseModel):
+    """No key that is not written down here."""
+
+    model_config = ConfigDict(extra="forbid", title=None)
+
+
+class ClassProbability(Shape):
+    """One of the likeliest classes."""
+
+    label: str = Field(description="The stable id of the class, a folder name in training")
+    name: str = Field(description="Its name for people")
+    index: int = Field(description="Its index in the logits")
+    probability: Probability
+
+
+class Timing(Shape):
+    """Where the time went, in milliseconds; the last three with `include=timing`."""
+
+    decode: Milliseconds
+    queue: Milliseconds = Field(description="Waiting for the session")
+    inference: Milliseconds
+    total: Milliseconds
+    prepare: Milliseconds | None = Field(
+        default=None, description="Resizing, cutting, and the first layers that exact crops share"
+    )
+    finish: Milliseconds | None = Field(default=None, description="Aggregation, second views")
+    batch_views: list[int] | None = Field(
+        default=None, description="Views in each batch that this image had a part in"
+    )
+
+
+class ImageSize(Shape):
+    """The decoded image."""
+
+    width_px: int
+    height_px: int
+
+
+class ViewResult(Shape):
+    """What one view says on its own."""
+
+    box: tuple[float, float, float, float] = Field(
+        description="left, top, right, bottom as fractions of the image"
+    )
+    flip: bool
+    label: str
+    name: str
+    index: int
+    probability: Probability
+
+
+class Heatmap(Shape):
+    """Where the likeliest class was seen, over the whole image."""
+
+    index: int
+    png_base64: str | None = Field(default=None, description="An RGBA overlay")
+    values: list[list[float]] | None = Field(default=None, description="Rows of probabilities")
+
+
+class Classification(Shape):
+    """One image's answer."""
+
+    model: str = Field(description="NAME@VERSION")
+    precision: Precision
+    label: str
+    name: str
+    probability: Probability
+    predictions: list[ClassProbability]
+    tta: Mode = Field(description="The same as tta_applied")
+    tta_requested: Mode
+    tta_applied: Mode = Field(description="Cheaper than requested where the server degrades")
+    aggregate: Aggregation
+    passes: int = Field(description="Views that were run")
+    cost: float = Field(description="Pixels that the network saw, in single crops")
+    gate_open: bool | None = Field(default=None, description="adaptive: a second pass ran")
+    prediction_set: list[str] | None = Field(
+        default=None, description="With `coverage`: labels that hold the truth that often"
+    )
+    labels: list[ClassProbability] | None = Field(
+        default=None,
+        description="Multi-label models: the classes at or above their thresholds, likeliest "
+        "first; empty where none is",
+    )
+    image: ImageSize | None = Field(default=None, description="With include=views")
+    views: list[ViewResult] | None = Field(default=None, description="With include=views")
+    heatmap: Heatmap | None = Field(default=None, description="With include=heatmap")
+    timing_ms: Timing
+
+
+class ClassifyAnswer(Classification):
+    """The answer of `/classify`."""
+
+    request_id: str
+
+
+class ErrorDetail(Shape):
+    """What went wrong, for people and programs."""
+
+    type: str = Field(pattern="^(client|server)_error$")
+    code: str = Field(examples=["bad_image", "overloaded"])
+    message: str
+    request_id: str
+
+
+class ErrorAnswer(Shape):
+    """The body of every error."""
+
+    error: ErrorDetail
+
+
+class BatchAnswer(Shape):
+    """The answer of `/classify_batch`: one result or error per image, in order."""
+
+    model: str
+    results: list[Classification | ErrorAnswer]
+    request_id: str
+
+
+class ModelSummary(Shape):
+    """A served model."""
+
+    model: str = Field(description="NAME@VERSION")
+    name: str
+    version: str
+    default: bool
+    task: TaskName = Field(description="multi_label: answers have `labels`, any number of them")
+    precision: Precision
+    provider: str
+    classes: int
+    crop_px: int
+    resize_px: int
+    default_tta: Mode
+
+
+class ModelLabel(Shape):
+    """One class."""
+
+    index: int
+    id: str
+    name: str
+
+
+class ModelDetail(ModelSummary):
+    """A served model with its labels, and what was measured at its precision."""
+
+    labels: list[ModelLabel]
+    metrics: list[Metrics | MultiLabelMetrics]
+
+
+class ModelList(Shape):
+    """Every served model."""
+
+    models: list[ModelSummary]
+
+
+class Reloaded(Shape):
+    """What is served after a reload."""
+
+    models: list[str]

@@ -1,0 +1,1 @@
+"""What every HTTP request passes: limits, keys, bodies, deadlines, and errors as answers."""

@@ -1,0 +1,165 @@
+"""The edge: every request gets an id, is let in or not, is counted and logged, and answered.
+
+Whatever goes wrong behind it becomes one JSON shape, once, here.
+"""
+
+import logging
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.api.http.inflight import Held, Inflight
+from service.api.http.keys import Keys
+from service.api.http.problems import problem
+from service.api.http.rejection_throttle import Moderation
+from service.api.observability.metrics import Metrics
+from service.errors import Overloaded, Unauthorized
+
+logger = logging.getLogger("quincunx.request")
+
+Handler = Callable[[Request], Awaitable[Response]]
+Render = Callable[[Request, Exception], Response]
+
+SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+CLIENT_CLOSED = 499
+# An id tells requests apart and guards nothing. The system's randomness would be a system call, at
+# which the event loop hands the interpreter to a worker for milliseconds.
+_IDS = random.Random()
+HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+
+
+class Edge:
+    """What stands between the routes and their handlers."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        user_keys: Keys,
+        admin_keys: Keys,
+        moderation: Moderation,
+        inflight: Inflight,
+        *,
+        log: bool,
+        render: Render = problem,
+    ) -> None:
+        self._metrics = metrics
+        self._user_keys = user_keys
+        self._admin_keys = admin_keys
+        self._moderation = moderation
+        self._inflight = inflight
+        self._log = log
+        self._render = render
+        """How an error becomes an answer; the Open Inference Protocol has a shape of its own."""
+
+    def open(self, route: str, handler: Handler) -> ASGIApp:
+        """For everybody."""
+        return _Endpoint(self, route, handler, None)
+
+    def keyed(self, route: str, handler: Handler) -> ASGIApp:
+        """For holders of a key, where keys are set."""
+        return _Endpoint(self, route, handler, self._user_keys.admit if self._user_keys else None)
+
+    def admin(self, route: str, handler: Handler) -> ASGIApp:
+        """For holders of an admin key; closed where none is set."""
+        return _Endpoint(self, route, handler, self._admit_admin)
+
+    def refuse(self, error: Exception) -> ASGIApp:
+        """An application that answers with `error`, where no route does."""
+
+        async def fail(_: Request) -> Response:
+            raise error
+
+        return self.open("other", fail)
+
+    def refusal(self, path: str, error: Exception) -> Response:
+        """The answer to a request that no handler sees, marked, counted and logged."""
+        scope: Scope = {"type": "http", "method": "?", "path": path, "query_string": b""}
+        request = Request(scope | {"headers": []})
+        request.state.request_id = _request_id(request)
+        request.state.log = {}
+        response = self.failed(request, error)
+        self.leave(request, "other", response, 0.0)
+        return response
+
+    def _admit_admin(self, request: Request) -> None:
+        if not self._admin_keys:
+            raise Unauthorized("closed: no admin key is set (QUINCUNX_ADMIN_KEYS)")
+        self._admin_keys.admit(request)
+
+    def held(self) -> Held:
+        """What counts the bytes of one request."""
+        return Held(self._inflight)
+
+    def failed(self, request: Request, error: Exception) -> Response:
+        """The answer to a request that was not granted."""
+        if isinstance(error, ClientDisconnect):
+            return Response(status_code=CLIENT_CLOSED)  # nobody is there to read it
+        if isinstance(error, Overloaded):
+            self._moderation.refused()
+        return self._render(request, error)
+
+    def leave(self, request: Request, route: str, response: Response, seconds: float) -> None:
+        """Mark, count and log an answer."""
+        there = {name for name, _ in response.raw_headers}
+        response.raw_headers += [header for header in HEADERS if header[0] not in there]
+        request_id: str = request.state.request_id
+        response.raw_headers.append((b"x-request-id", request_id.encode("ascii")))
+        self._metrics.request(route, response.status_code, seconds)
+        if self._log:
+            _write_log(request, route, response.status_code, seconds)
+
+
+class _Endpoint:
+    """One route, as an ASGI application: as a function it would be wrapped by Starlette once more.
+
+    Every layer is memory that has to be fetched again, since inference empties the caches between
+    two requests: under overload the layers take more time than what is in them.
+    """
+
+    def __init__(
+        self, edge: Edge, route: str, handler: Handler, admit: Callable[[Request], None] | None
+    ) -> None:
+        self._edge = edge
+        self._route = route
+        self._handler = handler
+        self._admit = admit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        request = Request(scope, receive, send)
+        request.state.request_id = _request_id(request)
+        request.state.log = {}
+        held = request.state.held = self._edge.held()
+        try:
+            if self._admit is not None:
+                self._admit(request)
+            response = await self._handler(request)
+        except Exception as error:  # the edge: whatever went wrong becomes an answer
+            response = self._edge.failed(request, error)
+        finally:
+            held.release()
+        self._edge.leave(request, self._route, response, time.perf_counter() - started)
+        await response(scope, receive, send)
+
+
+def _request_id(request: Request) -> str:
+    """The sender's own id where it is harmless, else a fresh one."""
+    given = request.headers.get("x-request-id", "")
+    return given if SAFE_ID.fullmatch(given) else f"{_IDS.getrandbits(128):032x}"
+
+
+def _write_log(request: Request, route: str, status: int, seconds: float) -> None:
+    fields = {
+        "request_id": request.state.request_id,
+        "method": request.method,
+        "route": route,
+        "status": status,
+        "ms": round(seconds * 1000, 3),
+        **request.state.log,
+    }
+    logger.info("request", extra={"fields": fields})

@@ -1,0 +1,206 @@
+"""The Open Inference Protocol, version 2, over HTTP.
+
+Inputs, one of: `images`, UINT8 [N, H, W, 3], raw pixels; `encoded`, BYTES [N], image files. Output:
+`probabilities`, FP32 [N, K], after TTA and calibration (of a multi-label model each class on its
+own, so that rows need not sum to 1); with the `classification` extension, BYTES
+[N, n] of `probability:index:label`. The options of `/classify` are request parameters.
+
+Nothing is cast: another datatype, a number that is no whole number from 0 to 255, a parameter that
+has no meaning here are errors.
+"""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.api.classify import Work, resolve, run_image
+from service.api.context import Context
+from service.api.degrade import applied_mode
+from service.api.http.bodies import read_body
+from service.api.http.compression import LEAST_BYTES, choose, deflate
+from service.api.http.deadlines import timeout_of
+from service.api.http.problems import headers_of, json_response, message_of, note_failure, status_of
+from service.api.oip.reply import Reply, check_size
+from service.api.oip.request import Inference, json_length, read_request
+from service.api.oip.tensors import Limits
+from service.api.options import READERS, Asked, query_options, read_options
+from service.api.server.model_set import ModelSet, Served
+from service.api.server.models import Models
+from service.errors import DeadlineExceeded, UnknownModel, UsageError
+from service.inference.image.views import Pixels
+
+PLATFORM = "onnxruntime_onnx"
+EXTENSIONS = ["classification", "binary_tensor_data"]
+PATHS = (
+    "/v2, /v2/health/live, /v2/health/ready, and of /v2/models/{model}[/versions/{version}]: "
+    "itself, /ready and POST /infer"
+)
+QUICK_BYTES = 4096
+"""Up to this much JSON is read on the event loop: a thread would take longer."""
+QUICK_NUMBERS = 4096
+"""Likewise, up to so many probabilities are written there."""
+
+
+def oip_problem(request: Request, error: Exception) -> Response:
+    """An error in the protocol's own shape: `{"error": "message"}`."""
+    note_failure(error, request.state.request_id)
+    message = message_of(error)
+    if isinstance(error, HTTPException):
+        message = f"{message}: {request.method} {request.url.path[:200]!r}; there are {PATHS}"
+    return json_response({"error": message}, status_of(error), headers_of(error))
+
+
+class Oip:
+    """The handlers of `/v2`."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        # Python runs one thread at a time: JSON of several requests at once would take no less
+        # time, and the event loop would wait for all of them.
+        self._reading = asyncio.Lock()
+
+    async def server(self, _: Request) -> Response:
+        """`GET /v2`."""
+        return json_response({"name": "quincunx", "version": "2", "extensions": EXTENSIONS})
+
+    async def live(self, _: Request) -> Response:
+        """`GET /v2/health/live`."""
+        return json_response({"live": True})
+
+    async def ready(self, _: Request) -> Response:
+        """`GET /v2/health/ready`."""
+        ready = self.context.models.ready
+        return json_response({"ready": ready}, 200 if ready else 503)
+
+    async def model_ready(self, request: Request) -> Response:
+        """`GET /v2/models/{model}[/versions/{version}]/ready`."""
+        served = self._served(request, self.context.models)
+        return json_response({"name": served.name, "ready": True})
+
+    async def metadata(self, request: Request) -> Response:
+        """`GET /v2/models/{model}[/versions/{version}]`."""
+        served = self._served(request, self.context.models)
+        classes = len(served.predictor.manifest.labels)
+        versions = [other.version for other in self.context.models if other.name == served.name]
+        return json_response(
+            {
+                "name": served.name,
+                "versions": versions,
+                "platform": PLATFORM,
+                "inputs": [
+                    {"name": "images", "datatype": "UINT8", "shape": [-1, -1, -1, 3]},
+                    {"name": "encoded", "datatype": "BYTES", "shape": [-1]},
+                ],
+                "outputs": [{"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]}],
+            }
+        )
+
+    async def infer(self, request: Request) -> Response:
+        """`POST /v2/models/{model}[/versions/{version}]/infer`."""
+        with self.context.models.borrow() as models:
+            answer = await self._infer(request, self._served(request, models))
+        return await _packed(answer, request.headers.get("accept-encoding", ""))
+
+    async def _infer(self, request: Request, served: Served) -> Response:
+        settings = self.context.settings
+        _check_query(request)
+        timeout_s = timeout_of(request, settings)
+        served.batcher.admission.check(1, timeout_s)  # before a body is read for nothing
+        started = time.perf_counter()
+        body = await read_body(request, settings.max_request_bytes, timeout_s)
+        left_s = timeout_s - (time.perf_counter() - started)
+        asked_for, images = await self._read(request, body, left_s)
+        timeout_s = asked_for.deadline_s(timeout_s) - (time.perf_counter() - started)
+        if timeout_s <= 0:
+            raise DeadlineExceeded("the deadline passed while the body was read")
+        labels = [label.name for label in served.predictor.manifest.labels]
+        asked_for.check_model(served.name, served.version)
+        check_size(asked_for.output, len(images), labels)
+        asked = replace(read_options([], asked_for.options), model=served.tag)
+        probabilities, applied = await self._classify(images, asked, served, timeout_s)
+        reply = Reply(
+            model_name=served.name,
+            model_version=served.version,
+            id=asked_for.id,
+            parameters={"tta_applied": applied},
+        )
+        request.state.log.update(model=served.tag, images=len(images), tta=applied)
+        parts = (asked_for.output, probabilities, labels)
+        if probabilities.size <= QUICK_NUMBERS:
+            return reply.send(*parts)
+        return await asyncio.to_thread(reply.send, *parts)
+
+    async def _read(
+        self, request: Request, body: bytes, timeout_s: float
+    ) -> tuple[Inference, list[bytes] | list[Pixels]]:
+        settings = self.context.settings
+        until = time.monotonic() + timeout_s
+        limits = Limits(settings.max_images, settings.max_pixels, until)
+        length = json_length(request.headers.get("inference-header-content-length"), len(body))
+
+        def read() -> tuple[Inference, list[bytes] | list[Pixels]]:
+            asked_for = read_request(body, length)
+            return asked_for, asked_for.input.images(limits)
+
+        if length <= QUICK_BYTES:
+            return read()
+        try:
+            async with asyncio.timeout(timeout_s), self._reading:
+                return await asyncio.to_thread(read)
+        except TimeoutError:
+            raise DeadlineExceeded("the deadline passed while the body waited to be read") from None
+
+    async def _classify(
+        self, images: list[bytes] | list[Pixels], asked: Asked, served: Served, timeout_s: float
+    ) -> tuple[NDArray[np.float32], str]:
+        context = self.context
+        mode = resolve(asked, served)
+        applied = applied_mode(asked, mode, served, context.settings, timeout_s)
+        works = [Work(image, served, asked.options(applied), False) for image in images]
+        views = served.views(applied, asked.boxes) * len(works)
+        with served.batcher.admission.admit(views, timeout_s):
+            tasks = [
+                asyncio.ensure_future(run_image(context, work, asked, timeout_s)) for work in works
+            ]
+            try:
+                done = await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:  # a tensor is answered whole: one bad image ends the others
+                    task.cancel()
+        return np.stack([answer.probabilities for answer, _ in done]).astype(np.float32), applied
+
+    def _served(self, request: Request, models: ModelSet | Models) -> Served:
+        name = request.path_params["model"]
+        version = request.path_params.get("version")
+        served = models.get(f"{name}@{version}" if version else name)
+        if served.name != name:
+            raise UnknownModel(f"no model {name[:80]!r}")
+        return served
+
+
+def _check_query(request: Request) -> None:
+    """Raises UsageError for an option in the query, where the protocol has none."""
+    for name, _ in query_options(request.scope["query_string"]):
+        if name in READERS:
+            raise UsageError(
+                f"{name} is in the query; here options are request parameters: "
+                f'{{"parameters": {{"{name}": ...}}}}'
+            )
+
+
+async def _packed(response: Response, accept_encoding: str) -> Response:
+    """The answer in the coding that the client asks for, where it is worth it."""
+    coding = choose(accept_encoding)
+    if coding is None or len(response.body) < LEAST_BYTES:
+        return response
+    response.body = await asyncio.to_thread(deflate, bytes(response.body), coding)
+    response.headers["Content-Length"] = str(len(response.body))
+    response.headers["Content-Encoding"] = coding
+    response.headers["Vary"] = "Accept-Encoding"
+    return response

@@ -1,0 +1,112 @@
+"""Start the server of `quincunx serve`, after checking what can be checked beforehand."""
+
+import ipaddress
+import math
+import os
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+
+from service.api.observability.logs import start_logging
+from service.api.server import worker
+from service.api.server.preflight import check_packages, say_what_is_passed_over
+from service.api.server.shared import Shared
+from service.api.server.supervisor import Supervisor
+from service.api.web.hosts import LOCAL
+from service.console.stdio import say
+from service.errors import StartFailed, UsageError
+from service.inference.runtime.cores import usable_cores
+from service.settings import Settings, links_in, variable_of
+
+BACKLOG = 2048
+MARGIN_S = 3.0
+"""What a worker may take to end, beyond the drain and the longest request."""
+
+
+def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> None:
+    """Serve until the process is told to end.
+
+    Raises:
+        UsageError: a setting that makes no sense, or an address that cannot be listened on.
+        ModelPackageError: a package that is incomplete or altered.
+        StartFailed: workers that cannot start.
+        ServerError: workers that had to be killed at the end.
+    """
+    os.environ.update({variable_of(name): value for name, value in overrides.items()})
+    _leave_out_links()
+    if workers > 1:  # processes that share the cores must not each take all of them
+        os.environ.setdefault(variable_of("threads"), str(max(1, usable_cores() // workers)))
+    settings = Settings.from_environment()
+    settings.keys()
+    tags = check_packages(settings)
+    say_what_is_passed_over(settings)
+    with _listen(host, port) as listener:
+        if ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback:
+            # Only browsers of this machine get here under another name: service/api/web/hosts.py.
+            os.environ.setdefault(variable_of("allowed_hosts"), LOCAL)
+        _serve(settings, tags, listener, workers)
+
+
+def _leave_out_links() -> None:
+    """Say once what is no setting, and hide it from the workers, which would say it again."""
+    links = links_in(os.environ)
+    for variable in links:
+        del os.environ[variable]
+    if links:
+        say(f"quincunx: ignored, since they describe services: {', '.join(links)}")
+
+
+def _serve(settings: Settings, tags: list[str], listener: socket.socket, workers: int) -> None:
+    try:
+        shared = Shared.create(workers)
+    except OSError as error:
+        raise StartFailed(f"no memory to share with the workers: {error}") from error
+    address, port = listener.getsockname()[:2]
+    shown = f"[{address}]" if ":" in address else address
+    line = f"quincunx: serving {', '.join(tags)} on http://{shown}:{port}"
+
+    def say_so() -> None:
+        with suppress(OSError):  # nobody reads it, or the disk is full
+            print(line, file=sys.stderr, flush=True)
+
+    request_s = settings.request_timeout_ms / 1000
+    graceful_s = math.ceil(request_s) + 1
+
+    def start(index: int) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(  # noqa: S603
+            worker.command(listener.fileno(), shared.fd, index, graceful_s),
+            stdin=subprocess.DEVNULL,
+            pass_fds=(listener.fileno(), shared.fd),
+            start_new_session=True,  # Ctrl-C is for the supervisor alone
+        )
+
+    log = start_logging(settings.log_format)
+    try:
+        Supervisor(
+            start,
+            workers,
+            shared,
+            silence_s=settings.worker_silence_ms / 1000,
+            stop_s=settings.drain_ms / 1000 + graceful_s + MARGIN_S,
+            on_ready=say_so,
+        ).run()
+    finally:
+        log.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on `host`, for all workers."""
+    try:
+        family, _, _, _, resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(resolved)
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    return listener

@@ -1,0 +1,106 @@
+"""The models that are served at one time. A request keeps the set that it began with."""
+
+import asyncio
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from service.errors import UnknownModel
+from service.inference.image.geometry import FractionBox, Size
+from service.inference.predictor import Predictor
+from service.package.manifest import Mode
+from service.scheduler.batcher import Batcher
+
+SQUARE = Size(1000, 1000)
+
+
+@dataclass(frozen=True)
+class Served:
+    """One model, warm, with its own queue."""
+
+    predictor: Predictor
+    batcher: Batcher
+
+    @property
+    def name(self) -> str:
+        return self.predictor.manifest.name
+
+    @property
+    def version(self) -> str:
+        return self.predictor.manifest.version
+
+    @property
+    def tag(self) -> str:
+        """`NAME@VERSION`."""
+        return f"{self.name}@{self.version}"
+
+    def views(self, mode: Mode, boxes: tuple[FractionBox, ...] = ()) -> int:
+        """The views that an image begins with in `mode`, for the queue's bound.
+
+        A second pass, which few images need, is counted once it is asked for.
+
+        Raises:
+            UsageError: `custom` without boxes, or boxes for another mode.
+        """
+        plan = self.predictor.model.planner.plan(mode, SQUARE, boxes)
+        return len(plan.first)
+
+
+class ModelSet:
+    """The models of one load, the default model first. Use from one event loop.
+
+    A reload replaces the whole set. Requests borrow the set that they began with, and a set is
+    retired when the last borrower has returned it.
+    """
+
+    def __init__(self, served: tuple[Served, ...] = ()) -> None:
+        self._served = served
+        self._borrowers = 0
+        self._returned = asyncio.Event()
+        self._returned.set()
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(self._served)
+
+    def __bool__(self) -> bool:
+        return bool(self._served)
+
+    def get(self, wanted: str | None = None) -> Served:
+        """The model `NAME` or `NAME@VERSION`; the default for None.
+
+        Raises:
+            UnknownModel: none such is served.
+        """
+        for served in self._served:
+            if wanted is None or wanted in (served.name, served.tag):
+                return served
+        tags = ", ".join(served.tag for served in self._served)
+        raise UnknownModel(f"no model {str(wanted)[:80]!r}; served: {tags}")
+
+    def check_room(self, timeout_s: float) -> None:
+        """Refuse a request before its body is read, where no model could answer it in time.
+
+        Raises:
+            Overloaded: every model would refuse a single view more.
+        """
+        waiting = [served.batcher.admission for served in self._served]
+        if waiting and all(one.pressure(1, timeout_s) > 1 for one in waiting):
+            waiting[0].check(1, timeout_s)
+
+    @contextmanager
+    def borrowed(self) -> Generator["ModelSet"]:
+        """Keep the models of this set in service until the block ends."""
+        self._borrowers += 1
+        self._returned.clear()
+        try:
+            yield self
+        finally:
+            self._borrowers -= 1
+            if not self._borrowers:
+                self._returned.set()
+
+    async def retire(self) -> None:
+        """Wait until nobody borrows the set and its queues are empty, then let the models go."""
+        await self._returned.wait()
+        await asyncio.gather(*(served.batcher.drain() for served in self._served))
+        self._served = ()

@@ -1,0 +1,210 @@
+"""The served models: loaded, warmed up, and replaced without a failed request."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from service.api.server.memory import give_back_memory
+from service.api.server.model_set import ModelSet, Served
+from service.errors import ModelPackageError, ShuttingDown, UsageError
+from service.inference.predictor import Predictor
+from service.inference.runtime.cores import usable_cores
+from service.inference.tta.steps import check_default_mode
+from service.package.package import MANIFEST, find
+from service.scheduler.admission import Observer
+from service.scheduler.batcher import Batcher
+from service.scheduler.workers import Workers
+from service.settings import Settings
+
+logger = logging.getLogger("quincunx.models")
+
+CPU_BATCH_VIEWS = 10
+GPU_BATCH_VIEWS = 64
+CLOSING = "the server is shutting down"
+SETTLED_S = 1.0
+TRIES = 3
+"""How often a package is opened again that somebody changed while it was read."""
+
+
+class Models:
+    """Every served model; the first is the default. `load` swaps the whole set at once."""
+
+    def __init__(self, settings: Settings, observer: Callable[[str], Observer]) -> None:
+        self._settings = settings
+        self._observer = observer
+        threads = settings.threads or max(2, usable_cores())
+        self.workers = Workers(threads)
+        self._cores = min(threads, usable_cores())
+        self._current = ModelSet()
+        self._closing = False
+        self._reloading = asyncio.Lock()
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(self._current)
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._current) and not self._closing
+
+    @contextmanager
+    def borrow(self) -> Generator[ModelSet]:
+        """The models that are served now. They stay in service until the block ends.
+
+        A request that holds them is answered by them, also where a reload replaces them meanwhile.
+
+        Raises:
+            ShuttingDown: nothing is loaded yet, or the server is about to end.
+        """
+        if self._closing:
+            raise ShuttingDown(CLOSING)
+        if not self._current:
+            raise ShuttingDown("the models are still loading")
+        with self._current.borrowed() as models:
+            yield models
+
+    def wait_s(self) -> float:
+        """How long one view more would wait for its answer, at the model with the longest queue."""
+        return max((served.batcher.admission.wait_s(1) for served in self._current), default=0.0)
+
+    def close(self) -> None:
+        """Take no new work; what was admitted is finished."""
+        self._closing = True
+
+    def get(self, wanted: str | None = None) -> Served:
+        """One of the models that are served now; see `ModelSet.get`."""
+        return self._current.get(wanted)
+
+    async def load(self) -> tuple[Served, ...]:
+        """Verify, open and warm up every package, then serve them instead of what was served.
+
+        Requests that began on the old models are answered by the old models.
+
+        Raises:
+            ModelPackageError: a package is incomplete or altered; what was served goes on.
+            UsageError: two packages have one name and version; what was served goes on.
+            ShuttingDown: the server is about to end.
+        """
+        async with self._reloading:
+            fresh = await asyncio.to_thread(self._open_all)
+            if self._closing:
+                raise ShuttingDown(CLOSING)
+            old = self._current
+            self._current = ModelSet(tuple(Served(p, self._batcher(p)) for p in fresh))
+            served = tuple(self._current)
+            for model in served:
+                logger.info("serving %s (%s)", model.tag, model.predictor.precision)
+        task = asyncio.create_task(old.retire())
+        self._retiring.add(task)
+        task.add_done_callback(self._retired)
+        return served
+
+    async def drain(self) -> None:
+        """Finish what was admitted; refuse the rest."""
+        self.close()
+        await asyncio.gather(self._current.retire(), *self._retiring)
+        self.workers.shutdown()
+
+    def _retired(self, task: "asyncio.Task[None]") -> None:
+        self._retiring.discard(task)
+        loop = task.get_loop()
+        # A little later: who has just been answered by the old models still holds them.
+        loop.call_later(SETTLED_S, loop.run_in_executor, None, give_back_memory)
+
+    def _batcher(self, predictor: Predictor) -> Batcher:
+        return Batcher(
+            predictor.session,
+            self.workers,
+            runner=Workers(1, nicer=0, name="gpu") if _on_gpu(predictor) else None,
+            side_by_side=self._side_by_side(predictor),
+            lone=predictor.session.lone,
+            max_batch_views=self._batch_views(predictor),
+            max_queue_views=self._settings.max_queue_views,
+            observer=self._observer(predictor.manifest.name),
+        )
+
+    def _batch_views(self, predictor: Predictor) -> int:
+        own = GPU_BATCH_VIEWS if _on_gpu(predictor) else CPU_BATCH_VIEWS
+        return self._settings.max_batch_views or own
+
+    def _side_by_side(self, predictor: Predictor) -> int:
+        return predictor.session.side_by_side(self._cores)
+
+    def _open_all(self) -> list[Predictor]:
+        predictors = [self._open(folder) for folder in package_folders(self._settings)]
+        tags = [f"{p.manifest.name}@{p.manifest.version}" for p in predictors]
+        for tag in tags:
+            if tags.count(tag) > 1:
+                raise UsageError(f"{tag} is served from two packages; versions must differ")
+        return predictors
+
+    def _open(self, folder: Path) -> Predictor:
+        """Open one package; once more where somebody replaced it meanwhile."""
+        for _ in range(TRIES - 1):
+            before = _state_of(folder)
+            try:
+                return self._open_now(folder)
+            except ModelPackageError:
+                if _state_of(folder) == before:
+                    raise
+        return self._open_now(folder)
+
+    def _open_now(self, folder: Path) -> Predictor:
+        settings = self._settings
+        predictor = Predictor.from_package(
+            # A link may point elsewhere at every load. Within one load it is followed once, so
+            # that all files are of the same version.
+            folder.resolve(),
+            precision=settings.precision,
+            provider=settings.provider,
+            threads=settings.session_threads,
+            lone_threads=lone_threads(settings, self._cores),
+            max_pixels=settings.max_pixels,
+            max_decode_ms=settings.max_decode_ms,
+        )
+        check_default_mode(predictor.model)
+        predictor.warm_up(self._batch_views(predictor), self._side_by_side(predictor))
+        return predictor
+
+
+def _state_of(folder: Path) -> object:
+    """Differs where a package was replaced, or a link on the way to it."""
+    manifest = (folder / MANIFEST).resolve()
+    try:
+        found = manifest.stat()
+    except OSError:
+        return manifest
+    return manifest, found.st_ino, found.st_mtime_ns
+
+
+def _on_gpu(predictor: Predictor) -> bool:
+    return predictor.session.provider != "cpu"
+
+
+def lone_threads(settings: Settings, cores: int) -> int | None:
+    """Threads for an image that is alone on `cores`; None where they are those of any batch."""
+    usual, wanted = settings.session_threads, settings.lone_threads or cores
+    if not usual or wanted <= usual:
+        return None
+    # The runtime holds threads on cores of their own only where it chooses their number.
+    return 0 if wanted == usable_cores() else wanted
+
+
+def package_folders(settings: Settings) -> tuple[Path, ...]:
+    """The packages to serve: those named, else every one under `models/`.
+
+    Raises:
+        ModelPackageError: there is none.
+    """
+    if settings.packages:
+        return settings.packages
+    roots = (Path("models"), Path(__file__).parents[3] / "models")
+    for root in roots:
+        if found := find(root):
+            return tuple(found)
+    raise ModelPackageError(
+        f"no model package in {roots[0].resolve()}; name one: quincunx serve FOLDER "
+        "(QUINCUNX_PACKAGES)"
+    )

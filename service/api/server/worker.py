@@ -1,0 +1,152 @@
+# pyright: reportMissingTypeStubs=false
+"""One worker process of `quincunx serve`: BentoML's own, with what the supervisor hands to it."""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.api.server.shared import Shared, Slot
+from service.console.stdio import say
+from service.errors import QuincunxError, ServerError, UsageError
+
+logger = logging.getLogger("quincunx.service")
+
+SERVICE = "service.api.app:Quincunx"
+ROOT = str(Path(__file__).parents[3])
+PROGRAM = f"""
+import sys
+if {ROOT!r} not in sys.path:  # a checkout that is not installed
+    sys.path.insert(0, {ROOT!r})
+from service.api.server.worker import main
+main()
+"""
+
+
+@dataclass(frozen=True)
+class _Started:
+    """How `quincunx serve` started this worker."""
+
+    supervisor: int
+    """Process id."""
+    shared: Shared
+    path: tuple[str, ...]
+    """Where modules were looked for at the start."""
+
+
+_started: _Started | None = None
+
+
+def supervisor() -> int | None:
+    """The process id of the supervisor; None under `bentoml serve`."""
+    return _started.supervisor if _started else None
+
+
+def command(listener: int, shared: int, index: int, graceful_s: int) -> list[str]:
+    """The command line of worker `index`, which inherits both file descriptors.
+
+    `graceful_s`: after SIGTERM, what is not answered within this time is given up.
+    """
+    # -P: no module is imported from the current folder.
+    return [
+        *(sys.executable, "-P", "-c", PROGRAM),
+        *("--listener", str(listener), "--shared", str(shared), "--supervisor", str(os.getpid())),
+        *("--index", str(index), "--graceful-s", str(graceful_s)),
+    ]
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    global _started
+    parser = argparse.ArgumentParser()
+    for name in ("listener", "shared", "supervisor", "index", "graceful-s"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    given = parser.parse_args()
+    try:
+        Path.cwd()
+    except FileNotFoundError:  # deleted since the server started; BentoML needs one
+        os.chdir("/")
+    _started = _Started(given.supervisor, Shared(given.shared), tuple(sys.path))
+
+    from _bentoml_impl.worker.service import main as serve
+
+    serve(
+        [
+            *(SERVICE, "--service-name", "quincunx", "--fd", str(given.listener)),
+            *("--worker-id", str(given.index)),
+            *("--timeout-graceful-shutdown", str(given.graceful_s)),
+            *_bentoml_options(),
+        ]
+    )
+
+
+def _bentoml_options() -> list[str]:
+    """What BentoML's configuration says of the socket. Imports the service on the way."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+    from bentoml.serving import construct_ssl_args
+
+    # BentoML would make folders there, and none is needed.
+    BentoMLContainer.bentoml_home.set(os.environ.get("BENTOML_HOME", "bentoml"))
+    # BentoML puts the current folder first. No module is to come from there: import them before.
+    importlib.import_module(SERVICE.partition(":")[0])
+    tls = BentoMLContainer.ssl
+    tls_options = construct_ssl_args(
+        ssl_certfile=tls.certfile.get(),
+        ssl_keyfile=tls.keyfile.get(),
+        ssl_keyfile_password=tls.keyfile_password.get(),
+        ssl_version=tls.version.get(),
+        ssl_cert_reqs=tls.cert_reqs.get(),
+        ssl_ca_certs=tls.ca_certs.get(),
+        ssl_ciphers=tls.ciphers.get(),
+    )
+    return ["--backlog", str(BentoMLContainer.api_server_config.backlog.get()), *tls_options]
+
+
+def join() -> tuple[Shared | None, Slot | None]:
+    """The memory that the workers of this server share, and the slot of this worker.
+
+    Under `bentoml serve` there may be none: then a worker counts and reloads for itself.
+
+    Raises:
+        ServerError: there is no memory for a worker of `quincunx serve`.
+    """
+    if _started is not None:
+        sys.path[:] = _started.path  # BentoML has put the current folder first
+        try:
+            return _started.shared, _started.shared.claim()
+        except OSError as error:
+            raise ServerError(f"no shared memory for a worker: {error}") from error
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")  # BentoML's, for one server
+    try:
+        if folder:
+            shared = Shared.in_folder(Path(folder))
+            return shared, shared.claim()
+    except OSError as error:
+        logger.warning("this worker counts metrics and reloads for itself only: %s", error)
+    return None, None
+
+
+@contextmanager
+def starting(slot: Slot | None = None) -> Generator[None]:
+    """Around the start of a worker: an error that was raised on purpose ends it with one line.
+
+    The supervisor prints the line, once for all workers, where the worker has a `slot` to say it.
+    """
+    try:
+        yield
+    except QuincunxError as error:
+        code = 2 if isinstance(error, UsageError) else 1
+        if _started is not None and slot is not None:
+            slot.fail(code, str(error))
+        else:
+            say(f"quincunx: error: {error}")
+        os._exit(code)
+    except Exception as error:
+        if slot is not None:
+            slot.fail(0, f"{type(error).__name__}: {error}".removesuffix(": "))
+        raise

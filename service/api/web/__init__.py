@@ -1,0 +1,1 @@
+"""Requests that come from web pages: host names, origins and CORS."""

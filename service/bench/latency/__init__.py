@@ -1,0 +1,1 @@
+"""Latency in one process, without HTTP."""

@@ -1,0 +1,1 @@
+"""Load over HTTP: client processes that send requests when they are due."""

@@ -1,0 +1,225 @@
+"""`quincunx bench load`: what a served model stands, from the outside."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit, urlunsplit
+
+import numpy as np
+
+from service.bench.environment import environment
+from service.bench.load.accounting import account, keeps
+from service.bench.load.arrivals import Arrivals, due_times, schedule
+from service.bench.load.search import highest
+from service.bench.load.worker import Target
+from service.bench.load.worker_pool import Fleet
+from service.bench.photos import Photos
+from service.bench.report.results import LoadReport, LoadSettings, LoadStep
+from service.errors import QuincunxError, UsageError
+from service.package.manifest import Mode
+
+ENDPOINT = "/classify"
+FEW = 1000
+ESTIMATE_SECONDS = 3.0
+ESTIMATE_SHARE = 0.7
+"""The search starts at this share of what a closed loop got through."""
+ESTIMATE_USERS = 8
+CLOSED_ROUND = 10_000
+"""Requests that closed-loop users go round: long enough for the mix to come out right."""
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to make load, and what to look for."""
+
+    arrivals: Arrivals = "poisson"
+    rates: tuple[float, ...] = ()
+    """Requests per second, one step each; none of them: search for the highest that keeps the
+    SLO."""
+    users: tuple[int, ...] = (1,)
+    """Closed loop: users, one step each."""
+    mix: dict[Mode, float] = field(default_factory=lambda: {"none": 1.0})
+    slo_ms: float = 100.0
+    percent: float = 99.0
+    seconds: float = 20.0
+    warm_up_s: float = 2.0
+    processes: int = 2
+    connections: int = 256
+    timeout_s: float = 30.0
+    seed: int = 0
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+
+    def check(self) -> None:
+        """Raises UsageError where the plan makes no sense."""
+        if not (self.seconds > 0 and self.warm_up_s >= 0 and self.slo_ms > 0):
+            raise UsageError("seconds and the SLO must be positive, the warm-up not negative")
+        if not 0 < self.percent < 100:
+            raise UsageError(f"a percentile is between 0 and 100, but got {self.percent:g}")
+        if self.arrivals == "closed" and (self.rates or min(self.users, default=0) < 1):
+            raise UsageError("a closed loop takes --users, 1 or more, and no --rate")
+
+
+Progress = Callable[[LoadStep], None]
+
+
+def bench_load(
+    url: str, plan: Plan, images: Photos, progress: Progress = lambda _step: None
+) -> LoadReport:
+    """Put load on the server at `url`.
+
+    Raises:
+        UsageError: a plan or a URL that makes no sense.
+        QuincunxError: nothing was answered.
+    """
+    plan.check()
+    address = endpoint(url)
+    described = environment()
+    target = Target(
+        urls=tuple(f"{address}?tta={mode}" for mode in plan.mix),
+        bodies=images.files,
+        content_types=tuple(images.content_type or content_type(data) for data in images.files),
+        headers=plan.headers,
+        connections=plan.connections,
+        timeout_s=plan.timeout_s,
+    )
+    with Fleet(target, plan.processes) as fleet:
+        bench = _Bench(fleet, plan, len(images.files), progress)
+        best = bench.run()
+    settings = LoadSettings(
+        url=address,
+        arrivals=plan.arrivals,
+        mix=plan.mix,
+        images=images.description,
+        processes=plan.processes,
+        connections=plan.connections,
+        seconds=plan.seconds,
+        warm_up_seconds=plan.warm_up_s,
+        timeout_s=plan.timeout_s,
+        seed=plan.seed,
+    )
+    return LoadReport(
+        environment=described,
+        settings=settings,
+        slo_ms=plan.slo_ms,
+        slo_percentile=plan.percent,
+        steps=tuple(bench.steps),
+        best_per_second=best,
+        notes=tuple(notes(bench.steps, address)),
+    )
+
+
+class _Bench:
+    """Runs steps and keeps them."""
+
+    def __init__(self, fleet: Fleet, plan: Plan, images: int, progress: Progress) -> None:
+        self.steps: list[LoadStep] = []
+        self._fleet = fleet
+        self._plan = plan
+        self._images = images
+        self._progress = progress
+
+    def run(self) -> float | None:
+        """Every step of the plan; the highest rate that kept the SLO."""
+        plan = self._plan
+        if plan.arrivals == "closed":
+            for users in plan.users:
+                self._closed(users, plan.seconds)
+            return None
+        if plan.rates:
+            kept = [rate for rate in plan.rates if self._keeps(rate)]
+            return max(kept, default=None)
+        users = min(ESTIMATE_USERS, plan.connections)
+        estimate = self._closed(users, min(plan.seconds, ESTIMATE_SECONDS)).answered_per_second
+        if not estimate:
+            raise QuincunxError("the server answered nothing: is it up, and does it take POST?")
+        return highest(self._keeps, estimate * ESTIMATE_SHARE)
+
+    def _keeps(self, rate: float) -> bool:
+        plan = self._plan
+        arrivals = "constant" if plan.arrivals == "constant" else "poisson"
+        # A seed of its own for each step: one unlucky draw must not return in every step.
+        generator = np.random.default_rng((plan.seed, len(self.steps)))
+        due_s = due_times(arrivals, rate, plan.warm_up_s + plan.seconds, generator)
+        done = self._fleet.run(
+            schedule(due_s, plan.mix, self._images, generator), plan.warm_up_s + plan.seconds
+        )
+        step = account(
+            done.records,
+            tuple(plan.mix),
+            warm_up_s=plan.warm_up_s,
+            seconds=plan.seconds,
+            percent=plan.percent,
+            offered_per_second=rate,
+            client_cpu=done.cpu,
+        )
+        return keeps(self._add(step), plan.slo_ms)
+
+    def _closed(self, users: int, seconds: float) -> LoadStep:
+        plan = self._plan
+        generator = np.random.default_rng((plan.seed, len(self.steps)))
+        requests = schedule(np.zeros(CLOSED_ROUND), plan.mix, self._images, generator)
+        done = self._fleet.run(requests, plan.warm_up_s + seconds, users)
+        step = account(
+            done.records,
+            tuple(plan.mix),
+            warm_up_s=plan.warm_up_s,
+            seconds=seconds,
+            percent=plan.percent,
+            offered_per_second=None,
+            client_cpu=done.cpu,
+        )
+        return self._add(step.model_copy(update={"users": users}))
+
+    def _add(self, step: LoadStep) -> LoadStep:
+        self.steps.append(step)
+        self._progress(step)
+        return step
+
+
+def notes(steps: Sequence[LoadStep], address: str) -> list[str]:
+    """What a reader must know before believing the figures."""
+    found: list[str] = []
+    if urlsplit(address).hostname in LOCAL_HOSTS:
+        found.append(
+            "the client ran on the server's machine and took cores from it: the figures are a "
+            "lower bound of what the server stands."
+        )
+    for step in steps:
+        if step.client_limited:
+            found.append(f"{step.name}: the client was the limit: {step.client_limited}.")
+        if step.failed:
+            found.append(f"{step.name}: {step.failed} of {step.sent} requests failed.")
+    fewest = min((step.sent for step in steps), default=0)
+    if fewest < FEW:
+        found.append(
+            f"p99.9 needs {FEW} requests; with the {fewest} of the smallest step it is the "
+            "largest latency."
+        )
+    return found
+
+
+def endpoint(url: str) -> str:
+    """The address to POST to: `url` itself, with /classify where it has no path.
+
+    Raises:
+        UsageError: no http or https URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"a URL is such as http://127.0.0.1:3000, but got {url!r}")
+    path = parts.path if parts.path.strip("/") else ENDPOINT
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def content_type(data: bytes) -> str:
+    """The media type by the file's first bytes; a server decides for itself anyway."""
+    for magic, kind in (
+        (b"\xff\xd8", "image/jpeg"),
+        (b"\x89PNG", "image/png"),
+        (b"GIF8", "image/gif"),
+        (b"BM", "image/bmp"),
+        (b"RIFF", "image/webp"),
+    ):
+        if data.startswith(magic):
+            return kind
+    return "image/tiff" if data[:4] in (b"II*\0", b"MM\0*") else "application/octet-stream"

@@ -1,0 +1,1 @@
+"""Samples to statistics, tables, plots and a report; comparison of two runs."""

@@ -1,0 +1,212 @@
+"""What a measurement leaves behind: every sample, and enough about its making to repeat it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from service.bench.environment import Environment, PackageIdentity
+from service.bench.report.statistics import Interval, mean_interval, percentile
+from service.errors import UsageError
+from service.package.manifest import Metrics, Mode, Precision
+
+SCHEMA_VERSION = 1
+PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+
+Phase = Literal["decode", "resize", "views", "inference", "aggregation"]
+PHASES: tuple[Phase, ...] = ("decode", "resize", "views", "inference", "aggregation")
+
+
+class Part(BaseModel):
+    """A frozen part of a results file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Summary(Part):
+    """A distribution of times."""
+
+    n: int
+    mean_ms: float
+    mean_low_ms: float
+    mean_high_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    p999_ms: float
+    """The largest sample where there are fewer than 1000."""
+
+    @classmethod
+    def of(cls, samples_ms: list[float]) -> "Summary":
+        """Summarize; the mean has its 95% bootstrap interval."""
+        mean = mean_interval(samples_ms)
+        p50, p90, p99, p999 = (percentile(samples_ms, p) for p in PERCENTILES)
+        return cls(
+            n=len(samples_ms),
+            mean_ms=mean.value,
+            mean_low_ms=mean.low,
+            mean_high_ms=mean.high,
+            p50_ms=p50,
+            p90_ms=p90,
+            p99_ms=p99,
+            p999_ms=p999,
+        )
+
+
+class Ratio(Part):
+    """How many times the cost of something else, with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, interval: Interval) -> "Ratio":
+        return cls(value=interval.value, low=interval.low, high=interval.high)
+
+    @property
+    def interval(self) -> Interval:
+        return Interval(self.value, self.low, self.high)
+
+
+class Case(Part):
+    """One thing to time: a batch of images in one mode at one precision."""
+
+    precision: Precision
+    mode: Mode
+    batch_images: int = Field(gt=0)
+    control: bool = False
+    """The single crop a second time: its ratio to the first shows what the machine's noise does."""
+
+    def __str__(self) -> str:
+        again = " (control)" if self.control else ""
+        return f"{self.mode} {self.precision} batch {self.batch_images}{again}"
+
+
+class CaseResult(Part):
+    """One case: a sample per round, phases apart."""
+
+    case: Case
+    total: Summary
+    images_per_second: float
+    passes_per_image: float
+    phases_ms: dict[Phase, float]
+    """Median of each phase."""
+    ratio: Ratio | None
+    """Cost in single crops of the same precision and batch size, decoding included."""
+    ratio_without_decode: Ratio | None
+    samples_ms: dict[Phase, list[float]]
+
+    @property
+    def totals_ms(self) -> list[float]:
+        return [sum(phases) for phases in zip(*self.samples_ms.values(), strict=True)]
+
+
+class LatencyReport(Part):
+    """`quincunx bench latency`."""
+
+    kind: Literal["latency"] = "latency"
+    schema_version: Literal[1] = SCHEMA_VERSION
+    environment: Environment
+    package: PackageIdentity
+    provider: str
+    threads: int
+    images: str
+    """Where the images came from and what they are."""
+    rounds: int
+    warm_up_rounds: int
+    seconds: float
+    seed: int
+    cases: tuple[CaseResult, ...]
+    accuracy: tuple[Metrics, ...] = ()
+    """What the manifest says each mode is worth, for the plot of accuracy against cost."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know: noise, modes that cannot be told apart."""
+
+
+class LoadSettings(Part):
+    """How load was made."""
+
+    url: str
+    arrivals: Literal["poisson", "constant", "closed"]
+    mix: dict[Mode, float]
+    images: str
+    processes: int
+    connections: int
+    """Most requests in flight at once; an open-loop request that waits for one counts as late."""
+    seconds: float
+    warm_up_seconds: float
+    timeout_s: float
+    seed: int
+
+
+class LoadStep(Part):
+    """One rate, held for a while. Times are in ms; unanswered requests have none."""
+
+    offered_per_second: float | None
+    """None in a closed loop, where the server sets the rate."""
+    users: int | None = None
+    """Of a closed loop."""
+    sent: int
+    answered: int
+    refused: int
+    """Answered 429."""
+    failed: int
+    """Any other status, a broken connection, or no answer before the time-out."""
+    answered_per_second: float
+    latency: Summary | None
+    """From the instant a request was due, not from when it was sent."""
+    by_mode: dict[Mode, Summary]
+    worst_percentile_ms: float | None
+    """The SLO's percentile over all requests, the unanswered ones counted as infinitely late (None
+    then)."""
+    lateness_p99_ms: float
+    """How late the client itself was in sending."""
+    client_cpu: float
+    """The busiest worker's use of one core."""
+    client_limited: str | None
+    """Why the client, not the server, was the limit; None where it was not."""
+    latencies_ms: dict[Mode, list[float]]
+    """Every answered request in order of being due."""
+
+    @property
+    def name(self) -> str:
+        """The step in a word or two."""
+        if self.offered_per_second is None:
+            return f"{self.users} users"
+        return f"{self.offered_per_second:.1f}/s"
+
+
+class LoadReport(Part):
+    """`quincunx bench load`."""
+
+    kind: Literal["load"] = "load"
+    schema_version: Literal[1] = SCHEMA_VERSION
+    environment: Environment
+    settings: LoadSettings
+    slo_ms: float | None
+    slo_percentile: float
+    steps: tuple[LoadStep, ...]
+    best_per_second: float | None
+    """The highest rate tried that kept the SLO; None where no SLO was asked for or none kept it."""
+    notes: tuple[str, ...] = ()
+
+
+Report = Annotated[LatencyReport | LoadReport, Field(discriminator="kind")]
+_REPORT: TypeAdapter[LatencyReport | LoadReport] = TypeAdapter(Report)
+
+
+def read(path: Path) -> LatencyReport | LoadReport:
+    """Read a results file.
+
+    Raises:
+        UsageError: no such file, or not a results file.
+    """
+    try:
+        return _REPORT.validate_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise UsageError(f"{path} is no results file: {first['msg']} at {where}") from error

@@ -1,0 +1,82 @@
+"""Lines and JSON on stdout and stderr, in any locale and whatever names they hold."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+from service.console.text import json_text, shown
+from service.errors import OutputError
+
+
+def survive_any_encoding() -> None:
+    r"""Let stdout and stderr write `\xNN` for a character that their encoding cannot hold.
+
+    Otherwise a terminal that is not UTF-8 ends a command with a traceback after its work is done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")
+
+
+def say(message: object) -> None:
+    """A line for people, on stderr."""
+    print(shown(message), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def writing_stdout(stream: Any = None) -> Generator[None]:
+    """Tell a full disk from a bug; a reader that has left (`| head`) stays a `BrokenPipeError`.
+
+    Raises:
+        OutputError: stdout, or the `stream` that stands for it, cannot be written.
+    """
+    stream = stream or sys.stdout
+    try:
+        yield
+        stream.flush()
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            _drop(stream)
+            reason = error.strerror or str(error)
+            raise OutputError(f"standard output cannot be written: {reason}") from error
+        raise
+
+
+def _drop(stream: Any) -> None:
+    """Send what is buffered nowhere: writing it at exit would fail again, with a traceback."""
+    try:
+        descriptor = stream.fileno()
+    except (AttributeError, OSError):  # a stream in memory
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def saying_once() -> Callable[[object], None]:
+    """A `say` for a command of several steps, each of which may say the same of its input."""
+    said: set[str] = set()
+
+    def say_new(message: object) -> None:
+        line = str(message)
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return say_new
+
+
+def answer(line: object) -> None:
+    """A line of the result, on stdout."""
+    with writing_stdout():
+        print(shown(line))
+
+
+def print_json(value: object, *, indent: int | None = 2) -> None:
+    """`value` as JSON on stdout, valid in every encoding that stdout may have."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
+    with writing_stdout():
+        print(json_text(value, indent=indent, ascii_only=encoding != "utf8"))

@@ -1,0 +1,1 @@
+"""From the bytes of a file to upright RGB pixels, and from pixels to views."""

@@ -1,0 +1,163 @@
+"""JPEG: its pixels and its orientation; all other metadata is left out."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from PIL import Image, JpegImagePlugin
+
+from service.errors import UnsupportedImage
+from service.inference.image.clock import Buffer, Clock, ClockedFile, Kept
+from service.inference.image.limits import Limits, check_scans, check_size
+from service.inference.image.orientation import orientation_of
+from service.inference.image.rows import Loaded, steps
+
+_MARKER = re.compile(rb"\xff+([^\x00\xff])")
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_END, _SCAN, _RESTARTS, _COMMENT = 0xD9, 0xDA, 0xDD, 0xFE
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL, _JPEG_LS = (0xC0, 0xC1), 0xF7
+_JFIF, _EXIF, _ADOBE, _LAST_APPLICATION = 0xE0, 0xE1, 0xEE, 0xEF
+_UNIT_BYTES = 4096
+"""More than the largest unit of blocks takes."""
+_ENDINGS = tuple(filler * _UNIT_BYTES for filler in (b"\0", b"\xff\0", b"\x55", b"\xaa"))
+_XMP_NAME = b"http://ns.adobe.com/xap/1.0/\x00"
+
+
+class Segment(NamedTuple):
+    """A marker and what belongs to it."""
+
+    kind: int
+    start: int
+    end: int
+    body: Buffer
+
+
+class _Plain(NamedTuple):
+    """A JPEG without metadata."""
+
+    kept: Kept
+    orientation: int
+    one_scan: bool
+    """Whether its first scan has all of the image: libjpeg reads no further one then."""
+    restarts: bool
+    """Whether the scan has markers at which decoding starts anew."""
+
+
+def open_picture(data: bytes, limits: Limits) -> tuple[Loaded, int]:
+    """Decode a JPEG, and read how it lies.
+
+    The colour transform depends on two application segments, JFIF's and Adobe's. The others, and
+    comments, are not shown to the decoder, so a broken one cannot fail the image.
+
+    Raises:
+        TooLarge: over a limit.
+        UnsupportedImage: samples of more than 8 bits.
+        Exception: Pillow's, for a broken file.
+    """
+    plain = _plain(data, limits)
+    image = JpegImagePlugin.JpegImageFile(plain.kept.open())
+    check_size(image.size, limits)
+    if not plain.one_scan:
+        check_scans(image.size, count_scans(data, limits.clock), limits)
+    try:
+        image.load()
+    except OSError as error:
+        if plain.restarts or not plain.one_scan or "truncated" not in str(error):
+            raise
+        image.close()  # its pixels are not needed beside those of the next ones
+        whole = _without_end(plain.kept, limits)
+        if whole is None:
+            raise
+        image = whole
+    return Loaded(image), plain.orientation
+
+
+def segments(data: bytes) -> Iterator[Segment]:
+    """The segments up to the end of the image, entropy-coded data passed over as libjpeg does."""
+    view, at = memoryview(data), 2
+    while found := _MARKER.search(data, at):
+        kind, body = found[1][0], found.end()
+        if kind == _END:
+            return
+        at = body
+        if kind not in _WITHOUT_LENGTH:
+            at += max(2, int.from_bytes(data[body : body + 2], "big"))
+            body += 2
+        yield Segment(kind, found.start(), at, view[body:at])
+
+
+def count_scans(data: bytes, clock: Clock) -> int:
+    """How many scans libjpeg would find: start-of-scan markers outside of other segments."""
+    most = data.count(b"\xff\xda")  # never less than there are
+    if most < 2:
+        return most
+    return sum(one.kind == _SCAN for one in clock.watch(segments(data)))
+
+
+def _plain(data: bytes, limits: Limits) -> _Plain:
+    kept = Kept(data, limits.clock)
+    kept.keep(0, 2)
+    exif, xmp, components = b"", None, b""
+    one_scan, restarts = False, False
+    for one in limits.clock.watch(segments(data)):
+        if one.kind == _SCAN:
+            kept.keep(one.start)
+            one_scan = one.body[:1] == components
+            break
+        if one.kind == _JPEG_LS:
+            raise UnsupportedImage("the image is JPEG-LS, not a usual JPEG")
+        if one.kind in _FRAMES and len(one.body) > 5:
+            if 8 < one.body[0] <= 16:
+                raise UnsupportedImage(
+                    f"the image is a JPEG of {one.body[0]} bits per sample; 8 are accepted"
+                )
+            components = bytes(one.body[5:6]) if one.kind in _SEQUENTIAL else b""
+        if one.kind == _RESTARTS:
+            restarts = any(one.body)
+        body = bytes(one.body) if _JFIF <= one.kind <= _LAST_APPLICATION else b""
+        if one.kind == _EXIF and body.startswith(b"Exif\x00\x00"):
+            exif += body[6:] if exif else body
+        elif one.kind == _EXIF and body.startswith(_XMP_NAME):
+            xmp = body[len(_XMP_NAME) :]
+        if _needed(one.kind, body):
+            kept.keep(one.start, one.end)
+    return _Plain(kept, orientation_of(exif, xmp), one_scan, restarts)
+
+
+def _needed(kind: int, body: bytes) -> bool:
+    if kind == _JFIF:
+        return body.startswith(b"JFIF\x00") and len(body) >= 14
+    if kind == _ADOBE:
+        return body.startswith(b"Adobe") and len(body) >= 12
+    return not (_JFIF <= kind <= _LAST_APPLICATION or kind == _COMMENT)
+
+
+def _without_end(kept: Kept, limits: Limits) -> JpegImagePlugin.JpegImageFile | None:
+    """Decode a JPEG of one scan that lacks nothing but its end marker, as viewers do; else None.
+
+    What follows the last pixel does not change the picture. What follows an earlier one does: bits
+    are missing then, and libjpeg takes any that come.
+    """
+    first, *others = _ENDINGS
+    image = _loaded(kept, first, limits)
+    same = all(_is_same(image, _loaded(kept, ending, limits), limits) for ending in others)
+    return image if same else None
+
+
+def _is_same(one: Image.Image, other: Image.Image, limits: Limits) -> bool:
+    for top, bottom in steps(one.size):
+        limits.clock.check()
+        box = (0, top, one.width, bottom)
+        if one.crop(box).tobytes() != other.crop(box).tobytes():
+            return False
+    return True
+
+
+def _loaded(kept: Kept, ending: bytes, limits: Limits) -> JpegImagePlugin.JpegImageFile:
+    *pieces, scan = kept.pieces
+    scan = bytes(scan).rstrip(b"\xff")  # with the ending, a lone 0xff would be a marker
+    file = ClockedFile([*pieces, scan, ending, b"\xff\xd9"], limits.clock)
+    image = JpegImagePlugin.JpegImageFile(file)
+    image.load()
+    return image

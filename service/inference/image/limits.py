@@ -1,0 +1,72 @@
+"""Limits on what an image file may cost, beyond the bytes of the upload.
+
+Nothing can stop a decoder that runs in C. So the limits apply before anything is decoded, on what
+the file says of itself, and between the blocks of the file that a decoder asks for.
+"""
+
+import numpy as np
+
+from service.errors import TooLarge
+from service.inference.image.clock import Clock
+
+MAX_PIXELS = 50_000_000
+MAX_DECODE_MS = 5000
+SCAN_PASSES = 20
+"""Scans of a JPEG that is as large as `max_pixels`; a smaller one may have more. A usual
+progressive JPEG has 10, and each is a pass over all its pixels, however few bytes it takes."""
+
+
+BYTES_PER_PIXEL = 16
+"""The most memory that decoding takes, whatever the format: see `tests/unit/test_decode_memory`."""
+
+
+_SPARE_BYTES = 16 * 1024 * 1024
+
+
+class Limits:
+    """What the decoding of one image may cost, and what it is known to cost."""
+
+    def __init__(self, max_pixels: int, clock: Clock) -> None:
+        self.max_pixels = max_pixels
+        self.clock = clock
+        self.pixels = 0
+        """Pixels of the image, once its header is read."""
+
+    def has_memory(self) -> bool:
+        """Whether there is memory to decode the image in. Tried out: nothing is kept."""
+        try:
+            np.empty(BYTES_PER_PIXEL * self.pixels + _SPARE_BYTES, np.uint8)
+        except MemoryError:
+            return False
+        return True
+
+
+def check_size(size: tuple[int, int], limits: Limits, what: str = "image is") -> None:
+    """Refuse an image by the size in its header.
+
+    Raises:
+        TooLarge: over `max_pixels`.
+    """
+    width, height = size
+    limits.pixels = width * height
+    if limits.pixels > limits.max_pixels:
+        raise TooLarge(
+            f"{what} {width}×{height} px ({width * height / 1e6:.0f} MP); "
+            f"the limit is {limits.max_pixels / 1e6:.0f} MP (QUINCUNX_MAX_PIXELS)"
+        )
+
+
+def check_scans(size: tuple[int, int], scans: int, limits: Limits) -> None:
+    """Refuse a JPEG whose scans, all together, are too many pixels to go over.
+
+    Raises:
+        TooLarge: over `SCAN_PASSES` × `max_pixels`.
+    """
+    limit = SCAN_PASSES * limits.max_pixels
+    width, height = size
+    if scans * width * height > limit:
+        raise TooLarge(
+            f"the JPEG has {scans} scans of {width}×{height} px, "
+            f"{scans * width * height / 1e6:.0f} MP to decode in all; "
+            f"the limit is {limit / 1e6:.0f} MP ({SCAN_PASSES} × QUINCUNX_MAX_PIXELS)"
+        )

@@ -1,0 +1,113 @@
+"""Any picture to upright RGB, a few rows at a time.
+
+A picture of 50 MP is held once as the decoder made it and once as the answer. Between the two there
+are only a few rows, whatever must be done to them: 16 bits to 8, transparency, CMYK, turning.
+"""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.inference.image.clock import Clock
+from service.inference.image.orientation import TURNS
+
+BACKGROUND = (255, 255, 255)
+"""What lies under transparent pixels, and under pixels that hold no data."""
+STEP_PIXELS = 256 * 1024
+"""Pixels that are converted at once: 1 MB, which stays in the cache of a core."""
+
+Pixels = NDArray[np.uint8]
+
+
+class Picture(Protocol):
+    """What a decoder made."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, before the picture is turned."""
+        ...
+
+    def rows(self, top: int, bottom: int) -> Image.Image:
+        """The rows from `top` to before `bottom`, in any mode that `to_rgb` takes."""
+        ...
+
+
+class Loaded:
+    """A picture that Pillow holds."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self.image = image
+        self.size = image.size
+
+    def rows(self, top: int, bottom: int) -> Image.Image:
+        """Cut some rows out; all of them are not copied."""
+        width, height = self.size
+        if (top, bottom) == (0, height):
+            return self.image
+        return self.image.crop((0, top, width, bottom))
+
+
+class Unpacked:
+    """A picture in a buffer of RGB, RGBX or RGBA bytes."""
+
+    def __init__(self, data: bytes, size: tuple[int, int], mode: str, raw_mode: str) -> None:
+        self.size = size
+        self._data = memoryview(data)
+        self._mode, self._raw_mode = mode, raw_mode
+        self._row_bytes = size[0] * len(raw_mode)
+
+    def rows(self, top: int, bottom: int) -> Image.Image:
+        """Some rows, mode RGB or RGBA."""
+        part = bytes(self._data[top * self._row_bytes : bottom * self._row_bytes])
+        size = self.size[0], bottom - top
+        return Image.frombuffer(self._mode, size, part, "raw", self._raw_mode, 0, 1)
+
+
+def steps(size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Cut the height of a picture into parts of about `STEP_PIXELS`: top and bottom of each."""
+    width, height = size
+    rows = max(1, STEP_PIXELS // width)
+    if height <= 2 * rows:
+        return [(0, height)]
+    return [(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+
+def upright_rgb(picture: Picture, orientation: int, clock: Clock) -> Pixels:
+    """Convert a picture of any mode: uint8[H, W, 3].
+
+    Raises:
+        TooLarge: the time is up.
+    """
+    width, height = picture.size
+    turn = TURNS.get(orientation)
+    transposed = orientation >= 5
+    # In these the first rows of the file come last.
+    backwards = orientation in (3, 4, 6, 7)
+    out: Pixels | None = None
+    for top, bottom in steps(picture.size):
+        clock.check()
+        image = to_rgb(picture.rows(top, bottom))
+        part: Pixels = np.asarray(image if turn is None else image.transpose(turn))
+        if bottom - top == height:
+            return part
+        if out is None:
+            out = np.empty((width, height, 3) if transposed else (height, width, 3), np.uint8)
+        begin, end = (height - bottom, height - top) if backwards else (top, bottom)
+        if transposed:
+            out[:, begin:end] = part
+        else:
+            out[begin:end] = part
+    if out is None:
+        raise ValueError("the picture has no rows")
+    return out
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image of 8 bits to RGB, transparency laid over white."""
+    if image.has_transparency_data:
+        canvas = Image.new("RGBA", image.size, (*BACKGROUND, 255))
+        canvas.alpha_composite(image.convert("RGBA"))
+        image = canvas
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy RGB, too

@@ -1,0 +1,1 @@
+"""ONNX Runtime: sessions, execution providers, bound buffers, and crops that share layers."""

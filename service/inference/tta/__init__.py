@@ -1,0 +1,1 @@
+"""Test-time augmentation: which views a mode runs, and how their outputs become one answer."""

@@ -1,0 +1,338 @@
+"""Test-time augmentation of one image, as a generator that does no inference itself.
+
+`answer` yields the views it wants run and is sent their results, so the same code runs under the
+HTTP batcher, in offline scoring, in evaluation and in benchmarks; only who runs the views differs.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import ModelPackageError, UsageError
+from service.inference.image.geometry import Box, FractionBox, Size
+from service.inference.image.views import Pixels, check_image, cut, resize, resized_crop, size_of
+from service.inference.options import Options
+from service.inference.runtime.session import Output
+from service.inference.runtime.shared_crops import Features
+from service.inference.tta.aggregate import Array, aggregate, blend, temper
+from service.inference.tta.conformal import prediction_set
+from service.inference.tta.gate import gate_value
+from service.inference.tta.planner import Pass, Plan, Planner
+from service.inference.tta.task import TASKS, Task
+from service.inference.tta.windows import window_logits
+from service.package.manifest import Gate, Manifest, Mode, ModeCalibration, Precision
+
+Results = list[NDArray[np.float32]]
+Resized = dict[Size, Pixels]
+"""An image in the sizes that some passes need."""
+
+HELD_BYTES = 48 * 1024 * 1024
+"""An image of 16 MP: a larger one does not wait for its second pass. A batch of images may wait."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One image for the network. Views of equal `key` may share a batch."""
+
+    pixels: Pixels | Features
+    output: Output
+
+    @property
+    def key(self) -> tuple[tuple[int, ...], Output]:
+        return self.pixels.shape, self.output
+
+
+@dataclass(frozen=True)
+class ViewAnswer:
+    """What one view, or one window of a dense pass, says on its own (not tempered)."""
+
+    box: FractionBox
+    probabilities: Array
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One image's answer."""
+
+    tta: Mode
+    probabilities: Array
+    """float64[K], aggregated and tempered; those of a single-label model sum to 1."""
+    raw: Array
+    """float64[K], aggregated and not tempered: what calibration fits on."""
+    views: tuple[ViewAnswer, ...]
+    class_map: NDArray[np.float32] | None
+    """float32[K, h, w] where a pass over the whole image ran."""
+    passes: int
+    cost: float
+    """Pixels that the network saw, in single crops."""
+    gate_open: bool | None = None
+    """`adaptive`: whether the second pass ran."""
+    prediction_set: tuple[int, ...] | None = None
+    present: tuple[int, ...] | None = None
+    """Multi-label models: the classes at or above their thresholds, likeliest first."""
+
+
+class Shares(Protocol):
+    """What runs the first layers once for all crops of an image, such as a `Session`."""
+
+    def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None: ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """What `answer` needs to know of a package: its manifest at one precision."""
+
+    manifest: Manifest
+    precision: Precision
+    shares: Shares | None = None
+    """None: every crop runs whole."""
+
+    @property
+    def planner(self) -> Planner:
+        return Planner(self.manifest.input, self.manifest.adaptive)
+
+    @property
+    def task(self) -> Task:
+        return TASKS[self.manifest.task]
+
+    def calibration(self, mode: Mode) -> ModeCalibration:
+        return self.manifest.calibration_for(self.precision, mode)
+
+    def gate(self, gate_cost: float | None) -> Gate:
+        """The gate of `adaptive`: the package's, or the dearest one within `gate_cost`.
+
+        Raises:
+            UsageError: the package has no gate, or none so cheap.
+        """
+        calibration = self.calibration("adaptive")
+        if calibration.gate is None:
+            raise UsageError(
+                f"{self.manifest.name} has no gate for adaptive TTA at {self.precision}: "
+                "run quincunx calibrate, or use dense"
+            )
+        if gate_cost is None:
+            return calibration.gate
+        affordable = [g for g in calibration.gate_curve if g.expected_cost <= gate_cost]
+        if not affordable:
+            least = min((g.expected_cost for g in calibration.gate_curve), default=1.0)
+            raise UsageError(f"gate_cost {gate_cost:g} is below the cheapest gate, {least:.2f}")
+        return max(affordable, key=lambda gate: gate.expected_cost)
+
+    def quantiles(self, options: Options) -> dict[str, float]:
+        """Coverage to the conformal quantile that was fitted on answers such as `options` give.
+
+        Raises:
+            UsageError: see `gate`.
+        """
+        if options.tta == "adaptive" and options.gate_cost is not None:
+            return self.gate(options.gate_cost).conformal
+        return self.calibration(options.tta).conformal
+
+
+def check_options(options: Options, model: Model) -> None:
+    """Refuse what cannot work before anything is decoded or queued.
+
+    Raises:
+        UsageError: an option that makes no sense for this model.
+    """
+    plan = model.planner.plan(options.tta, Size(1000, 1000), options.boxes)
+    model.task.check(options.tta, options.coverage)
+    if options.tta == "adaptive":
+        model.gate(options.gate_cost)
+    elif options.gate_cost is not None:
+        raise UsageError(f"gate_cost is for tta=adaptive, but tta is {options.tta}")
+    weighing = plan.second_mode if options.tta == "adaptive" else options.tta
+    if options.aggregate == "weighted" and model.calibration(weighing).view_weights is None:
+        raise UsageError(
+            f"aggregate=weighted: no weights were fitted for tta={options.tta} at {model.precision}"
+        )
+    if options.coverage is not None:
+        prediction_set(np.array([1.0]), options.coverage, model.quantiles(options))
+
+
+def check_default_mode(model: Model) -> None:
+    """See that a request that names no mode can be answered.
+
+    Raises:
+        ModelPackageError: the default mode needs what was not fitted for this precision.
+    """
+    mode = model.manifest.default_mode
+    try:
+        check_options(Options(tta=mode), model)
+    except UsageError as error:
+        raise ModelPackageError(f"default_mode is {mode}: {error}") from error
+
+
+def answer(image: Pixels, options: Options, model: Model) -> Generator[list[View], Results, Answer]:
+    """Classify uint8[H, W, 3]: yields lists of views, is sent one result per view, returns.
+
+    A result is logits float32[K] or class_map float32[K, h, w], as the view's `output` says.
+
+    Raises:
+        UsageError, ImageTooSmall: see `check_options` and the planner.
+    """
+    check_image(image)
+    plan = model.planner.plan(options.tta, size_of(image), options.boxes)
+    if options.tta == "adaptive":
+        adaptive = _adaptive(image, plan, options, model)
+        del image  # the views wait for their batch, and need it no more
+        return (yield from adaptive)
+    reading = read_passes(image, plan.first, model.shares)
+    del image
+    read = yield from reading
+    calibration = model.calibration(options.tta)
+    raw = _aggregated(read.logits, options, calibration.view_weights, model)
+    return _conclude(read, plan.first, raw, calibration.temperature, options, model)
+
+
+@dataclass(frozen=True)
+class Read:
+    """The logits of every view and window of some passes: float32[V, K]."""
+
+    logits: NDArray[np.float32]
+    shown: tuple[FractionBox, ...]
+    class_map: NDArray[np.float32] | None
+
+
+def _adaptive(
+    image: Pixels, plan: Plan, options: Options, model: Model
+) -> Generator[list[View], Results, Answer]:
+    """The first pass where it is sure enough; else both, each counting as calibration found."""
+    gate, calibration = model.gate(options.gate_cost), model.calibration("adaptive")
+    # A large image does not wait for the gate: its second pass is resized beforehand.
+    later = image if image.nbytes <= HELD_BYTES else resize_for(image, plan.rest)
+    reading = read_passes(image, plan.first, model.shares)
+    del image
+    first = yield from reading
+    raw = _aggregated(first.logits, options, None, model)
+    if not plan.rest or gate_value(first.logits[0], gate.kind) >= gate.threshold:
+        return _conclude(first, plan.first, raw, calibration.temperature, options, model, False)
+    rest = yield from read_passes(later, plan.rest, model.shares)
+    second = _second_logits(plan, first, rest)
+    own = model.calibration(plan.second_mode)
+    # Each as sure as it ought to be: else the share would make up for one that is not.
+    raw = blend(
+        temper(raw, calibration.temperature),
+        temper(_aggregated(second, options, own.view_weights, model), own.temperature),
+        calibration.second_share,
+    )
+    both = Read(
+        np.concatenate([first.logits, rest.logits]),
+        (*first.shown, *rest.shown),
+        rest.class_map if rest.class_map is not None else first.class_map,
+    )
+    passes = (*plan.first, *plan.rest)
+    return _conclude(both, passes, raw, calibration.second_temperature, options, model, True)
+
+
+def _second_logits(plan: Plan, first: Read, rest: Read) -> NDArray[np.float32]:
+    """float32[V, K] of the second passes in their order, the crop that `first` ran among them."""
+    if len(plan.rest) == len(plan.second):
+        return rest.logits
+    own = iter(rest.logits)  # crops, one row each: a pass with windows is never among the first
+    return np.stack([first.logits[0] if p in plan.first else next(own) for p in plan.second])
+
+
+def read_passes(
+    image: Pixels | Resized, passes: tuple[Pass, ...], shares: Shares | None = None
+) -> Generator[list[View], Results, Read]:
+    """Make the views of `passes`, have them run, and read every window.
+
+    Below modes and aggregation: what calibration and studies of other plans are built on.
+    """
+    views = make_views(image, passes, shares)
+    del image
+    results = yield views
+    logits: list[NDArray[np.float32]] = []
+    class_map = None
+    for item, result in zip(passes, results, strict=True):
+        if item.windows:
+            class_map = result
+            logits.append(window_logits(result, item.windows, item.size))
+        else:
+            logits.append(result[None])
+    shown = tuple(box for item in passes for box in item.shown())
+    return Read(np.concatenate(logits), shown, class_map)
+
+
+def resize_for(image: Pixels, passes: tuple[Pass, ...]) -> Resized:
+    """The image in the sizes that passes need, each resized once."""
+    wanted = dict.fromkeys(item.resized for item in passes if not item.source)
+    return {size: resize(image, size) for size in wanted}
+
+
+def make_views(
+    image: Pixels | Resized, passes: tuple[Pass, ...], shares: Shares | None = None
+) -> list[View]:
+    """The view of every pass; of an image, or of what `resize_for` made of it for these passes."""
+    resized = image if isinstance(image, dict) else resize_for(image, passes)
+    features = _shared(resized, passes, shares) if shares else {}
+    return [features.get(item) or _view(image, resized, item) for item in passes]
+
+
+def _view(image: Pixels | Resized, resized: Resized, item: Pass) -> View:
+    if item.source and not isinstance(image, dict):
+        return View(resized_crop(image, item.source, item.resized.height), "logits")
+    pixels = cut(resized[item.resized], item.box, flip=item.flip)
+    return View(pixels, "class_map" if item.windows else "logits")
+
+
+def _shared(resized: Resized, passes: tuple[Pass, ...], shares: Shares) -> dict[Pass, View]:
+    """The views of crops that share the first layers with others of the same image."""
+    groups: dict[tuple[Size, bool], list[Pass]] = {}
+    for item in passes:
+        if not item.source and not item.windows:
+            groups.setdefault((item.resized, item.flip), []).append(item)
+    views: dict[Pass, View] = {}
+    for (size, flip), crops in groups.items():
+        if len(crops) > 1:
+            image = resized[size][:, ::-1] if flip else resized[size]
+            boxes = [item.box.mirrored(size.width) if flip else item.box for item in crops]
+            for item, features in zip(crops, shares.crops(image, boxes) or (), strict=False):
+                views[item] = View(features, "logits_of_features")
+    return views
+
+
+def _aggregated(
+    logits: NDArray[np.float32],
+    options: Options,
+    weights: tuple[float, ...] | None,
+    model: Model,
+) -> Array:
+    """One answer of all views, not tempered; a single view has nothing to weigh."""
+    how = "mean" if len(logits) == 1 else options.aggregate
+    return aggregate(logits, how, weights, model.task)
+
+
+def _conclude(
+    read: Read,
+    passes: tuple[Pass, ...],
+    raw: Array,
+    temperature: float,
+    options: Options,
+    model: Model,
+    gate_open: bool | None = None,
+) -> Answer:
+    """Temper an aggregated answer and wrap it up."""
+    calibration = model.calibration(options.tta)
+    probabilities = temper(raw, temperature, model.task)
+    chosen = None
+    if options.coverage is not None:
+        chosen = prediction_set(probabilities, options.coverage, model.quantiles(options))
+    singles = model.task.probabilities(read.logits)
+    thresholds = calibration.thresholds.get(options.aggregate)
+    return Answer(
+        tta=options.tta,
+        probabilities=probabilities,
+        raw=raw,
+        views=tuple(ViewAnswer(b, p) for b, p in zip(read.shown, singles, strict=True)),
+        class_map=read.class_map,
+        passes=len(passes),
+        cost=model.planner.cost(passes),
+        gate_open=gate_open,
+        prediction_set=chosen,
+        present=model.task.present(probabilities, thresholds),
+    )

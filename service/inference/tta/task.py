@@ -1,0 +1,111 @@
+"""The two kinds of question that a model answers: which class is it, and which of them are in it.
+
+A task says how logits become probabilities, and what the answer is. Everything else (views, passes,
+windows, batching) is the same for both.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import UsageError
+from service.package.manifest import Mode, TaskName
+
+Array = NDArray[np.float64]
+Values = NDArray[np.floating]
+
+TINY = 1e-12
+SEPARATOR = ";"
+THRESHOLD = 0.5
+"""Of a class that none was fitted for."""
+
+
+def split_labels(text: str) -> tuple[str, ...]:
+    """The labels of one image as tables write them: `;` between, empty where there is none."""
+    return tuple(part.strip() for part in text.split(SEPARATOR) if part.strip())
+
+
+def softmax(logits: Values) -> Array:
+    """Softmax over the last axis, in float64."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    exponentials = np.exp(shifted)
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def sigmoid(logits: Values) -> Array:
+    """The logistic function of every element, in float64, without overflow."""
+    return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
+
+
+def log(probabilities: Values) -> Array:
+    """Logits whose softmax the probabilities are."""
+    return np.log(np.maximum(probabilities, TINY))
+
+
+def logit(probabilities: Values) -> Array:
+    """Logits whose sigmoid the probabilities are."""
+    return np.log(np.maximum(probabilities, TINY)) - np.log(np.maximum(1 - probabilities, TINY))
+
+
+def to_sum_1(values: Values) -> Array:
+    """Divide by the sum over the last axis."""
+    return values / values.sum(axis=-1, keepdims=True)
+
+
+def as_they_are(values: Values) -> Array:
+    """Probabilities of classes that do not exclude each other need no sum."""
+    return values.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of question; every function works on the last axis, that of the K classes."""
+
+    name: TaskName
+    probabilities: Callable[[Values], Array]
+    """Of logits."""
+    logits: Callable[[Values], Array]
+    """Of probabilities: undoes `probabilities`, up to what it cannot see."""
+    normalized: Callable[[Values], Array]
+    """Probabilities again, of values between 0 and 1."""
+    one_is_true: bool
+    """Exactly one class is true of every image."""
+
+    def present(
+        self, probabilities: Array, thresholds: Sequence[float] | None
+    ) -> tuple[int, ...] | None:
+        """The classes at or above their thresholds, likeliest first; None where one is true.
+
+        Without thresholds each is 0.5. It may be empty: none of the classes is in the image.
+        """
+        if self.one_is_true:
+            return None
+        limits = np.full(len(probabilities), THRESHOLD) if thresholds is None else thresholds
+        order = np.argsort(-probabilities, kind="stable")
+        return tuple(int(k) for k in order if probabilities[k] >= limits[k])
+
+    def check(self, tta: Mode, coverage: float | None) -> None:
+        """Refuse what means nothing for this task.
+
+        Raises:
+            UsageError: a prediction set or a gate where several classes may be true.
+        """
+        if self.one_is_true:
+            return
+        if tta == "adaptive":
+            raise UsageError(
+                "tta=adaptive: its gate asks how sure the one true class is, and this model is "
+                "multi-label: several classes may be true, or none; use dense"
+            )
+        if coverage is not None:
+            raise UsageError(
+                "coverage: a prediction set holds the one true class, and this model is "
+                "multi-label: its answer is the set of labels above their thresholds"
+            )
+
+
+SINGLE_LABEL = Task("single_label", softmax, log, to_sum_1, one_is_true=True)
+MULTI_LABEL = Task("multi_label", sigmoid, logit, as_they_are, one_is_true=False)
+TASKS: dict[TaskName, Task] = {task.name: task for task in (SINGLE_LABEL, MULTI_LABEL)}

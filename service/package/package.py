@@ -1,0 +1,143 @@
+"""A model package on disk: verified before anything in it is loaded."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from service.errors import ModelPackageError
+from service.package import contained, manifest_file
+from service.package.graph import check_graph
+from service.package.manifest import Manifest, OnnxFile, Precision
+from service.package.manifest_file import MANIFEST, MAX_MANIFEST_BYTES
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """A folder whose manifest is valid and whose graphs are those that it describes."""
+
+    folder: Path
+    manifest: Manifest
+    manifest_sha256: str = ""
+    """Of the bytes that `manifest` was read from."""
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "ModelPackage":
+        """Read the manifest, and hold every graph that it names to its sha256 and its labels.
+
+        Raises:
+            ModelPackageError: no manifest, an invalid one, a graph that is missing or altered, or
+                one that does not fit the manifest.
+        """
+        folder = Path(folder)
+        package = cls(folder, *_read_manifest(folder))
+        for file in package.manifest.files:
+            package._read(file)
+        return package
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        return tuple(file.precision for file in self.manifest.files)
+
+    def served_precision(
+        self, wanted: Precision | Literal["auto"] = "auto", *, gpu: bool = False
+    ) -> Precision:
+        """The precision to serve: `auto` is int8 on a CPU and fp16 on a GPU, or else fp32.
+
+        Raises:
+            ModelPackageError: the package does not have it.
+        """
+        if wanted == "auto":
+            best: Precision = "fp16" if gpu else "int8"
+            wanted = best if best in self.precisions else "fp32"
+        return self._file(wanted).precision
+
+    def path(self, precision: Precision) -> Path:
+        """The ONNX file of `precision`.
+
+        Raises:
+            ModelPackageError: the package has none.
+        """
+        return self.folder / self._file(precision).file
+
+    def read(self, precision: Precision) -> bytes:
+        """The graph of `precision`, verified again: a file may have changed since `load`.
+
+        Raises:
+            ModelPackageError: the package has none, or the file was altered.
+        """
+        return self._read(self._file(precision))
+
+    def _file(self, precision: Precision) -> OnnxFile:
+        for file in self.manifest.files:
+            if file.precision == precision:
+                return file
+        raise ModelPackageError(
+            f"{self.folder} has no {precision} model; it has: {', '.join(self.precisions)}"
+        )
+
+    def _read(self, file: OnnxFile) -> bytes:
+        data = contained.read_verified(self.folder, file.file, file.size_bytes, file.sha256)
+        path = self.folder / file.file
+        classes, labels = check_graph(data, path), len(self.manifest.labels)
+        if classes != labels:
+            raise ModelPackageError(
+                f"{path} answers for {classes} classes, but {MANIFEST} has {labels} labels"
+            )
+        return data
+
+
+def _read_manifest(folder: Path) -> tuple[Manifest, str]:
+    path = folder / MANIFEST
+    try:
+        folder.stat()
+        path.lstat()
+    except OSError as error:
+        raise ModelPackageError(f"no model package in {folder}: {error.strerror}") from error
+    data = contained.read_bytes(folder, MANIFEST, MAX_MANIFEST_BYTES)
+    return manifest_file.parse(data, str(path)), hashlib.sha256(data).hexdigest()
+
+
+def find(root: Path) -> list[Path]:
+    """The folders directly under `root` that hold a manifest, sorted by name.
+
+    Hidden folders are left out: an export that was killed may leave one. A manifest that cannot be
+    read is found: reading it says why.
+
+    Raises:
+        ModelPackageError: `root` is a folder that cannot be read.
+    """
+    return [folder for folder in _folders(root) if _has_manifest(folder)]
+
+
+def without_manifest(root: Path) -> list[Path]:
+    """Folders directly under `root` with a graph and no manifest: no package, though meant as one.
+
+    Raises:
+        ModelPackageError: see `find`.
+    """
+    return [
+        folder
+        for folder in _folders(root)
+        if not _has_manifest(folder) and next(folder.glob("*.onnx"), None)
+    ]
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        found = [path for path in root.iterdir() if path.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ModelPackageError(f"{root} cannot be read: {error.strerror}") from error
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def _has_manifest(folder: Path) -> bool:
+    try:
+        (folder / MANIFEST).lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:  # it may be there: reading it says what is wrong
+        return True
+    return True

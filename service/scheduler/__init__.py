@@ -1,0 +1,1 @@
+"""Which views run next, on which thread: admission, queue, batches and workers."""

@@ -1,0 +1,274 @@
+"""A run into a file that appears under its name only when it is complete."""
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from service.errors import DataError, OutputError
+from service.scoring.item import Position
+from service.scoring.result import finished
+from service.scoring.result.durable import readable
+from service.scoring.result.journal import Journal
+from service.scoring.result.parts import records, result_columns
+from service.scoring.result.sinks import sink_for
+from service.scoring.result.target import Target, sha256_of
+from service.scoring.resume.compare import changed_since, other_images
+from service.scoring.resume.fingerprint import Fingerprint, prints
+from service.scoring.rows import Row
+from service.scoring.run import Run
+from service.scoring.sources.replay import Replayed
+from service.scoring.summary.label_tally import LabelTally, tally_of
+from service.scoring.summary.tally import Tally
+
+PART_ROWS = 8_192
+PART_SECONDS = 10.0
+
+
+class Observer(Protocol):
+    """Is told how a run gets on."""
+
+    def began(self, done: int) -> None:
+        """So many images were finished by an earlier run."""
+        ...
+
+    def moved(self, images: int, failed: int) -> None:
+        """So many more are finished, of which so many failed."""
+        ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def began(self, done: int) -> None: ...
+
+    def moved(self, images: int, failed: int) -> None: ...
+
+
+Rows = Callable[[Position], Generator[list[Row], None, None]]
+"""What makes the rows: `Run.rows`, or another engine's."""
+
+
+def write_output(
+    run: Run,
+    output: str,
+    *,
+    rows: Rows | None = None,
+    restart: bool = False,
+    overwrite: bool = False,
+    work: Path | None = None,
+    observer: Observer | None = None,
+) -> dict[str, Any]:
+    """Score into `output`, going on where an earlier run of the same settings stopped.
+
+    Returns the summary: counts, rate, and accuracy where labels are known.
+
+    Raises:
+        OutputError: the output is there already, or cannot be written, or another run writes it,
+            or what an earlier run left is damaged.
+        DataError: there is no image, or a source has changed since the run began.
+    """
+    target = Target(output, run.leaves)
+    settings = run.settings()
+    folder = target.work_folder(work)
+    run.passed_over.ignore(folder, *target.files)
+    if target.exists() and not overwrite and not folder.exists():
+        return _complete_already(run, target, settings)
+    journal = Journal.open(folder, settings, restart=restart)
+    try:
+        with target.locked():
+            return _write(run, target, journal, settings, rows or run.rows, overwrite, observer)
+    finally:
+        if journal.is_empty:
+            journal.remove()
+        journal.close()
+
+
+def _write(
+    run: Run,
+    target: Target,
+    journal: Journal,
+    settings: dict[str, Any],
+    rows: Rows,
+    overwrite: bool,
+    observer: Observer | None,
+) -> dict[str, Any]:
+    done = _still_wanted(run, target, journal)
+    if done is None:
+        if target.exists() and not overwrite:
+            return _complete_already(run, target, settings)
+        _check_unchanged(run, journal)
+        observer = observer or Silent()
+        observer.began(journal.rows)
+        for leaf in run.leaves:
+            if isinstance(leaf, Replayed):
+                leaf.stop_recording()
+        rate = _score(run, rows, journal, observer)
+        if journal.rows == 0:
+            raise no_image(run)
+        tally, fingerprint = _merge(run, journal, target, settings)
+        skipped = run.passed_over.total()
+        summary = summarize(run, target.name, tally) | skipped.facts() | rate
+        with readable(journal.result):
+            digest = sha256_of(str(journal.result))
+        done: dict[str, Any] | None = {
+            "summary": summary,
+            "fingerprint": fingerprint,
+            "result_sha256": digest,
+        }
+        journal.mark_done(done)
+    _publish(journal, target, done["result_sha256"], overwrite)
+    journal.remove()
+    return done["summary"]
+
+
+def _check_unchanged(run: Run, journal: Journal) -> None:
+    """Raises DataError where the finished rows are of other images than the sources hold now."""
+    if journal.rows == 0:
+        return
+    threads = run.resolved_speed.decode_threads
+    if found := changed_since(run.leaves, journal.records, journal.next, threads):
+        raise DataError(
+            f"{found}. The {journal.rows} finished rows in {journal.folder} are of the source as "
+            "it was: put it back to finish that run, or start anew (--restart)"
+        )
+
+
+def _still_wanted(run: Run, target: Target, journal: Journal) -> dict[str, Any] | None:
+    """What a killed run said of its complete result, where only giving it its name is left to do.
+
+    None: rows are still to be scored, or that result has had its name and is not wanted any more.
+
+    Raises:
+        DataError: the result is of other images than the sources hold now.
+    """
+    done = journal.about_done()
+    if done is None:
+        return None
+    unnamed = journal.result.exists()
+    if not unnamed and not target.holds(done["result_sha256"]):  # moved away, or replaced
+        journal.clear()
+        return None
+    threads = run.resolved_speed.decode_threads
+    found = other_images(run.leaves, prints(done["fingerprint"]), None, threads)
+    if found is None:
+        return done
+    if unnamed:
+        raise DataError(
+            f"{found}. The result in {journal.folder} is of the source as it was: put it back to "
+            "finish that run, or start anew (--restart)"
+        )
+    journal.clear()
+    return None
+
+
+def _score(run: Run, rows: Rows, journal: Journal, observer: Observer) -> dict[str, Any]:
+    """Bring the journal to the end of the sources."""
+    start, before = time.perf_counter(), journal.rows
+    pending: list[Row] = []
+    written = time.monotonic()
+
+    def flush() -> None:
+        last = pending[-1].position
+        journal.append(pending, run.schema, run.passed_over.settle(last.source))
+        pending.clear()
+
+    run.passed_over.go_on_from(journal.skipped)
+    chunks = rows(journal.next)
+    try:
+        with closing(chunks):  # its threads end here
+            for chunk in chunks:
+                pending += chunk
+                observer.moved(len(chunk), sum(not row.ok for row in chunk))
+                if len(pending) >= PART_ROWS or time.monotonic() - written >= PART_SECONDS:
+                    flush()
+                    written = time.monotonic()
+    except OutputError:
+        raise
+    except BaseException:  # an interrupt or a failure: keep what is finished
+        if pending:
+            flush()
+        raise
+    if pending:
+        flush()
+    seconds = time.perf_counter() - start
+    return {
+        "resumed_from": before,
+        "seconds": round(seconds, 3),
+        "images_per_s": round((journal.rows - before) / seconds, 2),
+    }
+
+
+def _merge(
+    run: Run, journal: Journal, target: Target, settings: dict[str, Any]
+) -> tuple[Tally, list[list[Any]]]:
+    """Write the result, aside; returns its counts and its fingerprint."""
+    fingerprint = Fingerprint(len(run.leaves))
+    for content in journal.contents():
+        fingerprint.add(records(content))
+    tally, made_of = tally_of(run.predictor.manifest), fingerprint.as_list()
+    metadata: Any = {finished.METADATA_KEY: finished.about(settings, run, made_of)}
+    schema = pa.schema(run.schema, metadata)
+    with journal.writing_result() as stream:
+        sink = sink_for(target.name)(stream, schema)
+        for table in journal.tables():
+            rows = result_columns(table)
+            tally.add(rows)
+            sink.write(rows.replace_schema_metadata(metadata))
+        sink.close()
+    return tally, made_of
+
+
+def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
+    """What came out: counts, errors by kind, and accuracy where labels are known."""
+    predictor = run.predictor
+    summary = {
+        "output": output,
+        "images": tally.ok + tally.failed.total(),
+        "ok": tally.ok,
+        "failed": tally.failed.total(),
+        "errors": dict(tally.failed.most_common()),
+        "package": f"{predictor.manifest.name} {predictor.manifest.version}",
+        "precision": predictor.precision,
+        "provider": run.provider,
+        "tta": run.options.inference.tta,
+        "label_column": run.columns.label,
+        "true_labels": tally.truth.summary(),
+        "accuracy": tally.accuracy(),
+    }
+    return summary | ({"labels": tally.agreement()} if isinstance(tally, LabelTally) else {})
+
+
+def no_image(run: Run) -> DataError:
+    """The error of a run without rows, which names what its sources hold instead."""
+    held = "; ".join(run.passed_over.total().lines())
+    names = run.settings()["sources"]
+    return DataError(f"there is no image in {', '.join(names)}" + (f": {held}" if held else ""))
+
+
+def _publish(journal: Journal, target: Target, sha256: str, overwrite: bool) -> None:
+    """Give the result its name; nothing to do where a run was killed just after that."""
+    if not journal.result.exists():
+        return
+    with readable(journal.result):
+        whole = sha256_of(str(journal.result)) == sha256
+    if not whole:
+        raise OutputError(f"{journal.result} is damaged. Start anew (--restart)")
+    if target.path is None and not journal.upload_began:
+        if target.exists() and not overwrite:
+            raise target.refuse_to_replace()
+        journal.mark_upload()
+    target.publish(journal.result, overwrite)
+
+
+def _complete_already(run: Run, target: Target, settings: dict[str, Any]) -> dict[str, Any]:
+    """The summary of a finished run that is repeated.
+
+    Raises:
+        OutputError: the file is not what this run would write, or cannot say so.
+    """
+    tally, skipped = finished.tally_if_same(run, target, settings)
+    return summarize(run, target.name, tally) | skipped.facts() | {"complete_already": True}

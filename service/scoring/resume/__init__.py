@@ -1,0 +1,1 @@
+"""How a run recognises what an earlier run has scored already."""

@@ -1,0 +1,74 @@
+"""What the sources of a run passed over, kept so that a run that was killed goes on with it."""
+
+import os
+import threading
+from collections.abc import Sequence
+
+from service.scoring.own_files import OwnFiles
+from service.scoring.sources import Leaf, Tar
+from service.scoring.sources.leaf import Sieve
+from service.listing.skipped import Skipped
+
+
+class PassedOver:
+    """Counts of skipped files, source by source.
+
+    A source that was read to its end is settled with the rows before it, so the parts of the
+    journal can hold the count. A source that was read in part is read from its beginning when the
+    run goes on, and counted then.
+    """
+
+    def __init__(self, own: OwnFiles | None = None) -> None:
+        self.own = own or OwnFiles()
+        """Files that the run itself writes: not counted."""
+        self._settled = Skipped()
+        self._read: dict[int, Skipped] = {}
+        self._lock = threading.Lock()  # one thread reads the sources, another settles
+
+    def ignore(self, *paths: os.PathLike[str] | str) -> None:
+        """Count none of these, nor what is in them: the run writes them itself."""
+        self.own = OwnFiles(self.own.paths | OwnFiles.of(paths).paths)
+
+    def of_one_source(self) -> Skipped:
+        """An empty count, for the reader of a source."""
+        return Skipped(ignored=self.own)
+
+    def read_to_the_end(self, source: int, skipped: Skipped) -> None:
+        """Take the count of a source."""
+        if skipped.groups:
+            with self._lock:
+                self._read[source] = skipped
+
+    def settle(self, end: int) -> Skipped:
+        """The count of all sources before `end`, each of which was read to its end."""
+        with self._lock:
+            for source in sorted(number for number in self._read if number < end):
+                self._settled.extend(self._read.pop(source))
+        return self._settled
+
+    def go_on_from(self, settled: Skipped) -> None:
+        """Take up what an earlier run settled."""
+        self._settled = settled
+
+    def total(self) -> Skipped:
+        """The count of every source that was read to its end."""
+        total = Skipped()
+        with self._lock:
+            for skipped in (self._settled, *(self._read[source] for source in sorted(self._read))):
+                total.extend(skipped)
+        return total
+
+
+def counted_again(leaves: Sequence[Leaf], was: Skipped, own: OwnFiles) -> Skipped:
+    """What the sources of a finished run pass over now; `was` is what they did then.
+
+    A tar would have to be read as a whole, so with one of them `was` stands.
+    """
+    if any(isinstance(leaf, Tar) for leaf in leaves):
+        return was
+    now = Skipped(ignored=own)
+    for leaf in leaves:
+        if isinstance(leaf, Sieve):
+            for _ in leaf.sifted(0, now):
+                pass
+    return now

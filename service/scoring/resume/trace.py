@@ -1,0 +1,80 @@
+"""What a row was made of, so that a later run can tell whether its source is still the same."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from service.console.text import storable
+from service.errors import ClientError, DataError
+from service.listing.skipped import Skipped
+from service.scoring.item import Item
+from service.scoring.resume.stamps import read_stamped, same_bytes, stamp
+from service.scoring.sources.leaf import Leaf, sifted
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where the bytes of one image came from, and which they were."""
+
+    content: bytes
+    """SHA-256 of the image file; of the error's text where it could not be read."""
+    stamp: str | None
+    """The stamp of the image file, or of the archive or table that holds the image."""
+    embedded: bool
+    """Whether an archive or table holds the image."""
+    given: str | None
+    """The true label as the source says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An image file in memory, or the reason why it is not."""
+
+    trace: Trace
+    data: bytes = b""
+    error: str | None = None
+
+
+def items_of(leaf: Leaf, skip: int = 0, skipped: Skipped | None = None) -> Iterator[Item]:
+    """The items of a leaf; those that its own file holds carry the stamp of that file.
+
+    `skipped` counts the files that a folder or an archive holds beside its images.
+
+    Raises:
+        DataError: the file changed while it was read, so its items may be of two versions.
+    """
+    before = stamp(leaf.name)
+    for item in sifted(leaf, skip, Skipped() if skipped is None else skipped):
+        yield replace(item, stamp=before) if item.embedded else item
+    after = stamp(leaf.name)
+    if after is not None and not same_bytes(before, after):
+        raise DataError(
+            f"{leaf.name} changed while it was read: some images may be of the old file and some "
+            "of the new one. Start anew when it is complete (--restart)"
+        )
+
+
+def load(item: Item) -> Loaded:
+    """Read an item's bytes; a file that cannot be read is an answer, not an exception.
+
+    Raises:
+        OutOfResources: this machine can open no file now.
+    """
+    error, data, stamp = item.error, item.data, item.stamp
+    if error is None and data is None:
+        try:
+            data, stamp = read_stamped(item.path)
+        except (ClientError, OSError, ValueError) as refused:  # ValueError: a name with a NUL
+            error = told(refused)
+    digest = hashlib.sha256(
+        data if error is None and data is not None else storable(f"{error}").encode()
+    )
+    given = None if item.label is None else storable(item.label)
+    trace = Trace(digest.digest(), stamp, item.embedded, given)
+    return Loaded(trace, data or b"", error)
+
+
+def told(error: Exception) -> str:
+    """An error as a row tells it: its kind and its reason."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{type(error).__name__}: {reason}"

@@ -1,0 +1,1 @@
+"""What is said of a run: counts, accuracy, the report and the terminal."""

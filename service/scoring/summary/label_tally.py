@@ -1,0 +1,70 @@
+"""How right the labels of a multi-label model were, where the true ones are known."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from service.inference.tta.task import split_labels
+from service.package.manifest import Manifest
+from service.scoring.summary.tally import UNKNOWN, Tally
+
+
+@dataclass
+class LabelTally(Tally):
+    """Counts of labels over rows."""
+
+    true: Counter[str] = field(default_factory=lambda: Counter[str]())
+    answered: Counter[str] = field(default_factory=lambda: Counter[str]())
+    both: Counter[str] = field(default_factory=lambda: Counter[str]())
+    known: int = 0
+    """Answered images with true labels, classes of the model or not."""
+    exact: int = 0
+    """Those answered with all of them and no others."""
+
+    def add(self, rows: pa.Table) -> None:
+        """Count the rows of a part."""
+        classes = set(self.labels)
+        for label, answered in self._labelled(rows, ["labels"]):
+            true, got = set(split_labels(label)), set(answered)
+            self.truth.add(true, classes)
+            self.known += 1
+            self.exact += true == got
+            self.true.update(one if one in classes else UNKNOWN for one in true)
+            self.answered.update(got)
+            self.both.update(true & got)
+
+    def agreement(self) -> dict[str, Any] | None:
+        """Shares of labels that were right; None where no answered image has labels.
+
+        A true label that the model has not got counts as missed.
+        """
+        if not self.known:
+            return None
+        classes = [self._class(label) for label in self.labels]
+        scored = [entry["f1"] for entry in classes if entry["f1"] is not None]
+        total = self.true.total() + self.answered.total()
+        return {
+            "images": self.known,
+            "exact": self.exact / self.known,
+            "micro_f1": 2 * self.both.total() / total if total else None,
+            "macro_f1": sum(scored) / len(scored) if scored else None,
+            "classes": classes,
+        }
+
+    def _class(self, label: str) -> dict[str, Any]:
+        true, answered, both = self.true[label], self.answered[label], self.both[label]
+        return {
+            "id": label,
+            "images": true,
+            "recall": both / true if true else None,
+            "precision": both / answered if answered else None,
+            "f1": 2 * both / (true + answered) if true + answered else None,
+        }
+
+
+def tally_of(manifest: Manifest) -> Tally:
+    """What counts the rows of a run of this model."""
+    labels = tuple(label.id for label in manifest.labels)
+    return LabelTally(labels) if manifest.task == "multi_label" else Tally(labels)

@@ -1,0 +1,90 @@
+"""The report of a run: JSON for machines, Markdown for people."""
+
+from typing import Any
+
+from service.console.markdown import plain, table
+from service.console.text import json_text
+from service.listing.skipped import Skipped
+from service.scoring.summary.truth import notes
+
+
+def as_json(summary: dict[str, Any]) -> str:
+    """The report for machines."""
+    return json_text(summary, indent=1) + "\n"
+
+
+def as_markdown(summary: dict[str, Any]) -> str:
+    """The report for people; the confusion matrix has true labels down and answers across."""
+    parts = [
+        f"# {summary['package']}: {summary['tta']} ({summary['precision']}, {summary['provider']})",
+        f"{summary['images']} images, {summary['failed']} failed.",
+    ]
+    if summary["errors"]:
+        parts.append("\n".join(f"- {plain(kind)}: {n}" for kind, n in summary["errors"].items()))
+    if lines := Skipped.from_json(summary["skipped_by_reason"]).lines():
+        parts.append("\n".join(f"- {plain(line)}" for line in lines))
+    if said := notes(summary["true_labels"], summary["label_column"]):
+        parts.append("\n".join(f"- {plain(note)}" for note in said))
+    if agreement := summary.get("labels"):
+        parts += _of_labels(agreement)
+    elif accuracy := summary["accuracy"]:
+        parts += _of_classes(accuracy)
+    else:
+        parts.append("No labels are known.")
+    return "\n\n".join([*parts, ""])
+
+
+def _of_classes(accuracy: dict[str, Any]) -> list[str]:
+    """Of a model with one class for each image: accuracy, each class, and what was confused."""
+    parts = [table(("", "accuracy", "95% interval"), shares(accuracy))]
+    if single := accuracy.get("single"):
+        parts.append(sentence(single))
+    rows = [
+        (entry["id"], entry["images"], percent(entry["recall"]), percent(entry["precision"]))
+        for entry in accuracy["classes"]
+    ]
+    parts.append(table(("class", "images", "recall", "precision"), rows))
+    labels = accuracy["confusion"]["labels"]
+    counts = zip(labels, accuracy["confusion"]["counts"], strict=True)
+    rows = [(label, *row) for label, row in counts]
+    parts.append(table((r"true \ answered", *labels), rows))
+    return parts
+
+
+def _of_labels(agreement: dict[str, Any]) -> list[str]:
+    """Of a multi-label model: the agreement with the labels that are known."""
+    names = ("recall", "precision", "f1")
+    rows = [
+        (entry["id"], entry["images"], *(percent(entry[name]) for name in names))
+        for entry in agreement["classes"]
+    ]
+    return [
+        f"{agreement['images']} labelled images: F1 of all labels together "
+        f"{percent(agreement['micro_f1'])}, mean over classes {percent(agreement['macro_f1'])}; "
+        f"all labels right on {percent(agreement['exact'])}.",
+        table(("class", "images", "recall", "precision", "F1"), rows),
+    ]
+
+
+def shares(accuracy: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Name, accuracy and interval of every share in a report, as text."""
+    found = [(key, accuracy[key]) for key in accuracy if key.startswith("top")]
+    if "single" in accuracy:
+        found.append(("single crop, top1", accuracy["single"]["top1"]))
+    return [
+        (name, percent(s["accuracy"]), " to ".join(percent(edge) for edge in s["interval"]))
+        for name, s in found
+    ]
+
+
+def sentence(single: dict[str, Any]) -> str:
+    """What TTA changed."""
+    return (
+        f"TTA mended {single['mended_by_tta']} answers of the single crop and spoiled "
+        f"{single['spoiled_by_tta']}: {single['tta_gain'] * 100:+.2f} points."
+    )
+
+
+def percent(share: float | None) -> str:
+    """Two decimals, or a dash."""
+    return "–" if share is None else f"{share:.2%}"
