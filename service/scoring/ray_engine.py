@@ -21,20 +21,20 @@ from typing import Any, Literal, cast
 import pyarrow as pa
 
 from service.errors import InferenceFailed, QuincunxError, UsageError
-from service.package.manifest import Precision
-from service.package.package import (MANIFEST, ModelPackage)
 from service.inference.predictor import Predictor
 from service.inference.runtime.providers import Provider
+from service.listing.skipped import Skipped
+from service.package.manifest import Precision
+from service.package.package import MANIFEST, ModelPackage
 from service.scoring.item import Position
 from service.scoring.options import ScoreOptions, Speed
 from service.scoring.own_files import OwnFiles
-from service.scoring.resume.passed_over import PassedOver
 from service.scoring.pipeline import Located, score_items
+from service.scoring.resume.passed_over import PassedOver
 from service.scoring.rows import Row
 from service.scoring.run import Run, located
 from service.scoring.scorer import Scorer
 from service.scoring.sources import Leaf
-from service.listing.skipped import Skipped
 
 BUNDLE_BYTES = 32 * 1024 * 1024
 """What a read task hands on at once, where it has read the images itself."""

@@ -14,20 +14,20 @@ import PIL
 import pyarrow as pa
 
 from service.errors import DataError, UsageError
-from service.inference.runtime.cores import usable_cores
 from service.inference.predictor import Predictor
+from service.inference.runtime.cores import usable_cores
 from service.scoring import rows as columns
 from service.scoring.files import is_url
 from service.scoring.item import Position
 from service.scoring.options import ScoreOptions, Speed
+from service.scoring.pipeline import Located, score_items
 from service.scoring.result.parts import FORMAT
 from service.scoring.resume.passed_over import PassedOver
-from service.scoring.pipeline import Located, score_items
+from service.scoring.resume.trace import items_of
 from service.scoring.rows import Row
 from service.scoring.scorer import Scorer
 from service.scoring.sources import Columns, Leaf
 from service.scoring.sources.leaf import KnowsLabels
-from service.scoring.resume.trace import items_of
 
 FEW_SOURCES = 20
 MOST_LABELS = 100_000

@@ -15,7 +15,7 @@ from service.inference.decode import decode
 from service.inference.image.clock import Clock
 from service.inference.image.formats.jpeg import count_scans
 from service.inference.image.orientation import UPRIGHT
-from service.inference.image.rows import (Loaded, upright_rgb)
+from service.inference.image.rows import Loaded, upright_rgb
 from tests.support.files import chunk, saved
 from tests.support.images import drawn, encoded
 

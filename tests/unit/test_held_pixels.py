@@ -6,11 +6,11 @@ import weakref
 import numpy as np
 import pytest
 
-from service.inference import tta
-from service.inference.batch import run_views
-from service.inference.manifest import Mode
+from service.inference.engine import run_views
 from service.inference.predictor import Predictor
-from service.inference.tta import Options
+from service.inference.tta import steps as tta
+from service.inference.tta.steps import Options
+from service.package.manifest import Mode
 from tests.support.images import drawn
 
 

@@ -48,7 +48,7 @@ def test_a_link_to_another_file_is_noticed(tmp_path: Path, monkeypatch: pytest.M
         times = {"st_mtime_ns": 5, "st_ctime_ns": 5}
         return SimpleNamespace(st_mode=found.st_mode, st_size=5, st_ino=found.st_ino, **times)  # type: ignore[return-value]
 
-    monkeypatch.setattr("service.scoring.stamps.os.stat", at_one_time)
+    monkeypatch.setattr("service.scoring.resume.stamps.os.stat", at_one_time)
     link.symlink_to("a.png")
     before = stamp(str(link))
     link.unlink()

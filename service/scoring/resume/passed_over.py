@@ -4,10 +4,10 @@ import os
 import threading
 from collections.abc import Sequence
 
+from service.listing.skipped import Skipped
 from service.scoring.own_files import OwnFiles
 from service.scoring.sources import Leaf, Tar
 from service.scoring.sources.leaf import Sieve
-from service.listing.skipped import Skipped
 
 
 class PassedOver:
