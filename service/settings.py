@@ -80,6 +80,9 @@ class Settings(BaseModel):
     max_connections: int = Field(default=0, ge=0)
     """Open connections of one process. 0: as many as it may open files, less some for itself."""
     max_pixels: Positive = 50_000_000
+    max_decoding_pixels: int = Field(default=0, ge=0)
+    """Pixels of all images together that one process decodes at once; others wait. A single image
+    may be larger. 0: one for every 20 bytes of memory, shared among `--workers`."""
     max_decode_ms: int = Field(default=5000, gt=0, le=DAY_MS)
     """Processor time that decoding one image may take; a photo of 50 MP takes about two seconds."""
     max_images: Positive = 64

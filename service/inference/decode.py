@@ -5,6 +5,7 @@ from collections.abc import Callable
 from PIL import Image
 
 from service.errors import BadImage, ClientError, OutOfResources, UnsupportedImage
+from service.inference.image.budget import DECODING
 from service.inference.image.clock import Clock, ClockedFile
 from service.inference.image.formats import avif, bmp, gif, jpeg, png, webp
 from service.inference.image.formats.tiff import tiff
@@ -54,8 +55,9 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, max_decode_ms: int = MAX_D
     try:
         if name not in ACCEPTED:
             raise _refusal(data, name, limits)
-        picture, orientation = _OPEN[name](data, limits)
-        return upright_rgb(picture, orientation, limits.clock)
+        with DECODING.turn():
+            picture, orientation = _OPEN[name](data, limits)
+            return upright_rgb(picture, orientation, limits.clock)
     except ClientError:
         raise
     except MemoryError as error:

@@ -28,6 +28,7 @@ import numpy as np
 
 from service.errors import DeadlineExceeded, InferenceFailed
 from service.inference.engine import Job, Runs
+from service.inference.image.budget import DECODING
 from service.inference.tta.steps import Answer, Results, View
 from service.scheduler.admission import Admission, Nobody, Observer
 from service.scheduler.queue import Image, Queues, Result, Slot, Times
@@ -327,8 +328,9 @@ def _attempt(work: Callable[[], T]) -> T | Exception:
 
 
 def _begun(begin: Callable[[], Job]) -> tuple[Job, list[View]]:
-    job = begin()
-    return job, next(job)
+    with DECODING.turn():  # until the views are cut, and the image is let go
+        job = begin()
+        return job, next(job)
 
 
 def _advanced(job: Job, results: dict[int, Result]) -> list[View] | Answer:

@@ -9,6 +9,7 @@ import numpy as np
 from service.console.text import storable
 from service.errors import ClientError, DataError
 from service.inference.engine import Job, run_views
+from service.inference.image.budget import DECODING
 from service.inference.predictor import Predictor, TopClass
 from service.inference.tta.steps import Answer, Options, View, check_options
 from service.inference.tta.task import SEPARATOR, split_labels
@@ -72,8 +73,9 @@ class Scorer:
         if self.options.sha256:
             row = replace(row, sha256=loaded.trace.content.hex())
         try:
-            image = self.predictor.decode(loaded.data)
-            asked = [self._begin(image, mode) for mode in self._modes]
+            with DECODING.turn():
+                image = self.predictor.decode(loaded.data)
+                asked = [self._begin(image, mode) for mode in self._modes]
         except (ClientError, OSError) as error:
             return Prepared(replace(row, error=told(error)))
         held = image.nbytes + sum(view.pixels.nbytes for ask in asked for view in ask.views)

@@ -16,6 +16,7 @@ from service.api.server.supervisor import Supervisor
 from service.api.web.hosts import LOCAL
 from service.console.stdio import say
 from service.errors import StartFailed, UsageError
+from service.inference.image.budget import usual_pixels
 from service.inference.runtime.cores import usable_cores
 from service.settings import Settings, links_in, variable_of
 
@@ -35,8 +36,10 @@ def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> 
     """
     os.environ.update({variable_of(name): value for name, value in overrides.items()})
     _leave_out_links()
-    if workers > 1:  # processes that share the cores must not each take all of them
+    if workers > 1:  # processes that share cores and memory must not each take all of them
         os.environ.setdefault(variable_of("threads"), str(max(1, usable_cores() // workers)))
+        pixels = str(max(1, usual_pixels() // workers))
+        os.environ.setdefault(variable_of("max_decoding_pixels"), pixels)
     settings = Settings.from_environment()
     settings.keys()
     tags = check_packages(settings)

@@ -9,6 +9,7 @@ from pathlib import Path
 from service.api.server.memory import give_back_memory
 from service.api.server.model_set import ModelSet, Served
 from service.errors import ModelPackageError, ShuttingDown, UsageError
+from service.inference.image.budget import DECODING, usual_pixels
 from service.inference.predictor import Predictor
 from service.inference.runtime.cores import usable_cores
 from service.inference.tta.steps import check_default_mode
@@ -36,6 +37,7 @@ class Models:
         self._observer = observer
         threads = settings.threads or max(2, usable_cores())
         self.workers = Workers(threads)
+        DECODING.limit_pixels = settings.max_decoding_pixels or usual_pixels()
         self._cores = min(threads, usable_cores())
         self._current = ModelSet()
         self._closing = False

@@ -7,6 +7,7 @@ the file says of itself, and between the blocks of the file that a decoder asks 
 import numpy as np
 
 from service.errors import TooLarge
+from service.inference.image.budget import DECODING
 from service.inference.image.clock import Clock
 
 MAX_PIXELS = 50_000_000
@@ -42,18 +43,20 @@ class Limits:
 
 
 def check_size(size: tuple[int, int], limits: Limits, what: str = "image is") -> None:
-    """Refuse an image by the size in its header.
+    """Refuse an image by the size in its header, or wait until there is room for it.
 
     Raises:
         TooLarge: over `max_pixels`.
     """
     width, height = size
-    limits.pixels = width * height
-    if limits.pixels > limits.max_pixels:
+    if width * height > limits.max_pixels:
         raise TooLarge(
             f"{what} {width}×{height} px ({width * height / 1e6:.0f} MP); "
             f"the limit is {limits.max_pixels / 1e6:.0f} MP (QUINCUNX_MAX_PIXELS)"
         )
+    if not limits.pixels:
+        limits.pixels = width * height
+        DECODING.claim(limits.pixels)
 
 
 def check_scans(size: tuple[int, int], scans: int, limits: Limits) -> None:

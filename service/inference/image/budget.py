@@ -1,0 +1,91 @@
+"""How many pixels are decoded at once: threads that decode large images share the memory."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from service.inference.runtime.memory import usable_bytes
+
+BYTES_PER_PIXEL = 20
+"""What an image takes while it is decoded and resized, with something to spare for the models."""
+
+
+def usual_pixels() -> int:
+    """The pixels for which the memory of this process has room, all at once."""
+    return max(1, usable_bytes() // BYTES_PER_PIXEL)
+
+
+class PixelBudget:
+    """Lets images begin, in the order in which they come, while there is room for their pixels.
+
+    An image that is larger than all the room begins when nothing else is decoded.
+    """
+
+    def __init__(self, limit_pixels: int) -> None:
+        self.limit_pixels = limit_pixels
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what other threads claimed: in a process that was forked they are not there."""
+        self._taken = 0
+        self._waiting: deque[object] = deque()
+        self._changed = threading.Condition()
+        self._own = threading.local()
+
+    @contextmanager
+    def turn(self) -> Generator[None]:
+        """What this thread claims within is given back at the end, of the outermost turn."""
+        if self._claimed is not None:
+            yield
+            return
+        self._claimed = 0
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= self._claimed or 0
+                self._claimed = None
+                self._changed.notify_all()
+
+    def claim(self, pixels: int) -> None:
+        """Wait until there is room for an image, within a turn.
+
+        A thread that has claimed before does not wait: others may wait for what it holds.
+        """
+        with self._changed:
+            if not self._claimed:
+                self._wait_for_room(pixels)
+            self._taken += pixels
+            self._claimed = (self._claimed or 0) + pixels
+            self._changed.notify_all()
+
+    def _wait_for_room(self, pixels: int) -> None:
+        me = object()
+        self._waiting.append(me)
+        try:
+            self._changed.wait_for(
+                lambda: (
+                    self._waiting[0] is me
+                    and (self._taken == 0 or self._taken + pixels <= self.limit_pixels)
+                )
+            )
+        finally:
+            self._waiting.remove(me)
+
+    @property
+    def _claimed(self) -> int | None:
+        """Pixels that this thread has claimed in its turn; None: it has no turn."""
+        return getattr(self._own, "pixels", None)
+
+    @_claimed.setter
+    def _claimed(self, pixels: int | None) -> None:
+        self._own.pixels = pixels
+
+
+DECODING = PixelBudget(usual_pixels())
+"""The budget of this process."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=DECODING.clear)
