@@ -36,7 +36,8 @@ class Settings(BaseModel):
 
     packages: tuple[Path, ...] = ()
     """Model packages to serve, separated as in PATH, or a JSON array of paths; the first is the
-    default model. None: every package under `models/`."""
+    default model. None: every package in `models/` beside the
+    code."""
     provider: Provider = "auto"
     precision: Precision | Literal["auto"] = "auto"
     session_threads: Threads = 1

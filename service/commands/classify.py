@@ -16,9 +16,10 @@ app = typer.Typer()
 @app.command()
 def classify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files.")],
-    model: Annotated[Path, typer.Option(metavar="FOLDER", help="The model package.")] = Path(
-        "models/imagenette-xresnet18"
-    ),
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The model package; by default the shipped one."),
+    ] = None,
     tta: Annotated[
         Mode | None, typer.Option(help="Test-time augmentation; by default the package's own.")
     ] = None,
@@ -38,9 +39,10 @@ def classify(
     from service.errors import ClientError, UsageError
     from service.inference.predictor import Predictor
     from service.package.labels import distinct_names
+    from service.package.shipped import named_or_shipped
     from service.scoring.files import blaming_the_machine
 
-    predictor = Predictor.from_package(model, precision=precision)
+    predictor = Predictor.from_package(named_or_shipped(model), precision=precision)
     mode = tta or predictor.manifest.default_mode
     rows: list[dict[str, Any]] = []
     for file in files:

@@ -42,9 +42,10 @@ def score(
             help=".parquet, .csv, .jsonl or .arrow; - streams JSON Lines to standard output.",
         ),
     ],
-    model: Annotated[Path, typer.Option(metavar="FOLDER", help="The model package.")] = Path(
-        "models/imagenette-xresnet18"
-    ),
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The model package; by default the shipped one."),
+    ] = None,
     tta: Annotated[
         Mode | None, typer.Option(help="Test-time augmentation; by default the package's own.")
     ] = None,
@@ -152,6 +153,7 @@ def score(
     from service.errors import UsageError
     from service.inference.predictor import Predictor
     from service.inference.tta.steps import Options
+    from service.package.shipped import named_or_shipped
     from service.scoring.options import ScoreOptions, Speed
     from service.scoring.progress import progress
     from service.scoring.result.output import write_output
@@ -175,6 +177,7 @@ def score(
     leaves = expand(sources, columns)
     if output != "-":
         leaves = [Replayed(leaf) if leaf.name == "-" else leaf for leaf in leaves]
+    folder = named_or_shipped(model)
     connection = None
     if engine == "ray":
         from service.scoring.ray_engine import Cluster, connect, open_here
@@ -182,9 +185,11 @@ def score(
         if "-" in sources:
             raise UsageError("the ray engine cannot read standard input: name a file")
         connection = connect(Cluster(ray_address, actors), provider)
-        predictor = open_here(model, precision, connection.provider)
+        predictor = open_here(folder, precision, connection.provider)
     else:
-        predictor = Predictor.from_package(model, precision=precision, provider=provider, threads=1)
+        predictor = Predictor.from_package(
+            folder, precision=precision, provider=provider, threads=1
+        )
     mode = tta or predictor.manifest.default_mode
     options = ScoreOptions(
         Options(mode, aggregate, coverage, gate_cost, tuple(_box(text) for text in box or ())),

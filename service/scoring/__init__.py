@@ -1,6 +1,6 @@
 """Offline scoring: folders, lists, tables and archives of images to a table of answers.
 
-from service.scoring import score
+from quincunx import score
 
 for row in score("photos/", "models/imagenette-xresnet18", tta="dense"):
     print(row.path, row.error or row.top[0].name)

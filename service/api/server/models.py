@@ -195,18 +195,16 @@ def lone_threads(settings: Settings, cores: int) -> int | None:
 
 
 def package_folders(settings: Settings) -> tuple[Path, ...]:
-    """The packages to serve: those named, else every one under `models/`.
+    """The packages to serve: those named, else every one beside the code, as a bento holds them.
 
     Raises:
         ModelPackageError: there is none.
     """
     if settings.packages:
         return settings.packages
-    roots = (Path("models"), Path(__file__).parents[3] / "models")
-    for root in roots:
-        if found := find(root):
-            return tuple(found)
+    root = Path(__file__).parents[3] / "models"
+    if found := find(root):
+        return tuple(found)
     raise ModelPackageError(
-        f"no model package in {roots[0].resolve()}; name one: quincunx serve FOLDER "
-        "(QUINCUNX_PACKAGES)"
+        f"no model package in {root}; name one: quincunx serve FOLDER (QUINCUNX_PACKAGES)"
     )
