@@ -5,6 +5,8 @@ from pathlib import Path
 from service.errors import UsageError
 from service.package.package import MANIFEST
 
+MODELS = Path(__file__).parents[2] / "models"
+"""Beside the code: there in a checkout and in a bento, not in an installed wheel."""
 SHIPPED = "imagenette-xresnet18"
 
 
@@ -18,7 +20,7 @@ def named_or_shipped(folder: Path | None) -> Path:
     """
     if folder is not None:
         return folder
-    shipped = Path(__file__).parents[2] / "models" / SHIPPED
+    shipped = MODELS / SHIPPED
     if not (shipped / MANIFEST).is_file():
         raise UsageError(
             "name a model package with --model FOLDER: none is installed with quincunx"

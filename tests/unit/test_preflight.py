@@ -10,6 +10,7 @@ from service.api.server import launch
 from service.api.server.preflight import check_packages, say_what_is_passed_over
 from service.errors import ModelPackageError, QuincunxError, UsageError
 from service.inference.runtime import providers
+from service.package import shipped
 from service.settings import Settings
 from tests.support.packages import edit_manifest
 from tests.support.server import free_port
@@ -113,10 +114,8 @@ def test_a_folder_that_is_no_package_is_named_where_all_are_served(
     for name in ("good", "half"):
         tiny_package(models / name, int8=False)
     (models / "half" / "manifest.json").unlink()
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shipped, "MODELS", models)
     say_what_is_passed_over(Settings())
-    assert (
-        "passed over models/half: it has a graph, but no manifest.json" in capsys.readouterr().err
-    )
+    assert "/models/half: it has a graph, but no manifest.json" in capsys.readouterr().err
     say_what_is_passed_over(Settings(packages=(models / "good",)))
     assert capsys.readouterr().err == ""

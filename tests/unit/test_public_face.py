@@ -84,6 +84,6 @@ def test_the_default_package_does_not_depend_on_the_current_folder(
     monkeypatch.chdir(tmp_path)
     assert shipped.named_or_shipped(None) == SHIPPED
     assert shipped.named_or_shipped(tmp_path) == tmp_path
-    monkeypatch.setattr(shipped, "__file__", str(tmp_path / "a/b/c.py"))
+    monkeypatch.setattr(shipped, "MODELS", tmp_path)
     with pytest.raises(UsageError, match="--model FOLDER"):
         shipped.named_or_shipped(None)

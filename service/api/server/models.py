@@ -13,6 +13,7 @@ from service.inference.image.budget import DECODING, usual_pixels
 from service.inference.predictor import Predictor
 from service.inference.runtime.cores import usable_cores
 from service.inference.tta.steps import check_default_mode
+from service.package import shipped
 from service.package.package import MANIFEST, find
 from service.scheduler.admission import Observer
 from service.scheduler.batcher import Batcher
@@ -202,9 +203,8 @@ def package_folders(settings: Settings) -> tuple[Path, ...]:
     """
     if settings.packages:
         return settings.packages
-    root = Path(__file__).parents[3] / "models"
-    if found := find(root):
+    if found := find(shipped.MODELS):
         return tuple(found)
     raise ModelPackageError(
-        f"no model package in {root}; name one: quincunx serve FOLDER (QUINCUNX_PACKAGES)"
+        f"no model package in {shipped.MODELS}; name one: quincunx serve FOLDER (QUINCUNX_PACKAGES)"
     )
