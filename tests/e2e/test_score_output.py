@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -220,6 +221,49 @@ def test_a_result_that_is_not_there_any_more_is_made_again(
     assert again.exit_code == replaced
     assert out.read_text().count("\n") == (0 if replaced else 13)
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_an_upload_that_was_stopped_is_finished(
+    folder: Path, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Storage that shows a file before it is whole: the same command replaces the piece."""
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    url = f"memory://{tmp_path.name}/out.csv"
+    given = [folder, "-o", url, "--work", tmp_path / "work", *common(package)]
+
+    def stop_halfway(local: str, remote: str) -> None:
+        memory.pipe_file(remote, Path(local).read_bytes()[:100])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "put_file", stop_halfway)
+        assert run_score(*given).exit_code == 130
+    assert run_score(*given).exit_code == 0
+    assert len(memory.cat(url).decode().splitlines()) == 13
+    assert run_score(*given).exit_code == 1  # now it is there
+    memory.pipe_file(url, b"another's")
+    assert run_score(*given).exit_code == 1
+    assert memory.cat(url) == b"another's"
+
+
+def test_a_journal_that_is_deleted_meanwhile_is_one_error(
+    folder: Path, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, original = tmp_path / "out.csv", Scorer.finish
+
+    def finish(self: Scorer, chunk: Any) -> Any:
+        shutil.rmtree(f"{out}.partial", ignore_errors=True)
+        return original(self, chunk)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scorer, "finish", finish)
+        stopped = run_score(folder, "-o", out, *common(package))
+    assert stopped.exit_code == 1
+    assert "cannot be written: No such file or directory" in stopped.stderr
+    assert not out.exists()
+    assert run_score(folder, "-o", out, *common(package)).exit_code == 0
 
 
 def test_what_could_not_be_written_is_said_before_the_work(

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scoring import image_folder, images_of, read_rows, run_score, write_tar
+from tests.support.scoring import (
+    image_folder,
+    images_of,
+    interrupted,
+    read_rows,
+    run_score,
+    write_tar,
+)
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="the [ray] extra is not installed"
@@ -53,6 +60,30 @@ def test_the_rows_of_the_local_engine(
                 assert right[name] == pytest.approx(value, abs=1e-5)
             else:
                 assert right[name] == value
+
+
+def test_a_run_goes_on_with_the_same_images_only(
+    tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the local engine began, Ray finishes, after the same comparison with the sources."""
+    photos = image_folder(tmp_path / "photos", each=4, side_px=64)
+    members = [(f"{n}.png", path.read_bytes()) for n, path in enumerate(images_of(photos))]
+    write_tar(tmp_path / "shard.tar", members)
+    monkeypatch.chdir(tmp_path)
+    given = ["photos", "shard.tar", "--model", package, "--chunk-images", 4, "--no-timing"]
+    interrupted(*given, out=Path("out.parquet"), images=16)
+    first = (photos / "blue" / "0000.png").read_bytes()
+    (photos / "blue" / "0000.png").write_bytes(b"another")
+    refused = run_ray(*given, "-o", "out.parquet", folder=tmp_path)
+    assert refused.returncode == 1, refused.stderr
+    assert "photos has changed: image 1 (photos/blue/0000.png) has other content" in refused.stderr
+    (photos / "blue" / "0000.png").write_bytes(first)
+    ran = run_ray(*given, "-o", "out.parquet", "--json", folder=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    summary = json.loads(ran.stdout)
+    assert (summary["images"], summary["ok"], summary["resumed_from"]) == (24, 24, 16)
+    again = run_score(*given, "-o", "out.parquet", "--json")
+    assert json.loads(again.stdout)["complete_already"] is True, again.stderr
 
 
 def test_standard_input_is_refused(package: Path, tmp_path: Path) -> None:
