@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -83,7 +83,8 @@ def write_output(
             return _write(run, target, journal, settings, rows or run.rows, overwrite, observer)
     finally:
         if journal.is_empty:
-            journal.remove()
+            with suppress(OutputError):  # an error that is under way says more
+                journal.remove()
         journal.close()
 
 

@@ -159,7 +159,7 @@ class Target:
             except FileExistsError:
                 pass
             except OSError as error:
-                if error.errno not in NO_LINKS:  # else the check below has to do
+                if error.errno not in NO_LINKS:  # on such a disk only the next check is left
                     raise
             if path.exists():
                 same = path.samefile(result) or filecmp.cmp(result, path, shallow=False)
