@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from service import cli
 from service.errors import DataError, ImageTooSmall, UsageError
 from tests.support.images import coloured, encoded
+from tests.support.shipped import ROOT
 from training.commands.calibrate import _budgets
 
 HEAVY = ("onnxruntime", "numpy", "bentoml", "torch", "fastai", "pydantic", "PIL", "training")
@@ -111,7 +113,8 @@ def test_a_typo_is_answered_with_the_command_meant() -> None:
 
 def test_version() -> None:
     result = run(cli.app, ["--version"])
-    assert (result.exit_code, result.stdout) == (0, "quincunx 0.1.0\n")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (result.exit_code, result.stdout) == (0, f"quincunx {project['version']}\n")
 
 
 def test_classify_answers_the_readable_files_and_reports_the_other(
