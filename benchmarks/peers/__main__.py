@@ -23,9 +23,10 @@ from pathlib import Path
 from benchmarks.peers.report import Contender, Measured, markdown
 from benchmarks.peers.roster import PEERS, ROOT
 from benchmarks.peers.servers import Server, peer_server, quincunx_server
+from benchmarks.pictures import add_options, pictures, results
 from benchmarks.service.client import Client, client
 from service.bench.environment import environment, identity
-from service.bench.photos import Photos, photos
+from service.bench.photos import Photos
 from service.bench.report.results import LoadStep
 from service.package.manifest import Mode, Precision
 from service.package.package import ModelPackage
@@ -42,7 +43,7 @@ def main() -> None:
     # A polite end must still end the servers, which live in sessions of their own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     package = ModelPackage.load(given.package)
-    pictures = photos(given.images, "500x375", seed=0)
+    images = pictures(given)
     wanted = given.only.split(",") if given.only else [QUINCUNX, *(peer.name for peer in PEERS)]
     for peer in PEERS:
         if peer.name in wanted:
@@ -55,12 +56,12 @@ def main() -> None:
         running: dict[Contender, _Running] = {}
         for one in entered:
             print(f"starting {one}", file=sys.stderr)
-            running[one] = stack.enter_context(_running(one, package, pictures, Path(given.logs)))
+            running[one] = stack.enter_context(_running(one, package, images, Path(given.logs)))
         groups = [[one for one in entered if one.precision == p] for p in PRECISIONS]
         for number in range(given.rounds):
             for group in groups:
                 measured += _round(number, order.sample(group, len(group)), running, given)
-    _write(Path(given.out), measured, package, pictures, given)
+    _write(results(given), measured, package, images, given)
 
 
 def contenders(systems: list[str], default_mode: Mode, single_crop: bool) -> list[Contender]:
@@ -117,10 +118,10 @@ class _Running:
 
 @contextmanager
 def _running(
-    one: Contender, package: ModelPackage, pictures: Photos, logs: Path
+    one: Contender, package: ModelPackage, images: Photos, logs: Path
 ) -> Generator[_Running]:
     """Start a contender, and warm it up."""
-    serving, bodies, headers = _serving(one, package, pictures, logs)
+    serving, bodies, headers = _serving(one, package, images, logs)
     with serving as server, client(server.url, bodies, one.mode, headers=headers) as asking:
         running = _Running(server, asking)
         try:
@@ -132,14 +133,14 @@ def _running(
 
 
 def _serving(
-    one: Contender, package: ModelPackage, pictures: Photos, logs: Path
+    one: Contender, package: ModelPackage, images: Photos, logs: Path
 ) -> tuple[AbstractContextManager[Server], Photos, dict[str, str]]:
     log = logs / f"{one.system}-{one.precision}-{one.mode}.log"
     if one.system == QUINCUNX:
-        return quincunx_server(package, one.precision, pictures, log), pictures, {}
+        return quincunx_server(package, one.precision, images, log), images, {}
     (peer,) = [peer for peer in PEERS if peer.name == one.system]
-    server = peer_server(peer, package, one.precision, one.mode, pictures, log)
-    return server, peer.wrap(pictures), dict(peer.headers)
+    server = peer_server(peer, package, one.precision, one.mode, images, log)
+    return server, peer.wrap(images), dict(peer.headers)
 
 
 def _row(one: Contender, number: int, load: str, step: LoadStep) -> Measured:
@@ -161,7 +162,7 @@ def _write(
     folder: Path,
     measured: list[Measured],
     package: ModelPackage,
-    pictures: Photos,
+    images: Photos,
     given: argparse.Namespace,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,7 +170,7 @@ def _write(
         "command": shlex.join(["python", "-m", "benchmarks.peers", *sys.argv[1:]]),
         "environment": environment().model_dump(),
         "package": identity(package).model_dump(),
-        "images": pictures.description,
+        "images": images.description,
         "rounds": given.rounds,
         "seconds": given.seconds,
         "measured": [asdict(item) for item in measured],
@@ -183,13 +184,13 @@ def _write(
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("package", type=Path)
-    parser.add_argument("--images", type=Path, help="photos; without it JPEGs are drawn")
+    add_options(parser)
     parser.add_argument("--only", help=f"of {QUINCUNX}, {', '.join(p.name for p in PEERS)}")
     parser.add_argument("--single-crop", action="store_true", help="measure the single crop too")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=3.0, help="of one load in one round")
     parser.add_argument("--share", type=float, default=0.7, help="of the open loop")
-    parser.add_argument("--out", default=str(ROOT / "docs" / "results"))
+    parser.add_argument("--out", type=Path, help="by default docs/results")
     parser.add_argument("--logs", default=str(ROOT / "runs" / "peers"))
     return parser.parse_args()
 

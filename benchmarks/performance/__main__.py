@@ -49,7 +49,7 @@ def main() -> None:
 
 def run(package: Path, folder: Path | None, rounds: int, threads: int) -> dict[str, Any]:
     """Everything, at every precision of the package that runs on a CPU."""
-    pictures = photos(folder, "500x375", seed=0)
+    pictures = photos(folder, None, seed=0)
     cores = threads or os.cpu_count() or 1
     seen = [size_of(decode(data)) for data in pictures.files]
     before = peaks.measure(cores)

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.peers.roster import ROOT
+from benchmarks.pictures import add_options, pictures, results
 from benchmarks.service import attack, malformed, overload, saturation, soak, steady
-from service.bench.photos import photos
 from service.bench.report.plots import require_matplotlib
 from service.package.manifest import Mode
 from service.package.package import ModelPackage
@@ -27,8 +27,7 @@ def main() -> None:
     package = ModelPackage.load(given.package)
     default = package.manifest.default_mode
     modes: list[Mode] = given.tta or list(dict.fromkeys(("five_crop", default)))
-    pictures = photos(given.images, "500x375", seed=0)
-    where = (package, pictures, given.out, ROOT / "runs" / "service")
+    where = (package, pictures(given), results(given), ROOT / "runs" / "service")
     kept = True
     if given.what == "all" or given.what == "soak":
         require_matplotlib()
@@ -71,7 +70,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("package", type=Path)
     parser.add_argument("what", nargs="?", default="all", choices=[*WHAT, "all"])
-    parser.add_argument("--images", type=Path, help="photos; without it JPEGs are drawn")
+    add_options(parser)
     parser.add_argument(
         "--tta", nargs="+",
         help="steady and overload: the modes, by default exact five-crop and the package's own; "
@@ -88,7 +87,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=200_000, help="of the soak")
     parser.add_argument("--malformed", type=int, default=2000, help="malformed requests")
     parser.add_argument("--attack-seconds", type=float, default=10.0, help="of each attack")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
+    parser.add_argument("--out", type=Path, help="by default docs/results")
     return parser.parse_args()
 
 

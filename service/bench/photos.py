@@ -1,12 +1,16 @@
-"""What is measured on: the user's own photos, or JPEGs drawn in memory."""
+"""The images that a benchmark runs on: the user's own photos, or JPEGs drawn in memory."""
 
 import io
+import statistics
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
+from service.bench.drawing import QUALITY, draw
+from service.bench.image_size import STANDARD, ImageSize
 from service.errors import TooLarge, UsageError
 from service.listing.image_files import is_decoded
 from service.listing.skipped import Skipped
@@ -14,7 +18,9 @@ from service.scoring.files import read_bytes
 from service.scoring.sources.walk import Broken, walk
 
 DRAWN = 16
-DRAWN_QUALITY = 90
+DRAWN_LARGE = 8
+LARGE_PIXELS = 4_000_000
+"""Of images with more pixels, `DRAWN_LARGE` are drawn: each takes a quarter of a second."""
 
 
 @dataclass(frozen=True)
@@ -29,23 +35,29 @@ class Photos:
     """Files of the user's folder that are no images; the description counts them too."""
 
 
-def photos(folder: Path | None, size: str, seed: int, most: int = 256) -> Photos:
-    """The images of `folder`, or drawn ones of `size` ("500x375") where there is none.
+def photos(folder: Path | None, size: ImageSize | None, seed: int, most: int = 256) -> Photos:
+    """Read the images of `folder`, or draw images of `size` (by default `STANDARD`).
 
     Files of the folder that are no images are counted in the description.
 
     Raises:
-        UsageError: a folder without images, a file that cannot be read, or a size that is none.
+        UsageError: a folder without images, a file that cannot be read, or both a folder and a
+            size.
     """
     if folder is None:
-        return drawn(*_parse_size(size), seed=seed)
+        return drawn(size or STANDARD, seed=seed)
+    if size is not None:
+        raise UsageError(
+            f"images come from a folder ({folder}) or are drawn with a size ({size} px); "
+            "a benchmark takes one of both options"
+        )
     skipped = Skipped()
     paths = list(walk(str(folder), skipped, wanted=is_decoded))
     held = "; ".join(skipped.lines())
     if not paths:
         raise UsageError(f"{folder} has no images that can be decoded" + (held and f"; {held}"))
     files = tuple(_read(path) for path in paths[:most])
-    told = [f"{len(files)} files, {_mean_kb(files)} kB on average"]
+    told = [f"{len(files)} files, {_mean_kb(files)} kB on average, {_sizes(files)}"]
     if len(paths) > most:
         told.append(f"the first of {len(paths)}")
     return Photos(files, "; ".join([*told, *skipped.lines()]), skipped=skipped)
@@ -61,41 +73,40 @@ def _read(path: str) -> bytes:
         raise UsageError(f"{path} cannot be read: {reason or error}") from error
 
 
-def drawn(width_px: int, height_px: int, seed: int, count: int = DRAWN) -> Photos:
-    """JPEGs with the gradients, edges and grain of a photo, so that decoding costs what it does."""
-    generator = np.random.default_rng(seed)
-    files = tuple(_jpeg(_scene(width_px, height_px, generator)) for _ in range(count))
+def drawn(size: ImageSize, seed: int, count: int | None = None) -> Photos:
+    """Draw `count` JPEGs: by default 16, of large ones 8."""
+    files = draw(size, seed, count or (DRAWN_LARGE if size.pixels > LARGE_PIXELS else DRAWN))
     return Photos(
         files,
-        f"{count} drawn JPEGs of {width_px}×{height_px} px, quality {DRAWN_QUALITY}, "
+        f"{len(files)} drawn JPEGs of {size} px, quality {QUALITY}, "
         f"{_mean_kb(files)} kB on average",
     )
 
 
-def _scene(width_px: int, height_px: int, generator: np.random.Generator) -> Image.Image:
-    coarse = generator.integers(0, 256, size=(6, 8, 3), dtype=np.uint8)
-    smooth = Image.fromarray(coarse).resize((width_px, height_px), Image.Resampling.BICUBIC)
-    pixels = np.asarray(smooth).astype(np.int16)
-    for _ in range(12):  # flat patches with sharp edges
-        top, left = generator.integers(0, height_px), generator.integers(0, width_px)
-        patch = pixels[top : top + height_px // 4, left : left + width_px // 4]
-        patch += generator.integers(-60, 61, size=3, dtype=np.int16)
-    pixels += generator.normal(0, 5, size=pixels.shape).astype(np.int16)
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+def _sizes(files: Sequence[bytes]) -> str:
+    """Say which sizes in pixels the images have; an image with an unreadable header has none."""
+    found = [size for size in map(_size, files) if size]
+    if not found:
+        return "of unknown size"
+    if len(set(found)) == 1:
+        return f"of {found[0]} px"
+    pixels = [size.pixels for size in found]
+    return (
+        f"of {min(pixels) / 1e6:.2f} to {max(pixels) / 1e6:.2f} MP, "
+        f"{statistics.median(pixels) / 1e6:.2f} MP in the median"
+    )
 
 
-def _jpeg(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=DRAWN_QUALITY)
-    return buffer.getvalue()
+def _size(data: bytes) -> ImageSize | None:
+    """The size that the header says; the pixels are not decoded."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about a large image: nothing of it is decoded here
+            with Image.open(io.BytesIO(data)) as image:
+                return ImageSize(*image.size)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
 
 
-def _parse_size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise UsageError(f"a size is WIDTHxHEIGHT in pixels, such as 500x375, but got {text!r}")
-    return int(width), int(height)
-
-
-def _mean_kb(files: tuple[bytes, ...]) -> int:
+def _mean_kb(files: Sequence[bytes]) -> int:
     return round(sum(map(len, files)) / len(files) / 1000)

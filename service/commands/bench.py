@@ -22,7 +22,11 @@ Images = Annotated[
     typer.Option(metavar="FOLDER", help="Your own photos; without it JPEGs are drawn in memory."),
 ]
 ImageSize = Annotated[
-    str, typer.Option(metavar="WIDTHxHEIGHT", help="Size in pixels of the drawn JPEGs.")
+    str | None,
+    typer.Option(
+        metavar="WIDTHxHEIGHT",
+        help="Size in pixels of the drawn JPEGs: 500x375 by default; 4032x3024 is a phone's photo.",
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Out = Annotated[
@@ -55,7 +59,7 @@ def latency(
     seconds: Annotated[float, typer.Option(help="How long to measure.")] = 60.0,
     min_rounds: Annotated[int, typer.Option(help="Samples of each case, at least.")] = 20,
     images: Images = None,
-    image_size: ImageSize = "500x375",
+    image_size: ImageSize = None,
     provider: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads; 0: all cores.")] = 0,
     seed: Seed = 0,
@@ -117,7 +121,7 @@ def load(
         list[str] | None, typer.Option(metavar="NAME:VALUE", help="Sent with every request.")
     ] = None,
     images: Images = None,
-    image_size: ImageSize = "500x375",
+    image_size: ImageSize = None,
     seed: Seed = 0,
     out: Out = None,
     no_plots: NoPlots = False,
@@ -152,10 +156,12 @@ def load(
         )
 
 
-def _photos(folder: Path | None, size: str, seed: int) -> "Photos":
+def _photos(folder: Path | None, size: str | None, seed: int) -> "Photos":
+    from service.bench import image_size
     from service.bench.photos import photos
 
-    found = photos(folder, size, seed)
+    wanted = None if size is None else image_size.ImageSize.parse(size)
+    found = photos(folder, wanted, seed)
     for line in found.skipped.lines():
         say(line)
     return found
@@ -212,7 +218,7 @@ def mlperf(
     provider: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads; 0: all cores.")] = 0,
     images: Images = None,
-    image_size: ImageSize = "500x375",
+    image_size: ImageSize = None,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where LoadGen's logs stay.")] = Path(
         "runs/mlperf"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from service.bench.image_size import ImageSize
 from service.bench.load.arrivals import due_times
 from service.bench.load.load import Plan, bench_load, content_type, endpoint
 from service.bench.photos import drawn
@@ -21,7 +22,7 @@ from tests.support.images import drawn as pixels
 from tests.support.images import encoded
 from tests.support.queueing import finished
 
-IMAGES = drawn(64, 48, seed=0, count=2)
+IMAGES = drawn(ImageSize(64, 48), seed=0, count=2)
 
 
 @contextmanager

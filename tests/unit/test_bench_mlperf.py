@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from service.bench.image_size import ImageSize
 from service.bench.latency import mlperf
 from service.bench.latency.mlperf import SCENARIOS, Plan, Scenario, bench_mlperf, read_outcome
 from service.bench.photos import drawn
@@ -13,7 +14,7 @@ from service.cli import app
 from service.errors import InferenceFailed, QuincunxError, UsageError
 from service.inference.predictor import Predictor
 
-IMAGES = drawn(80, 64, seed=0, count=4)
+IMAGES = drawn(ImageSize(80, 64), seed=0, count=4)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -1,0 +1,48 @@
+"""What a benchmark runs on: the options that all benchmarks share."""
+
+import argparse
+from pathlib import Path
+
+from service.bench.image_size import PHONE, STANDARD, ImageSize
+from service.bench.photos import Photos, photos
+from service.errors import UsageError
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add --images FOLDER and --image-size WIDTHxHEIGHT; a run takes at most one of both."""
+    parser.add_argument("--images", type=Path, help="photos; without it JPEGs are drawn")
+    add_image_size(parser, f"of the JPEGs that are drawn, by default {STANDARD.in_file_names}")
+
+
+def add_image_size(parser: argparse.ArgumentParser, about: str) -> None:
+    """Add --image-size alone; `about` says what it is the size of."""
+    parser.add_argument(
+        "--image-size", type=image_size, metavar="WIDTHxHEIGHT",
+        help=f"{about}; {PHONE.in_file_names} is a phone's photo",
+    )  # fmt: skip
+
+
+def image_size(text: str) -> ImageSize:
+    """Read a size for argparse, which shows its own kind of error."""
+    try:
+        return ImageSize.parse(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def pictures(given: argparse.Namespace) -> Photos:
+    """The images that the options name. Raises SystemExit with the reason where there are none."""
+    try:
+        return photos(given.images, given.image_size, seed=0)
+    except UsageError as error:
+        raise SystemExit(str(error)) from error
+
+
+def results(given: argparse.Namespace) -> Path:
+    """Where results go: --out, or docs/results with a folder for each size that is not standard."""
+    if given.out is not None:
+        return Path(given.out)
+    size: ImageSize | None = given.image_size
+    return RESULTS if size in (None, STANDARD) else RESULTS / size.in_file_names

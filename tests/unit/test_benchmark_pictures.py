@@ -1,0 +1,41 @@
+"""The options that say what a benchmark runs on."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from benchmarks.pictures import RESULTS, add_options, pictures, results
+from tests.support.images import coloured, encoded
+
+
+def given(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    parser.add_argument("--out", type=Path)
+    return parser.parse_args(arguments)
+
+
+def test_the_size_reaches_the_images_and_the_report() -> None:
+    assert "500×375 px" in pictures(given()).description
+    assert "64×48 px" in pictures(given("--image-size", "64x48")).description
+
+
+def test_a_wrong_size_ends_with_the_form_that_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        given("--image-size", "12MP")
+    assert ended.value.code == 2
+    assert "a size is WIDTHxHEIGHT in pixels" in capsys.readouterr().err
+
+
+def test_images_of_a_folder_have_their_own_size(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(encoded(coloured("red", 30, 40), "JPEG"))
+    assert "of 40×30 px" in pictures(given("--images", str(tmp_path))).description
+    with pytest.raises(SystemExit, match="one of both options"):
+        pictures(given("--images", str(tmp_path), "--image-size", "64x48"))
+
+
+def test_another_size_never_overwrites_the_standard_results(tmp_path: Path) -> None:
+    assert results(given()) == results(given("--image-size", "500x375")) == RESULTS
+    assert results(given("--image-size", "4032x3024")) == RESULTS / "4032x3024"
+    assert results(given("--image-size", "4032x3024", "--out", str(tmp_path))) == tmp_path
