@@ -16,6 +16,7 @@ from service.inference.runtime.providers import Provider
 from service.package.manifest import Precision
 from service.setting_values.key_list import check_key, read_keys, split_keys
 from service.setting_values.path_list import split_paths
+from service.setting_values.renamed import with_new_names
 from service.setting_values.service_links import service_links
 from service.setting_values.web_names import check_hosts, check_origins, split_names
 
@@ -41,11 +42,12 @@ class Settings(BaseModel):
     provider: Provider = "auto"
     precision: Precision | Literal["auto"] = "auto"
     session_threads: Threads = 1
-    """Threads inside one batch; 0: one per core. On a CPU, as many batches run side by side as the
-    cores have room for; one thread each gets most done."""
-    lone_threads: Threads = 0
-    """On a CPU, threads inside the batch of an image that is alone; 0: one per core; as many as
-    `session_threads`: without the memory of a graph that is open twice."""
+    """Threads inside one batch; 0: one per core. On a CPU, several batches run at once when the
+    cores have room for them; one thread for each batch gives the highest throughput."""
+    latency_threads: Threads = 0
+    """On a CPU, threads inside a batch in single-request mode, when no other image is in flight;
+    0: one per core. The value of `session_threads` turns this mode off, and saves the memory of a
+    second session."""
     threads: Threads = 0
     """Threads that decode images and, on a CPU, run batches; 0: one per core, at least two, or of
     `--workers` N each its share of the cores."""
@@ -156,9 +158,10 @@ class Settings(BaseModel):
         """Read the settings from `QUINCUNX_*`.
 
         Raises:
-            UsageError: an unknown variable, or a value that does not fit; the message names it.
+            UsageError: an unknown variable, a value that does not fit, or a variable that is set
+                under its old and its new name; the message names it.
         """
-        environment = os.environ if environment is None else environment
+        environment = with_new_names(os.environ if environment is None else environment)
         links, known = links_in(environment), {variable_of(name) for name in cls.model_fields}
         values: dict[str, str] = {}
         for variable, value in environment.items():

@@ -83,7 +83,7 @@ def check(package: ModelPackage, precision: Precision, provider: Provider) -> di
     """
     path = package.path(precision)
     reference = Session.open(path if precision == "int8" else package.path("fp32"), provider="cpu")
-    tested = Session.open(path, provider=provider, bound=True)
+    tested = Session.open(path, provider=provider, io_binding=True)
     noise = np.random.default_rng(0)
     side = package.manifest.input.crop_px
     worst = 0.0
@@ -107,7 +107,7 @@ def passes(
     package: ModelPackage, precision: Precision, provider: Provider, rounds: int
 ) -> list[dict[str, Any]]:
     """Milliseconds of one pass by output, side and bucket, from host memory to host memory."""
-    session = Session.open(package.path(precision), provider=provider, bound=True)
+    session = Session.open(package.path(precision), provider=provider, io_binding=True)
     sizes = package.manifest.input
     cases = [
         (output, side_px, views)

@@ -85,7 +85,9 @@ def rates(
 
     def infer() -> None:
         starts = range(0, images, speed.chunk_images)
-        with ThreadPoolExecutor(predictor.session.side_by_side(speed.infer_threads)) as pool:
+        with ThreadPoolExecutor(
+            predictor.session.max_concurrent_batches(speed.infer_threads)
+        ) as pool:
             list(pool.map(lambda n: scorer.finish(ready[n : n + speed.chunk_images]), starts))
 
     seconds: dict[str, list[float]] = {"decode": [], "infer": [], "whole": []}

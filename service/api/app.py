@@ -41,6 +41,7 @@ from service.api.server.worker import join, starting, supervisor
 from service.api.transport import Connection, Connections, Limits
 from service.api.web.bentoml_cors import with_bentoml_cors
 from service.package.manifest import Aggregation, Mode
+from service.setting_values.renamed import rename_warnings
 from service.settings import Settings, links_in
 
 # BentoML starts uvicorn with its default protocol, and has no option for another.
@@ -149,6 +150,8 @@ class Quincunx:
             self.log = start_logging(settings.log_format)
             if links := links_in(os.environ):  # where `quincunx serve` did not hide them
                 logger.warning("ignored, since they describe services: %s", ", ".join(links))
+            for warning in rename_warnings(os.environ):  # `quincunx serve` has renamed them
+                logger.warning(warning)
             shared, self.slot = join()
             metrics = Metrics(Ledger(shared, self.slot))
             self.models = Models(settings, metrics.observer)

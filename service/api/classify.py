@@ -41,7 +41,7 @@ class Work:
         self.decode_s = time.perf_counter() - started
         self.height_px, self.width_px = image.shape[:2]
         alone = self.served.batcher.quiet
-        job = self.served.predictor.start(image, self.options, alone=alone)
+        job = self.served.predictor.start(image, self.options, uncontended=alone)
         if self.want_class_map:
             return with_class_map(job, image, self.served.predictor.manifest.input)
         return job

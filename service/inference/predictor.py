@@ -16,7 +16,7 @@ from service.inference.image.views import Pixels, check_image, check_images
 from service.inference.options import check_whole
 from service.inference.runtime import providers
 from service.inference.runtime.providers import Provider
-from service.inference.runtime.session import Session
+from service.inference.runtime.session import Session, open_sessions
 from service.inference.tta.steps import Answer, Model, Options, answer, check_options
 from service.package.fit import check_fit
 from service.package.manifest import Aggregation, Label, Manifest, Mode, Precision
@@ -58,6 +58,8 @@ class Predictor:
     session: Session
     max_pixels: int = decoding.MAX_PIXELS
     max_decode_ms: int = decoding.MAX_DECODE_MS
+    latency_session: Session | None = None
+    """The same graph for single-request mode: more threads in one run, so that it ends earlier."""
 
     @classmethod
     def from_package(
@@ -67,14 +69,15 @@ class Predictor:
         precision: Precision | Literal["auto"] = "auto",
         provider: Provider = "auto",
         threads: int = 0,
-        lone_threads: int | None = None,
+        latency_threads: int | None = None,
         max_pixels: int = decoding.MAX_PIXELS,
         max_decode_ms: int = decoding.MAX_DECODE_MS,
     ) -> "Predictor":
         """Verify a package and open the graph that suits the provider.
 
         `precision="auto"` is int8 on a CPU and fp16 on a GPU where the package has them, else fp32.
-        For the numbers of threads see `Session.open`.
+        `threads` are those of one run, and 0 means one per core. On a CPU `latency_threads` opens
+        the graph a second time, as `latency_session`, with this number of threads.
 
         Raises:
             ModelPackageError: the package is incomplete or altered, lacks the precision, or its
@@ -84,16 +87,18 @@ class Predictor:
         package = ModelPackage.load(folder)
         chosen = providers.choose(provider)
         precision = package.served_precision(precision, gpu=chosen != "cpu")
-        session = Session.open(
+        # A GPU runs one batch after another: a second session would be no faster.
+        second = () if latency_threads is None or chosen != "cpu" else (latency_threads,)
+        session, *others = open_sessions(
             package.path(precision),
             package.manifest.input,
+            (threads, *second),
             provider=chosen,
-            threads=threads,
-            lone_threads=lone_threads,
             data=package.read(precision),
         )
         check_fit(session, package.manifest)
-        return cls(package, precision, session, max_pixels, max_decode_ms)
+        latency_session = others[0] if others else None
+        return cls(package, precision, session, max_pixels, max_decode_ms, latency_session)
 
     @property
     def manifest(self) -> Manifest:
@@ -110,23 +115,24 @@ class Predictor:
         """Bytes to uint8[H, W, 3]; see `service.inference.decode.decode`."""
         return decoding.decode(data, self.max_pixels, self.max_decode_ms)
 
-    def start(self, image: Pixels, options: Options, *, alone: bool = False) -> Job:
+    def start(self, image: Pixels, options: Options, *, uncontended: bool = False) -> Job:
         """Begin one image: a generator that yields views; see `service.inference.tta.steps.answer`.
 
-        Layers that crops share run here; on every core for an image that is `alone`.
+        The layers that crops share run here. Where no other image is in flight, pass
+        `uncontended`: they then run in `latency_session`.
 
         Raises:
             UsageError: options that make no sense for this model.
         """
-        model = self._model_of((self.session.lone if alone else None) or self.session)
+        model = self._model_of((self.latency_session if uncontended else None) or self.session)
         check_options(options, model)
         return answer(image, options, model)
 
-    def warm_up(self, batch_views: int = 1, side_by_side: int = 1) -> None:
-        """Run every shape that a square photo takes once, so that no request pays for it.
+    def warm_up(self, batch_views: int = 1, max_concurrent_batches: int = 1) -> None:
+        """Run every shape of a square photo once, so that no request pays for the first run.
 
-        Then batches of `batch_views`, `side_by_side` of them at once, as a busy server will: memory
-        is as large as it gets before the first request comes.
+        Then run batches of `batch_views`, `max_concurrent_batches` at once, as a busy server does:
+        memory reaches its peak before the first request comes.
         """
         image = np.zeros((self.manifest.input.resize_px,) * 2 + (3,), np.uint8)
 
@@ -135,14 +141,15 @@ class Predictor:
             jobs = [answer(image, Options(tta=mode), model) for _ in range(images)]
             run_all(jobs, session, max(images, MAX_BATCH_VIEWS))
 
-        alone: tuple[Mode, ...] = ("none", "five_crop", "dense")
-        for session in filter(None, (self.session, self.session.lone)):
-            for mode in alone:
+        single: tuple[Mode, ...] = ("none", "five_crop", "dense")
+        for session in filter(None, (self.session, self.latency_session)):
+            for mode in single:
                 run(mode, session=session)
         of_each_output: tuple[Mode, ...] = ("none", "dense")
-        with ThreadPoolExecutor(side_by_side) as pool:
+        with ThreadPoolExecutor(max_concurrent_batches) as pool:
             for mode in of_each_output:
-                list(pool.map(run, [mode] * side_by_side, [batch_views] * side_by_side))
+                batches = [batch_views] * max_concurrent_batches
+                list(pool.map(run, [mode] * max_concurrent_batches, batches))
 
     def classify(
         self,

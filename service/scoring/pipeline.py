@@ -112,7 +112,9 @@ def score_items(
     """
     session = scorer.predictor.session
     on_cpu = session.provider == "cpu"
-    workers = session.side_by_side(speed.infer_threads) if on_cpu else GPU_INFERENCE_THREADS
+    workers = (
+        session.max_concurrent_batches(speed.infer_threads) if on_cpu else GPU_INFERENCE_THREADS
+    )
     running: deque[Future[list[Row]]] = deque()
     with ExitStack() as stack:
         stack.enter_context(_naming_what_ran_out())

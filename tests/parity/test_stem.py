@@ -15,9 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from service.inference.image.geometry import Box, Size, five_boxes
 from service.inference.image.views import Pixels, cut
 from service.inference.predictor import Predictor
-from service.inference.runtime.cut_point import best_place, split
+from service.inference.runtime.cut_point import best_cut_point, split
 from service.inference.runtime.session import Session
-from service.inference.runtime.shared_crops import Features, Reach, Stem
+from service.inference.runtime.shared_crops import Features, ReceptiveField, Stem
 from service.inference.tta.steps import Options
 from service.package.manifest import InputSize, Mode
 from tests.support.images import drawn
@@ -85,10 +85,10 @@ def test_answers_do_not_depend_on_sharing(
     np.testing.assert_allclose(got.answer.probabilities, expected.answer.probabilities, atol=1e-5)
 
 
-def test_a_graph_may_be_gone_when_its_halves_are_first_needed(
+def test_a_graph_may_be_gone_when_its_parts_are_first_needed(
     exported: Path, tmp_path: Path
 ) -> None:
-    """What was verified is what runs, whatever lies in its place by then."""
+    """The verified bytes run, also when the file has changed since."""
     path = tmp_path / "model.onnx"
     shutil.copy(exported / "model.onnx", path)
     session = Session.open(path, SIZES, provider="cpu", threads=1)
@@ -106,12 +106,12 @@ def test_a_graph_whose_first_layers_cost_nothing_is_not_cut(package: Path) -> No
 
 
 def test_a_graph_is_cut_behind_its_stem(exported: Path) -> None:
-    halves = split((exported / "model.onnx").read_bytes(), SIZES)
-    assert halves is not None
-    assert halves.reach == Reach(stride_px=4, lead=2, trail=1)  # three convolutions and a pooling
-    halves = split((exported / "model.int8.onnx").read_bytes(), SIZES)
-    assert halves is not None
-    assert "QuantizeLinear" in halves.tensor  # a byte for each cell and channel, not four
+    parts = split((exported / "model.onnx").read_bytes(), SIZES)
+    assert parts is not None
+    assert parts.receptive_field == ReceptiveField(4, margin_before=2, margin_after=1)
+    parts = split((exported / "model.int8.onnx").read_bytes(), SIZES)
+    assert parts is not None
+    assert "QuantizeLinear" in parts.tensor  # a byte for each cell and channel, not four
 
 
 @st.composite
@@ -136,8 +136,8 @@ def test_any_stem_shares_exactly(
     chain: list[tuple[str, int, int, int, int]], seed: int, more_high: int, more_wide: int
 ) -> None:
     stem = stem_of(chain, seed)
-    cell = stem.reach.stride_px
-    assume(stem.reach.strip_px <= 32)
+    cell = stem.receptive_field.stride_px
+    assume(stem.receptive_field.strip_px <= 32)
     image = np.random.default_rng(seed).integers(
         0, 256, (48 + more_high, 48 + more_wide, 3), np.uint8
     )
@@ -157,10 +157,10 @@ def stem_of(chain: list[tuple[str, int, int, int, int]], seed: int) -> Stem:
         helper.make_node("Cast", ["bytes"], ["x0"], to=TensorProto.FLOAT),
     ]
     weights: list[onnx.TensorProto] = []
-    reach: Reach | None = Reach()
+    field: ReceptiveField | None = ReceptiveField()
     for number, (kind, kernel, stride, before, after) in enumerate(chain):
-        assert reach is not None
-        reach = reach.through(kernel, stride, before, after)
+        assert field is not None
+        field = field.through(kernel, stride, before, after)
         inputs = [f"x{number}"]
         if kind == "Conv":
             weight = random.normal(size=(3, 3, kernel, kernel)).astype(np.float32) / kernel**2
@@ -176,7 +176,7 @@ def stem_of(chain: list[tuple[str, int, int, int, int]], seed: int) -> Stem:
                 pads=[before, before, after, after],
             )
         )  # fmt: skip
-    assert reach is not None
+    assert field is not None
     graph = helper.make_graph(
         nodes,
         "stem",
@@ -190,17 +190,17 @@ def stem_of(chain: list[tuple[str, int, int, int, int]], seed: int) -> Stem:
     def run(views: Pixels) -> Features:
         return np.asarray(opened.run(None, {"images": np.ascontiguousarray(views)})[0])
 
-    return Stem(run, reach)
+    return Stem(run, field)
 
 
 def test_attention_is_never_cut_through(exported: Path) -> None:
-    """What sees all cells at once is no place to share, nor is anything behind it."""
+    """Attention sees all cells at once, so neither it nor any later layer can be shared."""
     model = onnx.load(exported / "model.onnx")
     model = onnx.shape_inference.infer_shapes(model)
     (pool,) = (node for node in model.graph.node if node.op_type == "MaxPool")
     for node in model.graph.node:
         if node.op_type == "Conv" and len(node.attribute) and pool.output[0] in node.input:
             node.op_type = "Attention"
-    place = best_place(model.graph, SIZES)
-    assert place is not None
-    assert place.reach.stride_px <= 4
+    point = best_cut_point(model.graph, SIZES)
+    assert point is not None
+    assert point.receptive_field.stride_px <= 4

@@ -59,7 +59,7 @@ def test_once_images_met_a_few_must_come_alone_first(predictor: Predictor) -> No
 
         def work() -> Job:
             quiet.append(batcher.quiet)
-            return predictor.start(IMAGES[0], Options(tta="none"), alone=batcher.quiet)
+            return predictor.start(IMAGES[0], Options(tta="none"), uncontended=batcher.quiet)
 
         met = [asked(batcher, held, views=1)]
         await until(held.begun.is_set)

@@ -37,7 +37,7 @@ def test_without_a_container_the_scheduler_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("threads", "runs"), [(0, 1), (1, 4), (2, 2), (3, 1), (8, 1)])
 def test_runs_side_by_side_fill_the_cores(package: Path, threads: int, runs: int) -> None:
     predictor = Predictor.from_package(package, provider="cpu", threads=threads)
-    assert predictor.session.side_by_side(4) == runs
+    assert predictor.session.max_concurrent_batches(4) == runs
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_one_thread_per_core_means_those_of_the_container(
 
 
 @pytest.mark.parametrize(
-    ("usual", "lone", "cores", "expected"),
+    ("usual", "latency", "cores", "expected"),
     [
         (1, 0, 4, 0),  # every core: the runtime holds a thread on each
         (1, 0, 2, 2),  # a worker's share of them
@@ -66,9 +66,9 @@ def test_one_thread_per_core_means_those_of_the_container(
         (1, 8, 4, 8),
     ],
 )
-def test_an_image_that_is_alone_has_every_core(
-    monkeypatch: pytest.MonkeyPatch, usual: int, lone: int, cores: int, expected: int | None
+def test_single_request_mode_uses_every_core(
+    monkeypatch: pytest.MonkeyPatch, usual: int, latency: int, cores: int, expected: int | None
 ) -> None:
     monkeypatch.setattr(models, "usable_cores", lambda: 4)
-    settings = Settings(session_threads=usual, lone_threads=lone)
-    assert models.lone_threads(settings, cores) == expected
+    settings = Settings(session_threads=usual, latency_threads=latency)
+    assert models.latency_threads(settings, cores) == expected

@@ -18,6 +18,7 @@ from service.console.stdio import say
 from service.errors import StartFailed, UsageError
 from service.inference.image.budget import usual_pixels
 from service.inference.runtime.cores import usable_cores
+from service.setting_values.renamed import rename_warnings, with_new_names
 from service.settings import Settings, links_in, variable_of
 
 BACKLOG = 2048
@@ -36,6 +37,7 @@ def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> 
     """
     os.environ.update({variable_of(name): value for name, value in overrides.items()})
     _leave_out_links()
+    _use_new_names()
     if workers > 1:  # processes that share cores and memory must not each take all of them
         os.environ.setdefault(variable_of("threads"), str(max(1, usable_cores() // workers)))
         pixels = str(max(1, usual_pixels() // workers))
@@ -58,6 +60,16 @@ def _leave_out_links() -> None:
         del os.environ[variable]
     if links:
         say(f"quincunx: ignored, since they describe services: {', '.join(links)}")
+
+
+def _use_new_names() -> None:
+    """Warn once about old names of variables, and give the workers the new ones."""
+    for warning in rename_warnings(os.environ):
+        say(f"quincunx: {warning}")
+    renamed = with_new_names(os.environ)
+    for variable in set(os.environ) - set(renamed):
+        del os.environ[variable]
+    os.environ.update(renamed)
 
 
 def _serve(settings: Settings, tags: list[str], listener: socket.socket, workers: int) -> None:

@@ -121,8 +121,8 @@ class Models:
             predictor.session,
             self.workers,
             runner=Workers(1, nicer=0, name="gpu") if _on_gpu(predictor) else None,
-            side_by_side=self._side_by_side(predictor),
-            lone=predictor.session.lone,
+            side_by_side=self._max_concurrent_batches(predictor),
+            lone=predictor.latency_session,
             max_batch_views=self._batch_views(predictor),
             max_queue_views=self._settings.max_queue_views,
             observer=self._observer(predictor.manifest.name),
@@ -132,8 +132,8 @@ class Models:
         own = GPU_BATCH_VIEWS if _on_gpu(predictor) else CPU_BATCH_VIEWS
         return self._settings.max_batch_views or own
 
-    def _side_by_side(self, predictor: Predictor) -> int:
-        return predictor.session.side_by_side(self._cores)
+    def _max_concurrent_batches(self, predictor: Predictor) -> int:
+        return predictor.session.max_concurrent_batches(self._cores)
 
     def _open_all(self) -> list[Predictor]:
         predictors = [self._open(folder) for folder in package_folders(self._settings)]
@@ -163,12 +163,12 @@ class Models:
             precision=settings.precision,
             provider=settings.provider,
             threads=settings.session_threads,
-            lone_threads=lone_threads(settings, self._cores),
+            latency_threads=latency_threads(settings, self._cores),
             max_pixels=settings.max_pixels,
             max_decode_ms=settings.max_decode_ms,
         )
         check_default_mode(predictor.model)
-        predictor.warm_up(self._batch_views(predictor), self._side_by_side(predictor))
+        predictor.warm_up(self._batch_views(predictor), self._max_concurrent_batches(predictor))
         return predictor
 
 
@@ -186,9 +186,9 @@ def _on_gpu(predictor: Predictor) -> bool:
     return predictor.session.provider != "cpu"
 
 
-def lone_threads(settings: Settings, cores: int) -> int | None:
-    """Threads for an image that is alone on `cores`; None where they are those of any batch."""
-    usual, wanted = settings.session_threads, settings.lone_threads or cores
+def latency_threads(settings: Settings, cores: int) -> int | None:
+    """Threads of one run in single-request mode on `cores`; None: the mode is off."""
+    usual, wanted = settings.session_threads, settings.latency_threads or cores
     if not usual or wanted <= usual:
         return None
     # The runtime holds threads on cores of their own only where it chooses their number.

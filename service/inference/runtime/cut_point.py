@@ -1,8 +1,9 @@
-"""Cut a graph in two where crops of one image stop having much in common.
+"""Where to cut a graph in two: behind the layers whose work crops of one image can share.
 
-Every tensor that all later ones depend on is a place to cut. Behind a later one more layers are
-shared, but the edges of the crops reach further in. Of the places with about the fewest
-multiplications for five crops of a square image, the one that hands over the least is taken.
+A graph can be cut at every tensor that all later tensors depend on. A later cut shares more layers,
+but the edges of the crops then reach further into the features. `best_cut_point` counts the
+multiplications for five crops of a square image at every cut point. Among those with about the
+fewest, it takes the one that hands over the fewest bytes.
 """
 
 # pyright: basic, reportMissingTypeStubs=false
@@ -16,14 +17,14 @@ import onnx
 from onnx import NodeProto, TensorProto, helper
 
 from service.inference.image.geometry import Size, five_boxes
-from service.inference.runtime.shared_crops import Reach, shared_pixels
+from service.inference.runtime.shared_crops import ReceptiveField, shared_pixels
 from service.package.manifest import InputSize
 
 INPUT = "images"
 WORTH = 0.97
-"""A cut that leaves more than this share of the multiplications is not made."""
+"""The graph is not cut where more than this share of the multiplications would remain."""
 ABOUT = 0.03
-"""Places that differ by less than this share of the multiplications are equally good."""
+"""Cut points that differ by less than this share of the multiplications are equally good."""
 POINTWISE = frozenset(
     {
         *("Add", "BatchNormalization", "Cast", "Clip", "DequantizeLinear", "Div", "Elu", "Erf"),
@@ -32,102 +33,112 @@ POINTWISE = frozenset(
         "Tanh",
     }
 )
-"""What one cell becomes depends on that cell."""
+"""Operators whose output cell depends on the same cell of the input and on no other."""
 WINDOWED = frozenset(("Conv", "MaxPool", "AveragePool"))
 CHANNELS_FIRST = [0, 3, 1, 2]
 
 
 @dataclass(frozen=True)
-class Split:
-    """A graph as two: uint8[N, H, W, 3] -> `tensor` [N, C, h, w] -> logits."""
+class GraphParts:
+    """A graph in two parts: uint8[N, H, W, 3] -> `tensor` [N, C, h, w] -> logits."""
 
     stem: bytes
     trunk: bytes
     tensor: str
-    reach: Reach
+    receptive_field: ReceptiveField
 
 
 @dataclass(frozen=True)
-class Place:
+class CutPoint:
     """A tensor that everything after it depends on."""
 
     tensor: str
-    reach: Reach
+    receptive_field: ReceptiveField
     multiplications: float
-    """For each pixel of the input, up to here."""
+    """For each pixel of the input, from the input to this tensor."""
 
 
-def split(graph: bytes, sizes: InputSize) -> Split | None:
-    """An ONNX graph in two, for a model of such sizes; None where nothing would be saved."""
+def split(graph: bytes, sizes: InputSize) -> GraphParts | None:
+    """Cut an ONNX graph for a model with these input sizes; None where nothing would be saved."""
     model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(graph))
-    place = best_place(model.graph, sizes)
-    if place is None:
+    point = best_cut_point(model.graph, sizes)
+    if point is None:
         return None
     extractor = onnx.utils.Extractor(model)
-    stem = extractor.extract_model([INPUT], [place.tensor])
-    trunk = extractor.extract_model([place.tensor], ["logits"])
-    return Split(stem.SerializeToString(), trunk.SerializeToString(), place.tensor, place.reach)
+    stem = extractor.extract_model([INPUT], [point.tensor])
+    trunk = extractor.extract_model([point.tensor], ["logits"])
+    return GraphParts(
+        stem.SerializeToString(), trunk.SerializeToString(), point.tensor, point.receptive_field
+    )
 
 
-def best_place(graph: onnx.GraphProto, sizes: InputSize) -> Place | None:
-    """Where to cut `graph`, if anywhere."""
-    found, total = places(graph)
+def best_cut_point(graph: onnx.GraphProto, sizes: InputSize) -> CutPoint | None:
+    """The best point to cut `graph`; None where a cut would save too little."""
+    found, total = cut_points(graph)
     boxes = five_boxes(Size(sizes.resize_px, sizes.resize_px), sizes.crop_px)
     apart = sum(box.pixels for box in boxes)
     known = (info for info in graph.value_info if len(info.type.tensor_type.shape.dim) == 4)
     handed_over = {info.name: _bytes_per_cell(info) for info in known}
 
-    def work(place: Place) -> float:
-        once = place.multiplications * shared_pixels(boxes, place.reach)
-        return (once + (total - place.multiplications) * apart) / (total * apart)
+    def work(point: CutPoint) -> float:
+        once = point.multiplications * shared_pixels(boxes, point.receptive_field)
+        return (once + (total - point.multiplications) * apart) / (total * apart)
 
-    possible = [p for p in found if p.reach.strip_px <= sizes.crop_px and p.tensor in handed_over]
+    possible = [
+        point
+        for point in found
+        if point.receptive_field.strip_px <= sizes.crop_px and point.tensor in handed_over
+    ]
     least = min(map(work, possible), default=1.0)
     if least > WORTH:
         return None
-    good = (place for place in possible if work(place) <= least + ABOUT)
-    return min(good, key=lambda p: handed_over[p.tensor] / p.reach.stride_px**2)
+    good = (point for point in possible if work(point) <= least + ABOUT)
+    return min(good, key=lambda p: handed_over[p.tensor] / p.receptive_field.stride_px**2)
 
 
-def places(graph: onnx.GraphProto) -> tuple[list[Place], float]:
-    """Every place to cut, and the multiplications of the whole graph for each pixel."""
+def cut_points(graph: onnx.GraphProto) -> tuple[list[CutPoint], float]:
+    """Every cut point, and the multiplications of the whole graph for each pixel."""
     shapes = _weight_shapes(graph)
     used_last: dict[str, int] = {}
     for number, node in enumerate(graph.node):
         used_last |= dict.fromkeys(node.input, number)
     used_last |= dict.fromkeys((output.name for output in graph.output), len(graph.node))
-    # None: not understood, such as attention, which sees all cells at once.
-    reaches: dict[str, Reach | None] = {INPUT: Reach()}
+    # None: an operator that is not handled here, such as attention, which sees all cells at once.
+    fields: dict[str, ReceptiveField | None] = {INPUT: ReceptiveField()}
     strides: dict[str, int] = {INPUT: 1}
-    found: list[Place] = []
+    found: list[CutPoint] = []
     total = 0.0
     for number, node in enumerate(graph.node):
-        of_image = [name for name in node.input if name in reaches]
+        of_image = [name for name in node.input if name in fields]
         if not of_image:
             continue
-        reach = _after(node, [reaches[name] for name in of_image])
-        stride = reach.stride_px if reach else strides[of_image[0]] * _stride(node)
-        reaches |= dict.fromkeys(node.output, reach)
+        field = _after(node, [fields[name] for name in of_image])
+        stride = field.stride_px if field else strides[of_image[0]] * _stride(node)
+        fields |= dict.fromkeys(node.output, field)
         strides |= dict.fromkeys(node.output, stride)
         if node.op_type == "Conv":
             total += prod(shapes.get(node.input[1], ())) / stride**2
-        alive = [name for name in reaches if used_last.get(name, -1) > number]
-        if alive == [node.output[0]] and reach:
-            found.append(Place(node.output[0], reach, total))
+        alive = [name for name in fields if used_last.get(name, -1) > number]
+        if alive == [node.output[0]] and field:
+            found.append(CutPoint(node.output[0], field, total))
     return found, total
 
 
-def _after(node: NodeProto, reaches: Sequence[Reach | None]) -> Reach | None:
-    """The reach of what `node` makes of tensors of such reaches; None: not understood."""
-    known = [reach for reach in reaches if reach]
-    if len(known) < len(reaches) or len({reach.stride_px for reach in known}) != 1:
+def _after(node: NodeProto, fields: Sequence[ReceptiveField | None]) -> ReceptiveField | None:
+    """The receptive field after `node`, from those of its inputs; None: not handled here."""
+    known = [field for field in fields if field]
+    if len(known) < len(fields) or len({field.stride_px for field in known}) != 1:
         return None
-    felt = Reach(known[0].stride_px, max(r.lead for r in known), max(r.trail for r in known))
+    felt = ReceptiveField(
+        known[0].stride_px,
+        max(field.margin_before for field in known),
+        max(field.margin_after for field in known),
+    )
     attributes = _attributes(node)
     if node.op_type in POINTWISE:
         return felt
     if node.op_type == "Transpose":
-        to_planes = attributes.get("perm") == CHANNELS_FIRST and felt == Reach()
+        to_planes = attributes.get("perm") == CHANNELS_FIRST and felt == ReceptiveField()
         return felt if to_planes else None
     if node.op_type not in WINDOWED:
         return None
@@ -158,7 +169,7 @@ def _attributes(node: NodeProto) -> dict:
 
 
 def _weight_shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
-    """Of initializers, and of what they become when they are cast or dequantized."""
+    """Shapes of the initializers, also after a cast or a dequantization."""
     tensors: Iterable[TensorProto] = graph.initializer
     shapes = {tensor.name: tuple(tensor.dims) for tensor in tensors}
     for node in graph.node:

@@ -1,9 +1,9 @@
-"""Run batches through fixed buffers: one binding per shape, batches padded to a few sizes.
+"""Run batches through fixed buffers (ONNX Runtime's I/O binding), padded to a few batch sizes.
 
-On a GPU a new shape costs a search for algorithms, and a CUDA graph can only be replayed on the
-very addresses and shapes it was recorded with. So batches are padded up to a bucket, every bucket
-of every shape has buffers of its own, and its graph is recorded once. The same code runs on the CPU
-provider, where it only saves allocations; that is how it is tested without a GPU.
+On a GPU a new shape costs a search for algorithms, and a CUDA graph can be replayed only on the
+addresses and shapes it was recorded with. So batches are padded up to a bucket, every bucket of
+every shape has its own buffers, and its graph is recorded once. The same code runs on the CPU
+provider, where it only saves allocations; tests use it there, without a GPU.
 """
 
 # pyright: basic, reportMissingTypeStubs=false
@@ -32,7 +32,7 @@ def bucket(views: int) -> int:
 
 
 def padded(views: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """uint8[N, ...] -> uint8[size, ...]: the first view repeated, since zeros are no faster."""
+    """uint8[N, ...] -> uint8[size, ...]: the first view is repeated; zeros would be no faster."""
     missing = size - len(views)
     if not missing:
         return np.ascontiguousarray(views)
@@ -47,8 +47,8 @@ class _Binding:
     options: Any
 
 
-class BoundRunner:
-    """A session behind fixed buffers; `run` takes one batch at a time, others wait."""
+class IoBindingRunner:
+    """A session with fixed buffers; `run` takes one batch at a time, other callers wait."""
 
     def __init__(
         self, session: ort.InferenceSession, classes: int, device: str, *, graphs: bool
@@ -96,7 +96,7 @@ class BoundRunner:
         return made
 
     def _graph_id(self) -> str:
-        """A graph for each of the first bindings only: graphs are never freed."""
+        """A CUDA graph for the first bindings only, because graphs are never freed."""
         number = next(self._ids)
         return str(number) if number <= MAX_BINDINGS else NO_GRAPH
 

@@ -3,7 +3,7 @@
 # pyright: basic, reportMissingTypeStubs=false
 # (onnxruntime has no type stubs)
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -16,19 +16,22 @@ from service.errors import InferenceFailed, ModelPackageError, UsageError
 from service.inference.image.geometry import Box
 from service.inference.image.views import Pixels
 from service.inference.runtime import providers
-from service.inference.runtime.io_binding import BoundRunner
+from service.inference.runtime.io_binding import IoBindingRunner
 from service.inference.runtime.providers import Chosen, Provider
 from service.inference.runtime.shared_crops import Features
-from service.inference.runtime.split_graph import Halves
+from service.inference.runtime.split_graph import CropSharing, OpenGraph, SplitGraph
 from service.package.graph import check_graph
 from service.package.manifest import InputSize
 
 Output = Literal["logits", "class_map", "logits_of_features"]
-"""What a run gives. The last is for what `Session.crops` made: the stem has run on it already."""
+"""Which output a run computes. `logits_of_features` takes what `Session.crops` returned."""
 
 
 class Session:
-    """One ONNX graph on one provider; `run` may be called from several threads."""
+    """One ONNX graph on one provider; `run` may be called from several threads.
+
+    `Session.open` and `open_sessions` make sessions.
+    """
 
     def __init__(
         self,
@@ -36,22 +39,17 @@ class Session:
         provider: Chosen,
         path: Path,
         threads: int,
-        bound: BoundRunner | None = None,
-        halves: Halves | None = None,
-        way: int = 0,
-        lone: "Session | None" = None,
+        *,
+        io_binding: IoBindingRunner | None = None,
+        crop_sharing: CropSharing | None = None,
     ) -> None:
         self._session = session
         self.provider: Chosen = provider
         self.path = path
         self.threads = threads
         """Threads of one run; 0: one per core."""
-        self._bound = bound
-        self._halves = halves
-        self._way = way
-        """The number of the way that the halves were opened in for this session."""
-        self.lone = lone
-        """The same graph with threads for an image that is alone, where those are others."""
+        self._io_binding = io_binding
+        self._crop_sharing = crop_sharing
         self._run_options = ort.RunOptions()
         # The graph has two outputs and a caller wants one: skip the other's nodes.
         self._run_options.only_execute_path_to_fetches = True
@@ -64,104 +62,129 @@ class Session:
         *,
         provider: Provider = "auto",
         threads: int = 0,
-        lone_threads: int | None = None,
-        bound: bool | None = None,
+        io_binding: bool | None = None,
         engine_cache: Path | None = None,
         data: bytes | None = None,
     ) -> "Session":
-        """Load the graph at `path`; `threads` are those of one run, and 0 means one per core.
+        """Load the graph at `path`, with `threads` threads for one run; 0 means one per core.
 
-        `data` is the content of `path` where a package has read and verified it: what is verified
-        is then what runs. Without it the file is read here.
-
-        `bound` runs batches through fixed buffers, padded to buckets: the default on a GPU.
-        Elsewhere `crops` shares what crops have in common, where the model's `sizes` are given, and
-        `lone_threads` open the graph once more, as `lone`. TensorRT keeps its engines in
-        `engine_cache`.
-
-        Raises:
-            UsageError: the provider is not available, or a GPU cannot open the graph.
-            ModelPackageError: ONNX Runtime cannot load the graph, or it has another signature.
+        For the other parameters and for the errors see `open_sessions`.
         """
-        chosen = providers.choose(provider)
-        wanted = providers.settings(chosen, engine_cache)
-        data = _read(path) if data is None else data
+        (session,) = open_sessions(
+            path, sizes, (threads,),
+            provider=provider, io_binding=io_binding, engine_cache=engine_cache, data=data,
+        )  # fmt: skip
+        return session
 
-        def with_threads(number: int) -> Callable[[bytes], ort.InferenceSession]:
-            options = providers.session_options(chosen, number)
-            return partial(_opened, options=options, wanted=wanted)
-
-        bound = chosen != "cpu" if bound is None else bound
-        opens = [with_threads(threads)]
-        if lone_threads is not None and not bound:
-            opens.append(with_threads(lone_threads))
-        try:
-            session, *others = [open_with(data) for open_with in opens]
-        except Exception as error:  # the runtime's own exceptions have no common base
-            reason = " ".join(str(error).split())
-            if chosen != "cpu":  # a graph, or a driver or library that is missing
-                raise UsageError(
-                    f"provider {chosen} cannot open {path}: {reason} (it needs the libraries of "
-                    "'quincunx[cuda]' and a driver for them; provider cpu runs everywhere)"
-                ) from error
-            raise ModelPackageError(f"{path} cannot be loaded: {reason}") from error
-        if session.get_providers()[0] != wanted[0][0]:
-            got = session.get_providers()[0]
-            raise UsageError(f"{chosen} was asked for, but ONNX Runtime fell back to {got}")
-        if bound:
-            device = "cpu" if chosen == "cpu" else "cuda"
-            runner = BoundRunner(session, _classes(session), device, graphs=chosen == "cuda")
-            return cls(session, chosen, path, threads, runner)
-        halves = Halves(data, sizes, *opens) if sizes is not None else None
-        lone = None
-        if lone_threads is not None:
-            lone = cls(others[0], chosen, path, lone_threads, halves=halves, way=1)
-        return cls(session, chosen, path, threads, halves=halves, lone=lone)
-
-    def side_by_side(self, cores: int) -> int:
+    def max_concurrent_batches(self, cores: int) -> int:
         """How many runs at once keep `cores` cores busy; a GPU takes one after another.
 
-        Runs of one thread each get more done together than one run with a thread on every core,
-        which has to wait for the last of them at every node; a lone run is answered later.
+        Several runs with one thread each have a higher throughput than one run with a thread on
+        every core, which waits for the slowest thread at every node. A single run takes longer.
         """
         if self.provider != "cpu" or not self.threads:
             return 1
         return max(1, cores // self.threads)
 
     def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None:
-        """What the first layers make of crops of uint8[H, W, 3]: views for `logits_of_features`.
+        """The features of crops of uint8[H, W, 3]: views for the output `logits_of_features`.
 
-        None where nothing would be saved: cut the crops and run each of them whole.
+        None where nothing would be saved: cut the crops then, and run each of them whole.
 
         Raises:
             InferenceFailed: the runtime failed.
         """
-        if self._halves is None:
+        if self._crop_sharing is None:
             return None
         try:
-            return self._halves.crops(image, boxes, self._way)
+            return self._crop_sharing.crops(image, boxes)
         except Exception as error:  # the runtime's own exceptions have no common base
             raise InferenceFailed(f"{self.path.name} failed on {image.shape}: {error}") from error
 
     def run(self, views: Pixels | Features, output: Output) -> NDArray[np.float32]:
         """uint8[N, H, W, 3] -> logits float32[N, K], or class_map float32[N, K, h, w].
 
-        `logits_of_features` takes [N, C, h, w], N of what `crops` gave.
+        `logits_of_features` takes [N, C, h, w], N of the features that `crops` returned.
 
         Raises:
             InferenceFailed: the runtime failed.
         """
         try:
             if output == "logits_of_features":
-                if self._halves is None:
-                    raise ValueError("a session that shares nothing has no features to run")
-                return self._halves.logits(views, self._way)
-            if self._bound is not None:
-                return self._bound.run(views, output)
+                if self._crop_sharing is None:
+                    raise ValueError("this session shares no layers, so it cannot run features")
+                return self._crop_sharing.logits(views)
+            if self._io_binding is not None:
+                return self._io_binding.run(views, output)
             feeds: dict[str, Any] = {"images": np.ascontiguousarray(views)}
             return np.asarray(self._session.run([output], feeds, self._run_options)[0])
         except Exception as error:  # the runtime's own exceptions have no common base
             raise InferenceFailed(f"{self.path.name} failed on {views.shape}: {error}") from error
+
+
+def open_sessions(
+    path: Path,
+    sizes: InputSize | None,
+    threads: Sequence[int],
+    *,
+    provider: Provider = "auto",
+    io_binding: bool | None = None,
+    engine_cache: Path | None = None,
+    data: bytes | None = None,
+) -> tuple[Session, ...]:
+    """Load one graph several times: one session for each number of threads, 0 means one per core.
+
+    `data` is the content of `path`, for a caller that has read and verified it: the verified bytes
+    are then the ones that run. Without it the file is read here.
+
+    `io_binding` runs batches through fixed buffers, padded to buckets: the default on a GPU.
+    Without it, and where the model's `sizes` are given, crops of one image share their first
+    layers. TensorRT keeps its engines in `engine_cache`.
+
+    Raises:
+        UsageError: the provider is not available, or a GPU cannot open the graph.
+        ModelPackageError: ONNX Runtime cannot load the graph, or it has another signature.
+    """
+    chosen = providers.choose(provider)
+    wanted = providers.settings(chosen, engine_cache)
+    data = _read(path) if data is None else data
+    io_binding = chosen != "cpu" if io_binding is None else io_binding
+    split_graph = None
+    if sizes is not None and not io_binding:
+        split_graph = SplitGraph(data, sizes, len(threads))
+    sessions: list[Session] = []
+    for number in threads:
+        options = providers.session_options(chosen, number)
+        open_graph = partial(_opened, options=options, wanted=wanted)
+        opened = _open_checked(data, path, open_graph, chosen, wanted[0][0])
+        runner = None
+        if io_binding:
+            device = "cpu" if chosen == "cpu" else "cuda"
+            runner = IoBindingRunner(opened, _classes(opened), device, graphs=chosen == "cuda")
+        sharing = CropSharing(split_graph, open_graph) if split_graph else None
+        sessions.append(
+            Session(opened, chosen, path, number, io_binding=runner, crop_sharing=sharing)
+        )
+    return tuple(sessions)
+
+
+def _open_checked(
+    data: bytes, path: Path, open_graph: OpenGraph, chosen: Chosen, provider_name: str
+) -> ort.InferenceSession:
+    try:
+        session = open_graph(data)
+    except Exception as error:  # the runtime's own exceptions have no common base
+        reason = " ".join(str(error).split())
+        if chosen != "cpu":  # a graph, or a driver or library that is missing
+            raise UsageError(
+                f"provider {chosen} cannot open {path}: {reason} (it needs the libraries of "
+                "'quincunx[cuda]' and a driver for them; provider cpu runs everywhere)"
+            ) from error
+        raise ModelPackageError(f"{path} cannot be loaded: {reason}") from error
+    got = session.get_providers()[0]
+    if got != provider_name:
+        raise UsageError(f"{chosen} was asked for, but ONNX Runtime fell back to {got}")
+    return session
 
 
 def _read(path: Path) -> bytes:

@@ -1,12 +1,13 @@
 """Exact crops of one image that share their first layers.
 
-Away from its edges, a crop looks to the first layers as the image around it does: they compute the
-same numbers for every crop that holds the same pixels. Only near an edge does a crop differ, since
-it is padded where the image goes on. So the first layers, the stem, run once over the image, every
-crop's features are cut out of what they found, and the cells near its edges are put right from
-narrow strips along them, cut as the crop cuts them and so padded as the crop is.
+Away from its edges, a crop looks to the first layers as the image around it does: the layers
+compute the same numbers for every crop that holds the same pixels. A crop differs only near its
+edges, where it is padded and the image goes on. So the first layers, the stem, run once over the
+image, and the features of every crop are cut out of the result. The cells near the edges of a crop
+are then replaced: narrow strips along these edges run on their own, and a strip is padded as the
+crop is.
 
-The result is that of running the stem on every crop, to rounding: `tests/parity/test_stem.py`.
+The result equals that of the stem on every crop, to rounding: `tests/parity/test_stem.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,40 +26,45 @@ Features = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Reach:
-    """What some layers make of pixels: cells of `stride_px`, and how far an edge is felt."""
+class ReceptiveField:
+    """How the output of some layers depends on pixels: its stride, and how far an edge is felt.
+
+    A cell is one position of the output and stands for `stride_px` x `stride_px` pixels.
+    """
 
     stride_px: int = 1
-    lead: int = 0
+    margin_before: int = 0
     """Cells at the left and at the top that depend on the padding there."""
-    trail: int = 0
-    """Cells at the right and at the bottom that do."""
+    margin_after: int = 0
+    """Cells at the right and at the bottom that depend on the padding there."""
 
     @property
     def strip_px(self) -> int:
-        """A strip so wide has cells that know one of its edges and not the other."""
-        return (self.lead + self.trail) * self.stride_px
+        """A strip of this width has cells that depend on one of its edges and not on the other."""
+        return (self.margin_before + self.margin_after) * self.stride_px
 
-    def through(self, kernel: int, stride: int, pad_before: int, pad_after: int) -> "Reach | None":
-        """After a convolution or a pooling more; None where cells no longer tile the pixels."""
+    def through(
+        self, kernel: int, stride: int, pad_before: int, pad_after: int
+    ) -> "ReceptiveField | None":
+        """After one more convolution or pooling; None where cells no longer tile the pixels."""
         if (pad_before + pad_after - kernel) // stride != -1:
             return None
-        lead = -(-(self.lead + pad_before) // stride)
-        trail = -(-(self.trail + kernel - stride - pad_before) // stride)
-        return Reach(self.stride_px * stride, max(lead, 0), max(trail, 0))
+        before = -(-(self.margin_before + pad_before) // stride)
+        after = -(-(self.margin_after + kernel - stride - pad_before) // stride)
+        return ReceptiveField(self.stride_px * stride, max(before, 0), max(after, 0))
 
 
 @dataclass(frozen=True)
 class _Strip:
     """Pixels along one edge of a crop."""
 
-    which: int
-    """Of the crops."""
+    crop: int
+    """The index of the crop."""
     box: Box
     axis: int
-    """Of [C, h, w]: across the edge."""
+    """The axis of [C, h, w] that crosses the edge."""
     first: bool
-    """The upper or the left edge, not the lower or the right one."""
+    """Whether it is the upper or the left edge; else the lower or the right one."""
 
 
 @dataclass(frozen=True)
@@ -76,54 +82,54 @@ class _Region:
         right = max(box.right for box in boxes.values())
         return cls(Box(top, left, bottom - top, right - left), boxes)
 
-    def strips(self, reach: Reach) -> list[_Strip]:
-        """A strip for every edge of a crop that is felt, and where the region goes on."""
+    def strips(self, receptive_field: ReceptiveField) -> list[_Strip]:
+        """A strip for every edge of a crop that is felt and does not lie on the region's edge."""
         found: list[_Strip] = []
         for which, box in self.boxes.items():
-            top = Box(box.top, box.left, reach.strip_px, box.width)
-            left = Box(box.top, box.left, box.height, reach.strip_px)
-            if reach.lead and box.top > self.box.top:
+            top = Box(box.top, box.left, receptive_field.strip_px, box.width)
+            left = Box(box.top, box.left, box.height, receptive_field.strip_px)
+            if receptive_field.margin_before and box.top > self.box.top:
                 found.append(_Strip(which, top, 1, first=True))
-            if reach.lead and box.left > self.box.left:
+            if receptive_field.margin_before and box.left > self.box.left:
                 found.append(_Strip(which, left, 2, first=True))
-            if reach.trail and box.bottom < self.box.bottom:
-                low = replace(top, top=box.bottom - reach.strip_px)
+            if receptive_field.margin_after and box.bottom < self.box.bottom:
+                low = replace(top, top=box.bottom - receptive_field.strip_px)
                 found.append(_Strip(which, low, 1, first=False))
-            if reach.trail and box.right < self.box.right:
-                far = replace(left, left=box.right - reach.strip_px)
+            if receptive_field.margin_after and box.right < self.box.right:
+                far = replace(left, left=box.right - receptive_field.strip_px)
                 found.append(_Strip(which, far, 2, first=False))
         return found
 
 
 @dataclass(frozen=True)
 class _Sharing:
-    """How some crops share: regions, and the strips of each, those of one shape together."""
+    """How some crops share: the regions, each with its strips grouped by shape."""
 
     regions: tuple[tuple[_Region, tuple[tuple[_Strip, ...], ...]], ...]
     pixels: int
-    """That the stem sees."""
+    """Pixels that the stem sees."""
 
 
-def shared_pixels(boxes: Sequence[Box], reach: Reach) -> int:
-    """Pixels that a stem sees which runs once for all of `boxes`, strips included."""
-    return _sharing(tuple(boxes), reach).pixels
+def shared_pixels(boxes: Sequence[Box], receptive_field: ReceptiveField) -> int:
+    """Pixels that a stem sees when it runs once for all of `boxes`, strips included."""
+    return _sharing(tuple(boxes), receptive_field).pixels
 
 
 @lru_cache(maxsize=256)
-def _sharing(boxes: tuple[Box, ...], reach: Reach) -> _Sharing:
-    """Crops whose cells lie on one grid share; those of other grids have regions of their own.
+def _sharing(boxes: tuple[Box, ...], receptive_field: ReceptiveField) -> _Sharing:
+    """Crops whose cells lie on the same grid share a region; every grid has its own region.
 
     In an image of any width, the left crops are on one grid and the right ones on another.
     """
     grids: dict[tuple[int, int], dict[int, Box]] = {}
     for which, box in enumerate(boxes):
-        grid = box.top % reach.stride_px, box.left % reach.stride_px
+        grid = box.top % receptive_field.stride_px, box.left % receptive_field.stride_px
         grids.setdefault(grid, {})[which] = box
     pixels = 0
     regions: list[tuple[_Region, tuple[tuple[_Strip, ...], ...]]] = []
     for region in map(_Region.around, grids.values()):
         by_shape: dict[tuple[int, int], list[_Strip]] = {}
-        for strip in region.strips(reach):
+        for strip in region.strips(receptive_field):
             by_shape.setdefault((strip.box.height, strip.box.width), []).append(strip)
             pixels += strip.box.pixels
         pixels += region.box.pixels
@@ -133,20 +139,21 @@ def _sharing(boxes: tuple[Box, ...], reach: Reach) -> _Sharing:
 
 @dataclass(frozen=True)
 class Stem:
-    """The first layers of a network: uint8[N, H, W, 3] -> [N, C, h, w], of such a reach."""
+    """The first layers of a network, uint8[N, H, W, 3] -> [N, C, h, w]."""
 
     run: Callable[[Pixels], Features]
-    reach: Reach
+    receptive_field: ReceptiveField
 
     def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None:
-        """The features of every box of uint8[H, W, 3], as if each crop had been run alone.
+        """The features of every box of uint8[H, W, 3], equal to those of each crop run on its own.
 
         None where sharing is not possible, or would save nothing.
         """
+        field = self.receptive_field
         sides = {side for box in boxes for side in (box.height, box.width)}
-        if any(side % self.reach.stride_px or side < self.reach.strip_px for side in sides):
+        if any(side % field.stride_px or side < field.strip_px for side in sides):
             return None
-        sharing = _sharing(tuple(boxes), self.reach)
+        sharing = _sharing(tuple(boxes), field)
         if sharing.pixels >= sum(box.pixels for box in boxes):
             return None
         features: dict[int, Features] = {}
@@ -155,13 +162,13 @@ class Stem:
             for alike in strips:
                 edges = self.run(np.stack([cut(image, strip.box) for strip in alike]))
                 for strip, edge in zip(alike, edges, strict=True):
-                    self._put_right(features[strip.which], edge, strip)
+                    self._replace_edge(features[strip.crop], edge, strip)
         return [features[which] for which in range(len(boxes))]
 
     def _cut(self, image: Pixels, region: _Region) -> dict[int, Features]:
-        """The features of a region's crops, as they are inside."""
+        """The features of a region's crops; those near the edges of a crop are not right yet."""
         (whole,) = self.run(cut(image, region.box)[None])
-        cell = self.reach.stride_px
+        cell = self.receptive_field.stride_px
         features: dict[int, Features] = {}
         for which, box in region.boxes.items():
             top, left = (box.top - region.box.top) // cell, (box.left - region.box.left) // cell
@@ -169,8 +176,9 @@ class Stem:
             features[which] = whole[:, top : top + high, left : left + wide].copy()
         return features
 
-    def _put_right(self, features: Features, edge: Features, strip: _Strip) -> None:
-        """Overwrite the cells that feel this edge: the others of the strip feel its other edge."""
-        felt = slice(self.reach.lead) if strip.first else slice(-self.reach.trail, None)
+    def _replace_edge(self, features: Features, edge: Features, strip: _Strip) -> None:
+        """Overwrite the cells that depend on this edge of the crop."""
+        field = self.receptive_field
+        felt = slice(field.margin_before) if strip.first else slice(-field.margin_after, None)
         where = (slice(None), felt) if strip.axis == 1 else (..., felt)
         features[where] = edge[where]

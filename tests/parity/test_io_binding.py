@@ -25,7 +25,7 @@ PROVIDERS = [
 def _sessions(package: Path, request: pytest.FixtureRequest) -> tuple[Session, Session]:
     path = Predictor.from_package(package, precision="fp32").package.path("fp32")
     return Session.open(path, provider="cpu"), Session.open(
-        path, provider=request.param, bound=True
+        path, provider=request.param, io_binding=True
     )
 
 
