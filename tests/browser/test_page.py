@@ -48,6 +48,27 @@ def test_bars_and_times_compare_single_crop_with_tta(page: Page, photo: Path) ->
     assert times.nth(1).locator("td").last.inner_text() == "5"
 
 
+def test_the_time_of_decoding_is_shown_as_the_server_took_it(page: Page, photo: Path) -> None:
+    with page.expect_response(lambda response: "tta=five_crop" in response.url) as got:
+        choose(page, photo)
+    times = page.locator("#times")
+    heads = times.locator("thead th").all_inner_texts()
+    taken = got.value.json()["timing_ms"]["decode"]
+    assert taken > 0
+    cell = times.locator("tbody tr").nth(1).locator("th, td").nth(heads.index("decode"))
+    expect(cell).to_have_text(f"{taken:.1f}")
+
+
+def test_a_photo_is_sent_as_it_is(page: Page, tmp_path: Path) -> None:
+    """The page neither shrinks a photo nor writes it anew."""
+    data = encoded(coloured("red", 900, 1200), "JPEG", quality=95)
+    (tmp_path / "large.jpg").write_bytes(data)
+    with page.expect_request(lambda request: "/classify" in request.url) as sent:
+        choose(page, tmp_path / "large.jpg")
+    size = int(sent.value.all_headers()["content-length"])
+    assert len(data) < size < len(data) + 1000, "the form's own lines around the file"
+
+
 def test_a_photo_without_a_suffix_is_asked_about(page: Page, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "IMG_1").write_bytes(photo.read_bytes())
     choose(page, tmp_path / "IMG_1")
