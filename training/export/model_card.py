@@ -1,4 +1,4 @@
-"""``MODEL_CARD.md``: the manifest, told to people."""
+"""``MODEL_CARD.md``: the manifest as a document for people."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ CARD = "MODEL_CARD.md"
 
 
 def write_model_card(package_folder: Path) -> Path:
-    """Render the card from the package's manifest; metrics and calibration where it has them.
+    """Render the card from the package's manifest, with its metrics and calibration if it has them.
 
     Raises:
         ModelPackageError: no valid package.
@@ -89,8 +89,8 @@ def _training(manifest: Manifest) -> str:
         f"## Training\n\n{began}{plain(recipe['summary'])}.{unfinished}\n\n"
         f"{provenance['epochs']} epochs in {provenance['training_seconds'] / 60:.0f} minutes "
         f"({provenance['training_precision']}), seed {provenance['seed']}, on "
-        f"{data['training_images']} images; {data['calibration_images']} more, held out of "
-        "training, watched it: accuracy there ended at "
+        f"{data['training_images']} images. {data['calibration_images']} more images were held out "
+        "of training. After the last epoch, accuracy on them was "
         f"{last.get('calibration_accuracy', float('nan')):.4f}.{_skipped(data)} The whole recipe "
         f"is in `manifest.json`.{_averaged(provenance.get('averaged'))}"
         f"{_other_sizes(manifest, recipe)}"
@@ -108,8 +108,8 @@ def _other_sizes(manifest: Manifest, recipe: dict[str, Any]) -> str:
     if own in ((None, None), (served.crop_px, served.resize_px)):
         return ""
     return (
-        f"\n\nThe recipe has crops of {own[0]} px out of {own[1]}; the sizes served were chosen at "
-        "the export."
+        f"\n\nThe recipe has crops of {own[0]} px out of {own[1]} px. The served sizes were chosen "
+        "at the export."
     )
 
 
@@ -117,7 +117,7 @@ def _served_statistics(images: int | None) -> str:
     if not images:
         return ""
     return (
-        "\n\nAt the export batch normalization's statistics were measured anew on crops of "
+        "\n\nAt the export, the statistics of batch normalization were measured again on crops of "
         f"{images} training images, cut as they are served."
     )
 
@@ -127,9 +127,9 @@ def _averaged(facts: dict[str, Any] | None) -> str:
         return ""
     names = " and ".join(f"{code(run['name'])} ({run['epochs']} epochs)" for run in facts["runs"])
     return (
-        f"\n\nThe weights are the mean of the runs {names}, batch normalization's statistics "
-        f"measured anew on {facts['statistics_images']} training images: accuracy on the held-out "
-        f"images {facts['calibration_accuracy']:.4f}."
+        f"\n\nThe weights are the mean of the runs {names}. The statistics of batch normalization "
+        f"were measured again on {facts['statistics_images']} training images. Accuracy on the "
+        f"held-out images is {facts['calibration_accuracy']:.4f}."
     )
 
 
@@ -145,13 +145,13 @@ def _checks(provenance: dict[str, Any]) -> str:
     if stored := provenance.get("weights_stored"):
         worst = max(stored["largest_relative_difference"].values())
         lines.append(
-            f"- Weights of `model.onnx` are stored as {stored['as']} and computed with in float32; "
-            f"that changes outputs by up to {worst:.0e} of the largest logit."
+            f"- Weights of `model.onnx` are stored as {stored['as']}, and the network computes in "
+            f"float32. That changes outputs by up to {worst:.0e} of the largest logit."
         )
     if int8 := provenance.get("int8"):
         seen = int8["against_fp32"]
         lines.append(
-            f"- int8 names the class that fp32 names on {seen['top1_agreement']:.1%} of "
+            f"- int8 and fp32 name the same class for {seen['top1_agreement']:.1%} of "
             f"{seen['views']} views of the calibration split ({int8['method']} over "
             f"{int8['images']} training images)."
         )
@@ -179,7 +179,12 @@ def _metrics(manifest: Manifest) -> str:
         for m in manifest.metrics
     ]
     columns = ("precision", "TTA", "top-1 (95% interval)", "top-5", "NLL", "ECE", "images")
-    return f"## Measured on the validation set\n\n{table(columns, rows)}"
+    return (
+        f"## Measured on the validation set\n\n{table(columns, rows)}\n\n"
+        "TTA: test-time augmentation, the mode in which crops are combined. NLL: mean negative "
+        "log-likelihood of the true class. ECE: expected calibration error, the mean gap between "
+        "stated probability and accuracy. Lower is better for both."
+    )
 
 
 def _label_metrics(manifest: Manifest) -> str:
@@ -246,19 +251,19 @@ def _limits(manifest: Manifest) -> str:
         label.id.startswith("n0") and label.id[1:].isdigit() for label in manifest.labels
     )
     origin = (
-        "The weights were trained on photos of ImageNet, whose terms allow non-commercial research "
-        "and education; no photo is part of this package."
+        "The weights were trained on photos of ImageNet. Its terms allow non-commercial research "
+        "and education. No photo is part of this package."
         if imagenet
-        else "The weights carry whatever terms come with the images they were trained on; no image "
-        "is part of this package."
+        else "The terms of the training images also apply to the weights. No image is part of this "
+        "package."
     )
-    answers = "puts every image into one of them, also images of something else"
+    answers = "gives every image one of them, also an image of something else"
     if manifest.task == "multi_label":
-        answers = "says yes or no to each of them, of images of something else too"
+        answers = "says yes or no for each of them, also for an image of something else"
     return (
         "## Licence and limits\n\n"
-        f"{origin} The code that made it is under Apache-2.0.\n\n"
-        f"It knows {len(manifest.labels)} classes and {answers}."
+        f"{origin} The code that made the package is under Apache-2.0.\n\n"
+        f"The model knows {len(manifest.labels)} classes and {answers}."
     )
 
 
