@@ -15,7 +15,20 @@ SPILL_NAMES = 100_000
 """A folder with more names than this is sorted on disk, not in memory."""
 
 
-EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_FILES = "; raise the limit on open files (ulimit -n)"
+_DISK = "; the disk or the network behind it fails"
+_FULL = "; make room on the disk"
+MACHINE_FAULTS = {
+    errno.EMFILE: _FILES,
+    errno.ENFILE: _FILES,
+    errno.ENOMEM: "",
+    errno.ENOBUFS: "",
+    errno.EIO: _DISK,
+    errno.ESTALE: _DISK,
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+}
+"""What the operating system says where no file is at fault, and what helps."""
 
 Kind = Literal["file", "folder", "special"]
 """`special`: a pipe, a socket or a device. A broken link is a file that cannot be read."""
@@ -57,21 +70,20 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def blaming_the_machine(path: str) -> Generator[None]:
-    """Tell a machine that is short of files or memory from a file that is broken.
+    """Tell a machine that is short of files or memory, or fails, from a file that is broken.
 
     The first ends a run, which can go on later. The second is a row of the result.
 
     Raises:
-        OutOfResources: the operating system refused for lack of open files or memory.
+        OutOfResources: an error of `MACHINE_FAULTS`.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in EXHAUSTED:
+        if error.errno not in MACHINE_FAULTS:
             raise
-        reason = error.strerror or str(error)
-        knob = "" if error.errno == errno.ENOMEM else "; raise the limit on open files (ulimit -n)"
-        raise OutOfResources(f"{path} cannot be opened: {reason}{knob}") from error
+        reason, help_ = error.strerror or str(error), MACHINE_FAULTS[error.errno]
+        raise OutOfResources(f"{path} cannot be read: {reason}{help_}") from error
 
 
 def open_binary(path: str) -> IO[bytes]:

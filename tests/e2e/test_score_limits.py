@@ -88,7 +88,7 @@ def test_open_files_that_run_out_end_the_run(
         patch.setattr("service.scoring.files.open", opening, raising=False)
         stopped = run_score(folder, "-o", out, *common(package))
     assert stopped.exit_code == 1
-    assert "green/0005.png cannot be opened: Too many open files; " in stopped.stderr
+    assert "green/0005.png cannot be read: Too many open files; " in stopped.stderr
     assert "ulimit -n" in stopped.stderr
     assert run_score(folder, "-o", out, *common(package)).exit_code == 0
     assert not [row for row in read_rows(out) if row["error"]]

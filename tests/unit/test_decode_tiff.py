@@ -157,6 +157,19 @@ def test_alpha_of_16_bits_is_laid_over_white(kind: int) -> None:
     assert np.abs(decode(tiff(red, 2, extra=[kind])).astype(int) - (255, 127, 127)).max() <= 1
 
 
+@pytest.mark.parametrize(("kind", "top"), [("u1", 255), ("u2", 65535)])
+def test_a_fourth_sample_that_is_always_0_and_unnamed_is_no_alpha(kind: str, top: int) -> None:
+    colours = COLOURS.astype(kind) * (top // 255)
+    unused = np.zeros((*COLOURS.shape[:2], 1), kind)
+    np.testing.assert_array_equal(decode(tiff(np.dstack([colours, unused]), 2)), COLOURS)
+    assert (decode(tiff(np.dstack([colours, unused]), 2, extra=[2])) == 255).all()
+    used = unused.copy()
+    used[5] = top
+    got = decode(tiff(np.dstack([colours, used]), 2))
+    np.testing.assert_array_equal(got[5], COLOURS[5])
+    assert (got[:5] == 255).all()
+
+
 def test_float_alpha_is_laid_over_white() -> None:
     black, half = np.zeros((4, 5)), np.full((4, 5), 0.5)
     assert np.abs(levels(tiff(np.dstack([black, half]), extra=[2])) - 127).max() <= 1

@@ -1,6 +1,5 @@
 """Memory or files that run out are the machine's fault: never an image's, and worth a new try."""
 
-import errno
 import os
 from pathlib import Path
 
@@ -10,9 +9,11 @@ from PIL import PngImagePlugin
 from service.errors import OutOfResources
 from service.inference.predictor import Predictor
 from service.inference.tta.steps import Options
+from service.scoring.files import MACHINE_FAULTS
 from service.scoring.item import Item, Position
 from service.scoring.options import ScoreOptions, Speed
 from service.scoring.pipeline import score_items
+from service.scoring.resume import trace
 from service.scoring.scorer import Scorer
 from tests.support.app import in_process
 from tests.support.images import coloured, encoded
@@ -62,6 +63,22 @@ def test_a_run_of_score_ends_where_memory_does(predictor: Predictor) -> None:
         list(score_items(located, scorer, Speed(batch_views=8, chunk_images=1, decode_threads=1)))
 
 
+@pytest.mark.parametrize("number", MACHINE_FAULTS)
+def test_a_run_of_score_ends_where_the_machine_cannot_read(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: str) -> None:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(trace, "read_stamped", read)
+    with pytest.raises(OutOfResources, match=rf"a\.jpg cannot be read: {os.strerror(number)}"):
+        trace.load(Item("a.jpg"))
+
+
+def test_a_file_that_cannot_be_read_is_a_row(tmp_path: Path) -> None:
+    assert trace.load(Item(str(tmp_path / "none.jpg"))).error is not None
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[LabelledFile]:
     paths = [tmp_path / f"{number}.png" for number in range(3)]
@@ -80,7 +97,7 @@ def test_training_and_evaluation_leave_out_no_image_for_lack_of_memory(
         list(decoded(pictures, predictor.decode, Unreadable()))
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.parametrize("number", MACHINE_FAULTS)
 def test_training_and_evaluation_leave_out_no_image_for_lack_of_files(
     number: int,
     pictures: list[LabelledFile],
@@ -91,7 +108,7 @@ def test_training_and_evaluation_leave_out_no_image_for_lack_of_files(
         raise OSError(number, os.strerror(number), str(path))
 
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
-    with pytest.raises(OutOfResources, match="cannot be opened"):
+    with pytest.raises(OutOfResources, match="cannot be read"):
         unreadable(pictures)
-    with pytest.raises(OutOfResources, match="cannot be opened"):
+    with pytest.raises(OutOfResources, match="cannot be read"):
         list(decoded(pictures, predictor.decode, Unreadable()))

@@ -49,6 +49,14 @@ class Loaded:
         return self.image.crop((0, top, width, bottom))
 
 
+class Opaque(Loaded):
+    """A picture of mode RGBA whose alpha means nothing."""
+
+    def rows(self, top: int, bottom: int) -> Image.Image:
+        """Some rows, mode RGB."""
+        return super().rows(top, bottom).convert("RGB")
+
+
 class Unpacked:
     """A picture in a buffer of RGB, RGBX or RGBA bytes."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from service.console.text import storable
 from service.errors import ClientError, DataError
 from service.listing.skipped import Skipped
+from service.scoring.files import blaming_the_machine
 from service.scoring.item import Item
 from service.scoring.resume.stamps import read_stamped, same_bytes, stamp
 from service.scoring.sources.leaf import Leaf, sifted
@@ -58,12 +59,13 @@ def load(item: Item) -> Loaded:
     """Read an item's bytes; a file that cannot be read is an answer, not an exception.
 
     Raises:
-        OutOfResources: this machine can open no file now.
+        OutOfResources: this machine can read no file now.
     """
     error, data, stamp = item.error, item.data, item.stamp
     if error is None and data is None:
         try:
-            data, stamp = read_stamped(item.path)
+            with blaming_the_machine(item.path):
+                data, stamp = read_stamped(item.path)
         except (ClientError, OSError, ValueError) as refused:  # ValueError: a name with a NUL
             error = told(refused)
     digest = hashlib.sha256(

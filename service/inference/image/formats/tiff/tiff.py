@@ -20,7 +20,7 @@ from service.inference.image.formats.tiff.levels import open_samples
 from service.inference.image.levels import Grey16
 from service.inference.image.limits import Limits, check_scans, check_size
 from service.inference.image.orientation import of_directory, of_xmp
-from service.inference.image.rows import Loaded, Picture
+from service.inference.image.rows import Loaded, Opaque, Picture, steps
 
 _SCAN = b"\xff\xda"
 
@@ -59,7 +59,20 @@ def open_picture(data: bytes, limits: Limits) -> tuple[Picture, int]:
         ) from error
     if grey16:
         return Grey16(image, inverted=layout.photometric == WHITE_IS_ZERO), orientation
-    return Loaded(image), orientation
+    picture = Loaded(image)
+    if image.mode == "RGBA" and not layout.extra and not _has_alpha(picture, limits):
+        return Opaque(image), orientation
+    return picture, orientation
+
+
+def _has_alpha(picture: Loaded, limits: Limits) -> bool:
+    """Whether a fourth sample, which no tag names, is ever more than 0. Else it is not in use."""
+    for top, bottom in steps(picture.size):
+        limits.clock.check()
+        highest = picture.rows(top, bottom).getchannel("A").getextrema()[1]
+        if highest:
+            return True
+    return False
 
 
 def pillow_decodes(layout: Layout) -> bool:
