@@ -1,1 +1,1 @@
-"""Everything that writes model packages: torch and fastai live here and nowhere else."""
+"""Everything that writes model packages. Only this package imports torch and fastai."""

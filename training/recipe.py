@@ -1,4 +1,4 @@
-"""What a training run does, as data: every value named, typed and overridable.
+"""A training run as data: every value has a name and a type, and can be overridden.
 
 A recipe is a list of stages; a stage is one fit with one learning-rate schedule. The recipes that
 ship are the modules of ``training/recipes``, one file each.
@@ -22,7 +22,7 @@ Mixer = Literal["none", "mixup", "cutmix", "resizemix"]
 Augment = Literal["crop", "presize"]
 Normalization = Literal["imagenet", "dataset", "init", "none"]
 
-# A value of another type is an error, never converted; a key that is not known is one, too.
+# A value of another type is an error and is never converted. An unknown key is an error too.
 CHECKED = ConfigDict(strict=True, extra="forbid")
 
 
@@ -35,9 +35,9 @@ class Stage:
     schedule: Schedule = "one_cycle"
     lr: float = 3e-3
     grow_at: tuple[tuple[int, int], ...] = ()
-    """Progressive resizing inside the fit: (epoch, size_px) pairs; the schedule runs on."""
+    """Progressive resizing inside the fit: (epoch, size_px) pairs. The schedule goes on."""
     frozen_epochs: int = 1
-    """`fine_tune` only: epochs with the body frozen before the `epochs` with everything free."""
+    """`fine_tune` only: epochs with a frozen body, before the `epochs` that train all layers."""
 
     def size_at(self, epoch: int) -> int:
         """The side in pixels of the crops of epoch `epoch` (counted from 0)."""
@@ -70,38 +70,38 @@ class Recipe:
     resize_px: int = 256
     """The shorter side an image is resized to before crops are cut."""
     batch_images: int = 64
-    """Images in one step of the optimizer, of all processes together where several train."""
+    """Images in one step of the optimizer, summed over all processes that train together."""
     least_steps: int = 20
-    """Steps that an epoch should have: where data are few, batches are halved down to 8 images to
-    reach it. 0: never. A `batch_images` given with --set is always kept."""
+    """Steps that an epoch should have. With little data, batches are halved down to 8 images to
+    reach it. 0: never halve. A `batch_images` that is given with --set is always kept."""
     batch_sizes_px: tuple[int, ...] = ()
-    """Sides that training batches are shown at, one drawn per batch among those that are no larger
-    than the stage's crops; empty: always the stage's own."""
+    """Side lengths of training batches. Each batch gets one at random, among those that are not
+    larger than the stage's crops. Empty: always the side of the stage's crops."""
     optimizer: Optimizer = "adam"
     weight_decay: float = 1e-2
     normalization: Normalization = "imagenet"
-    """`dataset`: computed over every training image; `init`: of the weights started from."""
+    """`dataset`: computed over all training images. `init`: that of the initial weights."""
     augment: Augment = "presize"
     presize_px: int = 460
     """`presize` only: the side of the item-level crop that batch transforms then work on."""
     min_scale: float = 0.75
-    """The least share of the image's area that a random crop keeps."""
+    """The smallest share of the image's area that a random crop may have."""
     mixer: Mixer = "none"
     mixer_alpha: float = 0.4
     label_smoothing: float = 0.0
     task: Literal["auto", "single_label", "multi_label"] = "auto"
-    """`auto`: multi-label where a label cell of a table holds several, with `;` between."""
+    """`auto`: multi-label if a cell of a table holds several labels with `;` between them."""
     validation_share: float = 0.2
-    """Of a table without a `split` column: the share of its rows that is only reported on."""
+    """For a table without a `split` column: the share of its rows that is used for reports only."""
     calibration_share: float = 0.05
-    """Share of the training images held out, stratified by class, and never trained on."""
+    """Share of the training images that is held out, by class, and never trained on."""
     subset_share: float = 1.0
-    """Train on a stratified subset of this share: to try an idea quickly."""
+    """Train on a stratified subset of this share, to try an idea quickly."""
     seed: int = 42
-    """Of weights, order, crops and mixing."""
+    """Seed of the weights, the order, the crops and the mixing."""
     split_seed: int = 42
-    """Which images are held out or only reported on. Apart from `seed`, so that runs which go on
-    from one another, or are averaged, never train on what another one holds out."""
+    """Seed of the split: which images are held out or used for reports only. It is separate from
+    `seed`: runs that continue one another, or are averaged, then hold out the same images."""
 
     def __post_init__(self) -> None:
         sizes = [self.crop_px, self.resize_px, *self.batch_sizes_px]
@@ -198,10 +198,10 @@ def _child(node: Any, key: str, path: str) -> Any:
 
 
 def _said(error: ValidationError) -> str:
-    """The first thing that is wrong, in the words of an override."""
+    """The first error, worded like an override."""
     first = error.errors()[0]
     parts = list(first["loc"])
-    if len(parts) > 1 and parts[0] == "stages":  # as in --set: counted from 1
+    if len(parts) > 1 and parts[0] == "stages":  # counted from 1, as in --set
         parts[:2] = ["stage", int(parts[1]) + 1]
     path = ".".join(["recipe", *map(str, parts)])
     got = first["input"]

@@ -1,8 +1,8 @@
 """Let ``import torchvision`` work beside a CPU build of torch.
 
-torchvision's PyPI wheel is built for CUDA. Beside a CPU torch its C++ extension does not load, and
-the import dies on two operators whose schemas nobody defined. Nothing in a classifier calls them,
-so defining the schemas is enough. Import this module before torchvision or fastai.
+torchvision's PyPI wheel is built for CUDA. With a CPU build of torch its C++ extension does not
+load. Then two operators have no schema, and the import fails. A classifier never calls these
+operators, so defining their schemas is enough. Import this module before torchvision or fastai.
 """
 
 import importlib.machinery
@@ -33,7 +33,7 @@ def _extension_loads() -> bool:
 
 
 def prepare() -> None:
-    """Define the missing schemas, once, and only where the extension did not load."""
+    """Define the missing schemas once, and only if the extension did not load."""
     global _library
     if _library is not None or _extension_loads():
         return
@@ -41,7 +41,7 @@ def prepare() -> None:
     boxes = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
     library.define(f"nms{boxes}")
     library.define(f"qnms{boxes}")
-    _library = library  # the schemas vanish with the object
+    _library = library  # kept, because the schemas vanish with this object
 
 
 prepare()

@@ -2,8 +2,8 @@
 
 A data set is a folder in fastai's layout, ``train/<class>/*`` and ``val/<class>/*``, or a table of
 path, label and split (`training.data.table`). Part of train is held out as the calibration split,
-stratified and seeded. It is never trained on: training watches its loss, and temperatures, gates
-and thresholds are fitted on it. The validation set is only reported on.
+stratified and seeded. It is never trained on. Training reports its loss, and temperatures, gates
+and thresholds are fitted on it. The validation set is used for reports only.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ __all__ = ["Item", "Split", "readable", "scan", "split", "stratified", "unreadab
 
 IMBALANCE_WARNING = 10.0
 LEAST_CALIBRATION_IMAGES = 50
-"""Temperatures, gates and prediction sets that were fitted on fewer would mean little."""
+"""With fewer images, fitted temperatures, gates and prediction sets are not reliable."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Split:
         return [*self.notes, *self.skipped.lines()]
 
     def fingerprint(self) -> str:
-        """A sha256 over every file's label, name and size: the same data, the same fingerprint."""
+        """A sha256 over every file's label, name and size. Equal data has an equal fingerprint."""
         digest = hashlib.sha256()
         for item in sorted((*self.train, *self.calibration), key=lambda item: str(item.path)):
             line = f"{item.label}/{item.path.name}:{item.path.stat().st_size}\n"
@@ -81,8 +81,8 @@ def scan(folder: Path, *, allow_empty: bool = True) -> Labelled:
 def split(data: Path, recipe: Recipe) -> Split:
     """Read the training images of `data` and hold the calibration split out of them.
 
-    A table without a `split` column first gives `recipe.validation_share` of its rows to be
-    reported on. Warns where the largest class has ten times the images of the smallest.
+    From a table without a `split` column, `recipe.validation_share` of the rows is first taken out
+    for reports. Warns if the largest class has ten times the images of the smallest.
 
     Raises:
         DataError: no images, or no classes.
@@ -100,10 +100,10 @@ def split(data: Path, recipe: Recipe) -> Split:
 
 
 def validation(data: Path, trained: Manifest | None = None) -> Labelled:
-    """The images to report on: ``data/val`` or ``data/<class>/*``; a table's rows of split `val`.
+    """The images for reports: ``data/val`` or ``data/<class>/*``, or a table's rows of split `val`.
 
-    Of a table without that column: the part that was held out of training where `trained` was
-    trained on it, else every row.
+    From a table without that column: the rows that were held out of training if `trained` was
+    trained on this table, else every row.
 
     Raises:
         DataError: no images.
@@ -119,14 +119,14 @@ def validation(data: Path, trained: Manifest | None = None) -> Labelled:
 
 
 def labels_of(item: Item, task: TaskName) -> tuple[str, ...]:
-    """The classes that are true of an image: one, or any number where the task is multi-label."""
+    """The true classes of an image: one, or any number if the task is multi-label."""
     return item.labels if task == "multi_label" else (item.label,)
 
 
 def trained_split(data: Path, provenance: dict[str, Any]) -> Split | None:
-    """The split that a package was trained on; None where `data` is not its data set.
+    """The split that a package was trained on; None if `data` is not its data set.
 
-    A package that `quincunx export` did not write says nothing of its data set.
+    A package that `quincunx export` did not write does not name its data set.
     """
     if "recipe" not in provenance or "dataset" not in provenance:
         return None
@@ -138,7 +138,7 @@ def trained_split(data: Path, provenance: dict[str, Any]) -> Split | None:
         return None
     try:
         images = readable(images, lambda _: None)  # training left unreadable files out
-    except DataError:  # what cannot be trained on was not
+    except DataError:  # no recipe could have trained on this data
         return None
     return images if images.fingerprint() == trained["fingerprint"] else None
 
@@ -159,7 +159,7 @@ def _training_part(data: Path, recipe: Recipe) -> tuple[Labelled, TaskName]:
 
 
 def _without_split(table: Table, recipe: Recipe) -> tuple[list[Item], list[Item]]:
-    """A table that does not say: (what to train on, what to report on)."""
+    """For a table without a `split` column: (items for training, items for reports)."""
     seed = f"{recipe.split_seed}/validation"
     return stratified(table.train, recipe.validation_share, seed, table.task)
 
@@ -169,7 +169,7 @@ def _held_out(data: Path, trained: Manifest | None) -> list[Item]:
         return []
     recipe = Recipe.from_json(trained.provenance["recipe"])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of imbalance: training has said it
+        warnings.simplefilter("ignore")  # training has already warned of imbalance
         try:
             if trained_split(data, trained.provenance) is None:
                 return []
@@ -206,10 +206,10 @@ def read_image(path: Path) -> bytes:
 
 
 def unreadable(items: Sequence[Item], threads: int = 4) -> dict[Path, str]:
-    """Decode every file once: the path and the reason of each that cannot be.
+    """Decode every file once. Return the path and the reason for each that cannot be decoded.
 
     Raises:
-        OutOfResources: memory or open files ran out, which is no fault of an image.
+        OutOfResources: memory or open files ran out; this is not the fault of an image.
     """
 
     def check(item: Item) -> tuple[Path, str] | None:
@@ -224,9 +224,9 @@ def unreadable(items: Sequence[Item], threads: int = 4) -> dict[Path, str]:
 
 
 def readable(images: Split, say: Callable[[str], None]) -> Split:
-    """The split without the files that cannot be decoded; each is named through `say`.
+    """The split without the files that cannot be decoded. `say` gets a message for each of them.
 
-    So are the files that were skipped before, and what else should be known about the data.
+    `say` also gets the notes about the data and the files that were skipped earlier.
 
     Raises:
         DataError: a class, or the whole training part, has no readable image.

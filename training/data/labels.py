@@ -1,4 +1,4 @@
-"""Class folders to labels: the folder is the id, and a name for people may be given for it."""
+"""Class folders to labels. The folder's name is the id; a name for people is optional."""
 
 import json
 from collections.abc import Sequence
@@ -45,10 +45,10 @@ def labels(classes: Sequence[str], data_folder: Path) -> tuple[Label, ...]:
     """The labels of `classes`, in the order of the logits.
 
     Names come from ``labels.json`` ({folder: name}) or ``labels.csv`` (folder,name) in the data
-    folder; else those of Imagenette and Imagewoof are known; else a class is called what its folder
-    is. Of a table `labels.json` beside it is read.
+    folder. Without such a file, the names of Imagenette and Imagewoof are known. Any other class
+    has its folder's name. For a table, `labels.json` beside it is read.
 
-    Several classes may have one name, as ImageNet's two cranes.
+    Several classes may have the same name, like ImageNet's two cranes.
 
     Raises:
         DataError: a labels file that cannot be read, or that names no class of the data; a class
@@ -85,7 +85,7 @@ def shared_names(found: Sequence[Label]) -> list[str]:
 
 
 def _from_file(classes: Sequence[str], data: Path) -> dict[str, str]:
-    """Names by class, of the first file that is there; both are compared in NFC."""
+    """Names by class, from the first file that exists. Classes are compared in NFC."""
     table = is_table(data)  # which may itself be called labels.csv
     for name, read in (("labels.json", _json), *(() if table else (("labels.csv", _csv),))):
         path = (data.parent if table else data) / name

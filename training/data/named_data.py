@@ -1,4 +1,4 @@
-"""Data sets by name: fastai's archives, downloaded once and unpacked without trust."""
+"""Data sets by name: fastai's archives, downloaded once and unpacked safely."""
 
 import tarfile
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ NAMES = {
     "imagewoof-320": "IMAGEWOOF_320",
     "imagewoof-full": "IMAGEWOOF",
 }
-"""Name to fastai's `URLs` entry: those laid out as train/<class>/* and val/<class>/*."""
+"""Name to fastai's `URLs` entry. Only archives with train/<class>/* and val/<class>/*."""
 
 
 def located(data: Path) -> Path:
-    """`data` itself where it exists or is no known name; else the data set of that name.
+    """`data` itself if it exists or is not a known name; else the data set of that name.
 
     Downloaded to fastai's folder (`~/.fastai`, or FASTAI_HOME) the first time.
 
@@ -47,7 +47,7 @@ def located(data: Path) -> Path:
 
 @contextmanager
 def data_only() -> Iterator[None]:
-    """Have archives unpacked with Python's `data` filter (PEP 706).
+    """Unpack archives with Python's `data` filter (PEP 706) inside this context.
 
     An archive then holds files and folders under its own root: no absolute path, no way out
     through `..` or a link, no device, no set-user-id bit.

@@ -8,7 +8,7 @@ from service.inference.image.views import Pixels
 
 
 def pixels_of(path: Path) -> Pixels:
-    """Decode a file with the code that serves, so that training sees what serving will.
+    """Decode a file with the code that serves, so that training and serving see equal pixels.
 
     Raises:
         DataError: the file cannot be read or decoded; the message names it.

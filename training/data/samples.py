@@ -15,7 +15,7 @@ from training.data.pixels import pixels_of
 
 
 def sample(items: Sequence[Item], count: int, seed: int) -> list[Item]:
-    """At most `count` items, seeded, the classes taking turns."""
+    """At most `count` items, seeded, taken from the classes in turn."""
     turns: list[list[Item]] = []
     seen: Counter[str] = Counter()
     for item in random.Random(seed).sample(items, len(items)):

@@ -35,9 +35,9 @@ def stratified(
 def _give_to_small(
     counts: dict[str, int], by_class: dict[str, list[Item]], share: float, seed: int | str
 ) -> None:
-    """Classes too small for one image each of the share give one in turn, by lot.
+    """Classes that are too small for one image each give one in turn, in a random order.
 
-    A thousand classes of nine images would else have no calibration split at 5%.
+    Without this, a thousand classes of nine images would have no calibration split at 5%.
     """
     if not 0 < share < 1:
         return
@@ -51,9 +51,9 @@ def _give_to_small(
 def _by_labels(
     items: Sequence[Item], share: float, seed: int | str
 ) -> tuple[list[Item], list[Item]]:
-    """Iterative stratification (Sechidis et al., 2011): the rarest label is shared out first.
+    """Iterative stratification (Sechidis et al., 2011): the rarest label is distributed first.
 
-    Each image with it goes to the part that still lacks the larger share of that label.
+    Each image with that label goes to the part that lacks the larger share of the label.
     """
     order = list(range(len(items)))
     random.Random(f"{seed}").shuffle(order)

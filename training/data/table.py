@@ -1,7 +1,7 @@
-"""A table of labelled files with the columns `path`, `label`, perhaps `split`.
+"""A table of labelled files with the columns `path`, `label` and optionally `split`.
 
 CSV, TSV, Parquet or Arrow, or a folder of such part files. Paths are relative to the table. Several
-labels in a cell have `;` between them, and then an empty cell means: none of them.
+labels in a cell are separated by `;`. In such a table an empty cell means: none of the labels.
 """
 
 import warnings
@@ -20,7 +20,7 @@ SPLITS = {"train": "train", "val": "val", "valid": "val"}
 
 @dataclass(frozen=True)
 class Table:
-    """What a table says: the files to train on, and those to report on where it names them."""
+    """The content of a table: the files for training, and those for reports if it names them."""
 
     task: TaskName
     train: tuple[Item, ...]
@@ -34,10 +34,10 @@ def is_table(data: Path) -> bool:
 
 
 def read_table(file: Path, task: TaskName | Literal["auto"] = "auto") -> Table:
-    """Read and check a table; `auto` is multi-label where a cell holds several labels.
+    """Read and check a table. `auto` means multi-label if a cell holds several labels.
 
     Raises:
-        DataError: a table that cannot be read, or a row that makes no sense; the message names it.
+        DataError: a table that cannot be read, or an invalid row; the message names it.
     """
     found = list(rows(file))
     if not found:

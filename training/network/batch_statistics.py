@@ -1,9 +1,9 @@
-"""Batch normalization's statistics, measured anew with nothing learned.
+"""Measure the statistics of batch normalization again, without training.
 
-What a layer keeps while it trains is a running mean over weights that are gone and over augmented
-crops of every size. Measured again, they belong to the weights that are served (Wu and Johnson,
-"Rethinking Batch in BatchNorm", arXiv:2105.07576) and to the views that are served (Touvron et
-al., "Fixing the train-test resolution discrepancy", arXiv:1906.06423).
+During training a layer keeps a running mean over earlier weights and over augmented crops of every
+size. Measured again, the statistics fit the weights that are served (Wu and Johnson, "Rethinking
+Batch in BatchNorm", arXiv:2105.07576) and the views that are served (Touvron et al., "Fixing the
+train-test resolution discrepancy", arXiv:1906.06423).
 """
 
 import random
@@ -22,9 +22,9 @@ BATCH_IMAGES = 64
 
 
 def remeasure(network: nn.Module, batches: Iterable[torch.Tensor], total: int) -> int:
-    """Set every layer's statistics to a plain mean over `total` batches float32[N, 3, H, W].
+    """Set every layer's statistics to the mean over `total` batches, float32[N, 3, H, W].
 
-    Returns how many images that were.
+    Returns the number of images.
     """
     for layer in network.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
@@ -44,9 +44,10 @@ def remeasure(network: nn.Module, batches: Iterable[torch.Tensor], total: int) -
 def served_batches(
     items: Sequence[Item], sizes: InputSize, normalization: Normalization, images: int, seed: int
 ) -> tuple[Iterator[torch.Tensor], int]:
-    """Batches of crops as `five_crop` cuts them, one of each of about `images` items; how many.
+    """Batches of crops as `five_crop` cuts them, one crop of each of about `images` items.
 
-    Every batch is full, so that each counts the same: fewer items than one batch are that batch.
+    Also returns the number of batches. All batches are equally large, so each counts the same. With
+    fewer items than one batch holds, all items are one batch.
     """
     some = sample(items, images, seed)
     size = min(BATCH_IMAGES, len(some))

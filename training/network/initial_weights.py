@@ -16,12 +16,12 @@ from training.run import checkpoint
 
 @dataclass(frozen=True)
 class Start:
-    """What `--init` brings: weights under torch's names, and the normalization they expect."""
+    """The weights of `--init` under torch's names, and the normalization that they expect."""
 
     weights: dict[str, torch.Tensor]
     stats: ChannelStats
     source: dict[str, Any]
-    """Where they come from: a name and what is known of their training."""
+    """Their origin: a name and the known facts of their training."""
 
 
 def start_from(folder: Path) -> Start:
@@ -44,7 +44,7 @@ def start_from(folder: Path) -> Start:
 
 
 def of_run(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """A run's name and what its checkpoint knows of its training."""
+    """A run's name, and the facts of its training from its checkpoint."""
     history = facts["history"]
     seconds = round(sum(row["seconds"] for row in history))
     known = {**facts, "epochs": len(history), "training_seconds": seconds}
@@ -57,16 +57,16 @@ def _known(provenance: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_matching(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> list[str]:
-    """Load every weight of the right name and shape: the names of those left untrained.
+    """Load every weight with a matching name and shape. Returns the names of untrained weights.
 
-    A head for another number of classes is left untrained; anything more is another architecture.
+    A head for another number of classes stays untrained. Any other mismatch is an error.
 
     Raises:
         UsageError: a weight of the body is missing or has another shape.
     """
     own = model.state_dict()
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
-    # Batches are counted in training only, and a package has no use for the count.
+    # Batch counts exist in training only; a package does not need them.
     learned = [key for key in own if not key.endswith("num_batches_tracked")]
     left = [key for key in learned if key not in fitting]
     head = {key for key in learned if key.rpartition(".")[0] == learned[-1].rpartition(".")[0]}

@@ -1,7 +1,8 @@
 """Weights inside a model package: stored in half the bytes, and read back into torch.
 
-Convolution and linear weights of the fp32 graph are stored as float16 with a Cast to float32 that
-ONNX Runtime folds when it loads the graph: arithmetic stays float32, the file is half as large.
+Convolution and linear weights of the fp32 graph are stored as float16, each with a Cast to float32.
+ONNX Runtime folds the Cast when it loads the graph. So arithmetic stays float32, and the file is
+half as large.
 """
 
 from pathlib import Path
@@ -15,12 +16,12 @@ from service.package.package import ModelPackage
 from training.export.graph import NORMALIZE
 
 CAST_SUFFIX = ".float32"
-# Below this, the bytes saved are not worth a node.
+# For smaller tensors the saved bytes are not worth another node.
 MIN_ELEMENTS = 1024
 
 
 def round_to_fp16(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The weights as a package stores them: those of `stored_as_fp16` rounded, others as given."""
+    """The weights as a package stores them: those of `stored_as_fp16` rounded, others unchanged."""
     return {
         name: value.half().to(value.dtype) if stored_as_fp16(tuple(value.shape)) else value
         for name, value in weights.items()
@@ -33,7 +34,7 @@ def stored_as_fp16(shape: tuple[int, ...]) -> bool:
 
 
 def store_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Turn the large float32 initializers into float16 ones, each with a Cast behind it.
+    """Turn the large float32 initializers into float16 ones, each followed by a Cast.
 
     An initializer keeps its name; the Cast's output has the suffix ``.float32``.
     """
@@ -88,7 +89,8 @@ def _spectral(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
     """Undo the export of self-attention's one-dimensional convolution.
 
     In torch its weight is divided by uᵀ·weight·v, an estimate of its largest singular value. The
-    stored weight is divided already, so u is scaled to make that 1; training refines u and v.
+    stored weight is already divided. So u is scaled to make that estimate 1. Training refines u and
+    v.
     """
     u, scale, v = torch.linalg.svd(weight.flatten(1), full_matrices=False)
     return {f"{name}_orig": weight, f"{name}_u": u[:, 0] / scale[0], f"{name}_v": v[0].clone()}

@@ -1,6 +1,6 @@
 """The chapter's starting point: a network from scratch, five epochs, no normalization.
 
-Everything else in this folder changes one thing from here, or from the file that it names.
+Every other recipe in this folder changes one thing of this one, or of the recipe that it names.
 """
 
 from training.recipe import Recipe, Stage

@@ -1,8 +1,8 @@
 """Start from the weights of another package, named with `--init models/NAME`.
 
-One epoch trains the new head alone, then all layers train, the early ones a hundred times more
-gently (fastai's `fine_tune`). The architecture must be that of the package that it starts from;
-this is the shipped model's, and so are the sizes. The normalization is taken from the package.
+One epoch trains only the new head. Then all layers train, the early ones with a hundredth of the
+learning rate (fastai's `fine_tune`). The architecture must be that of the other package; here it is
+that of the shipped model, and so are the sizes. The normalization is taken from the package.
 """
 
 from training.recipe import Architecture, Recipe, Stage

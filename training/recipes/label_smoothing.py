@@ -1,8 +1,8 @@
 """`normalized` with label smoothing: targets of eps/N and 1 - eps + eps/N instead of 0 and 1.
 
-It keeps the network from chasing infinite logits and forgives wrong labels (Szegedy et al.,
-arXiv:1512.00567). Like mixup it shows with more epochs, and it makes raw confidence too low: the
-temperature fitted at calibration puts that right.
+It limits how large logits grow, and wrong labels do less harm (Szegedy et al., arXiv:1512.00567).
+Like mixup it helps with more epochs. It makes raw confidence too low; the temperature that is
+fitted at calibration corrects that.
 """
 
 from dataclasses import replace

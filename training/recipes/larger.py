@@ -1,8 +1,8 @@
-"""Serve larger crops: go on with a package (`--init models/NAME`) where the photos hold more.
+"""Serve larger crops: continue with a package (`--init models/NAME`) if photos have more detail.
 
-The last step of progressive resizing, with the sizes of TTA in mind: batches from 96 px, the side
-of a cheap first pass, up to 224 px, that of one pass over the whole image. What was learned at
-smaller sizes carries over, so a few epochs at a low rate are enough.
+This is the last step of progressive resizing. Batches have the sizes that TTA uses: from 96 px, the
+side of a cheap first pass, up to 224 px, the side of one pass over the whole image. The network
+keeps what it learned at smaller sizes, so a few epochs at a low rate are enough.
 """
 
 from training.recipe import Architecture, Recipe, Stage

@@ -1,8 +1,8 @@
-"""Make a package good at every size that TTA shows it: `--init models/NAME`.
+"""Make a package good at every size that TTA uses: `--init models/NAME`.
 
-Batches are shown at 96, 128 or (once the crops have grown) 160 px, the sides of the cheap pass, of
-a crop and of the whole image in one pass. The rate starts at half of what the network was trained
-with, stays flat, then anneals.
+Batches have 96, 128 or (after the crops have grown) 160 px: the sides of the cheap pass, of a crop,
+and of the whole image in one pass. The learning rate starts at half of the rate that the network
+was trained with, stays flat, then anneals.
 """
 
 from training.recipe import Architecture, Recipe, Stage

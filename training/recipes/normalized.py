@@ -1,7 +1,7 @@
-"""`baseline` with ImageNet's mean and standard deviation taken out of every channel.
+"""`baseline` with every channel normalized by ImageNet's mean and standard deviation.
 
-The statistics travel with the package: a network sees at serving what it saw in training, whoever
-deploys it. `--set normalization=dataset` computes them over the training images instead.
+The package contains these statistics, so the network gets the same inputs in serving as in
+training. `--set normalization=dataset` computes them over the training images instead.
 """
 
 from dataclasses import replace

@@ -1,7 +1,8 @@
 """`normalized` with progressive resizing: most epochs on small images, the last ones on large.
 
-Small images cost a third and teach nearly as much; changing the size half-way is also one more
-augmentation. The second stage is fastai's `fine_tune`, as for a pretrained network.
+Small images cost a third of the time, and the network learns nearly as much from them. The change
+of size is also one more augmentation. The second stage is fastai's `fine_tune`, as for a pretrained
+network.
 """
 
 from dataclasses import replace

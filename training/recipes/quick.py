@@ -1,7 +1,7 @@
 """To try an idea in under two minutes on a GPU: a fifth of the images, small, a small network.
 
-The subset is stratified and seeded, so every class keeps its share and two ideas see the same
-images. What helps here helps more often than not at full size; it still has to be tried there.
+The subset is stratified and seeded: every class keeps its share, and all ideas use the same images.
+What helps here usually helps at full size too, but you must still try it there.
 """
 
 from training.recipe import Architecture, Recipe, Stage

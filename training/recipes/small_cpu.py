@@ -1,8 +1,8 @@
 """A good small model on two CPU cores: the default model's recipe.
 
-Most epochs run at small sizes, where an epoch costs a quarter; the crops grow while the learning
-rate is still flat, and the anneal runs at the size that is served. Optimizer and schedule are those
-of Imagenette's leaderboard (ranger, flat-cos), without mixup, which needs many more epochs to pay.
+Most epochs run at small sizes, where an epoch costs a quarter. The crops grow while the learning
+rate is still flat, and the anneal runs at the served size. Optimizer and schedule are those of
+Imagenette's leaderboard (ranger, flat-cos). Mixup is left out, because it needs many more epochs.
 """
 
 from training.recipe import Architecture, Recipe, Stage

@@ -1,1 +1,1 @@
-"""What a run leaves in its folder or shows while it trains: checkpoints, curves, progress."""
+"""Files and output of a training run: checkpoints, curves, progress."""

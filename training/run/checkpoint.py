@@ -55,7 +55,7 @@ def unflatten(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint so that a kill at any moment leaves this one or the one before."""
+    """Write the checkpoint. After a kill at any moment, this one or the last one is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"weights.{k}": v.detach().contiguous() for k, v in checkpoint.weights.items()}
     optimizer = flatten(checkpoint.optimizer, tensors, "optimizer")
@@ -70,8 +70,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def _named_by_state(folder: Path) -> bool:
-    """Whether the newest tensors are those of the JSON: after a kill they may be newer, and then
-    the previous ones are the ones to keep."""
+    """Whether the newest tensors belong to the JSON. After a kill they may be newer than the JSON;
+    then the previous tensors are kept."""
     if not (folder / TENSORS).exists() or not (folder / STATE).exists():
         return False
     named = json.loads((folder / STATE).read_text(encoding="utf-8"))["sha256"]
@@ -82,7 +82,7 @@ def load(folder: Path) -> Checkpoint:
     """Read the newest complete checkpoint of `folder`.
 
     Raises:
-        DataError: there is none, or its tensors are not the ones its JSON was written for.
+        DataError: there is none, or its tensors do not belong to its JSON.
     """
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The learning curves of a run as a picture, beside the table that they are drawn from."""
+"""The learning curves of a run as a picture, stored beside their table."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Losses, accuracy and learning rate by epoch; a grey line where the image size changes."""
+    """Losses, accuracy and learning rate by epoch. A grey line marks a change of the image size."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

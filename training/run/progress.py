@@ -12,7 +12,7 @@ from rich.progress import (
 
 
 def progress_bar(shown: bool = True) -> Progress:
-    """A bar on a terminal; nothing elsewhere, where the line per epoch is enough."""
+    """A bar on a terminal. Elsewhere nothing: the line for each epoch is enough."""
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),

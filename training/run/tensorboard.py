@@ -1,7 +1,7 @@
-"""TensorBoard: the curves of a run while it trains, and the same after it was resumed.
+"""TensorBoard: the curves of a run while it trains, also after a resume.
 
-Tags ``epoch/*`` hold every column of the history against the epoch; ``batch/*`` the smoothed
-training loss and the learning rate against the number of batches since the run began.
+Tags ``epoch/*`` hold every column of the history, by epoch. Tags ``batch/*`` hold the smoothed
+training loss and the learning rate, by the number of batches since the run began.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ class Board:
     """An event file that TensorBoard reads."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises QuincunxError, naming the extra, before anything was read in vain."""
+        """Raises QuincunxError, which names the extra, before any data is read."""
         if find_spec("tensorboard") is None:
             raise QuincunxError(
                 "--tensorboard needs tensorboard: pip install 'quincunx[tensorboard]'"
@@ -27,7 +27,7 @@ class Board:
         self.writer: Any = None
 
     def open(self, batches: int) -> None:
-        """Begin after so many batches; what a killed run logged beyond them is struck out."""
+        """Begin after `batches` batches. Later entries of a killed run are removed."""
         from torch.utils.tensorboard import SummaryWriter
 
         self.writer = SummaryWriter(str(self.folder), purge_step=batches + 1 if batches else None)
