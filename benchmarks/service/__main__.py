@@ -1,5 +1,5 @@
 """``python -m benchmarks.service PACKAGE --images FOLDER [PART]``, where PART is one of
-``saturation``, ``steady``, ``overload``, ``soak``, ``malformed``, ``attack`` and ``all``.
+``saturation``, ``intake``, ``steady``, ``overload``, ``soak``, ``malformed``, ``attack`` and ``all``.
 
 What the service itself must show, each against its promise. Writes docs/results/service-*.json and
 .md; exits 1 where a promise was not kept. Needs the dev extra (psutil, hypothesis), soak needs plots.
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from benchmarks.peers.roster import ROOT
 from benchmarks.pictures import add_options, pictures, results
-from benchmarks.service import attack, malformed, overload, saturation, soak, steady
+from benchmarks.service import attack, intake, malformed, overload, saturation, soak, steady
 from service.bench.report.plots import require_matplotlib
 from service.package.manifest import Mode
 from service.package.package import ModelPackage
 
-WHAT = ("saturation", "steady", "overload", "soak", "malformed", "attack")
+WHAT = ("saturation", "intake", "steady", "overload", "soak", "malformed", "attack")
 
 
 def main() -> None:
@@ -37,6 +37,14 @@ def main() -> None:
             kept &= saturation.measure(
                 *where, rounds=given.rounds, seconds=given.seconds, users=given.users,
                 processes=given.processes,
+            )  # fmt: skip
+        elif what == "intake":
+            _, images, *places = where
+            own = images if given.images or given.image_size else None
+            kept &= intake.measure(
+                package, own, *places, workers=sorted(set(given.server_processes)),
+                rounds=given.rounds, seconds=given.seconds, minutes=given.minutes,
+                users=given.users, processes=given.processes,
             )  # fmt: skip
         elif what == "steady":
             kept &= steady.measure(
@@ -76,11 +84,17 @@ def _arguments() -> argparse.Namespace:
         help="steady and overload: the modes, by default exact five-crop and the package's own; "
         "the last of them is soaked",
     )  # fmt: skip
-    parser.add_argument("--precision", default="auto", help="all but saturation")
+    parser.add_argument("--precision", default="auto", help="all but saturation and intake")
     parser.add_argument("--seconds", type=float, default=5.0, help="of one stretch")
-    parser.add_argument("--rounds", type=int, default=12, help="of saturation; a third for steady")
+    parser.add_argument(
+        "--rounds", type=int, default=12, help="of saturation and intake; a third for steady"
+    )
     parser.add_argument("--users", type=int, default=16, help="of a closed loop")
     parser.add_argument("--processes", type=int, default=1, help="client processes")
+    parser.add_argument(
+        "--server-processes", type=int, nargs="+", default=[1, 2], help="intake: each is a case"
+    )
+    parser.add_argument("--minutes", type=float, default=12.0, help="intake ends after so many")
     parser.add_argument("--overload-seconds", type=float, default=60.0)
     parser.add_argument("--overloads", type=int, default=3, help="that many, closed loops between")
     parser.add_argument("--deadline-ms", type=int, default=1000, help="overload: of each request")

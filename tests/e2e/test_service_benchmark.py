@@ -10,10 +10,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TOGETHER = ["--seconds", "0.3", "--rounds", "2", "--users", "2", "--overload-seconds", "1"]
-TOGETHER += ["--attack-seconds", "0.3"]
+TOGETHER += ["--attack-seconds", "0.3", "--server-processes", "1", "--image-size", "64x48"]
 
 
-@pytest.mark.parametrize(("what", "promises"), [("saturation", 3), ("overload", 6), ("attack", 6)])
+@pytest.mark.parametrize(
+    ("what", "promises"), [("saturation", 3), ("intake", 3), ("overload", 6), ("attack", 6)]
+)
 def test_each_part_writes_its_verdicts(
     package: Path, tmp_path: Path, what: str, promises: int
 ) -> None:
