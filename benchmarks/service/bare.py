@@ -29,7 +29,7 @@ class Bare:
     def __init__(
         self, package: Path, precision: Precision, mode: Mode, files: tuple[bytes, ...], cores: int
     ) -> None:
-        self.options = Options(mode)
+        self.options = Options(tta=mode)
         self.files = files
         self.cores = cores
         self.wide, self.narrow = (

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import _bentoml_impl.client
 import bentoml
@@ -32,6 +32,7 @@ from service.api.observability.ledger import Ledger
 from service.api.observability.logs import start_logging
 from service.api.observability.metrics import Metrics
 from service.api.observability.tracing import exported_tracer
+from service.api.options import FIELDS
 from service.api.routes import Api, create_app
 from service.api.server.alive import show_life
 from service.api.server.draining import drain_on_sigterm
@@ -40,7 +41,7 @@ from service.api.server.models import Models
 from service.api.server.worker import join, starting, supervisor
 from service.api.transport import Connection, Connections, Limits
 from service.api.web.bentoml_cors import with_bentoml_cors
-from service.package.manifest import Aggregation, Mode
+from service.inference.option_text import text_kind_of
 from service.setting_values.renamed import rename_warnings
 from service.settings import Settings, links_in
 
@@ -111,26 +112,20 @@ class Front:
             await http(scope, receive, send)
 
 
-def _options(
-    tta: Mode | None = None,
-    aggregate: Aggregation | None = None,
-    top_k: int | None = None,
-    coverage: float | None = None,
-    gate_cost: float | None = None,
-    boxes: str | None = None,
-    include: str | None = None,
-    heatmap: Literal["png", "numbers"] | None = None,
-    model: str | None = None,
-) -> None:
-    """What every classifying method takes besides its images."""
-
-
 def takes_options(method: Method) -> Method:
     """Show BentoML, which reads signatures, the options by name instead of `**options`."""
     own = inspect.signature(method)
     images = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    options = inspect.signature(_options).parameters.values()
-    shown = own.replace(parameters=[*images, *(p.replace(kind=p.KEYWORD_ONLY) for p in options)])
+    options = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=text_kind_of(field) | None,
+        )
+        for name, field in FIELDS.items()
+    ]
+    shown = own.replace(parameters=[*images, *options])
     cast(Any, method).__signature__ = shown
     return method
 

@@ -10,9 +10,9 @@ from service.api.degrade import applied_mode
 from service.api.heatmap import heatmap_json, with_class_map
 from service.api.http.problems import describe, note_failure
 from service.api.observability.tracing import trace_image
-from service.api.options import Asked
+from service.api.options import RequestOptions
 from service.api.server.model_set import ModelSet, Served
-from service.errors import QuincunxError, UsageError
+from service.errors import QuincunxError
 from service.inference.engine import Job
 from service.inference.image.views import Pixels
 from service.inference.predictor import Prediction, TopClass
@@ -47,21 +47,19 @@ class Work:
         return job
 
 
-def resolve(asked: Asked, served: Served) -> Mode:
+def resolve(asked: RequestOptions, served: Served) -> Mode:
     """The mode that was asked for, with every option checked against the model.
 
     Raises:
         UsageError: options that make no sense together or for this model.
     """
-    mode: Mode = asked.tta or served.predictor.manifest.default_mode
-    if asked.gate_cost is not None and mode != "adaptive":
-        raise UsageError(f"gate_cost is for tta=adaptive, but tta is {mode}")
-    check_options(asked.options(mode), served.predictor.model)
-    return mode
+    model = served.predictor.model
+    check_options(asked, model)
+    return model.mode(asked)
 
 
 async def classify_one(
-    context: Context, models: ModelSet, data: bytes, asked: Asked, timeout_s: float
+    context: Context, models: ModelSet, data: bytes, asked: RequestOptions, timeout_s: float
 ) -> dict[str, Any]:
     """Answer one image by one of `models`, which the caller has borrowed.
 
@@ -78,7 +76,7 @@ async def classify_all(
     context: Context,
     models: ModelSet,
     images: list[bytes],
-    asked: Asked,
+    asked: RequestOptions,
     timeout_s: float,
     request_id: str,
 ) -> dict[str, Any]:
@@ -106,23 +104,28 @@ async def classify_all(
 
 
 async def run_image(
-    context: Context, work: Work, asked: Asked, timeout_s: float
+    context: Context, work: Work, asked: RequestOptions, timeout_s: float
 ) -> tuple[Answer, Times]:
     """Drive an admitted image to its answer, and count it."""
-    served, applied = work.served, work.options.tta
+    served = work.served
     answer, times = await served.batcher.drive(work.begin, timeout_s)
-    requested = asked.tta or served.predictor.manifest.default_mode
-    context.metrics.image(served.name, answer, requested, applied, work.decode_s)
+    requested = served.predictor.model.mode(asked)
+    context.metrics.image(served.name, answer, requested, answer.tta, work.decode_s)
     trace_image(context.tracer, served.tag, work.decode_s, times)
     return answer, times
 
 
 async def _drive(
-    context: Context, data: bytes, asked: Asked, served: Served, applied: Mode, timeout_s: float
+    context: Context,
+    data: bytes,
+    asked: RequestOptions,
+    served: Served,
+    applied: Mode,
+    timeout_s: float,
 ) -> dict[str, Any]:
     started = time.perf_counter()
     heatmap = "heatmap" in asked.include
-    work = Work(data, served, asked.options(applied), heatmap)
+    work = Work(data, served, asked.in_mode(applied), heatmap)
     answer, times = await run_image(context, work, asked, timeout_s)
     prediction = served.predictor.predict(answer, asked.top_k)
     content = _answer_json(prediction, asked, served, applied)
@@ -140,7 +143,7 @@ async def _drive(
 
 
 def _answer_json(
-    prediction: Prediction, asked: Asked, served: Served, applied: Mode
+    prediction: Prediction, asked: RequestOptions, served: Served, applied: Mode
 ) -> dict[str, Any]:
     answer: Answer = prediction.answer
     content: dict[str, Any] = {
@@ -151,7 +154,7 @@ def _answer_json(
         "probability": prediction.probability,
         "predictions": [_class_json(top) for top in prediction.top],
         "tta": applied,
-        "tta_requested": asked.tta or served.predictor.manifest.default_mode,
+        "tta_requested": served.predictor.model.mode(asked),
         "tta_applied": applied,
         "aggregate": asked.aggregate,
         "passes": answer.passes,
@@ -186,7 +189,7 @@ def _view_json(view: ViewAnswer, served: Served) -> dict[str, Any]:
     }
 
 
-def _timing_json(work: Work, times: Times, total_s: float, asked: Asked) -> dict[str, Any]:
+def _timing_json(work: Work, times: Times, total_s: float, asked: RequestOptions) -> dict[str, Any]:
     timing: dict[str, Any] = {
         "decode": _ms(work.decode_s),
         "queue": _ms(times.queue),

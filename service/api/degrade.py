@@ -1,8 +1,6 @@
 """Under pressure, a cheaper mode: five crops become one dense pass, and the answer says so."""
 
-from dataclasses import replace
-
-from service.api.options import Asked
+from service.api.options import RequestOptions
 from service.api.server.model_set import Served
 from service.errors import UsageError
 from service.inference.tta.steps import check_options
@@ -15,7 +13,7 @@ PRESSURE = 0.25
 
 
 def applied_mode(
-    asked: Asked, mode: Mode, served: Served, settings: Settings, timeout_s: float
+    asked: RequestOptions, mode: Mode, served: Served, settings: Settings, timeout_s: float
 ) -> Mode:
     """The mode to answer in: `mode`, or the cheaper one that the settings name, under pressure."""
     cheaper = settings.degrade
@@ -24,7 +22,7 @@ def applied_mode(
     if served.batcher.admission.pressure(served.views(mode), timeout_s) < PRESSURE:
         return mode
     try:
-        check_options(replace(asked.options(cheaper), gate_cost=None), served.predictor.model)
+        check_options(asked.in_mode(cheaper), served.predictor.model)
     except UsageError:
         return mode  # what was asked for makes no sense there, or the model was not fitted for it
     return cheaper

@@ -1,45 +1,56 @@
-"""What a request may choose, from its query and its form fields."""
+"""What a request may choose: the options of an image, and of the answer to it."""
 
-import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl
 
-from service.api.http.numbers import decimal_number, whole_number
-from service.errors import UsageError
-from service.inference.image.geometry import FractionBox
-from service.inference.tta.planner import MAX_CUSTOM_BOXES
-from service.inference.tta.steps import Options
-from service.package.manifest import Aggregation, Mode
+from annotated_types import Ge, Le
+from pydantic import Field, Strict
 
-INCLUDES = ("views", "heatmap", "timing")
+from service.errors import UsageError
+from service.inference.option_text import AsText, no_option, read_text
+from service.inference.options import Options
+
+Include = Literal["views", "heatmap", "timing"]
+INCLUDES: tuple[Include, ...] = get_args(Include)
 MAX_TOP_K = 1000
 MAX_QUERY_OPTIONS = 32
 MAX_OPTION_CHARS = 8192
 """Characters of one value: enough for every box that a request may name, with all its digits."""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The options of one request, as they were asked for."""
+def _includes(name: str, text: str) -> frozenset[str]:
+    asked = [part.strip() for part in text.split(",") if part.strip()]
+    for part in asked:
+        if part not in INCLUDES:
+            raise UsageError(f"{name} takes {', '.join(INCLUDES)}, but got {part[:80]!r}")
+    return frozenset(asked)
 
-    tta: Mode | None = None
-    """None: the model's own default."""
-    aggregate: Aggregation = "mean"
-    top_k: int = 5
-    coverage: float | None = None
-    gate_cost: float | None = None
-    boxes: tuple[FractionBox, ...] = ()
-    include: frozenset[str] = frozenset()
-    heatmap: str = "png"
-    model: str | None = None
 
-    def options(self, tta: Mode) -> Options:
-        """What the inference library is told, in mode `tta`."""
-        gate_cost = self.gate_cost if tta == "adaptive" else None
-        return Options(tta, self.aggregate, self.coverage, gate_cost, self.boxes)
+class RequestOptions(Options):
+    """The options of one request.
+
+    Raises:
+        UsageError: an unknown option, or a value of a wrong type or out of bounds.
+    """
+
+    top_k: Annotated[int, Strict(), Ge(1), Le(MAX_TOP_K)] = Field(
+        default=5, description="How many of the likeliest classes to answer with"
+    )
+    include: Annotated[frozenset[Include], AsText(_includes, example=",".join(INCLUDES))] = Field(
+        default=frozenset(),
+        description=f"More in the answer, separated by commas: {', '.join(INCLUDES)}",
+    )
+    heatmap: Literal["png", "numbers"] = Field(
+        default="png", description="The form of the heat map"
+    )
+    model: str | None = Field(
+        default=None, description="NAME or NAME@VERSION; by default the first one served"
+    )
+
+
+FIELDS = RequestOptions.model_fields
 
 
 def query_options(query_string: bytes) -> list[tuple[str, str]]:
@@ -55,7 +66,7 @@ def query_options(query_string: bytes) -> list[tuple[str, str]]:
     return parse_qsl(query_string.decode("utf-8", "replace"), keep_blank_values=True)
 
 
-def read_options(query: list[tuple[str, str]], form: Mapping[str, str]) -> Asked:
+def read_options(query: list[tuple[str, str]], form: Mapping[str, str]) -> RequestOptions:
     """Read the options of a request.
 
     Raises:
@@ -63,8 +74,8 @@ def read_options(query: list[tuple[str, str]], form: Mapping[str, str]) -> Asked
     """
     given: dict[str, str] = {}
     for name, value in [*query, *form.items()]:
-        if name not in READERS:
-            raise no_option(name)
+        if name not in FIELDS:
+            raise no_option(name, FIELDS)
         if name in given:
             raise UsageError(f"the option {name!r} is given twice")
         if len(value) > MAX_OPTION_CHARS:
@@ -72,12 +83,11 @@ def read_options(query: list[tuple[str, str]], form: Mapping[str, str]) -> Asked
                 f"the option {name!r} has {len(value)} characters; the limit is {MAX_OPTION_CHARS}"
             )
         given[name] = value
-    values: dict[str, Any] = {}
-    for name, text in given.items():
-        plain = _plain(text)
-        if plain:
-            values[name] = READERS[name](name, plain)
-    return Asked(**values)
+    plain = {name: _plain(text) for name, text in given.items()}
+    values: dict[str, Any] = {
+        name: read_text(name, text, FIELDS) for name, text in plain.items() if text
+    }
+    return RequestOptions(**values)
 
 
 def _plain(text: str) -> str:
@@ -95,95 +105,3 @@ def _plain(text: str) -> str:
         if all(isinstance(item, str) for item in value):
             return ",".join(value)
     return text
-
-
-def _choice(choices: tuple[str, ...]) -> Any:
-    def read(name: str, text: str) -> str:
-        if text not in choices:
-            raise UsageError(f"{name} must be one of {', '.join(choices)}, but got {text[:80]!r}")
-        return text
-
-    return read
-
-
-def _number(low: float, high: float) -> Any:
-    def read(name: str, text: str) -> float:
-        value = decimal_number(text)
-        if value is None:
-            raise UsageError(f"{name} must be a number, but got {text[:80]!r}")
-        if not low <= value <= high:
-            raise UsageError(f"{name} must be from {low:g} to {high:g}, but got {text[:80]}")
-        return value
-
-    return read
-
-
-def _whole(low: int, high: int) -> Any:
-    def read(name: str, text: str) -> int:
-        value = whole_number(text, low, high)
-        if value is None:
-            raise UsageError(
-                f"{name} must be a whole number from {low} to {high}, but got {text[:80]!r}"
-            )
-        return value
-
-    return read
-
-
-def _includes(name: str, text: str) -> frozenset[str]:
-    asked = [part.strip() for part in text.split(",") if part.strip()]
-    for part in asked:
-        if part not in INCLUDES:
-            raise UsageError(f"{name} takes {', '.join(INCLUDES)}, but got {part[:80]!r}")
-    return frozenset(asked)
-
-
-def _boxes(name: str, text: str) -> tuple[FractionBox, ...]:
-    """`left,top,right,bottom[,flip]` as fractions of the image, separated by semicolons."""
-    if text.count(";") > MAX_CUSTOM_BOXES:
-        raise UsageError(
-            f"{name} has over {text.count(';')} boxes; the limit is {MAX_CUSTOM_BOXES}"
-        )
-    boxes: list[FractionBox] = []
-    for item in filter(None, text.split(";")):
-        edges, flip = item.strip(), False
-        if edges.endswith(",flip"):
-            edges, flip = edges.removesuffix(",flip"), True
-        sides = [decimal_number(edge.strip()) for edge in edges.split(",")]
-        known = [side for side in sides if side is not None]
-        if len(sides) != 4 or len(known) != 4:
-            raise UsageError(
-                f"{name} must be left,top,right,bottom[,flip] separated by ';', "
-                f"but got {item[:80]!r}"
-            )
-        left, top, right, bottom = known
-        boxes.append(FractionBox(left, top, right, bottom, flip))
-    return tuple(boxes)
-
-
-def _text(_: str, text: str) -> str:
-    return text
-
-
-READERS: dict[str, Any] = {
-    "tta": _choice(get_args(Mode)),
-    "aggregate": _choice(get_args(Aggregation)),
-    "top_k": _whole(1, MAX_TOP_K),
-    "coverage": _number(0.0, 1.0),
-    "gate_cost": _number(0.0, 100.0),
-    "boxes": _boxes,
-    "include": _includes,
-    "heatmap": _choice(("png", "numbers")),
-    "model": _text,
-}
-
-if set(READERS) != {item.name for item in fields(Asked)}:
-    raise RuntimeError("every option needs a reader")
-
-
-def no_option(name: str) -> UsageError:
-    """The error that names the nearest option there is."""
-    short = name[:80]
-    close = difflib.get_close_matches(short, READERS, n=1, cutoff=0.5)
-    known = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(READERS)}"
-    return UsageError(f"no option {short!r}; {known}")

@@ -1,7 +1,7 @@
 """Text from the command line to what it names, or an error that lists what there is."""
 
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from service.bench.latency.mlperf import SCENARIOS, Scenario
 from service.bench.load.arrivals import Arrivals
@@ -42,11 +42,6 @@ def precisions(text: str, folder: Path, provider: Provider) -> tuple[Precision, 
     return tuple(p for p in ModelPackage.load(folder).precisions if p in ("fp32", fast))
 
 
-def precision(text: str) -> Precision | Literal["auto"]:
-    """One precision, or `auto`. Raises UsageError for another word."""
-    return "auto" if text == "auto" else _word(text, get_args(Precision), "precision")
-
-
 def scenarios(text: str) -> tuple[Scenario, ...]:
     """Comma-separated MLPerf scenarios. Raises UsageError for another word."""
     return tuple(_word(part, SCENARIOS, "scenario") for part in _parts(text))
@@ -58,11 +53,6 @@ def batches(text: str) -> tuple[int, ...]:
     if not all(part.isdigit() and int(part) for part in parts):
         raise UsageError(f"batch sizes are whole numbers such as 1,8, but got {text!r}")
     return tuple(dict.fromkeys(int(part) for part in parts))
-
-
-def provider(text: str) -> Provider:
-    """An execution provider. Raises UsageError for another word."""
-    return _word(text, get_args(Provider), "provider")
 
 
 def arrivals(text: str) -> Arrivals:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.commands import options as shared
 from service.console.stdio import answer, print_json, say
 
 if TYPE_CHECKING:
@@ -45,13 +46,7 @@ def bench() -> None:
 @app.command()
 def latency(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="A model package.")],
-    tta: Annotated[
-        str,
-        typer.Option(
-            help="Modes, comma-separated; the single crop always runs. auto: none, five_crop, "
-            "dense and the one that the package serves."
-        ),
-    ] = "auto",
+    tta: shared.BenchModes = "auto",
     precision: Annotated[
         str, typer.Option(help="Precisions, comma-separated, or auto: what suits the machine.")
     ] = "auto",
@@ -60,8 +55,8 @@ def latency(
     min_rounds: Annotated[int, typer.Option(help="Samples of each case, at least.")] = 20,
     images: Images = None,
     image_size: ImageSize = None,
-    provider: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads; 0: all cores.")] = 0,
+    provider: shared.Provider = "auto",
+    threads: shared.Threads = 0,
     seed: Seed = 0,
     out: Out = None,
     no_plots: NoPlots = False,
@@ -74,7 +69,7 @@ def latency(
     _check_plots(out, no_plots)
     plan = Plan(
         modes=options.modes(tta, package),
-        precisions=options.precisions(precision, package, options.provider(provider)),
+        precisions=options.precisions(precision, package, provider),
         batches=options.batches(batch),
         seconds=seconds,
         min_rounds=min_rounds,
@@ -84,7 +79,7 @@ def latency(
         package,
         plan,
         _photos(images, image_size, seed),
-        provider=options.provider(provider),
+        provider=provider,
         threads=threads,
         progress=_progress(seconds),
     )
@@ -198,14 +193,8 @@ def mlperf(
     scenario: Annotated[
         str, typer.Option(help="SingleStream, MultiStream, Server, Offline; comma-separated.")
     ] = "SingleStream,MultiStream,Server,Offline",
-    tta: Annotated[
-        str,
-        typer.Option(
-            help="Modes, comma-separated; auto: none, five_crop, dense and the one that the "
-            "package serves."
-        ),
-    ] = "auto",
-    precision: Annotated[str, typer.Option(help="One precision, or auto.")] = "auto",
+    tta: shared.BenchModes = "auto",
+    precision: shared.Precision = "auto",
     seconds: Annotated[float, typer.Option(help="Least length of each test.")] = 10.0,
     official: Annotated[
         bool, typer.Option("--official", help="600 seconds each, as the rules want.")
@@ -215,8 +204,8 @@ def mlperf(
         typer.Option(help="Server: queries per second; by default half of a quick estimate."),
     ] = None,
     server_latency_ms: Annotated[float, typer.Option(help="Server: the p99 to keep.")] = 15.0,
-    provider: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="ONNX Runtime threads; 0: all cores.")] = 0,
+    provider: shared.Provider = "auto",
+    threads: shared.Threads = 0,
     images: Images = None,
     image_size: ImageSize = None,
     seed: Seed = 0,
@@ -237,8 +226,8 @@ def mlperf(
     modes = options.modes(tta, package)
     predictor = Predictor.from_package(
         package,
-        precision=options.precision(precision),
-        provider=options.provider(provider),
+        precision=precision,
+        provider=provider,
         threads=threads,
     )
     pictures = _photos(images, image_size, seed)

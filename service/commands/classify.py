@@ -1,11 +1,11 @@
 """`quincunx classify`: the classes of a few files, on the terminal or as JSON."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.package.manifest import Mode
+from service.commands import options
 
 if TYPE_CHECKING:
     from service.inference.predictor import Prediction, TopClass
@@ -16,18 +16,10 @@ app = typer.Typer()
 @app.command()
 def classify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files.")],
-    model: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="The model package; by default the shipped one."),
-    ] = None,
-    tta: Annotated[
-        Mode | None, typer.Option(help="Test-time augmentation; by default the package's own.")
-    ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="How many classes to answer with.")] = 3,
-    precision: Annotated[
-        Literal["auto", "fp32", "fp16", "int8"],
-        typer.Option(help="Which of the package's graphs; auto: the fastest for this machine."),
-    ] = "auto",
+    model: options.Model = None,
+    tta: options.Tta = None,
+    top_k: options.TopK = 3,
+    precision: options.Precision = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
     """Classify image files.
@@ -43,13 +35,12 @@ def classify(
     from service.scoring.files import blaming_the_machine
 
     predictor = Predictor.from_package(named_or_shipped(model), precision=precision)
-    mode = tta or predictor.manifest.default_mode
     rows: list[dict[str, Any]] = []
     for file in files:
         try:
             with blaming_the_machine(str(file)):
                 data = file.read_bytes()
-            (prediction,) = predictor.classify([data], mode, top_k=top_k)
+            (prediction,) = predictor.classify([data], tta, top_k=top_k)
             rows.append(_row(file, prediction))
         except UsageError:
             raise  # an option is wrong, not this file

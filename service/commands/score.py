@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from service.commands import options
 from service.console.signals import terminate
 from service.console.stdio import say
-from service.package.manifest import Aggregation, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-    from service.inference.image.geometry import FractionBox
 
 app = typer.Typer()
 
@@ -42,30 +40,16 @@ def score(
             help=".parquet, .csv, .jsonl or .arrow; - streams JSON Lines to standard output.",
         ),
     ],
-    model: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="The model package; by default the shipped one."),
-    ] = None,
-    tta: Annotated[
-        Mode | None, typer.Option(help="Test-time augmentation; by default the package's own.")
-    ] = None,
-    aggregate: Annotated[Aggregation, typer.Option(help="How views become one answer.")] = "mean",
-    gate_cost: Annotated[
-        float | None, typer.Option(help="adaptive: the mean cost to spend, in single crops.")
-    ] = None,
-    box: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="L,T,R,B[,flip]", help="custom: a view, as fractions of the image; repeat it."
-        ),
-    ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="How many classes to answer with.")] = 5,
+    model: options.Model = None,
+    tta: options.Tta = None,
+    aggregate: options.Aggregate = "mean",
+    gate_cost: options.GateCost = None,
+    box: options.Box = None,
+    top_k: options.TopK = 5,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="A column with every class's probability.")
     ] = False,
-    coverage: Annotated[
-        float | None, typer.Option(help="A column of prediction sets with this coverage.")
-    ] = None,
+    coverage: options.Coverage = None,
     single: Annotated[
         bool, typer.Option("--single", help="The single crop's answer beside the one with TTA.")
     ] = False,
@@ -116,13 +100,8 @@ def score(
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
-    precision: Annotated[
-        Literal["auto", "fp32", "fp16", "int8"],
-        typer.Option(help="Which of the package's graphs; auto: the fastest for this machine."),
-    ] = "auto",
-    provider: Annotated[
-        Literal["auto", "cpu", "cuda", "tensorrt"], typer.Option(help="Where inference runs.")
-    ] = "auto",
+    precision: options.Precision = "auto",
+    provider: options.Provider = "auto",
     threads: Annotated[
         int, typer.Option(min=0, help="Of inference, a batch each; 0: one per core.")
     ] = 0,
@@ -151,8 +130,9 @@ def score(
     is the same. The exit code is 0 if at least one image was answered; see --strict.
     """
     from service.errors import UsageError
+    from service.inference.option_text import box_of
+    from service.inference.options import Options
     from service.inference.predictor import Predictor
-    from service.inference.tta.steps import Options
     from service.package.shipped import named_or_shipped
     from service.scoring.options import ScoreOptions, Speed
     from service.scoring.progress import progress
@@ -190,18 +170,24 @@ def score(
         predictor = Predictor.from_package(
             folder, precision=precision, provider=provider, threads=1
         )
-    mode = tta or predictor.manifest.default_mode
-    options = ScoreOptions(
-        Options(mode, aggregate, coverage, gate_cost, tuple(_box(text) for text in box or ())),
-        min(top_k, len(predictor.manifest.labels)),
-        single,
-        probabilities,
-        sha256,
-        timing,
+    chosen = ScoreOptions.of(
+        predictor.model,
+        Options(
+            tta=tta,
+            aggregate=aggregate,
+            coverage=coverage,
+            gate_cost=gate_cost,
+            boxes=tuple(box_of("--box", text) for text in box or ()),
+        ),
+        top_k=top_k,
+        single=single,
+        all_probabilities=probabilities,
+        sha256=sha256,
+        timing=timing,
     )
     speed = Speed(batch_views, chunk_images, decode_threads, threads)
     elsewhere = connection.provider if connection else None
-    run = Run(leaves, predictor, options, speed, columns, elsewhere)
+    run = Run(leaves, predictor, chosen, speed, columns, elsewhere)
     if report is not None:
         run.passed_over.ignore(report)
     run.check()  # options that make no sense are refused before anything is written
@@ -225,18 +211,6 @@ def score(
     spoiled = summary["failed"] or summary["skipped"] or strangers
     if (strict and spoiled) or not summary["ok"]:
         raise typer.Exit(1)
-
-
-def _box(text: str) -> "FractionBox":
-    from service.errors import UsageError
-    from service.inference.image.geometry import FractionBox
-
-    edges, flip = (text[: -len(",flip")], True) if text.endswith(",flip") else (text, False)
-    try:
-        left, top, right, bottom = (float(edge) for edge in edges.split(","))
-    except ValueError:
-        raise UsageError(f"--box must be L,T,R,B or L,T,R,B,flip, but got {text}") from None
-    return FractionBox(left, top, right, bottom, flip)
 
 
 @contextmanager

@@ -1,76 +1,111 @@
-"""What a caller may choose for an image."""
+"""What a caller may choose for an image: names, types, bounds, defaults and descriptions.
 
-import math
+HTTP, OpenAPI, the Open Inference Protocol and the command line derive their options from this
+model, so that all of them accept the same values.
+"""
+
 from collections.abc import Sequence
-from dataclasses import dataclass
-from numbers import Real
-from typing import Any, cast, get_args
+from math import isfinite
+from numbers import Integral, Real
+from typing import Annotated, Any, ClassVar, Self, cast
 
-import numpy as np
+from annotated_types import Ge, Le
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from service.errors import UsageError
 from service.inference.image.geometry import FractionBox
+from service.inference.option_text import AsText, boxes_of, explain, shown
 from service.package.manifest import Aggregation, Mode
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a request may choose.
-
-    Raises:
-        UsageError: a value of a wrong type, or a name that is none.
-    """
-
-    tta: Mode = "five_crop"
-    aggregate: Aggregation = "mean"
-    coverage: float | None = None
-    """Ask for a prediction set with this coverage."""
-    gate_cost: float | None = None
-    """`adaptive`: the mean cost in single crops to spend, instead of the package's choice."""
-    boxes: tuple[FractionBox, ...] = ()
-    """`custom`: the views, as fractions of the image."""
-
-    def __post_init__(self) -> None:
-        _check_name("tta", self.tta, get_args(Mode))
-        _check_name("aggregate", self.aggregate, get_args(Aggregation))
-        for name in ("coverage", "gate_cost"):
-            if getattr(self, name) is not None:
-                _check_number(name, getattr(self, name))
-        if self.boxes != ():
-            object.__setattr__(self, "boxes", _checked_boxes(self.boxes))
 
 
 def check_whole(name: str, value: Any, least: int) -> None:
     """Raises UsageError unless `value` is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise UsageError(
-            f"{name} must be a whole number of at least {least}, but got {_shown(value)}"
+            f"{name} must be a whole number of at least {least}, but got {shown(value)}"
         )
 
 
-def _check_name(name: str, value: Any, names: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in names:
-        raise UsageError(f"{name} must be one of {', '.join(names)}, but got {_shown(value)}")
+def _finite(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
+        raise UsageError(f"{name} must be a finite number, but got {shown(value)}")
+    return float(value)
 
 
-def _check_number(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise UsageError(f"{name} must be a finite number, but got {_shown(value)}")
+def _number(value: Any, info: ValidationInfo) -> float:
+    return _finite(str(info.field_name), value)
 
 
-def _checked_boxes(boxes: Any) -> tuple[FractionBox, ...]:
+def _boxes(boxes: Any, info: ValidationInfo) -> tuple[FractionBox, ...]:
+    # Imported here, so that `quincunx classify --help` need not load NumPy.
+    from numpy import bool_
+
     if isinstance(boxes, str) or not isinstance(boxes, Sequence):
-        raise UsageError(f"boxes must be a sequence of FractionBox, but got {_shown(boxes)}")
+        raise UsageError(
+            f"{info.field_name} must be a sequence of FractionBox, but got {shown(boxes)}"
+        )
     checked = tuple(cast(Sequence[Any], boxes))
     for index, box in enumerate(checked):
         if not isinstance(box, FractionBox):
-            raise UsageError(f"box {index} must be a FractionBox, but got {_shown(box)}")
+            raise UsageError(f"box {index} must be a FractionBox, but got {shown(box)}")
         for edge in ("left", "top", "right", "bottom"):
-            _check_number(f"{edge} of box {index}", getattr(box, edge))
-        if not isinstance(cast(object, box.flip), (bool, np.bool_)):
-            raise UsageError(f"flip of box {index} must be a bool, but got {_shown(box.flip)}")
+            _finite(f"{edge} of box {index}", getattr(box, edge))
+        if not isinstance(cast(object, box.flip), (bool, bool_)):
+            raise UsageError(f"flip of box {index} must be a bool, but got {shown(box.flip)}")
     return checked
 
 
-def _shown(value: Any) -> str:
-    return f"{str(value)[:80]!r} ({type(value).__name__})"
+FINITE = BeforeValidator(_number)
+"""A finite number: neither a bool nor text."""
+Boxes = Annotated[
+    tuple[FractionBox, ...],
+    BeforeValidator(_boxes),
+    AsText(boxes_of, example="0,0,0.5,0.5;0.5,0.5,1,1,flip"),
+]
+
+
+class Options(BaseModel):
+    """What a caller may choose for an image.
+
+    Raises:
+        UsageError: an unknown option, or a value of a wrong type or out of bounds.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+
+    tta: Mode | None = Field(
+        default=None, description="Test-time augmentation; by default the package's own"
+    )
+    aggregate: Aggregation = Field(default="mean", description="How the views become one answer")
+    coverage: Annotated[float, Ge(0), Le(1), FINITE] | None = Field(
+        default=None, description="Ask for a prediction set that holds the truth this often"
+    )
+    gate_cost: Annotated[float, Ge(0), Le(100), FINITE] | None = Field(
+        default=None, description="adaptive: the mean cost to spend, in single crops"
+    )
+    boxes: Boxes = Field(
+        default=(),
+        description="custom: left,top,right,bottom[,flip] as fractions, separated by semicolons",
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_usage_error(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise UsageError(explain(error, cls.model_fields)) from None
+
+    def in_mode(self, tta: Mode) -> Self:
+        """The same options in mode `tta`; `gate_cost` is left out where there is no gate."""
+        gate_cost = self.gate_cost if tta == "adaptive" else None
+        return self.model_copy(update={"tta": tta, "gate_cost": gate_cost})

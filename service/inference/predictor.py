@@ -154,7 +154,7 @@ class Predictor:
     def classify(
         self,
         images: Sequence[bytes | Pixels],
-        tta: Mode = "five_crop",
+        tta: Mode | None = None,
         *,
         aggregate: Aggregation = "mean",
         top_k: int = 5,
@@ -164,7 +164,8 @@ class Predictor:
     ) -> list[Prediction]:
         """Classify files (bytes) or pixels (uint8[H, W, 3]); one prediction each, in order.
 
-        Arrays of another type or shape are refused, not cast.
+        `tta` None is the package's own mode; the other options are described in
+        `service.inference.options.Options`. Arrays of another type or shape are refused, not cast.
 
         Raises:
             ClientError: an image that cannot be read, or options that make no sense.
@@ -172,7 +173,9 @@ class Predictor:
         """
         check_whole("top_k", top_k, 1)
         check_images(images)
-        options = Options(tta, aggregate, coverage, gate_cost, boxes)
+        options = Options(
+            tta=tta, aggregate=aggregate, coverage=coverage, gate_cost=gate_cost, boxes=boxes
+        )
         predictions: list[Prediction] = []
         for start in range(0, len(images), CHUNK_IMAGES):
             chunk = images[start : start + CHUNK_IMAGES]

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from service.inference.image.geometry import FractionBox
-from service.inference.options import check_whole
+from service.inference.options import Options, check_whole
 from service.inference.predictor import Predictor
-from service.inference.tta.steps import Options
 from service.listing.skipped import Skipped
 from service.package.manifest import Aggregation, Mode
 from service.scoring.options import ScoreOptions, Speed
@@ -66,10 +65,10 @@ def score(
     opened = isinstance(package, Predictor)
     predictor = package if opened else Predictor.from_package(package, threads=1)
     sources = [source] if isinstance(source, (str, Path)) else source
-    mode = predictor.manifest.default_mode if tta is None else tta
-    options = ScoreOptions(
-        Options(mode, aggregate, coverage, gate_cost, boxes),
-        top_k=min(top_k, len(predictor.manifest.labels)),
+    options = ScoreOptions.of(
+        predictor.model,
+        Options(tta=tta, aggregate=aggregate, coverage=coverage, gate_cost=gate_cost, boxes=boxes),
+        top_k=top_k,
         single=single,
         all_probabilities=all_probabilities,
         sha256=sha256,

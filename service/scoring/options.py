@@ -1,10 +1,11 @@
 """What a run of offline scoring may choose."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from service.errors import UsageError
-from service.inference.tta.steps import Options
+from service.inference.options import Options
+from service.inference.tta.steps import Model
 
 CPU_BATCH_VIEWS, GPU_BATCH_VIEWS = 32, 256
 CPU_CHUNK_IMAGES, GPU_CHUNK_IMAGES = 32, 256
@@ -22,6 +23,15 @@ class ScoreOptions:
     sha256: bool = False
     timing: bool = True
 
+    @classmethod
+    def of(cls, model: Model, inference: Options, *, top_k: int, **columns: bool) -> Self:
+        """The options for one model: its default mode where none is given, at most K classes."""
+        return cls(
+            inference.model_copy(update={"tta": model.mode(inference)}),
+            min(top_k, len(model.manifest.labels)),
+            **columns,
+        )
+
     def check(self, classes: int) -> None:
         """Raises UsageError for a top_k that the model does not have."""
         if not 1 <= self.top_k <= classes:
@@ -30,7 +40,7 @@ class ScoreOptions:
             )
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "inference": self.inference.model_dump()}
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Scorer:
         self.options = options
         self.batch_views = batch_views
         self._modes = [options.inference]
-        if options.single and options.inference.tta != "none":
+        if options.single and predictor.model.mode(options.inference) != "none":
             self._modes.append(Options(tta="none"))
         labels = predictor.manifest.labels
         self.labels = LabelIndex(labels)

@@ -76,7 +76,7 @@ def test_answers_do_not_depend_on_sharing(
         for sizes in (SIZES, None)
     )
     image = drawn(*size, seed=6)
-    (view, *_) = next(shares.start(image, Options(mode)))
+    (view, *_) = next(shares.start(image, Options(tta=mode)))
     assert view.output == "logits_of_features"
     (got,), (expected,) = (one.classify([image], mode) for one in (shares, alone))
     for a, b in zip(got.answer.views, expected.answer.views, strict=True):

@@ -76,7 +76,6 @@ def test_a_mix_that_makes_no_sense_is_refused(text: str) -> None:
         (options.rates, "10,fast"),
         (options.rates, "inf"),
         (options.arrivals, "bursty"),
-        (options.provider, "tpu"),
     ],
 )
 def test_words_that_name_nothing_are_refused(parse: object, text: str) -> None:

@@ -17,7 +17,7 @@ from tests.support.images import drawn
 @pytest.mark.parametrize("mode", ["none", "five_crop", "ten_crop", "dense", "custom"])
 def test_an_image_does_not_wait_with_its_views(predictor: Predictor, mode: Mode) -> None:
     boxes = ((0.0, 0.0, 0.5, 0.5),) if mode == "custom" else ()
-    options = Options(mode, boxes=tuple(tta.FractionBox(*box) for box in boxes))
+    options = Options(tta=mode, boxes=tuple(tta.FractionBox(*box) for box in boxes))
     image = drawn(200, 300)
     alive = weakref.ref(image)
     job = predictor.start(image, options)
@@ -32,7 +32,7 @@ def test_a_large_image_does_not_wait_for_the_gate(
     predictor: Predictor, large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = drawn(200, 300)
-    options = Options("adaptive")
+    options = Options(tta="adaptive")
     (wanted,) = tta_answers(predictor, image, options)
     if large:
         monkeypatch.setattr(tta, "HELD_BYTES", image.nbytes - 1)

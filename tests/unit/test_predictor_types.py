@@ -82,13 +82,16 @@ def test_top_k_is_a_whole_number(predictor: Predictor, top_k: Any) -> None:
     [
         ({"tta": "fivecrop"}, "tta must be one of none, five_crop"),
         ({"tta": "fivecrop", "boxes": (FractionBox(0, 0, 1, 1),)}, "tta must be one of"),
-        ({"tta": None}, "tta must be one of"),
+        ({"tta": ""}, "tta must be one of"),
         ({"tta": ["dense"]}, "tta must be one of"),
         ({"aggregate": "average"}, "aggregate must be one of mean, max"),
         ({"coverage": "0.9"}, r"coverage must be a finite number, but got '0.9' \(str\)"),
         ({"coverage": True}, "coverage must be a finite number"),
         ({"coverage": float("nan")}, "coverage must be a finite number"),
         ({"gate_cost": float("inf")}, "gate_cost must be a finite number"),
+        ({"coverage": 1.0000001}, "coverage must be from 0 to 1, but got 1.0000001"),
+        ({"gate_cost": -1}, "gate_cost must be from 0 to 100, but got -1"),
+        ({"gate_costs": 2}, "no option 'gate_costs'; did you mean 'gate_cost'"),
         ({"boxes": "0,0,1,1"}, "boxes must be a sequence of FractionBox"),
         ({"boxes": ((0, 0, 1, 1),)}, "box 0 must be a FractionBox"),
         ({"boxes": (FractionBox(0, 0, 1, "1"),)}, "bottom of box 0 must be a finite number"),  # type: ignore

@@ -2,52 +2,15 @@
 
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.api.documentation import schemas
-from service.api.options import INCLUDES, MAX_TOP_K
-from service.package.manifest import Aggregation, Mode
+from service.api.options import RequestOptions
 
 Json = dict[str, Any]
-
-OPTIONS: dict[str, tuple[Json, str]] = {
-    "tta": (
-        {"type": "string", "enum": list(get_args(Mode))},
-        "Test-time augmentation; by default the model's own",
-    ),
-    "aggregate": (
-        {"type": "string", "enum": list(get_args(Aggregation)), "default": "mean"},
-        "How the views become one answer",
-    ),
-    "top_k": (
-        {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K, "default": 5},
-        "How many of the likeliest classes to answer with",
-    ),
-    "coverage": (
-        {"type": "number", "minimum": 0, "maximum": 1},
-        "Ask for a prediction set that holds the truth this often",
-    ),
-    "gate_cost": (
-        {"type": "number", "minimum": 0, "maximum": 100},
-        "adaptive: the mean cost to spend, in single crops",
-    ),
-    "boxes": (
-        {"type": "string", "examples": ["0,0,0.5,0.5;0.5,0.5,1,1,flip"]},
-        "custom: left,top,right,bottom[,flip] as fractions, separated by semicolons",
-    ),
-    "include": (
-        {"type": "string", "examples": [",".join(INCLUDES)]},
-        f"More in the answer, separated by commas: {', '.join(INCLUDES)}",
-    ),
-    "heatmap": (
-        {"type": "string", "enum": ["png", "numbers"], "default": "png"},
-        "The form of the heat map",
-    ),
-    "model": ({"type": "string"}, "NAME or NAME@VERSION; by default the first one served"),
-}
 
 ERRORS = {
     400: "An option or a body that makes no sense, or options that do not go together",
@@ -174,10 +137,25 @@ def _version() -> str:
         return "0"
 
 
+def _options() -> dict[str, tuple[Json, str]]:
+    """The JSON schema and the description of every option, from the model that reads them."""
+    options: dict[str, tuple[Json, str]] = {}
+    for name, schema in RequestOptions.model_json_schema()["properties"].items():
+        default, text = schema.pop("default"), schema.pop("description")
+        kinds: list[Json] = schema.pop("anyOf", [])
+        for kind in kinds[:1]:  # the second one is null
+            schema.update(kind)
+        if isinstance(default, (str, int)):
+            schema["default"] = default
+        del schema["title"]
+        options[name] = schema, text
+    return options
+
+
 def _query() -> list[Json]:
     return [
         {"name": name, "in": "query", "description": text, "schema": _or_nothing(schema)}
-        for name, (schema, text) in OPTIONS.items()
+        for name, (schema, text) in _options().items()
     ]
 
 
@@ -190,7 +168,7 @@ def _or_nothing(schema: Json) -> Json:
 def _body(file_field: str, file_schema: Json, *, raw: bool) -> Json:
     options = {
         name: {**_or_nothing(schema), "description": text}
-        for name, (schema, text) in OPTIONS.items()
+        for name, (schema, text) in _options().items()
     }
     form: Json = {
         "type": "object",

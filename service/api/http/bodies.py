@@ -11,9 +11,10 @@ from service.api.http.compression import inflate
 from service.api.http.header_parameters import parse_parameters
 from service.api.http.inflight import Held
 from service.api.http.multipart import Part, split
-from service.api.http.numbers import whole_number
-from service.api.options import MAX_OPTION_CHARS, READERS, no_option
+from service.api.options import FIELDS, MAX_OPTION_CHARS
 from service.errors import RequestTimeout, TooLarge, UnsupportedImage, UsageError
+from service.inference.option_text import no_option
+from service.number_text import whole_number
 
 T = TypeVar("T")
 
@@ -121,8 +122,8 @@ def _read_form(body: bytes, boundary: bytes, file_field: str, max_images: int) -
             form.images.append(part.data)
         elif part.has_filename:
             raise UsageError(f"a file in the field {name[:80]!r}; files belong in {file_field!r}")
-        elif name not in READERS:
-            raise no_option(name)
+        elif name not in FIELDS:
+            raise no_option(name, FIELDS)
         elif name in form.fields:
             raise UsageError(f"the field {name[:80]!r} is given twice")
         elif len(part.data) > 4 * MAX_OPTION_CHARS:

@@ -2,8 +2,8 @@
 
 from starlette.requests import Request
 
-from service.api.http.numbers import whole_number
 from service.errors import UsageError
+from service.number_text import whole_number
 from service.settings import Settings
 
 

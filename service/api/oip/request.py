@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, cast
 
-from service.api.http.numbers import whole_number
 from service.api.oip.json_body import read_json
 from service.api.oip.tensors import DATATYPES, Input
 from service.errors import UsageError
+from service.inference.options import Options
+from service.number_text import whole_number
 
 OUTPUT = "probabilities"
 MAX_ID_CHARACTERS = 1000
-OPTIONS = frozenset({"tta", "aggregate", "coverage", "gate_cost", "boxes"})
+OPTIONS = frozenset(Options.model_fields)
 """The options of `/classify` that are request parameters here."""
 # What clients of other servers send beside the protocol's own keys, and what loses nothing here.
 REQUEST_KEYS = ("id", "parameters", "inputs", "outputs", "model_name", "model_version")

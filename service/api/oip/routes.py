@@ -11,7 +11,6 @@ has no meaning here are errors.
 
 import asyncio
 import time
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +28,7 @@ from service.api.http.problems import headers_of, json_response, message_of, not
 from service.api.oip.reply import Reply, check_size
 from service.api.oip.request import Inference, json_length, read_request
 from service.api.oip.tensors import Limits
-from service.api.options import READERS, Asked, query_options, read_options
+from service.api.options import FIELDS, RequestOptions, query_options, read_options
 from service.api.server.model_set import ModelSet, Served
 from service.api.server.models import Models
 from service.errors import DeadlineExceeded, UnknownModel, UsageError
@@ -122,7 +121,7 @@ class Oip:
         labels = [label.name for label in served.predictor.manifest.labels]
         asked_for.check_model(served.name, served.version)
         check_size(asked_for.output, len(images), labels)
-        asked = replace(read_options([], asked_for.options), model=served.tag)
+        asked = read_options([], asked_for.options).model_copy(update={"model": served.tag})
         probabilities, applied = await self._classify(images, asked, served, timeout_s)
         reply = Reply(
             model_name=served.name,
@@ -157,12 +156,16 @@ class Oip:
             raise DeadlineExceeded("the deadline passed while the body waited to be read") from None
 
     async def _classify(
-        self, images: list[bytes] | list[Pixels], asked: Asked, served: Served, timeout_s: float
+        self,
+        images: list[bytes] | list[Pixels],
+        asked: RequestOptions,
+        served: Served,
+        timeout_s: float,
     ) -> tuple[NDArray[np.float32], str]:
         context = self.context
         mode = resolve(asked, served)
         applied = applied_mode(asked, mode, served, context.settings, timeout_s)
-        works = [Work(image, served, asked.options(applied), False) for image in images]
+        works = [Work(image, served, asked.in_mode(applied), False) for image in images]
         views = served.views(applied, asked.boxes) * len(works)
         with served.batcher.admission.admit(views, timeout_s):
             tasks = [
@@ -187,7 +190,7 @@ class Oip:
 def _check_query(request: Request) -> None:
     """Raises UsageError for an option in the query, where the protocol has none."""
     for name, _ in query_options(request.scope["query_string"]):
-        if name in READERS:
+        if name in FIELDS:
             raise UsageError(
                 f"{name} is in the query; here options are request parameters: "
                 f'{{"parameters": {{"{name}": ...}}}}'

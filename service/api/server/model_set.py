@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from typing import get_args
 
 from service.errors import UnknownModel
 from service.inference.image.geometry import FractionBox, Size
@@ -12,6 +14,7 @@ from service.package.manifest import Mode
 from service.scheduler.batcher import Batcher
 
 SQUARE = Size(1000, 1000)
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 @dataclass(frozen=True)
@@ -34,16 +37,18 @@ class Served:
         """`NAME@VERSION`."""
         return f"{self.name}@{self.version}"
 
+    @cached_property
+    def _views(self) -> dict[Mode, int]:
+        """The views that a square photo begins with: other shapes rarely differ."""
+        planner = self.predictor.model.planner
+        return {mode: len(planner.plan(mode, SQUARE).first) for mode in MODES if mode != "custom"}
+
     def views(self, mode: Mode, boxes: tuple[FractionBox, ...] = ()) -> int:
         """The views that an image begins with in `mode`, for the queue's bound.
 
         A second pass, which few images need, is counted once it is asked for.
-
-        Raises:
-            UsageError: `custom` without boxes, or boxes for another mode.
         """
-        plan = self.predictor.model.planner.plan(mode, SQUARE, boxes)
-        return len(plan.first)
+        return len(boxes) if mode == "custom" else self._views[mode]
 
 
 class ModelSet:

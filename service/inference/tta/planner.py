@@ -80,18 +80,34 @@ class Planner:
     adaptive: Adaptive | None = None
     """None: a package that was not calibrated; its first pass is the centre crop."""
 
-    def plan(self, mode: Mode, size: Size, boxes: tuple[FractionBox, ...] = ()) -> Plan:
-        """The passes of `mode` for an image of `size`.
+    @property
+    def second_mode(self) -> Mode:
+        """`adaptive`: the mode of the second pass."""
+        return self.adaptive.second if self.adaptive else "dense"
+
+    def check(self, mode: Mode, boxes: tuple[FractionBox, ...] = ()) -> None:
+        """Refuse a mode and boxes that do not go together, whatever the size of the image.
 
         Raises:
             UsageError: `custom` without boxes or with too many, or boxes for another mode.
         """
         if boxes and mode != "custom":
             raise UsageError(f"boxes are for tta=custom, but tta is {mode}")
+        if mode == "custom" and not boxes:
+            raise UsageError("tta=custom needs boxes: fractions left,top,right,bottom[,flip]")
+        if len(boxes) > MAX_CUSTOM_BOXES:
+            raise UsageError(f"{len(boxes)} boxes; the limit is {MAX_CUSTOM_BOXES}")
+
+    def plan(self, mode: Mode, size: Size, boxes: tuple[FractionBox, ...] = ()) -> Plan:
+        """The passes of `mode` for an image of `size`.
+
+        Raises:
+            UsageError: see `check`.
+        """
+        self.check(mode, boxes)
         if mode == "adaptive":
-            second = self.adaptive.second if self.adaptive else "dense"
-            passes = self.passes(second, size)
-            return Plan(mode, (self._cheap(size),), passes, second)
+            second = self.second_mode
+            return Plan(mode, (self._cheap(size),), self.passes(second, size), second)
         return Plan(mode, self.passes(mode, size, boxes))
 
     def passes(
@@ -146,9 +162,5 @@ class Planner:
         return Pass(resized, whole(resized), windows=windows)
 
     def _custom(self, boxes: tuple[FractionBox, ...]) -> tuple[Pass, ...]:
-        if not boxes:
-            raise UsageError("tta=custom needs boxes: fractions left,top,right,bottom[,flip]")
-        if len(boxes) > MAX_CUSTOM_BOXES:
-            raise UsageError(f"{len(boxes)} boxes; the limit is {MAX_CUSTOM_BOXES}")
         side = Size(self.input.crop_px, self.input.crop_px)
         return tuple(Pass(side, whole(side), box.flip, source=box) for box in boxes)

@@ -98,6 +98,10 @@ class Model:
     def task(self) -> Task:
         return TASKS[self.manifest.task]
 
+    def mode(self, options: Options) -> Mode:
+        """The mode that `options` ask for; by default the package's own."""
+        return options.tta or self.manifest.default_mode
+
     def calibration(self, mode: Mode) -> ModeCalibration:
         return self.manifest.calibration_for(self.precision, mode)
 
@@ -127,9 +131,10 @@ class Model:
         Raises:
             UsageError: see `gate`.
         """
-        if options.tta == "adaptive" and options.gate_cost is not None:
+        mode = self.mode(options)
+        if mode == "adaptive" and options.gate_cost is not None:
             return self.gate(options.gate_cost).conformal
-        return self.calibration(options.tta).conformal
+        return self.calibration(mode).conformal
 
 
 def check_options(options: Options, model: Model) -> None:
@@ -138,16 +143,17 @@ def check_options(options: Options, model: Model) -> None:
     Raises:
         UsageError: an option that makes no sense for this model.
     """
-    plan = model.planner.plan(options.tta, Size(1000, 1000), options.boxes)
-    model.task.check(options.tta, options.coverage)
-    if options.tta == "adaptive":
+    mode = model.mode(options)
+    model.planner.check(mode, options.boxes)
+    model.task.check(mode, options.coverage)
+    if mode == "adaptive":
         model.gate(options.gate_cost)
     elif options.gate_cost is not None:
-        raise UsageError(f"gate_cost is for tta=adaptive, but tta is {options.tta}")
-    weighing = plan.second_mode if options.tta == "adaptive" else options.tta
+        raise UsageError(f"gate_cost is for tta=adaptive, but tta is {mode}")
+    weighing = model.planner.second_mode if mode == "adaptive" else mode
     if options.aggregate == "weighted" and model.calibration(weighing).view_weights is None:
         raise UsageError(
-            f"aggregate=weighted: no weights were fitted for tta={options.tta} at {model.precision}"
+            f"aggregate=weighted: no weights were fitted for tta={mode} at {model.precision}"
         )
     if options.coverage is not None:
         prediction_set(np.array([1.0]), options.coverage, model.quantiles(options))
@@ -159,11 +165,12 @@ def check_default_mode(model: Model) -> None:
     Raises:
         ModelPackageError: the default mode needs what was not fitted for this precision.
     """
-    mode = model.manifest.default_mode
     try:
-        check_options(Options(tta=mode), model)
+        check_options(Options(), model)
     except UsageError as error:
-        raise ModelPackageError(f"default_mode is {mode}: {error}") from error
+        raise ModelPackageError(
+            f"default_mode is {model.manifest.default_mode}: {error}"
+        ) from error
 
 
 def answer(image: Pixels, options: Options, model: Model) -> Generator[list[View], Results, Answer]:
@@ -175,15 +182,15 @@ def answer(image: Pixels, options: Options, model: Model) -> Generator[list[View
         UsageError, ImageTooSmall: see `check_options` and the planner.
     """
     check_image(image)
-    plan = model.planner.plan(options.tta, size_of(image), options.boxes)
-    if options.tta == "adaptive":
+    plan = model.planner.plan(model.mode(options), size_of(image), options.boxes)
+    if plan.mode == "adaptive":
         adaptive = _adaptive(image, plan, options, model)
         del image  # the views wait for their batch, and need it no more
         return (yield from adaptive)
     reading = read_passes(image, plan.first, model.shares)
     del image
     read = yield from reading
-    calibration = model.calibration(options.tta)
+    calibration = model.calibration(plan.mode)
     raw = _aggregated(read.logits, options, calibration.view_weights, model)
     return _conclude(read, plan.first, raw, calibration.temperature, options, model)
 
@@ -317,7 +324,8 @@ def _conclude(
     gate_open: bool | None = None,
 ) -> Answer:
     """Temper an aggregated answer and wrap it up."""
-    calibration = model.calibration(options.tta)
+    mode = model.mode(options)
+    calibration = model.calibration(mode)
     probabilities = temper(raw, temperature, model.task)
     chosen = None
     if options.coverage is not None:
@@ -325,7 +333,7 @@ def _conclude(
     singles = model.task.probabilities(read.logits)
     thresholds = calibration.thresholds.get(options.aggregate)
     return Answer(
-        tta=options.tta,
+        tta=mode,
         probabilities=probabilities,
         raw=raw,
         views=tuple(ViewAnswer(b, p) for b, p in zip(read.shown, singles, strict=True)),

@@ -235,7 +235,7 @@ def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
         "package": f"{predictor.manifest.name} {predictor.manifest.version}",
         "precision": predictor.precision,
         "provider": run.provider,
-        "tta": run.options.inference.tta,
+        "tta": predictor.model.mode(run.options.inference),
         "label_column": run.columns.label,
         "true_labels": tally.truth.summary(),
         "accuracy": tally.accuracy(),

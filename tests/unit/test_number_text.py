@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.http.numbers import decimal_number, whole_number
+from service.number_text import decimal_number, whole_number
 
 TRICKS = [
     "",

@@ -1,0 +1,53 @@
+"""Options that several commands take, each defined once.
+
+The options of an image come from `service.inference.options.Options`, with their bounds and help.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from service.inference.option_text import bounds_of
+from service.inference.options import Options
+from service.package.manifest import Aggregation, Mode
+
+
+def _option(name: str, **more: Any) -> Any:
+    field = Options.model_fields[name]
+    low, high = bounds_of(field)
+    return typer.Option(min=low, max=high, help=f"{field.description}.", **more)
+
+
+Model = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="The model package; by default the shipped one."),
+]
+Tta = Annotated[Mode | None, _option("tta")]
+Aggregate = Annotated[Aggregation, _option("aggregate")]
+Coverage = Annotated[float | None, _option("coverage")]
+GateCost = Annotated[float | None, _option("gate_cost")]
+Box = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="L,T,R,B[,flip]", help="custom: a view, as fractions of the image; repeat it."
+    ),
+]
+TopK = Annotated[int, typer.Option(min=1, help="How many classes to answer with.")]
+Precision = Annotated[
+    Literal["auto", "fp32", "fp16", "int8"],
+    typer.Option(help="Which of the package's graphs; auto: the fastest for this machine."),
+]
+Provider = Annotated[
+    Literal["auto", "cpu", "cuda", "tensorrt"], typer.Option(help="Where inference runs.")
+]
+
+BenchModes = Annotated[
+    str,
+    typer.Option(
+        "--tta",
+        help="Modes, comma-separated; latency always times none, too. auto: none, five_crop, dense "
+        "and the one that the package serves.",
+    ),
+]
+Threads = Annotated[int, typer.Option(min=0, help="ONNX Runtime threads; 0: all cores.")]
