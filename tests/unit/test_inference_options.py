@@ -1,7 +1,7 @@
 """One model of the options: every way in has its names, bounds and defaults."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -109,7 +109,7 @@ def test_a_box_is_read_strictly(text: str) -> None:
 
 
 @pytest.fixture
-def planned(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Mode]]:
+def planned(monkeypatch: pytest.MonkeyPatch) -> list[Mode]:
     """The modes of every plan that is made."""
     modes: list[Mode] = []
     plan = Planner.plan
@@ -119,7 +119,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Mode]]:
         return plan(self, mode, *more)
 
     monkeypatch.setattr(Planner, "plan", counted)
-    yield modes
+    return modes
 
 
 @pytest.mark.parametrize("mode", ["none", "five_crop", "dense", "adaptive"])
