@@ -1,7 +1,7 @@
 """Requests that no honest client sends, drawn by hypothesis.
 
 bytes         anything under any content type
-image         a real JPEG, PNG, WebP, GIF, BMP or TIFF, mutated and cut
+image         a real file of every format that is decoded, mutated and cut
 dimensions    a real header that claims up to 2³¹ pixels a side
 multipart     parts, boundaries and headers that do not fit together
 options       query options that nobody knows
@@ -25,8 +25,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from PIL import Image
 
+from service.inference.decode import FORMATS
+
 ADMIN_KEY = "malformed-admin"
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 OPTIONS = (
     *("tta", "top_k", "coverage", "boxes", "include", "gate_cost", "model", "heatmap"),
     "unknown",

@@ -8,11 +8,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.inference.decode import FORMATS
 from tests.support.app import Running, in_process
 from tests.support.images import coloured, encoded
 
-KINDS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
-REAL = [encoded(coloured("red", 70, 90), kind) for kind in KINDS]
+REAL = [encoded(coloured("red", 70, 90), kind) for kind in FORMATS]
 SETTINGS = settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
