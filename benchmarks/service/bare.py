@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from service.inference.engine import Job
+from service.inference.engine import Steps
 from service.inference.predictor import Predictor
-from service.inference.tta.steps import Answer, Options, View
+from service.inference.tta.steps import Classification, Options, View
 from service.package.manifest import Mode, Precision
 
 AHEAD = 8
@@ -39,19 +39,19 @@ class Bare:
         for predictor in (self.wide, self.narrow):
             predictor.warm_up()
 
-    def prepare(self, predictor: Predictor, data: bytes) -> tuple[Job, list[View]]:
+    def prepare(self, predictor: Predictor, data: bytes) -> tuple[Steps, list[View]]:
         """Decode a photo and make its views."""
-        job = predictor.start(predictor.decode(data), self.options)
-        return job, next(job)
+        steps = predictor.start(predictor.decode(data), self.options)
+        return steps, next(steps)
 
-    def finish(self, predictor: Predictor, job: Job, views: list[View]) -> Answer:
+    def finish(self, predictor: Predictor, steps: Steps, views: list[View]) -> Classification:
         """Run the views of one image, as one batch, to its answer."""
-        state: list[View] | Answer = views
-        while not isinstance(state, Answer):
+        state: list[View] | Classification = views
+        while not isinstance(state, Classification):
             pixels = np.stack([view.pixels for view in state])
             results = list(predictor.session.run(pixels, state[0].output))
             try:
-                state = job.send(results)
+                state = steps.send(results)
             except StopIteration as stop:
                 state = stop.value
         return state
@@ -69,7 +69,7 @@ def decode_ahead(bare: Bare, seconds: float) -> float:
     """A pool decodes the next images while the session, on all cores, runs this one."""
     with ThreadPoolExecutor(bare.cores) as pool, _Clock(seconds) as clock:
         photos = cycle(bare.files)
-        waiting: list[Future[tuple[Job, list[View]]]] = [
+        waiting: list[Future[tuple[Steps, list[View]]]] = [
             pool.submit(bare.prepare, bare.narrow, data) for data in islice(photos, AHEAD)
         ]
         for data in clock.while_time(photos):

@@ -13,12 +13,12 @@ from service.api.observability.tracing import trace_image
 from service.api.options import RequestOptions
 from service.api.server.model_set import ModelSet, Served
 from service.errors import QuincunxError
-from service.inference.engine import Job
+from service.inference.engine import Steps
 from service.inference.image.views import Pixels
 from service.inference.predictor import Prediction, TopClass
-from service.inference.tta.steps import Answer, Options, ViewAnswer, check_options
+from service.inference.tta.steps import Classification, Options, ViewClassification, check_options
 from service.package.manifest import Mode
-from service.scheduler.queue import Times
+from service.scheduler.queue import StageTimings
 
 
 @dataclass
@@ -33,18 +33,18 @@ class Work:
     width_px: int = 0
     height_px: int = 0
 
-    def begin(self) -> Job:
+    def prepare(self) -> Steps:
         started = time.perf_counter()
         image = self.image
         if isinstance(image, bytes):
             image = self.served.predictor.decode(image)
         self.decode_s = time.perf_counter() - started
         self.height_px, self.width_px = image.shape[:2]
-        alone = self.served.batcher.quiet
-        job = self.served.predictor.start(image, self.options, uncontended=alone)
+        uncontended = self.served.batcher.uncontended
+        steps = self.served.predictor.start(image, self.options, uncontended=uncontended)
         if self.want_class_map:
-            return with_class_map(job, image, self.served.predictor.manifest.input)
-        return job
+            return with_class_map(steps, image, self.served.predictor.manifest.input)
+        return steps
 
 
 def resolve(asked: RequestOptions, served: Served) -> Mode:
@@ -69,7 +69,7 @@ async def classify_one(
     served = models.get(asked.model)
     applied = applied_mode(asked, resolve(asked, served), served, context.settings, timeout_s)
     with served.batcher.admission.admit(served.views(applied, asked.boxes), timeout_s):
-        return await _drive(context, data, asked, served, applied, timeout_s)
+        return await _classify_admitted(context, data, asked, served, applied, timeout_s)
 
 
 async def classify_all(
@@ -92,7 +92,7 @@ async def classify_all(
 
     async def one(data: bytes) -> dict[str, Any]:
         try:
-            return await _drive(context, data, asked, served, applied, timeout_s)
+            return await _classify_admitted(context, data, asked, served, applied, timeout_s)
         except QuincunxError as error:
             note_failure(error, request_id)
             return {"error": describe(error, request_id)}
@@ -105,17 +105,17 @@ async def classify_all(
 
 async def run_image(
     context: Context, work: Work, asked: RequestOptions, timeout_s: float
-) -> tuple[Answer, Times]:
-    """Drive an admitted image to its answer, and count it."""
+) -> tuple[Classification, StageTimings]:
+    """Run an admitted image to its answer, and count it."""
     served = work.served
-    answer, times = await served.batcher.drive(work.begin, timeout_s)
+    answer, times = await served.batcher.run(work.prepare, timeout_s)
     requested = served.predictor.model.mode(asked)
     context.metrics.image(served.name, answer, requested, answer.tta, work.decode_s)
     trace_image(context.tracer, served.tag, work.decode_s, times)
     return answer, times
 
 
-async def _drive(
+async def _classify_admitted(
     context: Context,
     data: bytes,
     asked: RequestOptions,
@@ -145,7 +145,7 @@ async def _drive(
 def _answer_json(
     prediction: Prediction, asked: RequestOptions, served: Served, applied: Mode
 ) -> dict[str, Any]:
-    answer: Answer = prediction.answer
+    answer: Classification = prediction.answer
     content: dict[str, Any] = {
         "model": served.tag,
         "precision": served.predictor.precision,
@@ -175,7 +175,7 @@ def _class_json(top: TopClass) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _view_json(view: ViewAnswer, served: Served) -> dict[str, Any]:
+def _view_json(view: ViewClassification, served: Served) -> dict[str, Any]:
     best = int(view.probabilities.argmax())
     label = served.predictor.manifest.labels[best]
     box = view.box
@@ -189,7 +189,7 @@ def _view_json(view: ViewAnswer, served: Served) -> dict[str, Any]:
     }
 
 
-def _timing_json(work: Work, times: Times, total_s: float, asked: RequestOptions) -> dict[str, Any]:
+def _timing_json(work: Work, times: StageTimings, total_s: float, asked: RequestOptions) -> dict[str, Any]:
     timing: dict[str, Any] = {
         "decode": _ms(work.decode_s),
         "queue": _ms(times.queue),
@@ -197,7 +197,7 @@ def _timing_json(work: Work, times: Times, total_s: float, asked: RequestOptions
         "total": _ms(total_s),
     }
     if "timing" in asked.include:
-        timing["prepare"] = _ms(times.begin - work.decode_s)
+        timing["prepare"] = _ms(times.prepare - work.decode_s)
         timing["finish"] = _ms(times.finish)
         timing["batch_views"] = times.batches
     return timing

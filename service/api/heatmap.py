@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import UsageError
-from service.inference.engine import Job
+from service.inference.engine import Steps
 from service.inference.image.geometry import shorter_side_on_stride
 from service.inference.image.views import Pixels, resize, size_of
-from service.inference.tta.steps import Answer, Results, View
+from service.inference.tta.steps import Classification, Results, View
 from service.inference.tta.task import Task
 from service.package.manifest import InputSize
 
@@ -30,9 +30,9 @@ RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253
 
 
 def with_class_map(
-    job: Job, image: Pixels, size: InputSize
-) -> Generator[list[View], Results, Answer]:
-    """The answer of `job`, with a pass more for the class map where none of its own gave one.
+    steps: Steps, image: Pixels, size: InputSize
+) -> Generator[list[View], Results, Classification]:
+    """The answer of `steps`, with a pass more for the class map where none of its own gave one.
 
     Raises:
         UsageError: a photo so wide or tall that the pass would be over `MOST_CROPS` crops.
@@ -43,7 +43,7 @@ def with_class_map(
             f"a heat map of {image.shape[1]}×{image.shape[0]} px would take "
             f"{whole.pixels / size.crop_px**2:.0f} crops; the limit is {MOST_CROPS}"
         )
-    answer = yield from job
+    answer = yield from steps
     if answer.class_map is not None:
         return answer
     (class_map,) = yield [View(resize(image, whole), "class_map")]

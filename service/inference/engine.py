@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 from service.inference.image.views import Pixels
 from service.inference.runtime.session import Output
 from service.inference.runtime.shared_crops import Features
-from service.inference.tta.steps import Answer, Results, View
+from service.inference.tta.steps import Classification, Results, View
 
 T = TypeVar("T")
-Job = Generator[list[View], Results, Answer]
+Steps = Generator[list[View], Results, Classification]
 
 MAX_BATCH_VIEWS = 32
 
 
-class Runs(Protocol):
-    """What runs a batch: a `Session`, or anything like it."""
+class InferenceBackend(Protocol):
+    """Runs one batch of views, as a `Session` does."""
 
     def run(self, views: Pixels | Features, output: Output) -> NDArray[np.float32]: ...
 
 
 def run_views(
-    views: Sequence[View], session: Runs, max_batch_views: int = MAX_BATCH_VIEWS
+    views: Sequence[View], session: InferenceBackend, max_batch_views: int = MAX_BATCH_VIEWS
 ) -> Results:
     """Run views of any shapes, each shape in batches of its own: one result per view, in order."""
     by_key: dict[object, list[int]] = {}
@@ -41,7 +41,7 @@ def run_views(
 
 def run_all(
     jobs: Iterable[Generator[list[View], Results, T]],
-    session: Runs,
+    session: InferenceBackend,
     max_batch_views: int = MAX_BATCH_VIEWS,
 ) -> list[T]:
     """Run every job to its answer, in order. All are held at once: pass chunks of a data set.

@@ -10,14 +10,20 @@ from typing import Literal
 import numpy as np
 
 from service.inference import decode as decoding
-from service.inference.engine import MAX_BATCH_VIEWS, Job, run_all
+from service.inference.engine import MAX_BATCH_VIEWS, Steps, run_all
 from service.inference.image.geometry import FractionBox
 from service.inference.image.views import Pixels, check_image, check_images
 from service.inference.options import check_whole
 from service.inference.runtime import providers
 from service.inference.runtime.providers import Provider
 from service.inference.runtime.session import Session, open_sessions
-from service.inference.tta.steps import Answer, Model, Options, answer, check_options
+from service.inference.tta.steps import (
+    Classification,
+    Model,
+    Options,
+    check_options,
+    classify_steps,
+)
 from service.package.fit import check_fit
 from service.package.manifest import Aggregation, Label, Manifest, Mode, Precision
 from service.package.package import ModelPackage
@@ -44,7 +50,7 @@ class Prediction:
     probability: float
     top: tuple[TopClass, ...]
     prediction_set: tuple[str, ...] | None
-    answer: Answer
+    answer: Classification
     labels: tuple[TopClass, ...] | None = None
     """Multi-label models: the classes at or above their thresholds, likeliest first; maybe none."""
 
@@ -115,8 +121,8 @@ class Predictor:
         """Bytes to uint8[H, W, 3]; see `service.inference.decode.decode`."""
         return decoding.decode(data, self.max_pixels, self.max_decode_ms)
 
-    def start(self, image: Pixels, options: Options, *, uncontended: bool = False) -> Job:
-        """Begin one image: a generator that yields views; see `service.inference.tta.steps.answer`.
+    def start(self, image: Pixels, options: Options, *, uncontended: bool = False) -> Steps:
+        """Begin one image: a generator that yields views; see `classify_steps`.
 
         The layers that crops share run here. Where no other image is in flight, pass
         `uncontended`: they then run in `latency_session`.
@@ -126,7 +132,7 @@ class Predictor:
         """
         model = self._model_of((self.latency_session if uncontended else None) or self.session)
         check_options(options, model)
-        return answer(image, options, model)
+        return classify_steps(image, options, model)
 
     def warm_up(self, batch_views: int = 1, max_concurrent_batches: int = 1) -> None:
         """Run every shape of a square photo once, so that no request pays for the first run.
@@ -138,7 +144,7 @@ class Predictor:
 
         def run(mode: Mode, images: int = 1, session: Session = self.session) -> None:
             model = self._model_of(session)
-            jobs = [answer(image, Options(tta=mode), model) for _ in range(images)]
+            jobs = [classify_steps(image, Options(tta=mode), model) for _ in range(images)]
             run_all(jobs, session, max(images, MAX_BATCH_VIEWS))
 
         single: tuple[Mode, ...] = ("none", "five_crop", "dense")
@@ -189,7 +195,7 @@ class Predictor:
             return self.decode(bytes(image))
         return check_image(image)
 
-    def predict(self, item: Answer, top_k: int = 5) -> Prediction:
+    def predict(self, item: Classification, top_k: int = 5) -> Prediction:
         """Put labels to an answer."""
         labels = self.manifest.labels
         likely: list[float] = item.probabilities.tolist()

@@ -1,1 +1,1 @@
-"""Which views run next, on which thread: admission, queue, batches and workers."""
+"""The scheduler of the server: admission, queue, batch policy and worker threads."""

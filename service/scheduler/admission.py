@@ -1,6 +1,6 @@
-"""Who is let in: views admitted and not yet answered, and how long one more would take.
+"""Admission: count the views that are not yet answered, and estimate how long one more would take.
 
-A request that cannot make its deadline is refused before any work is spent on it.
+A request that cannot meet its deadline is refused before any work is spent on it.
 """
 
 import asyncio
@@ -14,15 +14,15 @@ from typing import Protocol
 from service.errors import Overloaded, ShuttingDown
 
 AVERAGED_S = 1.0
-"""The rate is that of about the last so many seconds. Over fewer answers it swings, and under
-overload every upward swing lets in at once whoever knocks."""
+"""The rate is averaged over about this many seconds. A shorter average varies more, and under
+overload every upward swing would admit a burst of requests."""
 HEADROOM = 0.4
-"""A wait is estimated, and a machine may slow down: a request is let in where it would take this
-share of its time at most."""
+"""A request is admitted if its estimated wait is at most this share of its deadline. The rest is
+reserve, because the estimate may be wrong and the machine may slow down."""
 
 
 class Observer(Protocol):
-    """Who wants to know what happens inside."""
+    """Is told of what happens in the scheduler, to count it."""
 
     def batch(self, views: int, seconds: float) -> None: ...
     def waited(self, seconds: float) -> None: ...
@@ -30,8 +30,8 @@ class Observer(Protocol):
     def admitted(self, views: int) -> None: ...
 
 
-class Nobody:
-    """The observer that looks away."""
+class NullObserver:
+    """An observer that ignores everything."""
 
     def batch(self, views: int, seconds: float) -> None: ...
     def waited(self, seconds: float) -> None: ...
@@ -40,15 +40,15 @@ class Nobody:
 
 
 class Admission:
-    """The bound on waiting views, and an estimate of the wait from the rate of late."""
+    """The limit on waiting views, and an estimate of the wait from the recent rate."""
 
     def __init__(
         self, max_queue_views: int, observer: Observer, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.views = 0
-        """Views of images not yet answered: those they were admitted with, and second passes."""
+        """Views of images not yet answered: of their first step, and of second passes."""
         self.seconds_per_view = 0.0
-        """Of those that images were admitted with; what a second pass costs is in it."""
+        """Time for each view of a first step. It includes the cost of second passes."""
         self._admitted = 0
         self._max_queue_views = max_queue_views
         self._observer = observer
@@ -61,20 +61,20 @@ class Admission:
         self._empty.set()
 
     def wait_s(self, views: int) -> float:
-        """How long `views` more views would take from now; 0 when nothing is waiting."""
+        """How long `views` more views would take from now; 0 if nothing waits."""
         return (self._admitted + views) * self.seconds_per_view if self.views else 0.0
 
     def pressure(self, views: int, timeout_s: float) -> float:
-        """How near `views` more would come to a refusal: from 0, idle, to 1, refused."""
+        """How close `views` more views are to a refusal: from 0, idle, to 1, refused."""
         full = (self.views + views) / self._max_queue_views if self.views else 0.0
         return max(full, self.wait_s(views) / (HEADROOM * timeout_s))
 
     def check(self, views: int, timeout_s: float) -> None:
-        """Refuse now what could not be answered in time. An idle server tries whatever it gets.
+        """Refuse what could not be answered in time. An idle server admits every request.
 
         Raises:
             Overloaded: the queue is full, or too long for the deadline.
-            ShuttingDown: draining.
+            ShuttingDown: the server is shutting down.
         """
         if self._draining:
             self._observer.refused("draining")
@@ -98,7 +98,7 @@ class Admission:
 
     @contextmanager
     def admit(self, views: int, timeout_s: float) -> Generator[None]:
-        """Hold a place for `views` views; see `check` for what it raises."""
+        """Count `views` views as waiting until the block ends. Raises what `check` raises."""
         self.check(views, timeout_s)
         if not self.views:
             self._last_progress = self._clock()
@@ -114,9 +114,9 @@ class Admission:
                 self._empty.set()
 
     def count(self, views: int) -> None:
-        """Count `views` more, or fewer: an image that was admitted is not refused a second pass.
+        """Count `views` more views, or fewer. Never refuses: the image was admitted before.
 
-        From any thread.
+        May be called from any thread.
         """
         if views:
             with self._lock:
@@ -124,19 +124,19 @@ class Admission:
             self._observer.admitted(views)
 
     def answered(self, views: int) -> None:
-        """Learn the rate from an image that is answered and was admitted with `views` views.
+        """Update the rate with an answered image that was admitted with `views` views.
 
-        Not from batches: of what one view will cost, its second pass and its decoding are part.
+        The time of a batch would be too short: decoding and second passes cost time too.
         """
         elapsed_s = self._clock() - self._last_progress
         kept = math.exp(-elapsed_s / AVERAGED_S)
-        # Sums, not a mean of rates: images of one batch are answered together.
+        # Sums, not a mean of rates, because the images of one batch are answered together.
         self._recent_s = kept * self._recent_s + elapsed_s
         self._recent_views = kept * self._recent_views + views
         self._last_progress += elapsed_s
         self.seconds_per_view = self._recent_s / self._recent_views
 
     async def drain(self) -> None:
-        """Refuse what comes from now on, and wait until what was admitted is answered."""
+        """Refuse new requests, and wait until the admitted ones are answered."""
         self._draining = True
         await self._empty.wait()

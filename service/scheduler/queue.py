@@ -1,4 +1,4 @@
-"""Images on their way, and the queues in which their views wait for a batch."""
+"""Images in flight, and the queues in which their views wait for a batch."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -9,97 +9,100 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.engine import Job
+from service.inference.engine import Steps
 from service.inference.runtime.session import Output
-from service.inference.tta.steps import Answer, View
+from service.inference.tta.steps import Classification, View
 
 Key = tuple[tuple[int, ...], Output]
 Result = NDArray[np.float32] | Exception
 
 
 @dataclass
-class Times:
-    """Where the time of one image went, in seconds."""
+class StageTimings:
+    """Seconds that one image spent in each stage."""
 
-    begin: float = 0.0
+    prepare: float = 0.0
     """Decoding, and making the first views."""
     queue: float = 0.0
     inference: float = 0.0
     finish: float = 0.0
     """Reading the results: windows, aggregation, and the views of a second pass."""
     batches: list[int] = field(default_factory=list[int])
-    """Views in each batch that this image had a part in."""
+    """The size, in views, of each batch that held a view of this image."""
 
 
 @dataclass(eq=False)
-class Image:
-    """One image, and the views that it waits for."""
+class PendingImage:
+    """One image without an answer yet, and the views that it waits for."""
 
     number: int
-    """Counts up."""
-    begin: Callable[[], Job]
-    done: "asyncio.Future[Answer]"
-    times: Times = field(default_factory=Times)
-    job: Job | None = None
-    first: int = 0
-    """Views of the first step, which it was admitted with."""
-    held: int = 0
+    """Images are numbered in the order of their arrival."""
+    prepare: Callable[[], Steps]
+    """Decodes the image and starts its generator."""
+    done: "asyncio.Future[Classification]"
+    timings: StageTimings = field(default_factory=StageTimings)
+    steps: Steps | None = None
+    first_views: int = 0
+    """Views of the first step, which admission counts."""
+    held_views: int = 0
     """Views of a later step, while they wait."""
     views: Sequence[View] = ()
     results: dict[int, Result] = field(default_factory=dict[int, Result])
     queued_at: float = 0.0
     started_at: float = 0.0
     gone: bool = False
-    """Answered, failed, or nobody waits for it any more."""
+    """Whether it is answered, has failed, or its client has left."""
 
 
-class Slot(NamedTuple):
-    """One view in a queue. The image that came first goes first, in its second pass too."""
+class QueuedView(NamedTuple):
+    """One view in a queue. Views are ordered by image number, also those of a second pass."""
 
     number: int
-    which: int
-    image: Image
+    view_index: int
+    """Its index in `image.views`."""
+    image: PendingImage
 
 
 class Queues:
-    """Views that wait, in heaps of those that can share a batch. Hold a lock around its use."""
+    """Waiting views, in one heap for each kind that can share a batch. The caller holds a lock."""
 
     def __init__(self) -> None:
-        self._heaps: dict[Key, list[Slot]] = {}
+        self._heaps: dict[Key, list[QueuedView]] = {}
 
     def __len__(self) -> int:
-        """Views that wait; those of images that are gone are counted until they are met."""
+        """Waiting views. Those of images that are gone count until `pop` meets them."""
         return sum(map(len, self._heaps.values()))
 
-    def push(self, image: Image) -> None:
-        """Let all views of an image wait."""
-        for which, view in enumerate(image.views):
-            heappush(self._heaps.setdefault(view.key, []), Slot(image.number, which, image))
+    def push(self, image: PendingImage) -> None:
+        """Queue all views of an image."""
+        for index, view in enumerate(image.views):
+            queued = QueuedView(image.number, index, image)
+            heappush(self._heaps.setdefault(view.key, []), queued)
 
-    def pop(self, share: int, most: int, *, whole_images: bool) -> list[Slot]:
-        """`share` views of one key, that of the image that came first, and `most` at most.
+    def pop(self, share: int, most: int, *, whole_images: bool) -> list[QueuedView]:
+        """Take `share` views, but `most` at most, of the kind that the oldest image waits for.
 
-        Of whole images, as many more as the last of them has.
+        With `whole_images` take also the remaining views of the last image.
         """
         while self._heaps:
             key = min(self._heaps, key=lambda key: self._heaps[key][0])
             heap = self._heaps[key]
-            slots: list[Slot] = []
-            while heap and len(slots) < most:
-                if len(slots) >= share and not (whole_images and heap[0].image is slots[-1].image):
+            taken: list[QueuedView] = []
+            while heap and len(taken) < most:
+                if len(taken) >= share and not (whole_images and heap[0].image is taken[-1].image):
                     break
-                slot = heappop(heap)
-                if not slot.image.gone:
-                    slots.append(slot)
+                queued = heappop(heap)
+                if not queued.image.gone:
+                    taken.append(queued)
             if not heap:
                 del self._heaps[key]
-            if slots:
-                return slots
+            if taken:
+                return taken
         return []
 
     def of_one_image(self) -> bool:
-        """Whether all that waits are views of one image that can share a batch."""
+        """Whether all waiting views belong to one image and can share a batch."""
         if len(self._heaps) != 1:
             return False
         (heap,) = self._heaps.values()
-        return all(slot.image is heap[0].image for slot in heap)
+        return all(queued.image is heap[0].image for queued in heap)

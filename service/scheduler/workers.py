@@ -1,10 +1,10 @@
-"""Threads that do the processor's work: as many as cores, and what is nearest to an answer first.
+"""A pool of threads, one for each core, that does the work nearest to an answer first.
 
-Decoding and inference compete for the same cores. In pools of their own they would share them, and
-every image in flight would slow down every other; in one pool images are finished in turn.
+Decoding and inference compete for the same cores. In two pools they would share the cores, and
+every image in flight would slow down all others. In one pool images are finished in turn.
 
-Nothing is submitted: a thread that falls free asks its sources for the most urgent work that there
-is now. So a batch is formed when it can start, from whatever waits by then.
+No work is submitted to the pool: an idle thread asks its sources for their most urgent work. So a
+batch is formed at the moment it can start, from all views that wait by then.
 """
 
 import logging
@@ -17,26 +17,26 @@ from enum import IntEnum
 
 Work = Callable[[], None]
 Take = Callable[[], Work | None]
-"""Gives the next piece of work of a source, or None. Called by one thread of a pool at a time."""
+"""Returns the next piece of work of a source, or None. One thread of a pool calls it at a time."""
 
 logger = logging.getLogger("quincunx.workers")
 
 NICER = 5
-"""How much nicer a worker is than the thread that made it."""
+"""How much is added to the niceness of a worker, so that the event loop goes first."""
 
 
 class Urgency(IntEnum):
-    """What goes first when a thread falls free."""
+    """The order of work: the lowest value goes first."""
 
     FINISH = 0
     """Read the results of an image."""
     BATCH = 1
-    BEGIN = 2
+    PREPARE = 2
     """Decode an image and cut its first views."""
 
 
 class Workers:
-    """A fixed number of threads that draw from the same sources by urgency."""
+    """A fixed number of threads that take work from the same sources, the most urgent first."""
 
     def __init__(self, threads: int, *, nicer: int = NICER, name: str = "worker") -> None:
         self._changed = threading.Condition()
@@ -54,19 +54,22 @@ class Workers:
             self._sources[urgency].append(take)
 
     def remove(self, urgency: Urgency, take: Take) -> None:
-        """Ask it no more."""
+        """Stop asking `take` for work."""
         with self._changed:
             if take in self._sources[urgency]:
                 self._sources[urgency].remove(take)
 
     def wake(self, threads: int = 1) -> None:
-        """A source has new work, for so many threads at most. Hold no lock that it takes."""
+        """Tell at most `threads` idle threads that there is new work.
+
+        The caller must not hold a lock that a source takes.
+        """
         if threads > 0:
             with self._changed:
                 self._changed.notify(threads)
 
     def shutdown(self) -> None:
-        """Do what there is to do, then let the threads end. Does not wait."""
+        """Let the threads end when no work is left. Returns at once."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -76,9 +79,9 @@ class Workers:
         while (work := self._next()) is not None:
             try:
                 work()
-            except Exception:  # a mistake of ours: it must not take a thread away from all
+            except Exception:  # a bug of ours: the thread must survive it
                 logger.exception("work failed")
-            del work  # while the thread waits it holds no image
+            del work  # an idle thread must not keep an image in memory
 
     def _next(self) -> Work | None:
         with self._changed:
@@ -99,7 +102,7 @@ class Workers:
 
 
 def _step_back(nicer: int) -> None:
-    """Let the event loop go first: it needs little, and every request waits for it.
+    """Give the event loop priority: it needs little time, and every request waits for it.
 
     Only Linux has a niceness for each thread.
     """

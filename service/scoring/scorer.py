@@ -8,10 +8,10 @@ import numpy as np
 
 from service.console.text import storable
 from service.errors import ClientError, DataError
-from service.inference.engine import Job, run_views
+from service.inference.engine import Steps, run_views
 from service.inference.image.budget import DECODING
 from service.inference.predictor import Predictor, TopClass
-from service.inference.tta.steps import Answer, Options, View, check_options
+from service.inference.tta.steps import Classification, Options, View, check_options
 from service.inference.tta.task import SEPARATOR, split_labels
 from service.package.labels import LabelIndex, normalized
 from service.scoring.files import parent
@@ -25,9 +25,9 @@ from service.scoring.rows import Row
 class _Asked:
     """A generator that waits for the results of `views`."""
 
-    job: Job
+    job: Steps
     views: list[View]
-    answer: Answer | None = None
+    answer: Classification | None = None
 
 
 @dataclass
@@ -127,7 +127,7 @@ class Scorer:
             infer_ms=infer_ms,
         )
 
-    def _best(self, answer: Answer) -> TopClass:
+    def _best(self, answer: Classification) -> TopClass:
         return self.predictor.predict(answer, 1).top[0]
 
     def check_labels(self, text: str) -> None:
@@ -157,7 +157,7 @@ class Scorer:
         return SEPARATOR.join(sorted(parts))
 
 
-def _answered(asked: _Asked) -> Answer:
+def _answered(asked: _Asked) -> Classification:
     if asked.answer is None:
         raise RuntimeError("an image was read before its answer was there")
     return asked.answer

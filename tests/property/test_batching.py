@@ -16,10 +16,10 @@ from service.errors import (
     Overloaded,
     ShuttingDown,
 )
-from service.inference.engine import Job
+from service.inference.engine import Steps
 from service.inference.predictor import Predictor
 from service.inference.runtime.session import Output
-from service.inference.tta.steps import Answer, Options
+from service.inference.tta.steps import Classification, Options
 from service.scheduler.batcher import Batcher
 from tests.support.batching import (
     IMAGES,
@@ -52,37 +52,38 @@ MODES = ["none", "five_crop", "ten_crop", "dense", "adaptive"]
         max_size=12,
     ),
     max_batch_views=st.integers(1, 12),
-    side_by_side=st.integers(1, 3),
+    max_concurrent_batches=st.integers(1, 3),
     threads=st.integers(1, 4),
     own_runner=st.booleans(),
-    lone=st.booleans(),
+    single_request_mode=st.booleans(),
 )
 def test_every_answer_equals_the_one_by_one_answer(
     predictor: Predictor,
     jobs: list[tuple[int, str, int]],
     max_batch_views: int,
-    side_by_side: int,
+    max_concurrent_batches: int,
     threads: int,
     own_runner: bool,
-    lone: bool,
+    single_request_mode: bool,
 ) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
-        async def one(image: int, mode: str, yields: int) -> Answer:
+        async def one(image: int, mode: str, yields: int) -> Classification:
             for _ in range(yields):
                 await asyncio.sleep(0)
             work = begin(predictor, IMAGES[image], mode)
-            answer, _ = await batcher.answer(work, views=1, timeout_s=LONG_S)
+            answer, _ = await batcher.submit(work, views=1, timeout_s=LONG_S)
             return answer
 
         answers = await asyncio.gather(*(one(*job) for job in jobs))
         for (image, mode, _), answer in zip(jobs, answers, strict=True):
             assert_same(answer, alone(predictor, IMAGES[image], mode))
-        of_lone = recorder.lone.batches if recorder.lone else []
-        assert max(recorder.batches + of_lone) <= max_batch_views
+        of_latency = recorder.latency_session.batches if recorder.latency_session else []
+        assert max(recorder.batches + of_latency) <= max_batch_views
 
     run(
-        predictor, body, max_batch_views=max_batch_views, side_by_side=side_by_side,
-        threads=threads, own_runner=own_runner, lone=lone,
+        predictor, body, max_batch_views=max_batch_views,
+        max_concurrent_batches=max_concurrent_batches, threads=threads, own_runner=own_runner,
+        single_request_mode=single_request_mode,
     )  # fmt: skip
 
 
@@ -116,7 +117,7 @@ def test_a_thread_of_its_own_runs_the_batches_and_the_workers_all_else(
                 ran.add(threading.current_thread().name)
                 return run_batch(views, output)
 
-        def work() -> Job:
+        def work() -> Steps:
             begun.add(threading.current_thread().name)
             return predictor.start(IMAGES[0], Options(tta="five_crop"))
 
@@ -148,13 +149,13 @@ def test_a_failing_image_fails_alone(predictor: Predictor) -> None:
 
 
 def test_an_image_that_cannot_be_decoded_fails_alone(predictor: Predictor) -> None:
-    def broken() -> Job:
+    def broken() -> Steps:
         raise BadImage("broken")
 
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         good = begin(predictor, IMAGES[1], "dense")
         results = await asyncio.gather(
-            *(batcher.answer(w, views=1, timeout_s=LONG_S) for w in (good, broken, good)),
+            *(batcher.submit(w, views=1, timeout_s=LONG_S) for w in (good, broken, good)),
             return_exceptions=True,
         )
         assert [isinstance(result, BadImage) for result in results] == [False, True, False]
@@ -171,7 +172,7 @@ def test_a_cancelled_request_frees_its_place(predictor: Predictor) -> None:
         second = asked(batcher, work)
         await until(lambda: queued(batcher) == 5)
         with pytest.raises(Overloaded, match="QUINCUNX_MAX_QUEUE_VIEWS"):
-            await batcher.answer(work, views=5, timeout_s=LONG_S)
+            await batcher.submit(work, views=5, timeout_s=LONG_S)
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
         third = asked(batcher, work)
@@ -186,12 +187,12 @@ def test_a_cancelled_request_frees_its_place(predictor: Predictor) -> None:
 def test_what_cannot_make_its_deadline_is_refused_at_once(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         work = begin(predictor, IMAGES[0], "five_crop")
-        await batcher.answer(work, views=5, timeout_s=LONG_S)  # learns a rate
+        await batcher.submit(work, views=5, timeout_s=LONG_S)  # learns a rate
         recorder.gate.clear()
         first = asked(batcher, work)
         await until(lambda: len(recorder.batches) == 2)
         with pytest.raises(Overloaded, match="X-Request-Timeout-Ms") as refused:
-            await batcher.answer(work, views=5, timeout_s=1e-9)
+            await batcher.submit(work, views=5, timeout_s=1e-9)
         assert refused.value.retry_after_s > 0
         recorder.gate.set()
         await first
@@ -203,7 +204,7 @@ def test_an_idle_batcher_admits_whatever_the_estimate(predictor: Predictor) -> N
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         batcher.admission.seconds_per_view = 1e6  # one slow batch must not lock all out
         work = begin(predictor, IMAGES[0], "none")
-        await batcher.answer(work, views=1, timeout_s=LONG_S)
+        await batcher.submit(work, views=1, timeout_s=LONG_S)
 
     run(predictor, body)
 
@@ -215,7 +216,7 @@ def test_a_second_pass_is_counted_while_it_waits_and_is_never_refused(
         first_gate = recorder.gate
         first_gate.clear()
         work = two_steps(predictor)
-        image = asyncio.create_task(batcher.answer(work, views=1, timeout_s=LONG_S))
+        image = asyncio.create_task(batcher.submit(work, views=1, timeout_s=LONG_S))
         await until(lambda: len(recorder.batches) == 1)
         assert batcher.admission.views == 1
         recorder.gate = threading.Event()
@@ -234,7 +235,7 @@ def test_a_deadline_that_passes_while_waiting_ends_the_wait(predictor: Predictor
         recorder.gate.clear()
         work = begin(predictor, IMAGES[0], "none")
         with pytest.raises(DeadlineExceeded):
-            await batcher.answer(work, views=1, timeout_s=0.05)
+            await batcher.submit(work, views=1, timeout_s=0.05)
         assert batcher.admission.views == 0
 
     run(predictor, body)
@@ -249,7 +250,7 @@ def test_draining_finishes_what_was_admitted_and_refuses_the_rest(predictor: Pre
         draining = asyncio.create_task(batcher.drain())
         await asyncio.sleep(0)
         with pytest.raises(ShuttingDown):
-            await batcher.answer(work, views=5, timeout_s=LONG_S)
+            await batcher.submit(work, views=5, timeout_s=LONG_S)
         assert not draining.done()
         recorder.gate.set()
         answer, _ = await admitted

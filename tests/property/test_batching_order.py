@@ -4,11 +4,11 @@ import asyncio
 import threading
 
 from service.errors import BadImage
-from service.inference.engine import Job
+from service.inference.engine import Steps
 from service.inference.predictor import Predictor
-from service.inference.tta.steps import Answer, Options
+from service.inference.tta.steps import Classification, Options
 from service.scheduler.batcher import Batcher
-from service.scheduler.queue import Times
+from service.scheduler.queue import StageTimings
 from tests.support.batching import (
     IMAGES,
     Held,
@@ -25,7 +25,7 @@ from tests.support.batching import (
 )
 
 
-def test_what_waits_is_shared_among_the_free_places(predictor: Predictor) -> None:
+def test_what_waits_is_shared_among_the_free_slots(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         recorder.gate.clear()
         work = begin(predictor, IMAGES[0], "five_crop")
@@ -33,18 +33,18 @@ def test_what_waits_is_shared_among_the_free_places(predictor: Predictor) -> Non
         await until(lambda: len(recorder.batches) == 3)
         assert sorted(recorder.batches) == [1, 2, 2]
         second = asked(batcher, work)
-        await until(lambda: queued(batcher) == 5)  # no place is free
+        await until(lambda: queued(batcher) == 5)  # no slot is free
         recorder.gate.set()
         for answer, _ in await asyncio.gather(first, second):
             assert_same(answer, alone(predictor, IMAGES[0], "five_crop"))
 
-    run(predictor, body, side_by_side=3)
+    run(predictor, body, max_concurrent_batches=3)
 
 
-def test_a_busy_place_is_left_its_share_in_whole_images(predictor: Predictor) -> None:
+def test_a_busy_slot_is_left_its_share_in_whole_images(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         gates = [threading.Event() for _ in range(3)]
-        tasks: list[asyncio.Task[tuple[Answer, Times]]] = []
+        tasks: list[asyncio.Task[tuple[Classification, StageTimings]]] = []
         for taken, recorder.gate in enumerate(gates[:2], start=1):
             tasks.append(asked(batcher, begin(predictor, IMAGES[0], "none"), views=1))
             await until(lambda n=taken: recorder.batches == [1] * n)
@@ -58,14 +58,14 @@ def test_a_busy_place_is_left_its_share_in_whole_images(predictor: Predictor) ->
         gates[2].set()
         await asyncio.gather(*tasks)
 
-    run(predictor, body, side_by_side=2, max_batch_views=20)
+    run(predictor, body, max_concurrent_batches=2, max_batch_views=20)
 
 
 def test_few_views_let_the_images_that_wait_go_first(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         held, ran_after = Held(predictor), list[int]()
 
-        def later() -> Job:
+        def later() -> Steps:
             ran_after.append(len(recorder.batches))
             return predictor.start(IMAGES[0], Options(tta="none"))
 
@@ -105,7 +105,7 @@ def test_few_views_wait_for_a_few_images_at_most(predictor: Predictor) -> None:
     async def body(batcher: Batcher, recorder: Recorder) -> None:
         held, ran_after = Held(predictor), list[int]()
 
-        def broken() -> Job:
+        def broken() -> Steps:
             ran_after.append(len(recorder.batches))
             raise BadImage("broken")
 
@@ -127,7 +127,7 @@ def test_a_second_pass_goes_before_the_images_that_came_later(predictor: Predict
         gate.clear()
         works = [two_steps(predictor, read)]
         works += [begin(predictor, plain(shade), "none") for shade in (20, 30, 40)]
-        tasks: list[asyncio.Task[tuple[Answer, Times]]] = []
+        tasks: list[asyncio.Task[tuple[Classification, StageTimings]]] = []
         for number, work in enumerate(works):
             tasks.append(asked(batcher, work, views=1))
             await until(lambda n=number: len(recorder.batches) + queued(batcher) == n + 1)

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InferenceFailed
-from service.inference.engine import Job, Runs, run_all
+from service.inference.engine import InferenceBackend, Steps, run_all
 from service.inference.predictor import Predictor
 from service.inference.runtime.session import Output
-from service.inference.tta.steps import Answer, Options
+from service.inference.tta.steps import Classification, Options
 from service.scheduler.batcher import Batcher
-from service.scheduler.queue import Times
+from service.scheduler.queue import StageTimings
 from service.scheduler.workers import Workers
 from tests.support.images import drawn
 
@@ -27,7 +27,7 @@ class Recorder:
     """A session that notes every batch, and can be held or made to fail on some views."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self.session: Runs = predictor.session
+        self.session: InferenceBackend = predictor.session
         self.batches: list[int] = []
         self.shades: list[int] = []
         """The first value of each view."""
@@ -35,8 +35,8 @@ class Recorder:
         self.gate.set()
         self.poison = 256
         """A view with a first pixel of this value fails its batch."""
-        self.lone: Recorder | None = None
-        """The session of images that are alone."""
+        self.latency_session: Recorder | None = None
+        """The session of single-request mode."""
 
     def run(self, views: Pixels, output: Output) -> NDArray[np.float32]:
         self.batches.append(len(views))
@@ -52,25 +52,26 @@ def run(
     body: Callable[[Batcher, Recorder], Coroutine[Any, Any, None]],
     max_batch_views: int = 8,
     max_queue_views: int = 10_000,
-    side_by_side: int = 1,
+    max_concurrent_batches: int = 1,
     threads: int = 4,
     own_runner: bool = False,
-    lone: bool = False,
+    single_request_mode: bool = False,
 ) -> None:
     """Run `body` with a batcher of its own; with `own_runner` as on a GPU."""
 
     async def main() -> None:
         recorder = Recorder(predictor)
-        recorder.lone = Recorder(predictor) if lone else None
+        recorder.latency_session = Recorder(predictor) if single_request_mode else None
         workers = Workers(threads)
         runner = Workers(1, nicer=0, name="gpu") if own_runner else None
         try:
             batcher = Batcher(
                 recorder, workers, max_batch_views=max_batch_views, max_queue_views=max_queue_views,
-                side_by_side=side_by_side, runner=runner, lone=recorder.lone,
+                max_concurrent_batches=max_concurrent_batches, runner=runner,
+                latency_session=recorder.latency_session,
             )  # fmt: skip
             await body(batcher, recorder)
-            for session in filter(None, (recorder, recorder.lone)):
+            for session in filter(None, (recorder, recorder.latency_session)):
                 session.gate.set()
             await batcher.drain()
             assert batcher.admission.views == 0
@@ -81,18 +82,18 @@ def run(
 
 
 def asked(
-    batcher: Batcher, work: Callable[[], Job], views: int = 5
-) -> "asyncio.Task[tuple[Answer, Times]]":
+    batcher: Batcher, work: Callable[[], Steps], views: int = 5
+) -> "asyncio.Task[tuple[Classification, StageTimings]]":
     """One image, on its way."""
-    return asyncio.create_task(batcher.answer(work, views=views, timeout_s=LONG_S))
+    return asyncio.create_task(batcher.submit(work, views=views, timeout_s=LONG_S))
 
 
-def alone(predictor: Predictor, image: Pixels, mode: str) -> Answer:
+def alone(predictor: Predictor, image: Pixels, mode: str) -> Classification:
     (answer,) = run_all([predictor.start(image, Options(tta=mode))], predictor.session)  # type: ignore[arg-type]
     return answer
 
 
-def begin(predictor: Predictor, image: Pixels, mode: str) -> Callable[[], Job]:
+def begin(predictor: Predictor, image: Pixels, mode: str) -> Callable[[], Steps]:
     return lambda: predictor.start(image, Options(tta=mode))  # type: ignore[arg-type]
 
 
@@ -100,10 +101,10 @@ def plain(shade: int) -> Pixels:
     return np.full((64, 64, 3), shade, np.uint8)
 
 
-def two_steps(predictor: Predictor, read: threading.Event | None = None) -> Callable[[], Job]:
+def two_steps(predictor: Predictor, read: threading.Event | None = None) -> Callable[[], Steps]:
     """One view, then three, once `read` is set."""
 
-    def job() -> Job:
+    def steps() -> Steps:
         crop = predictor.start(plain(10), Options(tta="none"))
         views = next(crop)
         results = yield views
@@ -115,7 +116,7 @@ def two_steps(predictor: Predictor, read: threading.Event | None = None) -> Call
             return stop.value
         raise AssertionError("the mode `none` has one step")
 
-    return job
+    return steps
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -124,7 +125,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-def assert_same(got: Answer, expected: Answer) -> None:
+def assert_same(got: Classification, expected: Classification) -> None:
     np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-6)
     assert got.passes == expected.passes
     assert got.gate_open == expected.gate_open
@@ -146,7 +147,7 @@ class Held:
         self.begun = threading.Event()
         self.free = threading.Event()
 
-    def __call__(self) -> Job:
+    def __call__(self) -> Steps:
         self.begun.set()
         assert self.free.wait(LONG_S)
         return self._predictor.start(IMAGES[0], Options(tta="none"))

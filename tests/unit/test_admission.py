@@ -3,7 +3,7 @@
 import pytest
 
 from service.errors import Overloaded
-from service.scheduler.admission import HEADROOM, Admission, Nobody
+from service.scheduler.admission import HEADROOM, Admission, NullObserver
 
 
 class Clock:
@@ -19,7 +19,7 @@ class Clock:
 def answered_every(seconds: float, second_pass: int, images: int = 40) -> Admission:
     """Admission after `images` of one view each, answered one after another."""
     clock = Clock()
-    admission = Admission(1000, Nobody(), clock)
+    admission = Admission(1000, NullObserver(), clock)
     for _ in range(images):
         with admission.admit(1, timeout_s=1e6):
             clock.now += seconds / 2
@@ -40,7 +40,7 @@ def test_the_wait_is_that_of_the_images_in_front(second_pass: int) -> None:
 
 
 def test_a_second_pass_counts_for_the_bound() -> None:
-    admission = Admission(6, Nobody())
+    admission = Admission(6, NullObserver())
     with admission.admit(1, 10):
         admission.count(4)
         admission.check(1, 10)
@@ -63,7 +63,7 @@ def test_pressure_reaches_one_where_refusals_begin() -> None:
 
 def test_a_burst_of_answers_moves_the_rate_little_and_a_slower_machine_soon() -> None:
     clock = Clock()
-    admission = Admission(1000, Nobody(), clock)
+    admission = Admission(1000, NullObserver(), clock)
 
     def answers(count: int, every_s: float) -> None:
         for _ in range(count):
@@ -80,7 +80,7 @@ def test_a_burst_of_answers_moves_the_rate_little_and_a_slower_machine_soon() ->
 
 def test_what_failed_is_no_progress_but_took_its_time() -> None:
     clock = Clock()
-    admission = Admission(1000, Nobody(), clock)
+    admission = Admission(1000, NullObserver(), clock)
     with admission.admit(1, 10):
         with admission.admit(1, 10):
             clock.now += 1.0  # and fails

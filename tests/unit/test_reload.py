@@ -18,7 +18,7 @@ from service.api.server.models import TRIES, Models
 from service.errors import ModelPackageError, ShuttingDown
 from service.inference.predictor import Predictor
 from service.inference.runtime.session import Session
-from service.scheduler.admission import Nobody
+from service.scheduler.admission import NullObserver
 from service.settings import Settings
 from tests.support.app import in_process
 from tests.support.images import coloured, encoded
@@ -280,7 +280,7 @@ def test_a_package_that_changes_at_every_try_is_an_error(
     chosen = Settings.model_validate({"packages": (folder,), "provider": "cpu"})
 
     async def main() -> None:
-        models = Models(chosen, lambda _: Nobody())
+        models = Models(chosen, lambda _: NullObserver())
         with pytest.raises(ModelPackageError, match="altered"):
             await models.load()
         assert calls == TRIES

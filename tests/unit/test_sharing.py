@@ -11,7 +11,7 @@ from service.inference.runtime.session import Output
 from service.inference.tta.steps import Results, View
 from training.evaluation.shared_views import shared
 
-Job = Generator[list[View], Results, tuple[float, ...]]
+Steps = Generator[list[View], Results, tuple[float, ...]]
 
 
 class Sums:
@@ -30,7 +30,7 @@ def view(value: int, output: Output = "logits") -> View:
     return View(np.full((2, 2, 3), value, np.uint8), output)
 
 
-def job(rounds: Sequence[Sequence[int]], output: Output = "logits") -> Job:
+def job(rounds: Sequence[Sequence[int]], output: Output = "logits") -> Steps:
     found: list[float] = []
     for values in rounds:
         results = yield [view(value, output) for value in values]

@@ -59,14 +59,14 @@ def _wait_for_idle(source: Source) -> None:
 
 def test_the_most_urgent_goes_first_and_of_two_the_first_come(workers: Workers) -> None:
     done: list[str] = []
-    sources = {urgency: Source(workers, urgency) for urgency in (Urgency.BEGIN, Urgency.FINISH)}
-    free = _busy(sources[Urgency.BEGIN])
+    sources = {urgency: Source(workers, urgency) for urgency in (Urgency.PREPARE, Urgency.FINISH)}
+    free = _busy(sources[Urgency.PREPARE])
     for number in range(2):
         for urgency, source in sources.items():
             source.put(lambda name=f"{urgency.name} {number}": done.append(name))
     free.set()
-    _wait_for_idle(sources[Urgency.BEGIN])
-    assert done == ["FINISH 0", "FINISH 1", "BEGIN 0", "BEGIN 1"]
+    _wait_for_idle(sources[Urgency.PREPARE])
+    assert done == ["FINISH 0", "FINISH 1", "PREPARE 0", "PREPARE 1"]
 
 
 def test_sources_of_one_urgency_take_turns_and_one_that_is_removed_is_not_asked(
@@ -80,7 +80,7 @@ def test_sources_of_one_urgency_take_turns_and_one_that_is_removed_is_not_asked(
             source.put(lambda name=f"{index}.{number}": done.append(name))
     workers.remove(Urgency.BATCH, sources[2].take)
     free.set()
-    _wait_for_idle(Source(workers, Urgency.BEGIN))
+    _wait_for_idle(Source(workers, Urgency.PREPARE))
     assert done == ["1.0", "0.0", "1.1", "0.1"]
 
 
@@ -93,7 +93,7 @@ def test_a_mistake_takes_no_thread_away(workers: Workers, caplog: pytest.LogCapt
 
 
 def test_what_waits_at_the_shutdown_is_done(workers: Workers) -> None:
-    source, done = Source(workers, Urgency.BEGIN), threading.Event()
+    source, done = Source(workers, Urgency.PREPARE), threading.Event()
     free = _busy(source)
     source.put(done.set)
     workers.shutdown()

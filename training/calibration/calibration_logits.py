@@ -13,7 +13,7 @@ from service.inference.image.views import Pixels, size_of
 from service.inference.predictor import Predictor
 from service.inference.tta.conformal import COVERAGES, key, quantile
 from service.inference.tta.planner import Pass, Planner
-from service.inference.tta.steps import Read, Results, View, read_passes
+from service.inference.tta.steps import PassOutputs, Results, View, read_passes
 from service.package.manifest import Adaptive, InputSize, Mode, Precision, SecondMode
 from training.evaluation.metrics import Labels, Probabilities
 from training.evaluation.predictions import LabelledFile, collect, label_index
@@ -90,7 +90,7 @@ def measure(
         own = {i: one.plan("adaptive", size).first for i, one in enumerate(planners)}
         return plain | own
 
-    def start(pixels: Pixels) -> list[Generator[list[View], Results, Read]]:
+    def start(pixels: Pixels) -> list[Generator[list[View], Results, PassOutputs]]:
         mirrored = np.ascontiguousarray(pixels[:, ::-1])
         return [
             read_passes(image, own)

@@ -35,7 +35,7 @@ class Result:
     prediction_set: tuple[int, ...] | None = None
 
 
-Job = Generator[list[View], Results, Result]
+Steps = Generator[list[View], Results, Result]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Candidate:
     """A named way to answer an image; `start` begins one."""
 
     name: str
-    start: Callable[[Predictor, Pixels], Job]
+    start: Callable[[Predictor, Pixels], Steps]
     baseline: bool = False
 
 
@@ -73,7 +73,7 @@ def candidates(
 
 
 def _of_rectangles(candidate: Candidate, aspect: float) -> Candidate:
-    def start(predictor: Predictor, image: Pixels) -> Job:
+    def start(predictor: Predictor, image: Pixels) -> Steps:
         return candidate.start(predictor, rectangle(image, aspect))
 
     return replace(candidate, start=start)
@@ -103,14 +103,14 @@ def way(name: Way, coverage: float | None = None) -> Candidate:
 def mode_candidate(name: str, options: Options) -> Candidate:
     """A mode as it is served."""
 
-    def start(predictor: Predictor, image: Pixels) -> Job:
+    def start(predictor: Predictor, image: Pixels) -> Steps:
         answer = yield from predictor.start(image, options)
         return Result(answer.probabilities, answer.cost, answer.gate_open, answer.prediction_set)
 
     return Candidate(name, start)
 
 
-def _full_image(predictor: Predictor, image: Pixels) -> Job:
+def _full_image(predictor: Predictor, image: Pixels) -> Steps:
     """The whole image at the size of `dense`, pooled as the network would: no windows."""
     planner = predictor.model.planner
     resized = shorter_side_on_stride(size_of(image), predictor.manifest.input.resize_px)
@@ -120,7 +120,7 @@ def _full_image(predictor: Predictor, image: Pixels) -> Job:
     return Result(temper(softmax(read.logits[0]), temperature), planner.cost(passes))
 
 
-def _five_passes(predictor: Predictor, image: Pixels) -> Job:
+def _five_passes(predictor: Predictor, image: Pixels) -> Steps:
     """Five crops the ordinary way: each through the whole network, nothing shared."""
     planner = predictor.model.planner
     passes = planner.passes("five_crop", size_of(image))
@@ -129,7 +129,7 @@ def _five_passes(predictor: Predictor, image: Pixels) -> Job:
     return Result(temper(softmax(read.logits).mean(0), temperature), planner.cost(passes))
 
 
-def _fastai_tta(predictor: Predictor, image: Pixels) -> Job:
+def _fastai_tta(predictor: Predictor, image: Pixels) -> Steps:
     """fastai's `learn.tta`: four random training views averaged after softmax, and the plain one.
 
     0.75 of the mean of the random views and 0.25 of the centre crop, as `beta=0.25` has it; the
@@ -170,7 +170,7 @@ def _random_box(size: Size, random: np.random.Generator) -> FractionBox:
     )
 
 
-BASELINE_JOBS: dict[Baseline, Callable[[Predictor, Pixels], Job]] = {
+BASELINE_JOBS: dict[Baseline, Callable[[Predictor, Pixels], Steps]] = {
     "full_image": _full_image,
     "five_passes": _five_passes,
     "fastai_tta": _fastai_tta,

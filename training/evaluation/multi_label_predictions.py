@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from service.inference.image.views import Pixels
 from service.inference.predictor import Predictor
-from service.inference.tta.steps import Answer, Options, Results, View
+from service.inference.tta.steps import Classification, Options, Results, View
 from service.inference.tta.task import split_labels
 from service.package.labels import class_ids
 from service.package.manifest import Aggregation, Manifest, Mode
@@ -67,7 +67,7 @@ def answers(
     """
     truth_of(items, predictor.manifest)  # before anything is run
 
-    def start(pixels: Pixels) -> list[Generator[list[View], Results, Answer]]:
+    def start(pixels: Pixels) -> list[Generator[list[View], Results, Classification]]:
         return [predictor.start(pixels, Options(tta=m, aggregate=aggregate)) for m in modes]
 
     what = f"{predictor.manifest.name} {predictor.precision}"
@@ -79,7 +79,7 @@ def answers(
     return LabelOutcomes(truth, tuple(item.path for item in kept), by_mode, unreadable)
 
 
-def _of_mode(found: Sequence[Answer], classes: int) -> LabelAnswers:
+def _of_mode(found: Sequence[Classification], classes: int) -> LabelAnswers:
     present = np.zeros((len(found), classes), np.bool_)
     for row, answer in enumerate(found):
         present[row, list(answer.present or ())] = True

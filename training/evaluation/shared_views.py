@@ -10,11 +10,11 @@ from service.inference.runtime.session import Output
 from service.inference.tta.steps import Results, View
 
 T = TypeVar("T")
-Job = Generator[list[View], Results, T]
+Steps = Generator[list[View], Results, T]
 Seen = tuple[tuple[int, ...], Output, bytes]
 
 
-def shared(jobs: Iterable[Job[T]]) -> Job[list[T]]:
+def shared(jobs: Iterable[Steps[T]]) -> Steps[list[T]]:
     """Drive `jobs` together to their answers, in their order.
 
     Views are told apart by their pixels, so also two modes that cut the same crop in their own
@@ -28,7 +28,7 @@ def shared(jobs: Iterable[Job[T]]) -> Job[list[T]]:
         new = {seen: view for seen, view in asked.items() if seen not in results}
         if new:
             results.update(zip(new, (yield list(new.values())), strict=True))
-        still: list[tuple[int, Job[T], list[View]]] = []
+        still: list[tuple[int, Steps[T], list[View]]] = []
         for index, job, views in wanted:
             try:
                 still.append((index, job, job.send([results[_seen(view)] for view in views])))

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.api.observability.instruments import Exposition, Family, Instrument
 from service.api.observability.ledger import Kind, Ledger
-from service.inference.tta.steps import Answer
+from service.inference.tta.steps import Classification
 from service.package.manifest import Mode
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -86,7 +86,7 @@ class Metrics:
         self.request_seconds.labels(route).observe(seconds)
 
     def image(
-        self, model: str, answer: Answer, requested: Mode, applied: Mode, decode_s: float
+        self, model: str, answer: Classification, requested: Mode, applied: Mode, decode_s: float
     ) -> None:
         """Count one answered image."""
         self.decode_seconds.observe(decode_s)

@@ -10,7 +10,7 @@ import time
 from bentoml._internal.configuration.containers import BentoMLContainer
 from opentelemetry.trace import Tracer, get_current_span
 
-from service.scheduler.queue import Times
+from service.scheduler.queue import StageTimings
 
 NS = 1e9
 
@@ -22,13 +22,13 @@ def exported_tracer() -> Tracer | None:
     return BentoMLContainer.tracer_provider.get().get_tracer("quincunx")
 
 
-def trace_image(tracer: Tracer | None, model: str, decode_s: float, times: Times) -> None:
+def trace_image(tracer: Tracer | None, model: str, decode_s: float, times: StageTimings) -> None:
     """One span a stage, end to end, ending now. Stages that ran twice are told as one."""
     if tracer is None or not get_current_span().is_recording():
         return
     stages = {
         "decode": decode_s,
-        "prepare": max(0.0, times.begin - decode_s),
+        "prepare": max(0.0, times.prepare - decode_s),
         "queue": times.queue,
         "inference": times.inference,
         "finish": times.finish,

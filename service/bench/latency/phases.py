@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bench.report.results import Phase
-from service.inference.engine import Job, run_all
+from service.inference.engine import Steps, run_all
 from service.inference.image.geometry import Box
 from service.inference.image.views import Pixels
 from service.inference.predictor import Predictor
 from service.inference.runtime.session import Output, Session
 from service.inference.runtime.shared_crops import Features
 from service.inference.tta import steps as tta
-from service.inference.tta.steps import Answer, Options, Results, View, check_options
+from service.inference.tta.steps import Classification, Options, Results, View, check_options
 
 
 @dataclass
@@ -67,10 +67,10 @@ def run_batch(files: Sequence[bytes], options: Options, predictor: Predictor) ->
     images = [predictor.decode(data) for data in files]
     decoded = perf_counter()
     session = _TimedSession(predictor.session, clock)
-    model = replace(predictor.model, shares=session)
+    model = replace(predictor.model, crop_features=session)
     check_options(options, model)
     with _resize_timed(clock):
-        jobs = (_timed(tta.answer(image, options, model), clock) for image in images)
+        jobs = (_timed(tta.classify_steps(image, options, model), clock) for image in images)
         answers = run_all(jobs, session)
     total = perf_counter() - start
     decode = decoded - start
@@ -87,7 +87,7 @@ def run_batch(files: Sequence[bytes], options: Options, predictor: Predictor) ->
     )
 
 
-def _timed(job: Job, clock: Clock) -> Generator[list[View], Results, Answer]:
+def _timed(job: Steps, clock: Clock) -> Generator[list[View], Results, Classification]:
     """The same job; what happens after results were sent is aggregation, less views to come."""
     views = next(job)
     while True:

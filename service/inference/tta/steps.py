@@ -1,7 +1,7 @@
 """Test-time augmentation of one image, as a generator that does no inference itself.
 
-`answer` yields the views it wants run and is sent their results, so the same code runs under the
-HTTP batcher, in offline scoring, in evaluation and in benchmarks; only who runs the views differs.
+`classify_steps` yields views and is sent their results. The caller runs the views, so the same code
+serves the HTTP batcher, offline scoring, evaluation and benchmarks.
 """
 
 from collections.abc import Generator, Sequence
@@ -46,23 +46,23 @@ class View:
 
 
 @dataclass(frozen=True)
-class ViewAnswer:
-    """What one view, or one window of a dense pass, says on its own (not tempered)."""
+class ViewClassification:
+    """The answer of one view, or of one window of a dense pass, on its own (not tempered)."""
 
     box: FractionBox
     probabilities: Array
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One image's answer."""
+class Classification:
+    """The answer for one image."""
 
     tta: Mode
     probabilities: Array
     """float64[K], aggregated and tempered; those of a single-label model sum to 1."""
     raw: Array
     """float64[K], aggregated and not tempered: what calibration fits on."""
-    views: tuple[ViewAnswer, ...]
+    views: tuple[ViewClassification, ...]
     class_map: NDArray[np.float32] | None
     """float32[K, h, w] where a pass over the whole image ran."""
     passes: int
@@ -75,19 +75,19 @@ class Answer:
     """Multi-label models: the classes at or above their thresholds, likeliest first."""
 
 
-class Shares(Protocol):
-    """What runs the first layers once for all crops of an image, such as a `Session`."""
+class CropFeatureProvider(Protocol):
+    """Runs the first layers once for all crops of an image, as a `Session` does."""
 
     def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None: ...
 
 
 @dataclass(frozen=True)
 class Model:
-    """What `answer` needs to know of a package: its manifest at one precision."""
+    """What `classify_steps` needs to know of a package: its manifest at one precision."""
 
     manifest: Manifest
     precision: Precision
-    shares: Shares | None = None
+    crop_features: CropFeatureProvider | None = None
     """None: every crop runs whole."""
 
     @property
@@ -173,7 +173,9 @@ def check_default_mode(model: Model) -> None:
         ) from error
 
 
-def answer(image: Pixels, options: Options, model: Model) -> Generator[list[View], Results, Answer]:
+def classify_steps(
+    image: Pixels, options: Options, model: Model
+) -> Generator[list[View], Results, Classification]:
     """Classify uint8[H, W, 3]: yields lists of views, is sent one result per view, returns.
 
     A result is logits float32[K] or class_map float32[K, h, w], as the view's `output` says.
@@ -187,7 +189,7 @@ def answer(image: Pixels, options: Options, model: Model) -> Generator[list[View
         adaptive = _adaptive(image, plan, options, model)
         del image  # the views wait for their batch, and need it no more
         return (yield from adaptive)
-    reading = read_passes(image, plan.first, model.shares)
+    reading = read_passes(image, plan.first, model.crop_features)
     del image
     read = yield from reading
     calibration = model.calibration(plan.mode)
@@ -196,7 +198,7 @@ def answer(image: Pixels, options: Options, model: Model) -> Generator[list[View
 
 
 @dataclass(frozen=True)
-class Read:
+class PassOutputs:
     """The logits of every view and window of some passes: float32[V, K]."""
 
     logits: NDArray[np.float32]
@@ -206,18 +208,18 @@ class Read:
 
 def _adaptive(
     image: Pixels, plan: Plan, options: Options, model: Model
-) -> Generator[list[View], Results, Answer]:
+) -> Generator[list[View], Results, Classification]:
     """The first pass where it is sure enough; else both, each counting as calibration found."""
     gate, calibration = model.gate(options.gate_cost), model.calibration("adaptive")
     # A large image does not wait for the gate: its second pass is resized beforehand.
     later = image if image.nbytes <= HELD_BYTES else resize_for(image, plan.rest)
-    reading = read_passes(image, plan.first, model.shares)
+    reading = read_passes(image, plan.first, model.crop_features)
     del image
     first = yield from reading
     raw = _aggregated(first.logits, options, None, model)
     if not plan.rest or gate_value(first.logits[0], gate.kind) >= gate.threshold:
         return _conclude(first, plan.first, raw, calibration.temperature, options, model, False)
-    rest = yield from read_passes(later, plan.rest, model.shares)
+    rest = yield from read_passes(later, plan.rest, model.crop_features)
     second = _second_logits(plan, first, rest)
     own = model.calibration(plan.second_mode)
     # Each as sure as it ought to be: else the share would make up for one that is not.
@@ -226,7 +228,7 @@ def _adaptive(
         temper(_aggregated(second, options, own.view_weights, model), own.temperature),
         calibration.second_share,
     )
-    both = Read(
+    both = PassOutputs(
         np.concatenate([first.logits, rest.logits]),
         (*first.shown, *rest.shown),
         rest.class_map if rest.class_map is not None else first.class_map,
@@ -235,7 +237,7 @@ def _adaptive(
     return _conclude(both, passes, raw, calibration.second_temperature, options, model, True)
 
 
-def _second_logits(plan: Plan, first: Read, rest: Read) -> NDArray[np.float32]:
+def _second_logits(plan: Plan, first: PassOutputs, rest: PassOutputs) -> NDArray[np.float32]:
     """float32[V, K] of the second passes in their order, the crop that `first` ran among them."""
     if len(plan.rest) == len(plan.second):
         return rest.logits
@@ -244,13 +246,15 @@ def _second_logits(plan: Plan, first: Read, rest: Read) -> NDArray[np.float32]:
 
 
 def read_passes(
-    image: Pixels | Resized, passes: tuple[Pass, ...], shares: Shares | None = None
-) -> Generator[list[View], Results, Read]:
+    image: Pixels | Resized,
+    passes: tuple[Pass, ...],
+    crop_features: CropFeatureProvider | None = None,
+) -> Generator[list[View], Results, PassOutputs]:
     """Make the views of `passes`, have them run, and read every window.
 
     Below modes and aggregation: what calibration and studies of other plans are built on.
     """
-    views = make_views(image, passes, shares)
+    views = make_views(image, passes, crop_features)
     del image
     results = yield views
     logits: list[NDArray[np.float32]] = []
@@ -262,7 +266,7 @@ def read_passes(
         else:
             logits.append(result[None])
     shown = tuple(box for item in passes for box in item.shown())
-    return Read(np.concatenate(logits), shown, class_map)
+    return PassOutputs(np.concatenate(logits), shown, class_map)
 
 
 def resize_for(image: Pixels, passes: tuple[Pass, ...]) -> Resized:
@@ -272,11 +276,13 @@ def resize_for(image: Pixels, passes: tuple[Pass, ...]) -> Resized:
 
 
 def make_views(
-    image: Pixels | Resized, passes: tuple[Pass, ...], shares: Shares | None = None
+    image: Pixels | Resized,
+    passes: tuple[Pass, ...],
+    crop_features: CropFeatureProvider | None = None,
 ) -> list[View]:
     """The view of every pass; of an image, or of what `resize_for` made of it for these passes."""
     resized = image if isinstance(image, dict) else resize_for(image, passes)
-    features = _shared(resized, passes, shares) if shares else {}
+    features = _shared(resized, passes, crop_features) if crop_features else {}
     return [features.get(item) or _view(image, resized, item) for item in passes]
 
 
@@ -287,7 +293,9 @@ def _view(image: Pixels | Resized, resized: Resized, item: Pass) -> View:
     return View(pixels, "class_map" if item.windows else "logits")
 
 
-def _shared(resized: Resized, passes: tuple[Pass, ...], shares: Shares) -> dict[Pass, View]:
+def _shared(
+    resized: Resized, passes: tuple[Pass, ...], crop_features: CropFeatureProvider
+) -> dict[Pass, View]:
     """The views of crops that share the first layers with others of the same image."""
     groups: dict[tuple[Size, bool], list[Pass]] = {}
     for item in passes:
@@ -298,7 +306,7 @@ def _shared(resized: Resized, passes: tuple[Pass, ...], shares: Shares) -> dict[
         if len(crops) > 1:
             image = resized[size][:, ::-1] if flip else resized[size]
             boxes = [item.box.mirrored(size.width) if flip else item.box for item in crops]
-            for item, features in zip(crops, shares.crops(image, boxes) or (), strict=False):
+            for item, features in zip(crops, crop_features.crops(image, boxes) or (), strict=False):
                 views[item] = View(features, "logits_of_features")
     return views
 
@@ -315,14 +323,14 @@ def _aggregated(
 
 
 def _conclude(
-    read: Read,
+    read: PassOutputs,
     passes: tuple[Pass, ...],
     raw: Array,
     temperature: float,
     options: Options,
     model: Model,
     gate_open: bool | None = None,
-) -> Answer:
+) -> Classification:
     """Temper an aggregated answer and wrap it up."""
     mode = model.mode(options)
     calibration = model.calibration(mode)
@@ -332,11 +340,11 @@ def _conclude(
         chosen = prediction_set(probabilities, options.coverage, model.quantiles(options))
     singles = model.task.probabilities(read.logits)
     thresholds = calibration.thresholds.get(options.aggregate)
-    return Answer(
+    return Classification(
         tta=mode,
         probabilities=probabilities,
         raw=raw,
-        views=tuple(ViewAnswer(b, p) for b, p in zip(read.shown, singles, strict=True)),
+        views=tuple(ViewClassification(b, p) for b, p in zip(read.shown, singles, strict=True)),
         class_map=read.class_map,
         passes=len(passes),
         cost=model.planner.cost(passes),

@@ -40,7 +40,7 @@ class Observer(Protocol):
         ...
 
 
-class Silent:
+class NullObserver:
     """Tells nobody."""
 
     def began(self, done: int) -> None: ...
@@ -102,7 +102,7 @@ def _write(
         if target.exists() and not overwrite:
             return _complete_already(run, target, settings)
         _check_unchanged(run, journal)
-        observer = observer or Silent()
+        observer = observer or NullObserver()
         observer.began(journal.rows)
         for leaf in run.leaves:
             if isinstance(leaf, Replayed):
