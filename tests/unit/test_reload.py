@@ -177,22 +177,21 @@ def test_models_of_a_reload_that_fails_are_freed_too(
     folder: Path, tmp_path: Path, no_collection: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[weakref.ref[Session]] = []
-    opens = Session.open
+    init = Session.__init__
 
-    def remembered(*arguments: Any, **options: Any) -> Session:
-        session = opens(*arguments, **options)
+    def remembered(session: Session, *arguments: Any, **options: Any) -> None:
+        init(session, *arguments, **options)
         opened.append(weakref.ref(session))
-        return session
 
     async def main() -> None:
         broken = tiny_package(tmp_path / "other", int8=False, name="other")
         async with in_process(folder, packages=(folder, broken)) as running:
-            monkeypatch.setattr(Session, "open", remembered)
+            monkeypatch.setattr(Session, "__init__", remembered)
             (broken / "model.onnx").write_bytes(b"altered")
             with pytest.raises(ModelPackageError, match="altered"):
                 await running.models.load()
-            assert len(opened) == 1
-            await until(lambda: opened[0]() is None)
+            assert opened
+            await until(lambda: not any(session() for session in opened))
             assert [served.name for served in running.models] == ["tiny", "other"]
             assert (await running.client.post("/classify", files={"image": RED})).is_success
 
