@@ -189,7 +189,9 @@ def _view_json(view: ViewClassification, served: Served) -> dict[str, Any]:
     }
 
 
-def _timing_json(work: Work, times: StageTimings, total_s: float, asked: RequestOptions) -> dict[str, Any]:
+def _timing_json(
+    work: Work, times: StageTimings, total_s: float, asked: RequestOptions
+) -> dict[str, Any]:
     timing: dict[str, Any] = {
         "decode": _ms(work.decode_s),
         "queue": _ms(times.queue),

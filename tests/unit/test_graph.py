@@ -238,7 +238,7 @@ def test_every_command_refuses_it(folder: Path, tmp_path: Path) -> None:
 
 def test_loading_opens_no_session(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`models list` reads many packages: it holds graphs to manifests without running them."""
-    monkeypatch.setattr(Session, "open", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr(Session, "__init__", lambda *_, **__: pytest.fail("opened"))
     ModelPackage.load(folder)
 
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 from service import cli
 from service.errors import ModelPackageError
 from service.inference.predictor import Predictor
-from service.inference.runtime.session import Session
+from service.inference.runtime.session import Session, open_sessions
 from service.package.package import ModelPackage, find, without_manifest
 from service.package.verify import verify
 from tests.support.images import coloured
@@ -92,14 +93,16 @@ def test_a_file_that_changes_after_it_was_loaded_is_noticed(folder: Path) -> Non
 
 def test_what_was_verified_is_what_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is replaced between its verification and the opening of the session."""
-    opened = Session.open
+    swapped: list[Path] = []
 
-    def swap_then_open(path: Path, *args: object, **options: object) -> Session:
+    def swap_then_open(path: Path, *args: Any, **options: Any) -> tuple[Session, ...]:
         path.write_bytes(b"another graph")
-        return opened(path, *args, **options)  # type: ignore[arg-type]
+        swapped.append(path)
+        return open_sessions(path, *args, **options)
 
-    monkeypatch.setattr(Session, "open", swap_then_open)
+    monkeypatch.setattr("service.inference.predictor.open_sessions", swap_then_open)
     predictor = Predictor.from_package(folder, provider="cpu", threads=1)
+    assert swapped
     assert predictor.classify([coloured("red")])[0].label == "red"
     assert predictor.classify([coloured("red")], "none")[0].label == "red"
 
