@@ -7,6 +7,8 @@
     kills PACKAGE --photos FOLDER            killed again and again, over every source and sink;
                                              FOLDER holds a folder of images for each label
 
+Without --photos, or beside them, --image-size draws JPEGs: 4032x3024 is a photo of a phone.
+
 Contenders take turns in an order drawn anew each round; factors carry bootstrap intervals. Each
 writes docs/results/scoring-<what>.json and .md.
 """
@@ -15,9 +17,11 @@ import argparse
 import json
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pictures import add_image_size, described, drawn_folder, results
 from service.bench.environment import environment
 
 TITLES = {
@@ -43,25 +47,35 @@ NOTES = {
 
 def main() -> None:
     given = _arguments()
-    if given.what == "rate":
-        results, lines = _rate(given)
-    elif given.what == "peers":
-        results, lines = _peers(given)
-    elif given.what == "kills":
-        results, lines = _kills(given)
-    else:
-        results, lines = _memory(given)
+    with ExitStack() as stack:
+        if given.image_size is not None:
+            given.photos = [*given.photos, stack.enter_context(drawn_folder(given.image_size))]
+        images = [described(folder) for folder in given.photos]
+        measured, lines = _measured(given)
     command = f"python -m benchmarks.scoring {shlex.join(_shown(sys.argv[1:]))}"
     machine = environment().model_dump(mode="json")
-    given.out.mkdir(parents=True, exist_ok=True)
-    path = given.out / f"scoring-{given.what}"
-    content = {"command": command, "environment": machine, "results": results}
+    out = results(given)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"scoring-{given.what}"
+    content = {"command": command, "environment": machine, "images": images, "results": measured}
     path.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
     head = [f"# {TITLES[given.what]}", "", f"`{command}`", ""]
     about = f"{machine['taken_at']}, {machine['cpu']}, {machine['cores']} cores."
-    text = "\n".join([*head, f"{about} {NOTES[given.what]}", "", *lines]) + "\n"
+    about = f"{about} {NOTES[given.what]}"
+    listed = [*(f"- {line}" for line in images), ""] if images else []
+    text = "\n".join([*head, about, "", *listed, *lines]) + "\n"
     path.with_suffix(".md").write_text(text)
     print(text)
+
+
+def _measured(given: argparse.Namespace) -> tuple[Any, list[str]]:
+    if given.what == "rate":
+        return _rate(given)
+    if given.what == "peers":
+        return _peers(given)
+    if given.what == "kills":
+        return _kills(given)
+    return _memory(given)
 
 
 def _rate(given: argparse.Namespace) -> tuple[Any, list[str]]:
@@ -122,13 +136,14 @@ def _shown(arguments: list[str]) -> list[str]:
     return [Path(one).name if one.startswith("/") else one for one in arguments]
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=list(TITLES))
     parser.add_argument("package", type=Path)
     parser.add_argument("--photos", type=Path, nargs="+", default=[])
+    add_image_size(parser, "of JPEGs that are drawn beside --photos")
     parser.add_argument("--modes", nargs="+", default=["five_crop", "dense", "none"])
     parser.add_argument("--precision", default="auto")
     parser.add_argument(
@@ -140,8 +155,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 200_000])
     parser.add_argument("--repeats", type=int, default=1, help="memory: runs of each size")
     parser.add_argument("--kills", type=int, default=20, help="kills: of each source and sink")
-    parser.add_argument("--out", type=Path, default=Path("docs/results"))
-    return parser.parse_args()
+    parser.add_argument("--out", type=Path, help="by default docs/results")
+    given = parser.parse_args(arguments)
+    sources = len(given.photos) + (given.image_size is not None)
+    if given.what == "kills" and given.image_size is not None:
+        parser.error("kills needs photos with labels, which are not drawn: it takes --photos only")
+    if given.what == "rate" and not sources:
+        parser.error("rate needs --photos FOLDER... or --image-size")
+    if given.what in ("memory", "kills") and sources != 1:
+        parser.error(f"{given.what} needs one folder of photos, but got {sources}")
+    if given.what == "peers" and sources > 1:
+        parser.error(f"peers takes one folder of photos beside --data, but got {sources}")
+    if given.what == "peers" and given.data is None:
+        parser.error("peers needs --data FOLDER")
+    return given
 
 
 if __name__ == "__main__":

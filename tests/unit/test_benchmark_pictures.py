@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.pictures import RESULTS, add_options, pictures, results
+from benchmarks.pictures import RESULTS, add_options, described, drawn_folder, pictures, results
+from benchmarks.scoring.__main__ import _arguments as scoring
+from service.bench.image_size import ImageSize
 from tests.support.images import coloured, encoded
 
 
@@ -39,3 +41,37 @@ def test_another_size_never_overwrites_the_standard_results(tmp_path: Path) -> N
     assert results(given()) == results(given("--image-size", "500x375")) == RESULTS
     assert results(given("--image-size", "4032x3024")) == RESULTS / "4032x3024"
     assert results(given("--image-size", "4032x3024", "--out", str(tmp_path))) == tmp_path
+
+
+def test_a_folder_of_drawn_images_is_there_for_a_while() -> None:
+    with drawn_folder(ImageSize(64, 48)) as folder:
+        assert described(folder).startswith("64x48: 16 files")
+        assert "of 64×48 px" in described(folder)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["rate", "P"], "rate needs --photos FOLDER... or --image-size"),
+        (
+            ["memory", "P", "--photos", "a", "--image-size", "9x9"],
+            "one folder of photos, but got 2",
+        ),
+        (["kills", "P", "--image-size", "9x9"], "which are not drawn"),
+        (["peers", "P", "--data", "d", "--photos", "a", "b"], "beside --data, but got 2"),
+        (["rate", "P", "--image-size", "12MP"], "a size is WIDTHxHEIGHT"),
+    ],
+)
+def test_scoring_says_what_it_cannot_run_on(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        scoring(arguments)
+    assert reason in capsys.readouterr().err
+
+
+def test_scoring_takes_folders_and_a_size() -> None:
+    given = scoring(["rate", "P", "--photos", "a", "--image-size", "9x8"])
+    assert given.image_size == ImageSize(9, 8)
+    assert given.photos == [Path("a")]
