@@ -15,7 +15,7 @@ from service.api.server.model_set import ModelSet, Served
 from service.errors import QuincunxError
 from service.inference.engine import Steps
 from service.inference.image.views import Pixels
-from service.inference.predictor import Prediction, TopClass
+from service.inference.predictor import Prediction
 from service.inference.tta.steps import Classification, Options, ViewClassification, check_options
 from service.package.manifest import Mode
 from service.scheduler.queue import StageTimings
@@ -152,7 +152,7 @@ def _answer_json(
         "label": prediction.label,
         "name": prediction.name,
         "probability": prediction.probability,
-        "predictions": [_class_json(top) for top in prediction.top],
+        "predictions": [top.as_json() for top in prediction.top],
         "tta": applied,
         "tta_requested": served.predictor.model.mode(asked),
         "tta_applied": applied,
@@ -165,14 +165,8 @@ def _answer_json(
     if prediction.prediction_set is not None:
         content["prediction_set"] = prediction.prediction_set
     if prediction.labels is not None:
-        content["labels"] = [_class_json(label) for label in prediction.labels]
+        content["labels"] = [label.as_json() for label in prediction.labels]
     return content
-
-
-def _class_json(top: TopClass) -> dict[str, Any]:
-    return {
-        "label": top.id, "name": top.name, "index": top.index, "probability": top.probability,
-    }  # fmt: skip
 
 
 def _view_json(view: ViewClassification, served: Served) -> dict[str, Any]:

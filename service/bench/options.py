@@ -9,7 +9,7 @@ from service.errors import UsageError
 from service.inference.runtime import providers
 from service.inference.runtime.providers import Provider
 from service.package.manifest import Mode, Precision
-from service.package.package import ModelPackage
+from service.package.package import ModelPackage, fast_precision
 
 Word = TypeVar("Word", bound=str)
 
@@ -30,7 +30,7 @@ def modes(text: str, folder: Path) -> tuple[Mode, ...]:
 
 
 def precisions(text: str, folder: Path, provider: Provider) -> tuple[Precision, ...]:
-    """Comma-separated precisions; `auto` is fp32 and whichever other one the provider is fast in.
+    """Comma-separated precisions; `auto` is fp32 and the fastest one of the provider.
 
     Raises:
         UsageError: another word.
@@ -38,7 +38,7 @@ def precisions(text: str, folder: Path, provider: Provider) -> tuple[Precision, 
     """
     if text != "auto":
         return tuple(_word(part, get_args(Precision), "precision") for part in _parts(text))
-    fast: Precision = "int8" if providers.choose(provider) == "cpu" else "fp16"
+    fast = fast_precision(gpu=providers.choose(provider) != "cpu")
     return tuple(p for p in ModelPackage.load(folder).precisions if p in ("fp32", fast))
 
 

@@ -8,7 +8,7 @@ import typer
 from service.commands import options
 
 if TYPE_CHECKING:
-    from service.inference.predictor import Prediction, TopClass
+    from service.inference.predictor import Prediction
 
 app = typer.Typer()
 
@@ -60,17 +60,11 @@ def _row(file: Path, prediction: "Prediction") -> dict[str, Any]:
     row: dict[str, Any] = {
         "file": str(file),
         "tta": prediction.answer.tta,
-        "predictions": [_class(top) for top in prediction.top],
+        "predictions": [top.as_json() for top in prediction.top],
     }
     if prediction.labels is not None:
-        row["labels"] = [_class(label) for label in prediction.labels]
+        row["labels"] = [label.as_json() for label in prediction.labels]
     return row
-
-
-def _class(top: "TopClass") -> dict[str, Any]:
-    return {
-        "label": top.id, "name": top.name, "index": top.index, "probability": top.probability,
-    }  # fmt: skip
 
 
 def _print_table(rows: list[dict[str, Any]], names: list[str]) -> None:

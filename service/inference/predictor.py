@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -39,6 +39,15 @@ class TopClass:
     id: str
     name: str
     probability: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The class as answers over HTTP and `quincunx classify --json` write it."""
+        return {
+            "label": self.id,
+            "name": self.name,
+            "index": self.index,
+            "probability": self.probability,
+        }
 
 
 @dataclass(frozen=True)

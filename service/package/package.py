@@ -12,6 +12,11 @@ from service.package.manifest import Manifest, OnnxFile, Precision
 from service.package.manifest_file import MANIFEST, MAX_MANIFEST_BYTES
 
 
+def fast_precision(*, gpu: bool) -> Precision:
+    """The precision that a GPU or a CPU runs fastest."""
+    return "fp16" if gpu else "int8"
+
+
 @dataclass(frozen=True)
 class ModelPackage:
     """A folder whose manifest is valid and whose graphs are those that it describes."""
@@ -48,8 +53,8 @@ class ModelPackage:
             ModelPackageError: the package does not have it.
         """
         if wanted == "auto":
-            best: Precision = "fp16" if gpu else "int8"
-            wanted = best if best in self.precisions else "fp32"
+            fast = fast_precision(gpu=gpu)
+            wanted = fast if fast in self.precisions else "fp32"
         return self._file(wanted).precision
 
     def path(self, precision: Precision) -> Path:
