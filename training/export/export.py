@@ -45,7 +45,7 @@ AGREEMENT_IMAGES = 200
 
 @dataclass(frozen=True)
 class Source:
-    """What an export starts from: a run's checkpoint and the images it was trained on."""
+    """The input of an export: a run's checkpoint and the images that it was trained on."""
 
     state: Checkpoint
     recipe: Recipe
@@ -82,14 +82,14 @@ def export_package(
     overwrite: bool = False,
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Export the run's checkpoint to `out_folder`, which is replaced whole or left as it was.
+    """Export the run's checkpoint to `out_folder`, which is replaced as a whole or not at all.
 
-    `sizes` are those to serve at, by default the recipe's. With `statistics_images` the statistics
-    of batch normalization are measured anew on crops of so many training images, as they are
-    served; 0 keeps those of training.
+    `sizes` are the served sizes, by default the recipe's. `statistics_images` is a number of
+    training images: on their crops, cut as in serving, the statistics of batch normalization are
+    measured again. 0 keeps the statistics of training.
 
-    The images under `data_folder` are those of the run: some of them check parity, training images
-    calibrate int8, and the calibration split tells how far int8 agrees.
+    `data_folder` holds the images of the run. Some of them check parity, training images calibrate
+    int8, and the calibration split shows how often int8 agrees with fp32.
 
     Raises:
         DataError: no checkpoint, or images that are not the run's.
@@ -185,7 +185,7 @@ def _write_fp32(
     provenance: dict[str, Any],
     say: Callable[[str], None],
 ) -> OnnxFile:
-    """Export, store the weights as float16, hold the file to torch with the same weights."""
+    """Export, store the weights as float16, compare the file with torch on the same weights."""
     exact = source.graph(source.state.weights)
     rounded = source.graph(round_to_fp16(source.state.weights))
     model = store_fp16(to_onnx(rounded))

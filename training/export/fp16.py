@@ -1,8 +1,9 @@
-"""The fp16 graph for a GPU, derived from a package's fp32 one: half the bytes per feature.
+"""The fp16 graph for a GPU, derived from a package's fp32 graph: half the bytes per feature.
 
-Convolutions run in float16; normalization, head and pooling in float32, and inputs and outputs are
-those of the fp32 graph. It is derived where it is deployed: beside an fp32 graph whose weights are
-stored as float16 already, shipping it would double a package for nothing.
+Convolutions run in float16. Normalization, head and pooling run in float32. Inputs and outputs are
+those of the fp32 graph. The fp16 graph is made on the machine that serves it. A package does not
+ship it, because the fp32 graph already stores its weights as float16 and the package would only
+double in size.
 """
 
 import tempfile
@@ -29,11 +30,11 @@ def to_fp16(fp32: Path, fp16: Path) -> None:
     """Write the fp16 graph of `fp32` to `fp16`."""
     with tempfile.TemporaryDirectory() as folder:
         folded = Path(folder) / "folded.onnx"
-        # Batch normalization is folded in float32, before anything is rounded.
+        # Batch normalization is folded in float32, before values are rounded.
         quant_pre_process(fp32, folded, skip_symbolic_shape=True)
         model = onnx.load(folded)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of every weight below float16's least normal
+        warnings.simplefilter("ignore")  # it warns of every weight that is subnormal in float16
         half = convert_float_to_float16(
             model, keep_io_types=True, node_block_list=_in_float32(model.graph)
         )
@@ -42,7 +43,7 @@ def to_fp16(fp32: Path, fp16: Path) -> None:
 
 
 def add_fp16(folder: Path, say: Callable[[str], None] = print) -> Path:
-    """Derive ``model.fp16.onnx`` from the package's fp32 graph and enter it in the manifest.
+    """Derive ``model.fp16.onnx`` from the package's fp32 graph and add it to the manifest.
 
     Raises:
         ModelPackageError: no valid package, or one without an fp32 graph.
@@ -87,7 +88,7 @@ def difference(fp32: Path, fp16: Path, side_px: int) -> float:
 
 
 def _in_float32(graph: onnx.GraphProto) -> list[str]:
-    """The nodes before the first convolution, and the last convolution with all behind it."""
+    """The nodes before the first convolution, and the last convolution with all nodes after it."""
     nodes = list(graph.node)
     convolutions = [index for index, node in enumerate(nodes) if node.op_type == "Conv"]
     return [n.name for n in (*nodes[: convolutions[0]], *nodes[convolutions[-1] :])]

@@ -1,8 +1,8 @@
 """The network as it is served: pixels in, logits and a class map out, normalization inside.
 
-xresnet ends in average pooling and a linear layer, and a mean of linear maps is the linear map of
-the mean. So the linear layer is applied at every feature position, as a 1×1 convolution, and its
-mean over any window of positions is the logits of that window. `logits` is the mean over all.
+xresnet ends in average pooling and a linear layer. Both are linear, so their order may change. The
+linear layer is applied at every feature position, as a 1×1 convolution. Its mean over any window of
+positions is the logits of that window. `logits` is the mean over all positions.
 """
 
 import copy
@@ -62,10 +62,10 @@ class ServingGraph(nn.Module):
 def to_onnx(graph: ServingGraph, side_px: int = 64) -> onnx.ModelProto:
     """Export with N, H and W dynamic; initializers carry the network's own parameter names.
 
-    Batch normalization stays a node of its own, so that the file can be read back into torch;
-    ONNX Runtime fuses it into the convolutions when it loads the graph.
+    Batch normalization stays a separate node, so that the file can be read back into torch. ONNX
+    Runtime fuses it into the convolutions when it loads the graph.
     """
-    # A batch of 1 would be specialised, and so would equal sides.
+    # The exporter would make a batch of 1, or equal sides, constant.
     example = torch.zeros((2, side_px, side_px + 32, 3), dtype=torch.uint8)
     dynamic = torch.export.Dim.DYNAMIC
     with warnings.catch_warnings():
@@ -77,7 +77,7 @@ def to_onnx(graph: ServingGraph, side_px: int = 64) -> onnx.ModelProto:
             output_names=list(OUTPUTS),
             dynamic_shapes=({0: dynamic, 1: dynamic, 2: dynamic},),
             dynamo=True,
-            optimize=False,  # it would fold batch normalization into the weights
+            optimize=False,  # optimizing would fold batch normalization into the weights
             verbose=False,
         )
     if program is None:
@@ -89,7 +89,7 @@ def to_onnx(graph: ServingGraph, side_px: int = 64) -> onnx.ModelProto:
 
 
 def _plain(network: nn.Sequential) -> nn.Sequential:
-    """A copy without spectral normalization, whose parametrised weights do not export."""
+    """A copy without spectral normalization, because its parametrised weights do not export."""
     network = copy.deepcopy(network).eval()
     for module in network.modules():
         if hasattr(module, "weight_orig"):
@@ -106,7 +106,7 @@ def _pooling_at(network: nn.Sequential) -> int:
 
 
 def _clean(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop what the exporter says about its own machine; name weights and axes for people."""
+    """Drop the exporter's notes about its machine; name weights and axes for people."""
     graph = model.graph
     _drop_zero_biases(graph)
     for node in graph.node:
@@ -144,7 +144,7 @@ def _plain_name(name: str) -> str:
 
 
 def _drop_zero_biases(graph: onnx.GraphProto) -> None:
-    """A convolution without a bias is exported with one of zeros: take it out again."""
+    """Remove biases of zeros, which the exporter gives to convolutions without a bias."""
     zeros = {
         tensor.name
         for tensor in graph.initializer

@@ -1,4 +1,4 @@
-"""Hold an exported graph to its torch module, on real images, at several shapes."""
+"""Compare an exported graph with its torch module, on real images, at several shapes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,36 +17,36 @@ from training.data.samples import batch
 from training.export.graph import OUTPUTS, ServingGraph
 
 TOLERANCE = 1e-4
-# Rounding to 8 bits moves logits by a few percent; a kernel that is wrong moves them by as much
-# as they are.
+# Rounding to 8 bits changes logits by a few percent. A wrong kernel changes them by about their own
+# size.
 INT8_TOLERANCE = 0.25
 BATCHES = (3, 1)
 
 
 def served_shapes(sizes: InputSize) -> tuple[Size, ...]:
-    """What serving shows a graph: a square crop, and a whole rectangular image on the stride."""
+    """The shapes in serving: a square crop, and a whole rectangular image on the stride."""
     crop_px, resize_px = sizes.crop_px, sizes.resize_px
     return Size(crop_px, crop_px), Size(resize_px, resize_px + 2 * STRIDE_PX)
 
 
 def shapes(sizes: InputSize) -> tuple[Size, ...]:
-    """Those that are served, and one that no stride divides."""
+    """The shapes in serving, and one that is not a multiple of any stride."""
     return *served_shapes(sizes), Size(sizes.crop_px - 31, sizes.crop_px + 21)
 
 
 def check_parity(
     graph: ServingGraph, path: Path, items: Sequence[Item], sizes: InputSize
 ) -> dict[str, Any]:
-    """Compare `path` with `graph` on `items`; every shape, both outputs, batches of 3 and 1.
+    """Compare `path` with `graph` on `items`: every shape, both outputs, batches of 3 and 1.
 
-    A difference is relative to the largest logit of its batch. Returns the largest of each shape.
+    A difference is relative to the largest logit of its batch. Returns the largest for each shape.
 
     Raises:
         ExportError: the file is no valid ONNX, or a difference is over the tolerance.
     """
     try:
         onnx.checker.check_model(str(path), full_check=True)
-    except Exception as error:  # the checker raises its own, shape inference another's
+    except Exception as error:  # the checker and shape inference raise different types
         raise ExportError(f"{path.name} is no valid ONNX model: {error}") from error
     worst = compare(graph, path, items, shapes(sizes))
     for name, value in worst.items():
@@ -59,7 +59,7 @@ def check_parity(
 
 
 def check_int8(path: Path, differences: dict[str, float]) -> None:
-    """Hold the int8 graph to a wide tolerance: it is rounded, but not another function.
+    """Check the int8 graph with a wide tolerance: it is rounded, but must be the same function.
 
     Raises:
         ExportError: a difference is over the tolerance.
@@ -81,7 +81,7 @@ def compare(
     for size in at:
         images = batch(items[: max(BATCHES)], size)
         found = [difference(graph, session, images[:count]) for count in BATCHES]
-        worst[f"{size.height}x{size.width}"] = float(np.max(found))  # NaN, where there is one
+        worst[f"{size.height}x{size.width}"] = float(np.max(found))  # NaN if any value is NaN
     return worst
 
 

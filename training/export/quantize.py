@@ -1,4 +1,4 @@
-"""An int8 graph out of the fp32 one: static, QDQ, per channel, calibrated on training images."""
+"""An int8 graph from the fp32 graph: static, QDQ, per channel, calibrated on training images."""
 
 import contextlib
 import dataclasses
@@ -28,19 +28,20 @@ from training.data.samples import Pixels, views
 
 @dataclass(frozen=True)
 class Quantization:
-    """How to quantize; the defaults are what was measured best.
+    """How to quantize. The defaults measured best.
 
-    Activations are uint8 with the range they were seen in: AVX-512 VNNI multiplies uint8 by int8,
-    and int8 by int8 takes 2.5 times as long. Ranges by entropy or percentiles were no closer to
-    fp32 (root mean square difference of logits 0.013 and 0.014 against 0.013).
+    Activations are uint8 over the range that calibration saw. They are unsigned because AVX-512
+    VNNI multiplies uint8 by int8; int8 by int8 takes 2.5 times as long. Ranges by entropy or
+    percentiles were not closer to fp32 (root mean square difference of logits 0.013 and 0.014
+    against 0.013).
     """
 
     images: int = 128
     float_head: bool = True
-    """Leave the head in float: it costs nothing and its rounding goes straight to the logits."""
+    """Leave the head in float: this costs nothing, and its rounding would go into the logits."""
     float_stem: int = 1
-    """How many of the first convolutions to leave in float. The very first, of 3 channels, is
-    slower in int8 than in float (by 16% of the whole pass), and less exact."""
+    """How many of the first convolutions stay in float. The very first one, with 3 channels, is
+    slower in int8 than in float (by 16% of the whole pass) and less exact."""
 
     def to_json(self) -> dict[str, Any]:
         return {"method": "minmax", "activations": "uint8", **dataclasses.asdict(self)}
@@ -67,13 +68,13 @@ def quantize(
 ) -> None:
     """Write the int8 graph of `fp32` to `int8`, calibrated on the first `how.images` of `items`.
 
-    Normalization, the last pooling and (as `how` says) head and stem stay in float; inputs, outputs
-    and their dynamic axes stay as they are. Sides must be multiples of the stride, as in every pass
-    that serving makes: at others the graph fails rather than be wrong.
+    Normalization and the last pooling stay in float, and so do head and stem as `how` says. Inputs,
+    outputs and their dynamic axes do not change. Sides must be multiples of the stride, as in every
+    pass of serving. With other sides the graph fails; it never gives a wrong result.
     """
     with tempfile.TemporaryDirectory() as folder, _quiet():
         folded = Path(folder) / "folded.onnx"
-        # Folds the casts of the weights, and batch normalization into the convolutions.
+        # Folds the casts of the weights, and folds batch normalization into the convolutions.
         quant_pre_process(fp32, folded, skip_symbolic_shape=True)
         _pool_by_convolution(folded)
         convolutions = [n for n in onnx.load(folded).graph.node if n.op_type == "Conv"]
@@ -94,7 +95,7 @@ def quantize(
 
 
 def agreement(fp32: Path, int8: Path, items: Sequence[Item], sizes: InputSize) -> dict[str, float]:
-    """How often both graphs name the same class on `items`, and how far their logits lie apart."""
+    """How often both graphs name the same class on `items`, and how much their logits differ."""
     first, second = (Session.open(path, provider="cpu") for path in (fp32, int8))
     same, apart, count = 0, 0.0, 0
     for item in items:
@@ -107,12 +108,13 @@ def agreement(fp32: Path, int8: Path, items: Sequence[Item], sizes: InputSize) -
 
 
 def _pool_by_convolution(path: Path) -> None:
-    """Average 2×2 pixels by a convolution of each channel with quarters: the same numbers.
+    """Average 2×2 pixels by a convolution of each channel with quarters, with the same result.
 
     ONNX Runtime's pooling of bytes goes through float, one channel after another, and takes a
-    fifteenth of a pass; quarters are exact in int8. The pooling averages what there is of a window
-    that reaches over the edge, which no convolution can, so here there is no such window: at a side
-    that the stride does not divide, the two paths of a block differ in shape and do not add up.
+    fifteenth of a pass. Quarters are exact in int8. If a window reaches over the edge, pooling
+    averages only the part inside, and a convolution cannot do that. So there are no such windows
+    here: if a side is not a multiple of the stride, the two paths of a block have different shapes,
+    and their sum fails.
     """
     model = onnx.load(path)
     known = onnx.shape_inference.infer_shapes(model).graph.value_info
@@ -151,7 +153,7 @@ def _normalization(path: Path) -> list[str]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantizer logs advice to the root logger that does not apply here."""
+    """Silence the quantizer, which logs advice to the root logger that does not apply here."""
     root: Any = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)

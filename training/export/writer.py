@@ -1,4 +1,4 @@
-"""Write a model package so that a reader sees the whole of it or the one before."""
+"""Write a model package so that a reader sees either the whole new package or the old one."""
 
 import glob
 import hashlib
@@ -78,12 +78,12 @@ def _runs(pid: int) -> bool:
 
 
 def check_replaceable(folder: Path, *, overwrite: bool) -> None:
-    """See that writing a package to `folder` destroys nothing that nobody gave up.
+    """Check that writing a package to `folder` destroys nothing without permission.
 
     Raises:
-        UsageError: `folder` holds something that is no model package, or it holds a package and
-            `overwrite` is false; the message says what would be lost. Or its name is none that a
-            package can have.
+        UsageError: `folder` holds something that is not a model package, or it holds a package and
+            `overwrite` is false; the message says what would be lost. Or a package cannot have
+            this name.
     """
     if not NAME_PATTERN.fullmatch(folder.name):
         raise UsageError(
@@ -102,7 +102,7 @@ def check_replaceable(folder: Path, *, overwrite: bool) -> None:
 
 
 def check_version(version: str) -> None:
-    """Raises UsageError where `version` is none that a package can have."""
+    """Raises UsageError if `version` is not a valid version of a package."""
     if not re.fullmatch(VERSION_PATTERN, version):
         raise UsageError(f"a version is one to three numbers, as 2 or 1.4.0, but got {version!r}")
 
@@ -110,7 +110,7 @@ def check_version(version: str) -> None:
 def is_unfinished_export(folder: Path, recipe: dict[str, Any]) -> bool:
     """Whether `folder` holds an export of a run of `recipe` that was not calibrated or measured.
 
-    That is what a kill between export and calibration leaves: exporting again loses nothing.
+    A kill between export and calibration leaves such a folder. Exporting again loses nothing.
     """
     content = _manifest_of(folder)
     return content.get("provenance", {}).get("recipe") == recipe and not _fitted(content)
@@ -129,7 +129,7 @@ def _fitted(content: dict[str, Any]) -> list[str]:
 
 
 def _manifest_of(folder: Path) -> dict[str, Any]:
-    """The manifest as plain JSON; empty where there is none, or a broken one."""
+    """The manifest as plain JSON; empty if it is missing or broken."""
     try:
         content = json.loads((folder / MANIFEST).read_bytes())
     except (OSError, ValueError):
@@ -148,7 +148,7 @@ def describe(folder: Path, precision: Precision) -> OnnxFile:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json``, replacing the one before in one step."""
+    """Write ``manifest.json``, replacing the old one in one step."""
     new = folder / f".{MANIFEST}.new"
     new.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     os.replace(new, folder / MANIFEST)
@@ -160,7 +160,7 @@ def add_metadata(
     sizes: InputSize,
     normalization: Normalization,
 ) -> None:
-    """Repeat labels, sizes and normalization in the file: an .onnx alone is enough."""
+    """Repeat labels, sizes and normalization in the file, so that an .onnx file alone is enough."""
     onnx.helper.set_model_props(
         model,
         {
@@ -172,7 +172,7 @@ def add_metadata(
 
 
 def copy_metadata(source: Path, target: Path) -> None:
-    """Give `target` the metadata of `source`: the tools that rewrite a graph lose it."""
+    """Give `target` the metadata of `source`, because the tools that rewrite a graph lose it."""
     props = {p.key: p.value for p in onnx.load(source).metadata_props}
     model = onnx.load(target)
     onnx.helper.set_model_props(model, props)

@@ -1,8 +1,8 @@
 """One network from several runs: the mean of their weights (Wortsman et al., arXiv:2203.05482).
 
-Networks that were trained on from one another lie in one basin, and the middle of a basin
-generalizes better than its rim (Izmailov et al., arXiv:1803.05407). Batch normalization's
-statistics belong to weights that no run had, so they are measured anew on training images.
+If one network continues the training of another, both lie in the same basin of the loss. The middle
+of a basin generalizes better than its edge (Izmailov et al., arXiv:1803.05407). No run had the mean
+weights, so the statistics of batch normalization are measured again on training images.
 """
 
 from collections.abc import Callable, Sequence
@@ -78,7 +78,7 @@ def average(
 
 
 def mean(weights: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The mean of every floating-point tensor; counts are the last one's."""
+    """The mean of every floating-point tensor. Counts come from the last run."""
     return {
         key: torch.stack([one[key].double() for one in weights]).mean(0).to(last.dtype)
         if last.is_floating_point()

@@ -1,7 +1,7 @@
-"""How many images a step of the optimizer takes: the recipe's number, or fewer where data are few.
+"""How many images a step of the optimizer takes: the recipe's number, or fewer with little data.
 
-A network learns once a step. Where an epoch has only a handful of steps it learns next to nothing,
-however many images each step sees, so the batch is halved until an epoch has steps enough.
+A network learns once in each step. If an epoch has only a few steps, the network learns very
+little, even if each step sees many images. So the batch is halved until an epoch has enough steps.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from service.errors import DataError
 from training.recipe import Recipe
 
 SMALLEST_BATCH = 8
-"""Images of one process. Batch normalization over fewer is noise."""
+"""Images of one process. With fewer, the statistics of batch normalization are noise."""
 
 
 def fit_to_data(
@@ -19,7 +19,7 @@ def fit_to_data(
 ) -> Recipe:
     """The recipe with a batch that gives an epoch at least `recipe.least_steps` steps, if it can.
 
-    Says so where the batch changes. Batches are never made larger.
+    A message says when the batch changes. Batches are never made larger.
 
     Raises:
         DataError: there are fewer training images than one batch holds.

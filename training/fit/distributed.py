@@ -3,9 +3,9 @@
     accelerate launch --multi_gpu --num_processes 2 -m service.cli train DATA …   GPUs, machines
     torchrun --nproc-per-node 2 -m -- service.cli train DATA …                    the same; CPUs too
 
-Every process trains its own share of each batch, gradients are averaged, and so all weights stay
-alike. Process 0 alone reads checkpoints, checks the images and writes: what it read is sent to the
-others. The images themselves must lie at the same path on every machine.
+Every process trains its own share of each batch. Gradients are averaged, so all processes keep
+equal weights. Only process 0 reads checkpoints, checks the images and writes. It sends what it read
+to the others. The images must be at the same path on every machine.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,16 +37,16 @@ def process() -> int:
 
 
 def is_main() -> bool:
-    """Whether this process writes and speaks for all."""
+    """Whether this process writes files and messages for all."""
     return process() == 0
 
 
 def share_of_batch(batch_images: int) -> int:
-    """The images of a batch that fall to each process.
+    """The number of images of a batch for each process.
 
     Raises:
-        UsageError: the batch cannot be shared out evenly, or leaves a process fewer than 2 images,
-            of which batch normalization can make nothing.
+        UsageError: the batch cannot be divided evenly, or a process gets fewer than the 2 images
+            that batch normalization needs.
     """
     count = processes()
     if batch_images % count or batch_images < 2 * count:
@@ -59,7 +59,7 @@ def share_of_batch(batch_images: int) -> int:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Join the processes that were launched together; leave them again when all is trained.
+    """Join the processes that were launched together; leave them when training is done.
 
     Raises:
         QuincunxError: there are several and accelerate is not installed.
@@ -80,7 +80,7 @@ def joined() -> Iterator[None]:
 
 
 def from_main(make: Callable[[], T]) -> T:
-    """What `make` returns in process 0, in every process; what it raises there, too."""
+    """Call `make` in process 0 only. Every process returns its result or raises its error."""
     if processes() == 1:
         return make()
     from accelerate.utils import broadcast_object_list
@@ -111,7 +111,7 @@ def spread(learn: Any) -> Iterator[None]:
 
 
 def _broadcast(_: Any, values: list[int], sender: int) -> list[int]:
-    """fastai's own sends through a GPU, whether there is one or not."""
+    """fastai's own function sends through a GPU, even if there is none."""
     tensor = torch.tensor(values)
     torch.distributed.broadcast(tensor, sender)
     return tensor.tolist()

@@ -25,7 +25,7 @@ OPTIMIZERS: dict[str, Any] = {
 
 
 def body_and_head(model: nn.Sequential) -> list[list[nn.Parameter]]:
-    """Two parameter groups, so that the body can be frozen: all but the last layer, and it."""
+    """Two parameter groups, so that the body can be frozen: all layers but one, and the last."""
     *body, head = model.children()  # a slice of an xresnet cannot be built
     return [params(nn.Sequential(*body)), params(head)]
 
@@ -44,7 +44,8 @@ def learner(
 ) -> Learner:
     """The Learner of a recipe; `pretrained` splits body and head for fine-tuning.
 
-    Its metric is the share of right answers: of images, or of a multi-label task's yes and no.
+    Its metric is the share of right answers: for images, or for each yes or no of a multi-label
+    task.
     """
     speed, _ = precision.callbacks()
     made: Any = Learner(
@@ -59,5 +60,5 @@ def learner(
     )
     if hasattr(made, "progress"):
         made.remove_cb(made.progress)
-    made.logger = lambda *_: None  # a run reports its own epochs
+    made.logger = lambda *_: None  # the run itself reports its epochs
     return made

@@ -33,7 +33,7 @@ def load_image(path: Path) -> PILImage:
 
 
 def target(split: Split, item: Item) -> str | list[float]:
-    """The class of an image; of multi-label data a 1 for every class that is there, else a 0."""
+    """The class of an image. For multi-label data: 1 for every class that is present, else 0."""
     if split.task == "single_label":
         return item.label
     return [float(name in item.labels) for name in split.classes]
@@ -45,8 +45,8 @@ def dataloaders(
     """DataLoaders of `size_px` crops: train augmented, calibration centred."""
     items = [*split.train, *split.calibration]
     if recipe.augment == "presize":
-        # The presizing of the fastai book: a large crop per item on the CPU, then every other
-        # transform in one interpolation on the whole batch.
+        # The presizing of the fastai book: a large crop for each item on the CPU, then all other
+        # transforms in one interpolation over the whole batch.
         item_transforms: list[Any] = [RandomResizedCrop(recipe.presize_px, min_scale=0.35)]
         batch_transforms = aug_transforms(size=size_px, min_scale=recipe.min_scale)
     else:

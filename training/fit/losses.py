@@ -1,4 +1,4 @@
-"""The loss of a task: cross-entropy over classes, or a yes-or-no one for each of them."""
+"""The loss of a task: cross-entropy over classes, or binary cross-entropy for each class."""
 
 from typing import Any
 
@@ -16,7 +16,8 @@ from training.recipe import Recipe
 class SmoothedBinaryFlat(BCEWithLogitsLossFlat):
     """Binary cross-entropy against targets y(1 - ε) + ε/2: ε/2 for no, 1 - ε/2 for yes.
 
-    That is label smoothing over the two answers to each class. Mixed targets smooth to the mix.
+    This is label smoothing over the two answers for each class. It is linear: smoothing mixed
+    targets gives the mix of smoothed targets.
     """
 
     def __init__(self, eps: float) -> None:
@@ -29,7 +30,7 @@ class SmoothedBinaryFlat(BCEWithLogitsLossFlat):
 
 
 def loss_of(recipe: Recipe, task: TaskName = "single_label") -> Any:
-    """The task's loss, against smoothed labels where the recipe smooths them."""
+    """The task's loss, with smoothed labels if the recipe has label smoothing."""
     eps = recipe.label_smoothing
     if task == "multi_label":
         return SmoothedBinaryFlat(eps) if eps else BCEWithLogitsLossFlat()

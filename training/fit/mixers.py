@@ -1,8 +1,8 @@
 """Batch mixers: fastai's MixUp and CutMix, and ResizeMix, which fastai does not have.
 
-Every mixer goes through fastai's `MixHandler`, which mixes the *losses* of the two labels; label
-smoothing is part of that loss, so the two compose without a line here. Of multi-label data it mixes
-the targets, which comes to the same: binary cross-entropy is linear in them.
+Every mixer goes through fastai's `MixHandler`, which mixes the *losses* of the two labels. Label
+smoothing is part of that loss, so both work together without code here. For multi-label data the
+targets are mixed. The result is the same, because binary cross-entropy is linear in its targets.
 """
 
 from typing import Any
@@ -18,8 +18,9 @@ from training.recipe import Recipe
 class ResizeMix(MixHandler):
     """Paste a shrunk copy of another image at a random place (Qin et al., arXiv:2012.11101).
 
-    CutMix may paste background only; a whole shrunk image always carries its own label. The pasted
-    side is `scale` of the image's, drawn uniformly, so lambda is one minus the pasted area's share.
+    CutMix may paste only background. A whole shrunk image always shows the object of its label. The
+    side of the pasted copy is a uniformly drawn share (`scale`) of the image's side. Lambda is one
+    minus the share of the pasted area.
     """
 
     learn: Any
@@ -43,7 +44,7 @@ class ResizeMix(MixHandler):
         mixed[..., top : top + h, left : left + w] = small
         self.learn.xb = (mixed,)
         self.lam = torch.tensor(1 - h * w / (height * width), device=self.x.device)
-        if not self.stack_y:  # multi-label targets are numbers: they are mixed, not their losses
+        if not self.stack_y:  # multi-label targets are numbers: mix the targets, not the losses
             self.learn.yb = (torch.lerp(self.yb1[0], self.y, self.lam),)
 
 

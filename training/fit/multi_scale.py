@@ -1,7 +1,7 @@
-"""Batches at several sizes, so that every pass that serving makes is one the network has learned.
+"""Batches at several sizes, so that the network learns the size of every pass in serving.
 
-TTA's cheap pass, its crops and its large pass show a network different sizes; one trained at a
-single size is good at that size alone (Touvron et al., "Fixing the train-test resolution
+TTA's cheap pass, its crops and its large pass have different sizes. A network that was trained at a
+single size is good at that size only (Touvron et al., "Fixing the train-test resolution
 discrepancy", arXiv:1906.06423).
 """
 
@@ -15,15 +15,15 @@ from training.recipe import Recipe
 
 
 class MultiScale(Callback):
-    """Show each training batch at one of `sizes_px`, drawn uniformly.
+    """Resize each training batch to one of `sizes_px`, drawn uniformly.
 
-    Only sides up to that of the loaded crops are drawn, so while crops grow (`grow_at`) the sizes
-    grow with them, and nothing is ever enlarged.
+    Only sides up to the side of the loaded crops are drawn. So the sizes grow with the crops
+    (`grow_at`), and no batch is enlarged.
     """
 
     learn: Any
     run_valid = False
-    order = -10  # before the mixers, which then mix what the network will see
+    order = -10  # before the mixers, so that they mix the resized images
 
     def __init__(self, sizes_px: tuple[int, ...]) -> None:
         self.sizes_px = sizes_px
@@ -33,7 +33,7 @@ class MultiScale(Callback):
 
 
 def at_a_size(images: torch.Tensor, sizes_px: tuple[int, ...]) -> torch.Tensor:
-    """float[N, C, S, S] at one of `sizes_px` that S allows, drawn uniformly; as it is for none."""
+    """Resize float[N, C, S, S] to a random one of `sizes_px` up to S; unchanged if none fits."""
     loaded_px = images.shape[-1]
     allowed = [size_px for size_px in sizes_px if size_px <= loaded_px] or [loaded_px]
     size_px = allowed[int(torch.randint(len(allowed), (1,)))]

@@ -1,7 +1,7 @@
-"""Arithmetic of a training step: mixed precision where the hardware has it, float32 elsewhere.
+"""Arithmetic of a training step: mixed precision if the hardware has it, float32 elsewhere.
 
 On a CPU without bf16 instructions, autocast to bf16 is emulated and about three times *slower*
-than float32, so it is used only where the CPU says it has them.
+than float32. So it is used only if the CPU reports these instructions.
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ def cpu_has_bf16() -> bool:
 
 
 def callbacks() -> tuple[list[Callback], str]:
-    """The callbacks for this machine, and the name of the precision they train in."""
+    """The callbacks for this machine, and the name of the training precision."""
     if torch.cuda.is_available():
         bf16 = torch.cuda.is_bf16_supported()
         mode = AMPMode.BF16 if bf16 else AMPMode.FP16

@@ -1,4 +1,4 @@
-"""The learning-rate range test: one short fit whose rate grows from batch to batch."""
+"""The learning-rate range test: one short fit, whose learning rate grows with every batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ SUGGESTIONS = (valley, minimum, steep)
 
 @dataclass(frozen=True)
 class RangeTest:
-    """The rates tried, the smoothed loss at each, and what fastai's rules read from the curve.
+    """The tried rates, the smoothed loss at each, and the suggestions of fastai's rules.
 
-    `minimum` is a tenth of the rate of the lowest loss, `steep` where the loss falls fastest,
-    `valley` the middle of the longest descent.
+    `minimum` is a tenth of the rate with the lowest loss. `steep` is the rate where the loss falls
+    fastest. `valley` is the middle of the longest descent.
     """
 
     rates: list[float]
@@ -41,7 +41,7 @@ def range_test(
     workers: int = 0,
     say: Callable[[str], None] = print,
 ) -> RangeTest:
-    """Run the test at the first stage's size; `scratch` holds the weights to go back to.
+    """Run the test at the first stage's size. `scratch` holds the weights to restore afterwards.
 
     Raises:
         DataError: the data cannot be trained on, or has fewer images than one batch.
@@ -52,7 +52,7 @@ def range_test(
     learn: Any = Run(recipe, images, stats, scratch, None, start, workers, say).learn
     learn.path = scratch
     suggested = learn.lr_find(num_it=steps, suggest_funcs=SUGGESTIONS, show_plot=False)
-    kept = slice(steps // 10, -5)  # what fastai's rules look at: the blow-up at the end left out
+    kept = slice(steps // 10, -5)  # fastai's rules leave out the divergence at the end
     return RangeTest(
         rates=[float(rate) for rate in learn.recorder.lrs[kept]],
         losses=[float(loss) for loss in learn.recorder.losses[kept]],

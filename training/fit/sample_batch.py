@@ -1,4 +1,4 @@
-"""One training batch as a person can look at it: pixels again, and what each image is labelled."""
+"""One training batch for people to look at: pixels, and the label of each image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a batch: uint8[S, S, 3], and its label or the two it was mixed from."""
+    """One image of a batch, uint8[S, S, 3], and its label; if it was mixed, both labels."""
 
     pixels: NDArray[np.uint8]
     label: str
@@ -34,7 +34,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch, and the statistics of the numbers that the network gets."""
+    """A batch, and the statistics of the network's input numbers."""
 
     samples: list[Sample]
     mean: float
@@ -54,7 +54,7 @@ def sample_batch(
     Raises:
         DataError: the data cannot be trained on, or has fewer images than one batch.
     """
-    images = readable(split(data, recipe), say)  # as training leaves broken files out
+    images = readable(split(data, recipe), say)  # without broken files, as in training
     recipe = fit_to_data(recipe, len(images.train), say)
     say(f"{len(images.train)} training images of {len(images.classes)} classes")
     stats = channel_stats(recipe, images, start)
@@ -74,9 +74,9 @@ def sample_batch(
 
 
 def describe(shares: dict[int, float], names: list[str]) -> str:
-    """A label such as ``0.3 church + 0.7 gas pump``; a class alone is its name.
+    """A label such as ``0.3 church + 0.7 gas pump``; a single class is its name.
 
-    Of multi-label data several classes may be there wholly, or none.
+    In multi-label data several classes may have the full share, or none.
     """
     parts = {index: share for index, share in shares.items() if round(share, 1) > 0}
     if not parts:
@@ -95,7 +95,7 @@ def _mixed(
     learn: Any = Learner(loaders, nn.Identity(), loss_func=loss, cbs=made)
     learn.epoch, learn.training, learn.dl = 0, True, loaders.train
     learn._split(next(iter(loaders.train)))
-    for mixer in made:  # the events of a fit, up to the point where the network is called
+    for mixer in made:  # the events of a fit, up to the call of the network
         mixer("before_train")
         mixer("before_batch")
     inputs = torch.as_tensor(learn.xb[0]).detach().cpu().float()

@@ -1,4 +1,4 @@
-"""Stages to fits: which learning-rate schedule runs for how many epochs on which parameters."""
+"""Stages to fits. A fit is a learning-rate schedule, a number of epochs, and parameters."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -43,8 +43,8 @@ def fits(stages: tuple[Stage, ...]) -> list[Fit]:
 
 
 def scheduler(learn: Learner, fit: Fit) -> ParamScheduler:
-    """The callback that moves learning rate and momentum; it depends on the fit's position alone,
-    so a resumed fit goes on with the same schedule."""
+    """The callback that changes learning rate and momentum. It depends only on the position in the
+    fit, so a resumed fit continues the same schedule."""
     optimizer: Any = learn.opt
     optimizer.set_hyper("lr", fit.lr)
     peak = np.array([hyper["lr"] for hyper in optimizer.hypers])

@@ -1,7 +1,7 @@
-"""Random numbers that depend on (seed, epoch) alone, so that a resumed run draws the same ones.
+"""Random numbers that depend only on (seed, epoch), so that a resumed run draws the same ones.
 
-Of several processes that train together each draws its own, so that their augmentations differ; the
-order of the images is the same in all of them, since each takes its share of it.
+If several processes train together, each draws its own numbers, so that augmentations differ. The
+order of the images is the same in all processes, because each takes its share of it.
 """
 
 import random

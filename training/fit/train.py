@@ -1,4 +1,4 @@
-"""Run a recipe: fit after fit, a checkpoint after every epoch, resumable at any of them."""
+"""Run a recipe: fit after fit. Every epoch ends with a checkpoint that a run can resume from."""
 
 import csv
 import math
@@ -37,10 +37,10 @@ HISTORY_COLUMNS = (
 
 
 def channel_stats(recipe: Recipe, data: Split, start: Start | None = None) -> ChannelStats:
-    """The normalization that the recipe asks for; `dataset` reads every training image once.
+    """The normalization of the recipe. `dataset` reads every training image once.
 
     Raises:
-        UsageError: the recipe takes it from weights to start from, and there are none.
+        UsageError: the recipe takes it from initial weights, and there are none.
     """
     if recipe.normalization == "init":
         if start is None:
@@ -69,15 +69,15 @@ def train(
 ) -> Path:
     """Train `recipe` on ``data_folder/train``, writing checkpoints to `run_folder`.
 
-    Random numbers are seeded by (seed, epoch), so a resumed run draws what an uninterrupted one
-    would. `start` holds weights to start from; a head of another shape is left untrained. Files
-    that cannot be decoded are named and left out. Curves go to `board` while it trains.
+    Random numbers are seeded by (seed, epoch), so a resumed run draws the same numbers as an
+    uninterrupted one. `start` holds initial weights; a head of another shape stays untrained. Files
+    that cannot be decoded are named and left out. Curves go to `board` during training.
 
     Processes that were launched together train together: see `training.fit.distributed`.
 
     Raises:
         DataError: the data cannot be trained on, or differs from the resumed run's.
-        TrainingDiverged: the loss is no longer a number; the checkpoint of the epoch before stays.
+        TrainingDiverged: the loss is not a number; the checkpoint of the previous epoch stays.
         UsageError: the folder holds a run and `resume` is false, or its recipe differs.
     """
     if not distributed.is_main():
@@ -90,7 +90,7 @@ def train(
         if begun and not resume:
             raise UsageError(f"{run_folder} holds a run: go on with --resume, or name another")
         found = split(data_folder, recipe)
-        labels(found.classes, data_folder)  # what the export needs: refused before hours of work
+        labels(found.classes, data_folder)  # the export needs them: refuse before hours of work
         images = readable(found, say)
         if not images.calibration:
             raise DataError(
@@ -119,11 +119,11 @@ def train(
 
 
 def _too_few(images: Split) -> str:
-    """What to say, before the hours of training, of a split that cannot be calibrated on."""
+    """The message, before hours of training, about a split that is too small for calibration."""
     held_out = len(images.calibration)
     if held_out >= LEAST_CALIBRATION_IMAGES:
         return ""
-    share = 1.1 * LEAST_CALIBRATION_IMAGES / len(images)  # each class rounds its part
+    share = 1.1 * LEAST_CALIBRATION_IMAGES / len(images)  # 1.1, because each class rounds its part
     advice = f": --set calibration_share={share:.2f}" if share < 0.5 else ""
     return (
         f"{held_out} images are held out, and calibration takes {LEAST_CALIBRATION_IMAGES}: the "
@@ -132,7 +132,7 @@ def _too_few(images: Split) -> str:
 
 
 class Run:
-    """One training run: the state that its fits share."""
+    """One training run: the shared state of its fits."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class Run:
     ) -> None:
         self.recipe, self.images, self.stats = recipe, images, stats
         self.folder, self.workers, self.say, self.board = folder, workers, say, board
-        # What a process loads at once: its share of a batch.
+        # A process loads its share of a batch at once.
         self.loaded = replace(recipe, batch_images=distributed.share_of_batch(recipe.batch_images))
         self.history: list[dict[str, Any]] = state.facts["history"] if state else []
         self.plan = fits(recipe.stages)
@@ -199,7 +199,7 @@ class Run:
         resumed, self.state = self.state, None
         if resumed and start == 0:
             self.learn.opt.load_state_dict(resumed.optimizer)
-        # Freezing clears the optimizer's state, as a new fit should and a resumed one must not.
+        # Freezing clears the optimizer's state. A new fit needs that; a resumed fit must not do it.
         self.learn.freeze() if fit.frozen else self.learn.unfreeze()
         if resumed and start > 0:
             self.learn.opt.load_state_dict(resumed.optimizer)
@@ -248,7 +248,7 @@ class EachEpoch(Callback):
     """Seed, resize, show progress and record, once an epoch."""
 
     learn: Any
-    order = 60  # after the Recorder has its values, before fastai's SkipToEpoch (70) can skip
+    order = 60  # after the Recorder has its values, before fastai's SkipToEpoch (70)
 
     def __init__(self, run: Run, fit: Fit, first: int, start: int, bar: Progress) -> None:
         self.run_, self.fit_, self.first, self.start, self.bar = run, fit, first, start, bar
@@ -262,10 +262,11 @@ class EachEpoch(Callback):
         if size_px != self.size_px:
             self.size_px = size_px
             self.learn.dls = self.run_.loaders(size_px)
-        # After the loaders are made, which draws random numbers: a resumed run makes them again.
+        # Seed after the loaders are made: making them draws random numbers, and a resumed run makes
+        # them again.
         seed_all(self.run_.recipe.seed, number + 1, distributed.process())
         seed_loaders(self.learn.dls, self.run_.recipe.seed, number)
-        self.learn.recorder.smooth_loss.reset()  # an epoch's own: a resumed run has no other
+        self.learn.recorder.smooth_loss.reset()  # per epoch, because a resumed run has no earlier
         self.began = time.monotonic()
         self.task = self.bar.add_task(
             f"epoch {number + 1}/{self.run_.total_epochs}, {size_px} px",
@@ -302,7 +303,7 @@ class EachEpoch(Callback):
         )
 
     def check(self, loss: float, of: str) -> None:
-        """Stop at once where the loss is no number: no later epoch can mend the weights."""
+        """Stop at once if the loss is not a number: no later epoch can repair the weights."""
         if not math.isfinite(loss):
             rate = float(self.learn.opt.hypers[-1]["lr"])
             raise TrainingDiverged(
@@ -322,4 +323,4 @@ def _check_same(state: Checkpoint, recipe: Recipe, images: Split) -> None:
 
 
 def _silent(_: str) -> None:
-    """Process 0 speaks for all."""
+    """Only process 0 prints messages."""
