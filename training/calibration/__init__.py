@@ -1,1 +1,1 @@
-"""What is fitted on held-out images: temperatures, gates, view weights, prediction sets."""
+"""Fitting on held-out images: temperatures, gates, view weights, prediction sets."""

@@ -1,4 +1,4 @@
-"""Fit `adaptive`: which first pass, which second, how both count, and when the gate opens."""
+"""Fit `adaptive`: the first pass, the second pass, the weight of both, and when the gate opens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,13 +23,14 @@ from training.evaluation.metrics import Probabilities, nll
 
 LEAST_SHARE = 0.05
 SERVED_AS: Mode = "five_crop"
-"""Whose answers `adaptive` gives as often as a budget lets it."""
+"""With a budget, `adaptive` is fitted to give the answers of this mode as often as possible."""
 
 
 def candidates(sizes: InputSize) -> list[Adaptive]:
-    """First passes worth trying, up to the price of one crop.
+    """First passes worth trying, up to the cost of one crop.
 
-    Whole images, pooled over everything and with their border counting half, and centre crops.
+    These are whole images (pooled over everything, or with the border counting half), and centre
+    crops.
     """
     sides = range(2 * STRIDE_PX, sizes.crop_px + 1, STRIDE_PX)
     whole = [Adaptive(first_px=side, first_inset=half) for side in sides for half in (False, True)]
@@ -43,11 +44,11 @@ def _served(sizes: InputSize) -> Adaptive:
 
 
 def pairs(firsts: list[Adaptive], sizes: InputSize, budget: float | None = None) -> list[Adaptive]:
-    """Every first pass with every second one that leaves something to run.
+    """Every first pass with every second pass that leaves something to run.
 
-    Without a `budget` answers are held to those of the best second pass, which is why it has to be
-    one of test-time augmentation; for a budget, which may be less than a crop, the served crop will
-    do.
+    Without a `budget` answers are compared with those of the best second pass, so it must be one of
+    test-time augmentation. With a budget, which may be less than a crop, the second pass may also
+    be the served crop.
     """
     return [
         first.model_copy(update={"second": second})
@@ -69,7 +70,7 @@ def describe(config: Adaptive) -> str:
 
 @dataclass(frozen=True)
 class Fitted:
-    """One way of doing `adaptive`: what was fitted, its answers, and how it ranks."""
+    """One configuration of `adaptive`: its fitted values, its answers, and how it ranks."""
 
     entry: ModeCalibration
     gate: Gate
@@ -77,7 +78,7 @@ class Fitted:
     probabilities: Probabilities
     nll: float
     disagreement: float
-    """The share of answers that are not those of `SERVED_AS`."""
+    """The share of answers that differ from those of `SERVED_AS`."""
 
     @property
     def text(self) -> str:
@@ -89,11 +90,11 @@ class Fitted:
 
 
 def best(tried: Sequence[Fitted], tolerance: Tolerance, budget: float | None = None) -> int:
-    """Which of `tried` to use: the cheapest good one.
+    """The index of the configuration to use: the cheapest good one.
 
-    With a `budget`: the likeliest of those that answer as `SERVED_AS` about as often as any within
-    it can. One or two images more or less, which is what `tolerance` lets an answer lose, do not
-    tell one pair of passes from another; likelihood counts every image.
+    With a `budget`: among the configurations within it that agree with `SERVED_AS` most often, up
+    to the tolerance, the one with the best likelihood. The tolerance is one or two images, and such
+    a small difference does not show which pair of passes is better. Likelihood uses every image.
     """
 
     def cost(one: int) -> float:
@@ -118,9 +119,9 @@ def fit(
 ) -> Fitted:
     """Fit both temperatures, the share of the second pass and the gate of `config`.
 
-    What to live up to is the likelier of the second passes, run on everything; with a `budget` in
-    single crops, always `SERVED_AS`. The likeliest mixture of both passes is not always the most
-    accurate one, so the second pass on its own is tried too.
+    The reference is the second pass with the better likelihood, run on every image. With a `budget`
+    in single crops, the reference is always `SERVED_AS`. The mixture with the best likelihood is
+    not always the most accurate one, so the second pass alone is tried too.
     """
     first, labels = measured.first_pass(config), measured.labels
     temperature = fitting.temperature(softmax(first.logits), labels)
@@ -166,7 +167,7 @@ def fit(
 
 
 def tempered(measured: Measured, mode: Mode, plain: dict[Mode, ModeCalibration]) -> Probabilities:
-    """The answers of a plain mode, as sure as was fitted for it."""
+    """The answers of a plain mode, with its fitted temperature."""
     return temper(aggregate(measured.views[mode], "mean"), plain[mode].temperature)
 
 

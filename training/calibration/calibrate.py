@@ -1,8 +1,8 @@
 """Fit a package's confidence, view weights, gate and prediction sets on the calibration split.
 
-The split was held out of training and is no part of the validation set, so what is reported on
-validation later was not fitted there. Each image and its mirror image run once through every pass
-that any mode needs; the modes are then worked out from the stored logits with the functions that
+The split was held out of training and is not part of the validation set. So nothing is fitted on
+the images of later validation reports. Each image and its mirror image run once through every pass
+that any mode needs. The modes are then computed from the stored logits with the functions that
 serve.
 """
 
@@ -29,7 +29,7 @@ def held_out(
 ) -> Sequence[LabelledFile]:
     """The calibration split of the data set that the package was trained on.
 
-    `say` hears of the files that are no images, and of what else should be known about the data.
+    `say` gets messages about files that are no images, and the notes about the data.
 
     Raises:
         DataError: the data is not what the package was trained on, or its split is too small.
@@ -61,12 +61,13 @@ def calibrate(
 ) -> Manifest:
     """Fit every precision of the package in `folder` on `items` and write its manifest.
 
-    The first pass of `adaptive` is picked on the most quantized graph (the one that is served on a
-    CPU) and shared by the others, each with a gate of its own: the cheapest within `tolerance` of
-    the best second pass, or where `budgets` has a mean cost in single crops, one within it that
-    agrees with exact five crops as often as any: see `adaptive.best`.
-    `default_mode` names the mode that requests get unless they choose; None picks the cheapest
-    that keeps up.
+    The first pass of `adaptive` is chosen on the most quantized graph (the one that is served on a
+    CPU). The other graphs use the same first pass, each with its own gate: the cheapest within
+    `tolerance` of the best second pass. If `budgets` has a mean cost in single crops, it is instead
+    the gate within that cost that agrees most often with exact five crops: see `adaptive.best`.
+
+    `default_mode` is the mode of requests that choose none. None picks the cheapest mode that is
+    about as good as the best.
 
     Raises:
         DataError: a class that the model does not have, or no readable image.

@@ -20,9 +20,9 @@ from training.evaluation.predictions import LabelledFile, collect, label_index
 
 PLAIN_MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense")
 SECONDS: tuple[SecondMode, ...] = get_args(SecondMode)
-"""What the second pass of `adaptive` may be."""
+"""Modes that may be the second pass of `adaptive`."""
 AUGMENTED: tuple[SecondMode, ...] = ("dense", "five_crop")
-"""Those of several windows or crops."""
+"""Second passes with several windows or crops."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,15 @@ class FirstPass:
     logits: NDArray[np.float64]
     cost: float
     rest: dict[Mode, float]
-    """What each second pass costs after it."""
+    """The cost of each second pass that follows it."""
 
 
 @dataclass(frozen=True)
 class Measured:
     """Logits of every view of every mode: float64[N, V, K] per mode.
 
-    The first half of N are the images, the second half the same mirrored: what is fitted has twice
-    the examples, which a network trained on mirror images sees as new ones.
+    The first half of N are the images, the second half their mirror images. So fitting has twice as
+    many examples. A network that was trained on mirror images answers them differently.
     """
 
     labels: Labels
@@ -49,17 +49,17 @@ class Measured:
     costs: dict[Mode, float]
     first_passes: tuple[FirstPass, ...]
     unreadable: dict[Path, str] = field(default_factory=dict)
-    """The images that cannot be decoded any more, each with its reason."""
+    """The images that can no longer be decoded, each with its reason."""
 
     def first_pass(self, config: Adaptive) -> FirstPass:
-        """That of `config`, whatever its second pass."""
+        """The first pass of `config`; its second pass does not matter."""
         wanted = config.model_copy(update={"second": "dense"})
         return next(one for one in self.first_passes if one.config == wanted)
 
     def quantiles(self, probabilities: Probabilities) -> dict[str, float]:
-        """Conformal quantiles for float64[N, K]: of the images alone.
+        """Conformal quantiles for float64[N, K], from the unmirrored images only.
 
-        A mirror image is no independent example, and coverage is promised for those.
+        Coverage is promised for independent examples, and a mirror image is not independent.
         """
         images = len(self.labels) // 2
         true = probabilities[np.arange(images), self.labels[:images]]

@@ -1,4 +1,4 @@
-"""Fit the few numbers that make an answer's confidence mean what it says."""
+"""Fit the few numbers that calibrate the confidence of an answer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +14,10 @@ LOG_TEMPERATURE_RANGE = (np.log(0.05), np.log(20.0))
 
 
 def temperature(probabilities: Probabilities, labels: Labels) -> float:
-    """The T of the least NLL of softmax(log p / T); float64[N, K], int64[N] -> T > 0.
+    """The T with the least NLL of softmax(log p / T); float64[N, K], int64[N] -> T > 0.
 
     One image in N + 1 counts as any class at all, as Platt (1999) smooths the targets of a
-    calibration: without a mistake among few images, to be certain of everything would seem right.
+    calibration. Without smoothing, a small error-free split drives the temperature to zero.
     """
     doubt = 1 / (len(labels) + 1)
 
@@ -30,7 +30,7 @@ def temperature(probabilities: Probabilities, labels: Labels) -> float:
 
 
 def least(loss_at: Callable[[float], float]) -> float:
-    """The temperature of the least loss. The NLL has one minimum in log T."""
+    """The temperature with the least loss. The NLL has one minimum in log T."""
     found: Any = minimize_scalar(
         lambda log_t: loss_at(float(np.exp(log_t))),
         bounds=LOG_TEMPERATURE_RANGE,
@@ -43,17 +43,17 @@ def least(loss_at: Callable[[float], float]) -> float:
 def view_weights(
     probabilities: NDArray[np.float64], labels: Labels, steps: int = 500
 ) -> tuple[float, ...]:
-    """The weights of views whose mean of probabilities has the least NLL: float64[N, V, K] -> [V].
+    """View weights for which the mean of probabilities has the least NLL: float64[N, V, K] -> [V].
 
-    A weighted mean of probabilities is a mixture, so its weights are found by expectation
-    maximization, which only ever lowers the NLL and stays on the simplex.
+    A weighted mean of probabilities is a mixture. So its weights are found by expectation
+    maximization, which lowers the NLL in every step and stays on the simplex.
     """
     return mixture(probabilities[np.arange(len(labels)), :, labels], steps)
 
 
 def mixture(likelihoods: NDArray[np.float64], steps: int = 500) -> tuple[float, ...]:
-    """The weights of the mixture that makes the truth likeliest, of what each view gives it:
-    float64[N, V] -> [V]."""
+    """The mixture weights with the greatest likelihood, from the likelihood that each view gives to
+    the true class: float64[N, V] -> [V]."""
     true = np.maximum(likelihoods, TINY)
     weights = np.full(true.shape[1], 1 / true.shape[1])
     for _ in range(steps):

@@ -16,7 +16,7 @@ CURVE_SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6,
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How much worse than running the best second pass on everything an answer may be."""
+    """How much worse answers may be than those of the best second pass on every image."""
 
     top1: float = 0.002
     nll: float = 0.01
@@ -24,7 +24,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Passes:
-    """Both passes over the calibration split: logits of the first, tempered answers of both."""
+    """Both passes over the calibration split: logits of the first, calibrated answers of both."""
 
     first_logits: NDArray[np.float64]
     first: Probabilities
@@ -32,30 +32,30 @@ class Passes:
     first_cost: float
     second_cost: float
     reference: Probabilities
-    """The answers to live up to."""
+    """The reference answers."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The gate that was picked, and the curve of gates of its kind."""
+    """The chosen gate, and the curve of gates of its kind."""
 
     gate: Gate
     good: bool
-    """Whether its answers are within the tolerance: false where even `second` on all is not."""
+    """Whether its answers are within the tolerance. False if `second` on every image is not."""
     curve: tuple[Gate, ...]
 
 
 def choose(
     passes: Passes, labels: Labels, tolerance: Tolerance, budget: float | None = None
 ) -> Choice:
-    """The gate of the least mean cost whose answers stay within `tolerance` of the reference's.
+    """The gate with the least mean cost whose answers are within `tolerance` of the reference's.
 
-    With a `budget` in single crops instead: the gate within it whose answers are the reference's
-    most often. That needs no labels, so a few hundred images tell one gate from another where their
-    accuracy or likelihood would be luck.
+    With a `budget` in single crops: the gate within the budget that agrees most often with the
+    reference. Agreement needs no labels. So a few hundred images can distinguish gates, where
+    accuracy or likelihood would be decided by chance.
 
-    Every kind is tried at every share of images sent on, in steps of one image; the threshold of a
-    share is the midpoint between two neighbouring values.
+    Every kind of gate is tried at every share of images that get a second pass, in steps of one
+    image. The threshold of a share is the midpoint between two neighbouring values.
     """
     if budget is not None:
         return _closest(passes, labels, tolerance, budget)
@@ -69,15 +69,15 @@ def choose(
             rank = (gate.expected_cost, nll(mixed, labels))
             if rank < best[:2]:
                 best = (*rank, gate)
-            break  # candidates come by rising cost
+            break  # candidates are in order of rising cost
     gate = best[2]
     return Choice(gate, best[1] < float("inf"), tuple(curve(passes, gate.kind)))
 
 
 def _closest(passes: Passes, labels: Labels, tolerance: Tolerance, budget: float) -> Choice:
-    """The most agreement with the reference among all gates within `budget`; then the least NLL.
+    """The gate within `budget` that agrees most with the reference; of equal ones, the least NLL.
 
-    A first pass that costs more by itself is not good, whatever it answers.
+    If the first pass alone costs more than the budget, the choice is not good.
     """
     affordable = [
         (
@@ -97,18 +97,18 @@ def _closest(passes: Passes, labels: Labels, tolerance: Tolerance, budget: float
 
 
 def disagreement(answers: Probabilities, reference: Probabilities) -> float:
-    """The share of images that get another class than from the reference."""
+    """The share of images whose class differs from the reference's."""
     return float((answers.argmax(1) != reference.argmax(1)).mean())
 
 
 def curve(passes: Passes, kind: GateKind) -> list[Gate]:
-    """Gates of one kind by rising cost, for users who would spend more or less."""
+    """Gates of one kind by rising cost, for users who want to spend more or less."""
     values = gate_value(passes.first_logits, kind)
     return [_gate(passes, kind, values, round(share * len(values))) for share in CURVE_SHARES]
 
 
 def _candidates(passes: Passes, kind: GateKind) -> Iterator[tuple[Gate, Probabilities]]:
-    """Every gate of a kind by rising cost, with the answers that it lets through."""
+    """Every gate of a kind by rising cost, with the answers that result."""
     values = gate_value(passes.first_logits, kind)
     mixed = passes.first.copy()
     yield _gate(passes, kind, values, 0), mixed

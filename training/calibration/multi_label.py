@@ -32,7 +32,7 @@ MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense")
 DEFAULTS: tuple[Mode, ...] = ("none", "five_crop", "dense")
 AGGREGATIONS: tuple[Aggregation, ...] = ("mean", "max", "gmean", "logit_mean", "weighted")
 MAP_TOLERANCE, NLL_TOLERANCE = 0.002, 0.01
-"""What the default mode may lose against the best one, in mean average precision and in nats."""
+"""How much worse the default mode may be than the best, in mean average precision and in nats."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Measured:
     views: dict[Mode, NDArray[np.float64]]
     costs: dict[Mode, float]
     unreadable: dict[Path, str] = field(default_factory=dict)
-    """The images that cannot be decoded any more, each with its reason."""
+    """The images that can no longer be decoded, each with its reason."""
 
 
 def calibrate(
@@ -57,7 +57,7 @@ def calibrate(
 
     Raises:
         DataError: a class that the model does not have, or no readable image.
-        UsageError: `default_mode` is one that multi-label packages cannot have.
+        UsageError: multi-label packages cannot have this `default_mode`.
     """
     if default_mode is not None and default_mode not in MODES:
         raise UsageError(f"the default mode must be of {', '.join(MODES)}, but got {default_mode}")
@@ -92,7 +92,7 @@ def measure(folder: Path, precision: Precision, items: Sequence[LabelledFile]) -
     """Run every pass of every mode once over `items`."""
     predictor = Predictor.from_package(folder, precision=precision, provider="cpu")
     planner = predictor.model.planner
-    truth_of(items, predictor.manifest)  # before anything is run
+    truth_of(items, predictor.manifest)  # raises before anything is run
 
     def start(pixels: Pixels):
         return [read_passes(pixels, planner.passes(mode, size_of(pixels))) for mode in MODES]
@@ -112,8 +112,8 @@ def measure(folder: Path, precision: Precision, items: Sequence[LabelledFile]) -
 
 
 def _fit(precision: Precision, mode: Mode, measured: Measured) -> ModeCalibration:
-    """The temperature is fitted for the mean of probabilities, the default, and serves all ways to
-    aggregate; thresholds are fitted for each of them, after it."""
+    """Fit the temperature for `mean`, the default aggregation. All aggregations use it. Then fit
+    thresholds for each aggregation."""
     views, truth = measured.views[mode], measured.truth
     temperature = round(fitting.temperature(aggregate(views, "mean", None, MULTI_LABEL), truth), 6)
     weights = None

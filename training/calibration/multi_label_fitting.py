@@ -10,11 +10,11 @@ from training.evaluation.metrics import Probabilities
 from training.evaluation.multi_label_metrics import Truth, binary_nll, likelihoods
 
 MOST_ANSWERS = 100_000
-"""What view weights are fitted on at most: so many of the images' yes and no."""
+"""View weights are fitted on at most this many yes-or-no labels."""
 
 
 def temperature(probabilities: Probabilities, truth: Truth) -> float:
-    """The T of the least binary NLL of sigmoid(logit p / T); float64[N, K] -> T > 0.
+    """The T with the least binary NLL of sigmoid(logit p / T); float64[N, K] -> T > 0.
 
     One image in N + 1 may have any labels, as in `training.calibration.fitting.temperature`.
     """
@@ -29,7 +29,7 @@ def temperature(probabilities: Probabilities, truth: Truth) -> float:
 
 
 def view_weights(probabilities: NDArray[np.float64], truth: Truth) -> tuple[float, ...]:
-    """The weights whose mean of the views' probabilities has the least binary NLL: [N, V, K]."""
+    """View weights for which the mean of probabilities has the least binary NLL: [N, V, K]."""
     views = probabilities.shape[1]
     return fitting.mixture(
         likelihoods(probabilities, truth[:, None]).swapaxes(1, 2).reshape(-1, views)
@@ -37,10 +37,10 @@ def view_weights(probabilities: NDArray[np.float64], truth: Truth) -> tuple[floa
 
 
 def thresholds(probabilities: Probabilities, truth: Truth) -> tuple[float, ...]:
-    """For each class the threshold of the greatest F1: float64[N, K], bool[N, K] -> [K].
+    """For each class the threshold with the greatest F1: float64[N, K], bool[N, K] -> [K].
 
-    Half-way between two neighbouring probabilities; of equal F1 the one nearest to a half. A class
-    that no image has keeps 0.5.
+    A threshold is half-way between two neighbouring probabilities. If several have equal F1, the
+    one nearest to 0.5 is used. A class that no image has keeps 0.5.
     """
     return tuple(_threshold(p, t) for p, t in zip(probabilities.T, truth.T, strict=True))
 
@@ -52,7 +52,7 @@ def _threshold(values: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
     ranked, hits = values[order], truth[order].cumsum()
     f1 = 2 * hits / (np.arange(1, len(values) + 1) + truth.sum())
     following = np.append(ranked[1:], 0.0)
-    f1[ranked == following] = -1  # no threshold parts images that are tied
+    f1[ranked == following] = -1  # no threshold can separate tied images
     halfway = (ranked + following) / 2
     best = np.flatnonzero(f1 >= f1.max() - 1e-12)
     chosen = best[np.abs(halfway[best] - THRESHOLD).argmin()]

@@ -26,7 +26,7 @@ def average(
     ] = 4096,
     workers: Workers = 0,
 ) -> None:
-    """Average the weights of runs, as of a run and the one that went on from it.
+    """Average the weights of runs, for example of a run and of a second run that continued it.
 
     Export the result like any run: quincunx export RUN --out models/NAME --data DATA.
     """

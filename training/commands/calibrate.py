@@ -45,10 +45,11 @@ def calibrate(
 ) -> None:
     """Fit temperatures, view weights, the gate of adaptive TTA and conformal quantiles.
 
-    Of a multi-label package: temperatures, view weights and a threshold for each class.
+    For a multi-label package: temperatures, view weights and a threshold for each class.
 
-    On the calibration split that was held out of training: recomputed from the recipe in the
-    manifest, and refused where DATA is not the data set that the package was trained on.
+    They are fitted on the calibration split, which was held out of training. The split is computed
+    again from the recipe in the manifest. DATA must be the data set that the package was trained
+    on.
     """
     from service.package.package import ModelPackage
     from training.calibration import calibrate as calibration
@@ -70,7 +71,7 @@ def calibrate(
 
 
 def _budgets(costs: Sequence[str]) -> dict[Precision, float]:
-    """``["1.4", "fp32=1.25"]``: a cost for every precision, and others for some."""
+    """``["1.4", "fp32=1.25"]``: a cost for every precision, and other costs for some of them."""
     precisions: tuple[Precision, ...] = get_args(Precision)
     everywhere: dict[Precision, float] = {}
     own: dict[Precision, float] = {}

@@ -1,4 +1,4 @@
-"""`quincunx evaluate`: what a package is worth, mode by mode and precision by precision."""
+"""`quincunx evaluate`: metrics of a package, for each mode and precision."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -56,10 +56,11 @@ def evaluate(
 ) -> None:
     """Measure a package on labelled images with the code that serves it.
 
-    Top-1 with its bootstrap 95% interval, top-5 where there are more than 5 classes, negative
-    log-likelihood, expected calibration error (15 bins), and the answers that TTA turned from
-    right to wrong and from wrong to right against the single centre crop. Of a multi-label package:
-    mean average precision with its interval, F1 at the thresholds, binary log-likelihood.
+    It reports top-1 with its bootstrap 95% interval, top-5 if there are more than 5 classes,
+    negative log-likelihood, and expected calibration error (15 bins). It also counts the answers
+    that TTA changes from right to wrong and from wrong to right, against the single centre crop.
+    For a multi-label package: mean average precision with its interval, F1 at the thresholds,
+    binary log-likelihood.
     """
     from service.package.package import ModelPackage
     from training.data.named_data import located

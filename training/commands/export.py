@@ -58,7 +58,8 @@ def export(
 ) -> None:
     """Turn a run's checkpoint into a model package, or add the fp16 graph to one.
 
-    The graph is held to the checkpoint on real images at three shapes and refused where it differs.
+    The graph is compared with the checkpoint on real images at three shapes, and refused if it
+    differs.
     """
     if add_fp16 is not None:
         if run or out or data or crop_px or resize_px:
@@ -90,7 +91,7 @@ def export(
 
 
 def _sizes(crop_px: int | None, resize_px: int | None) -> InputSize | None:
-    """The sizes to serve at; a network often answers best a little above or below its recipe's."""
+    """The served sizes. A network often answers best a little above or below its recipe's sizes."""
     if crop_px is None and resize_px is None:
         return None
     if crop_px is None or resize_px is None:

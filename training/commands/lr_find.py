@@ -26,9 +26,9 @@ def lr_find(
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Suggest a learning rate: raise it batch by batch and watch where the loss falls.
+    """Suggest a learning rate: raise it with every batch, and find where the loss falls.
 
-    Of the suggestions, `valley` is the one to start with.
+    Start with the suggestion `valley`.
     """
     from training import recipe as recipes
     from training.data.named_data import located

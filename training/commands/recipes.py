@@ -15,7 +15,7 @@ def recipes(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the recipes that ship, each with what it is for."""
+    """List the recipes that ship, each with its purpose."""
     if context.invoked_subcommand:
         return
     from training import recipe
@@ -34,7 +34,7 @@ def show(
     name: Annotated[str, typer.Argument(help="A recipe's name.")],
     overrides: Overrides = None,
 ) -> None:
-    """Print a recipe as JSON, every value named; --set shows what an override makes of it."""
+    """Print a recipe as JSON with every value. --set shows the effect of an override."""
     from training import recipe
 
     print_json(recipe.load(name, overrides).to_json())

@@ -1,4 +1,4 @@
-"""`quincunx show-batch`: the grid a person checks before training."""
+"""`quincunx show-batch`: a grid of images to check before training."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +27,7 @@ def show_batch(
 ) -> None:
     """Save a grid of training images as the network gets them: augmented and mixed.
 
-    Normalization is undone, so that a person can look at them; what it makes of a batch is said.
+    Normalization is undone so that people can look at them. The statistics after it are printed.
     """
     from training import recipe as recipes
     from training.data.named_data import located

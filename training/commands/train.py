@@ -42,11 +42,11 @@ def train(
         typer.Option(metavar="FOLDER", help="Log curves for TensorBoard into this folder."),
     ] = None,
 ) -> None:
-    """Train a recipe, export what it learned as a model package, and calibrate that.
+    """Train a recipe, export the network as a model package, and calibrate the package.
 
-    A checkpoint is written after every epoch; --resume goes on from it with the same schedule,
-    and ends with the same weights as a run that was never stopped. Started by `accelerate launch`
-    or `torchrun`, several processes train together.
+    Every epoch ends with a checkpoint. --resume continues from it with the same schedule, and ends
+    with the same weights as an uninterrupted run. If it is started by `accelerate launch` or
+    `torchrun`, several processes train together.
     """
     import torch
 
@@ -70,7 +70,7 @@ def train(
     chosen = recipes.load(recipe, overrides)
     folder = run or Path("runs") / out.name
     if not (resume and _exported_before_it_was_stopped(out, folder)):
-        check_replaceable(out, overwrite=overwrite)  # now, not after hours of training
+        check_replaceable(out, overwrite=overwrite)  # check before hours of training
     start = start_from(init) if init else None
     board = Board(tensorboard) if tensorboard and distributed.is_main() else None
     try:
@@ -103,7 +103,7 @@ def train(
 
 
 def _exported_before_it_was_stopped(out: Path, run: Path) -> bool:
-    """Whether a run that goes on had exported its package when it was stopped."""
+    """Whether the run that is resumed had already exported its package when it was stopped."""
     from training.export.writer import is_unfinished_export
     from training.run import checkpoint
 

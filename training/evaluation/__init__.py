@@ -1,1 +1,1 @@
-"""How good a package is: metrics of every TTA mode, by the code that serves."""
+"""Evaluation of a package: metrics of every TTA mode, by the code that serves."""

@@ -1,4 +1,4 @@
-"""How good a package is: every mode and precision on labelled images, by the code that serves."""
+"""Evaluate a package: every mode and precision on labelled images, by the code that serves."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ class Evaluated:
     cost: float
     gate_open: float | None
     turned_wrong: int | None
-    """Answers that were right as a single crop and are wrong with TTA."""
+    """Images that the single crop answers right and TTA answers wrong."""
     turned_right: int | None
     coverage: float | None = None
     mean_set_size: float | None = None
 
     def facts(self) -> dict[str, Any]:
-        """The row in six digits."""
+        """The row, with values rounded to six digits."""
         s = self.scores
         return {
             "precision": self.precision,
@@ -51,7 +51,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything measured on one data set."""
+    """All measurements on one data set."""
 
     rows: tuple[Evaluated, ...]
     outcomes: dict[Precision, Outcomes]
@@ -63,12 +63,12 @@ class Evaluation:
         return self.left_out.unreadable
 
     def metrics(self) -> tuple[Metrics, ...]:
-        """The rows as the manifest keeps them: those that can be served."""
+        """The rows for the manifest: only modes that can be served."""
         served = [row for row in self.rows if row.mode not in BASELINES]
         return tuple(Metrics.model_validate(row.facts()) for row in served)
 
     def per_class(self, precision: Precision, mode: Way, classes: int) -> list[float]:
-        """Accuracy of each class, nan where it has no image."""
+        """Accuracy of each class; nan if the class has no image."""
         got = self.outcomes[precision]
         table = confusion(got.by_name[mode].probabilities, got.labels)
         totals = table.sum(1)
@@ -84,7 +84,7 @@ def evaluate(
     coverage: float | None = None,
     provider: Provider = "cpu",
 ) -> Evaluation:
-    """Measure `modes`, baselines among them, at every precision of the package.
+    """Measure `modes`, which may include baselines, at every precision of the package.
 
     Raises:
         DataError: a class that the model does not have, or no readable image.
@@ -126,7 +126,7 @@ def _row(precision: Precision, got: Outcomes, mode: Way) -> Evaluated:
 
 
 def labelled(data: Path, trained: Manifest | None = None) -> Labelled:
-    """The images to report on, of a folder or a table: see `training.data.dataset.validation`."""
+    """The images for reports, from a folder or a table: see `training.data.dataset.validation`."""
     return validation(data, trained)
 
 

@@ -1,4 +1,4 @@
-"""The ways of answering an image that are compared: every TTA mode, and honest baselines."""
+"""The compared methods of answering an image: every TTA mode, and baselines."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
@@ -20,14 +20,14 @@ PLAIN_SHARE = 0.25
 MIN_SCALE = 0.35
 
 Baseline = Literal["full_image", "five_passes", "fastai_tta"]
-"""What nobody is served, but TTA has to be held against: see `BASELINE_JOBS`."""
+"""Methods that are not served, but that TTA is compared with: see `BASELINE_JOBS`."""
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 Way = Mode | Baseline
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a candidate says of one image, and what that took in single crops."""
+    """A candidate's answer for one image, and its cost in single crops."""
 
     probabilities: np.ndarray
     cost: float
@@ -40,7 +40,7 @@ Steps = Generator[list[View], Results, Result]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A named way to answer an image; `start` begins one."""
+    """A named method of answering an image; `start` begins with one image."""
 
     name: str
     start: Callable[[Predictor, Pixels], Steps]
@@ -55,7 +55,7 @@ def candidates(
 ) -> list[Candidate]:
     """The modes, `adaptive` at every affordable gate cost, and the baselines.
 
-    `aspect` other than 1 has each answer for the middle of its image, cut to that aspect ratio.
+    With an `aspect` other than 1, each candidate gets the middle of an image, cut to that ratio.
     """
     made = [
         mode_candidate(mode.replace("none", "single crop"), Options(tta=mode)) for mode in modes
@@ -80,10 +80,10 @@ def _of_rectangles(candidate: Candidate, aspect: float) -> Candidate:
 
 
 def rectangle(image: Pixels, aspect: float) -> Pixels:
-    """The largest middle part whose longer side is `aspect` times its shorter one.
+    """The largest middle part whose longer side is `aspect` times its shorter side.
 
-    Every other image lies down and the rest stand, told by a checksum of its pixels: the same
-    image always comes out the same.
+    Half of the images become landscape, the others portrait. A checksum of the pixels decides, so
+    the result for an image is always the same.
     """
     height, width = image.shape[:2]
     lying = crc32(image.tobytes()) % 2 == 0
@@ -94,7 +94,7 @@ def rectangle(image: Pixels, aspect: float) -> Pixels:
 
 
 def way(name: Way, coverage: float | None = None) -> Candidate:
-    """A mode as it is served, or a baseline; `coverage` asks for prediction sets, of modes."""
+    """A mode as it is served, or a baseline. `coverage` asks for prediction sets of a mode."""
     if name == "full_image" or name == "five_passes" or name == "fastai_tta":
         return Candidate(name, BASELINE_JOBS[name], baseline=True)
     return mode_candidate(name, Options(tta=name, coverage=coverage))
@@ -111,7 +111,7 @@ def mode_candidate(name: str, options: Options) -> Candidate:
 
 
 def _full_image(predictor: Predictor, image: Pixels) -> Steps:
-    """The whole image at the size of `dense`, pooled as the network would: no windows."""
+    """The whole image at the size of `dense`, pooled by the network itself, without windows."""
     planner = predictor.model.planner
     resized = shorter_side_on_stride(size_of(image), predictor.manifest.input.resize_px)
     passes = (Pass(resized, whole(resized)),)
@@ -121,7 +121,7 @@ def _full_image(predictor: Predictor, image: Pixels) -> Steps:
 
 
 def _five_passes(predictor: Predictor, image: Pixels) -> Steps:
-    """Five crops the ordinary way: each through the whole network, nothing shared."""
+    """Five crops in the usual way: each runs through the whole network, and nothing is shared."""
     planner = predictor.model.planner
     passes = planner.passes("five_crop", size_of(image))
     read = yield from read_passes(image, passes)
@@ -130,10 +130,10 @@ def _five_passes(predictor: Predictor, image: Pixels) -> Steps:
 
 
 def _fastai_tta(predictor: Predictor, image: Pixels) -> Steps:
-    """fastai's `learn.tta`: four random training views averaged after softmax, and the plain one.
+    """fastai's `learn.tta`: four random training views averaged after softmax, and the centre crop.
 
-    0.75 of the mean of the random views and 0.25 of the centre crop, as `beta=0.25` has it; the
-    views are random resized crops and flips, as the recipe trains with, seeded by the image.
+    The answer is 0.75 of the mean of the random views and 0.25 of the centre crop (`beta=0.25`).
+    The views are random resized crops and flips with the recipe's values, seeded by the image.
     """
     planner = predictor.model.planner
     size = size_of(image)
@@ -151,7 +151,7 @@ def _fastai_tta(predictor: Predictor, image: Pixels) -> Steps:
 
 
 def _random_box(size: Size, random: np.random.Generator) -> FractionBox:
-    """A random resized crop as torchvision and fastai draw it: area, aspect, then place."""
+    """A random resized crop, drawn as in torchvision and fastai: area, aspect, then position."""
     for _ in range(10):
         area = random.uniform(MIN_SCALE, 1) * size.pixels
         ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))

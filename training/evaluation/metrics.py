@@ -1,4 +1,4 @@
-"""What an answer is worth: accuracy, likelihood, calibration, each with its uncertainty."""
+"""Metrics of answers: accuracy, likelihood and calibration, with their uncertainty."""
 
 from dataclasses import dataclass
 
@@ -56,7 +56,7 @@ def nll(probabilities: Probabilities, labels: Labels) -> float:
 def reliability(
     probabilities: Probabilities, labels: Labels, bins: int = ECE_BINS
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Images, mean confidence and accuracy of each of `bins` equal bins of the top probability."""
+    """For each of `bins` equal bins of the top probability: images, mean confidence, accuracy."""
     top = probabilities.max(1)
     right = (probabilities.argmax(1) == labels).astype(np.float64)
     index = np.minimum((top * bins).astype(np.int64), bins - 1)
@@ -93,6 +93,6 @@ def confusion(probabilities: Probabilities, labels: Labels) -> NDArray[np.int64]
 
 
 def flips(single: Probabilities, tta: Probabilities, labels: Labels) -> tuple[int, int]:
-    """Answers that TTA turned (right to wrong, wrong to right)."""
+    """Numbers of answers that TTA changed: (right to wrong, wrong to right)."""
     before, after = single.argmax(1) == labels, tta.argmax(1) == labels
     return int((before & ~after).sum()), int((~before & after).sum())

@@ -1,4 +1,4 @@
-"""How good a multi-label package is: every mode and precision, by the code that serves."""
+"""Evaluate a multi-label package: every mode and precision, by the code that serves."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class LabelRow:
     cost: float
 
     def metrics(self, manifest: Manifest) -> MultiLabelMetrics:
-        """The row as the manifest keeps it."""
+        """The row for the manifest."""
         s = self.scores
         return MultiLabelMetrics(
             precision=self.precision,
@@ -50,7 +50,7 @@ class LabelRow:
         )
 
     def cells(self) -> tuple[str, ...]:
-        """The row under `COLUMNS`."""
+        """The row's cells for `COLUMNS`."""
         s = self.scores
         low, high = s.map_interval
         return (
@@ -67,7 +67,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelEvaluation:
-    """Everything measured on one data set."""
+    """All measurements on one data set."""
 
     manifest: Manifest
     aggregate: Aggregation

@@ -1,4 +1,4 @@
-"""What multi-label answers are worth: average precision, F1, likelihood, with their uncertainty."""
+"""Metrics of multi-label answers: average precision, F1, likelihood, with their uncertainty."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from training.evaluation.metrics import TINY, Probabilities
 
 RESAMPLES = 1000
 CHUNK = 4_000_000
-"""Numbers held at once while bootstrapping."""
+"""Numbers in memory at once during the bootstrap."""
 
 Truth = NDArray[np.bool_]
 """bool[N, K]: which classes are true of which image."""
@@ -19,14 +19,14 @@ Truth = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class LabelScores:
-    """Metrics of N images; all but the likelihood in 0..1, the interval of 95%."""
+    """Metrics of N images. All except the likelihood are in 0..1; the interval is of 95%."""
 
     images: int
     map: float
-    """The mean of the average precision over classes that an image has."""
+    """The mean of the average precision, over classes that at least one image has."""
     map_interval: tuple[float, float]
     average_precision: tuple[float, ...]
-    """Of each class; nan where no image has it."""
+    """Average precision of each class; nan if no image has the class."""
     micro_f1: float
     macro_f1: float
     nll: float
@@ -47,8 +47,9 @@ def scores(probabilities: Probabilities, truth: Truth, present: Truth) -> LabelS
 
 
 def average_precisions(probabilities: Probabilities, truth: Truth) -> NDArray[np.float64]:
-    """The average precision of each class: the mean, over images that have it, of the precision
-    among those ranked as high; ties share a rank. [K], nan where no image has the class."""
+    """The average precision of each class: [K]. It is the mean, over the images of the class, of
+    the precision among all images ranked at least as high. Ties share a rank. nan if no image has
+    the class."""
     columns = zip(probabilities.T, truth.T, strict=True)
     return np.array(
         [average_precision_score(true, p) if true.any() else np.nan for p, true in columns]
@@ -77,34 +78,34 @@ def bootstrap_map(
 
 
 def f1(present: Truth, truth: Truth) -> NDArray[np.float64]:
-    """F1 of each class: [K], nan where a class is neither true of an image nor answered."""
+    """F1 of each class: [K]; nan if no image has the class and no answer names it."""
     pairs = zip(truth.T, present.T, strict=True)
-    unknown: Any = np.nan  # the stubs know words alone
+    unknown: Any = np.nan  # scikit-learn's type stubs allow only strings
     return np.array([f1_score(true, got, zero_division=unknown) for true, got in pairs])
 
 
 def binary_nll(probabilities: Probabilities, truth: Truth) -> float:
-    """Mean negative log-likelihood of every yes and no, in nats."""
+    """Mean negative log-likelihood over every yes-or-no label, in nats."""
     return float(-np.log(np.maximum(likelihoods(probabilities, truth), TINY)).mean())
 
 
 def likelihoods(probabilities: Probabilities, truth: Truth) -> NDArray[np.float64]:
-    """What each probability gives to what is the case."""
+    """The probability that each answer gives to the true yes or no."""
     return np.where(truth, probabilities, 1 - probabilities)
 
 
 def _weighted(
     values: NDArray[np.float64], truth: NDArray[np.bool_], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The average precision of one class where image n counts weights[r, n] times: [R].
+    """The average precision of one class if image n counts weights[r, n] times: [R].
 
-    All resamples in one go; scikit-learn would take a call for each of a thousand.
+    This computes all resamples at once. scikit-learn would need a call for each of a thousand.
     """
     order = np.argsort(-values, kind="stable")
     ranked, hits = values[order], truth[order]
     if not hits.any():
         return np.full(len(weights), np.nan)
-    last = np.searchsorted(-ranked, -ranked, side="right") - 1  # of those tied with each
+    last = np.searchsorted(-ranked, -ranked, side="right") - 1  # the last image tied with each
     counted = weights[:, order]
     positives = counted * hits
     precision = positives.cumsum(1) / np.maximum(counted.cumsum(1), TINY)
@@ -114,6 +115,6 @@ def _weighted(
 
 
 def mean_of_known(values: NDArray[np.float64]) -> float:
-    """The mean of what is not nan; 0 of nothing."""
+    """The mean of the values that are not nan; 0 if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else 0.0

@@ -1,4 +1,4 @@
-"""Run labelled images through the code that serves, and hold the answers to several true labels."""
+"""Run images with several true labels through the code that serves."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class LabelAnswers:
 
     probabilities: Probabilities
     present: Truth
-    """At or above the thresholds."""
+    """Classes at or above their thresholds."""
     cost: float
     """Mean cost of an image in single crops."""
 
 
 @dataclass(frozen=True)
 class LabelOutcomes:
-    """What every mode answered, and the truth."""
+    """The answers of every mode, and the truth."""
 
     truth: Truth
     paths: tuple[Path, ...]
@@ -60,12 +60,12 @@ def answers(
     modes: Sequence[Mode],
     aggregate: Aggregation = "mean",
 ) -> LabelOutcomes:
-    """Answer every image in every mode, exactly as serving would.
+    """Answer every image in every mode, exactly as in serving.
 
     Raises:
         DataError: a class that the model does not have, or not one readable image.
     """
-    truth_of(items, predictor.manifest)  # before anything is run
+    truth_of(items, predictor.manifest)  # raises before anything is run
 
     def start(pixels: Pixels) -> list[Generator[list[View], Results, Classification]]:
         return [predictor.start(pixels, Options(tta=m, aggregate=aggregate)) for m in modes]

@@ -23,8 +23,8 @@ BINS = 15
 def write_report(measured: LabelEvaluation, folder: Path) -> Path:
     """Write ``report.md`` and its pictures into `folder`.
 
-    The pictures show the last measured precision in the package's default mode, where that was
-    measured, else in the last one.
+    The pictures show the last measured precision. The mode is the package's default mode if it was
+    measured, else the last measured mode.
     """
     folder.mkdir(parents=True, exist_ok=True)
     last = measured.rows[-1]
@@ -85,7 +85,7 @@ def _percent(value: float) -> str:
 
 
 def _worst(own: LabelAnswers, got: LabelOutcomes) -> list[int]:
-    """The wrongly answered images, the least likely truth first."""
+    """The images with wrong answers, the least likely truth first."""
     given = np.where(got.truth, own.probabilities, 1 - own.probabilities)
     wrong = np.flatnonzero((own.present != got.truth).any(1))
     return [int(n) for n in wrong[np.argsort(given[wrong].min(1), kind="stable")][:WORST]]
@@ -99,7 +99,7 @@ def _caption(names: list[str], present: np.ndarray, truth: np.ndarray) -> str:
 
 
 def _reliability(own: LabelAnswers, got: LabelOutcomes, path: Path) -> None:
-    """Probability of every yes against how often it was true."""
+    """Probability of every yes, against how often yes was true."""
     values, truth = own.probabilities.ravel(), got.truth.ravel()
     index = np.minimum((values * BINS).astype(np.int64), BINS - 1)
     counts = np.bincount(index, minlength=BINS)

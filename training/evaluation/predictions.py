@@ -1,4 +1,4 @@
-"""Run labelled images through the code that serves, once for several ways of answering."""
+"""Run labelled images through the code that serves, once for several methods of answering."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -60,7 +60,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What every candidate answered, and the truth."""
+    """The answers of every candidate, and the truth."""
 
     labels: NDArray[np.int64]
     paths: tuple[Path, ...]
@@ -69,7 +69,7 @@ class Outcomes:
 
 
 def label_index(items: Sequence[LabelledFile], manifest: Manifest) -> dict[str, int]:
-    """Each label of the items to the index of its class, which it names by id or name.
+    """Map each label of the items to the index of its class. A label is a class's id or name.
 
     Raises:
         DataError: a label that is no class of the model, or the name of several.
@@ -85,10 +85,10 @@ def decoded(
     unreadable: Unreadable,
     threads: int = 2,
 ) -> Iterator[tuple[LabelledFile, Pixels]]:
-    """Decode ahead in threads, a bounded number at a time; note unreadable files.
+    """Decode ahead in threads, a bounded number at a time. Collect unreadable files.
 
     Raises:
-        OutOfResources: memory or open files ran out, which is no fault of an image.
+        OutOfResources: memory or open files ran out; this is not the fault of an image.
     """
 
     def load(item: LabelledFile) -> Pixels | Exception:
@@ -123,9 +123,9 @@ def collect(
     start: Callable[[Pixels], Sequence[Generator[list[View], Results, T]]],
     what: str,
 ) -> tuple[list[LabelledFile], list[list[T]], dict[Path, str]]:
-    """Run the jobs that `start` makes of each image; those of a chunk share batches.
+    """Run the jobs that `start` makes for each image. The jobs of a chunk share batches.
 
-    A view that several jobs of an image want runs once.
+    If several jobs of an image need the same view, it runs once.
 
     Returns the readable items, one list of results per item, and the unreadable files.
     """
@@ -147,7 +147,7 @@ def collect(
 def outcomes(
     predictor: Predictor, items: Sequence[LabelledFile], candidates: Sequence[Candidate]
 ) -> Outcomes:
-    """Answer every image in every candidate's way: a mode exactly as it is served.
+    """Answer every image with every candidate. A mode answers exactly as it is served.
 
     Raises:
         DataError: a class that the model does not have, or not one readable image.

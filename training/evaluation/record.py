@@ -1,4 +1,4 @@
-"""Keep what an evaluation measured in the package: its manifest and its model card."""
+"""Store the results of an evaluation in the package: in its manifest and its model card."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def record_metrics(folder: Path, measured: Evaluation) -> None:
 
 
 def record_label_metrics(folder: Path, measured: LabelEvaluation) -> None:
-    """The same of a multi-label package."""
+    """The same for a multi-label package."""
     manifest = ModelPackage.load(folder).manifest
     new = [row.metrics(manifest) for row in measured.rows]
     replaced = {(m.precision, m.mode) for m in new}

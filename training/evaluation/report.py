@@ -1,4 +1,4 @@
-"""An evaluation as a Markdown report with pictures: the tables, and what they do not show."""
+"""An evaluation as a Markdown report with tables and pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,10 +37,10 @@ ALIGN = "llrrrrrr"
 
 
 def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
-    """Write ``report.md`` and its pictures into `folder`, for the package's served answer.
+    """Write ``report.md`` and its pictures into `folder`.
 
-    The pictures show the last measured precision in the package's default mode, where that was
-    measured, else in the last one.
+    The pictures show the last measured precision. The mode is the package's default mode if it was
+    measured, else the last measured mode.
     """
     folder.mkdir(parents=True, exist_ok=True)
     manifest = ModelPackage.load(package).manifest
@@ -92,9 +92,9 @@ def _markdown(manifest: Manifest, measured: Evaluation, precision: Precision, mo
 
 
 def learning_curves(manifest: Manifest, folder: Path) -> str:
-    """Draw how the network learned into `folder`; the part of the report that shows it.
+    """Draw the learning curves into `folder` and return their part of the report.
 
-    Nothing of a package that came without its history.
+    The part is empty if the package has no training history.
     """
     history = manifest.provenance.get("history")
     if not history:
@@ -104,7 +104,7 @@ def learning_curves(manifest: Manifest, folder: Path) -> str:
 
 
 def bullets(lines: Sequence[str]) -> list[str]:
-    """The lines of a Markdown list and an empty one; nothing where there are none."""
+    """The lines of a Markdown list, and an empty line after it; nothing if there are no lines."""
     return [*(f"- {plain(line)}" for line in lines), ""] if lines else []
 
 
@@ -126,14 +126,14 @@ def _row(row: Evaluated) -> tuple[object, ...]:
 
 
 def worst_mistakes(probabilities: Probabilities, labels: Labels, count: int = WORST) -> list[int]:
-    """Indices of the wrong answers with the highest probability, surest first."""
+    """Indices of the wrong answers with the highest probability, in falling order."""
     wrong = np.flatnonzero(probabilities.argmax(1) != labels)
     order = np.argsort(-probabilities[wrong].max(1), kind="stable")
     return [int(i) for i in wrong[order[:count]]]
 
 
 def reliability_diagram(probabilities: Probabilities, labels: Labels, path: Path) -> None:
-    """Accuracy against confidence: on the diagonal, confidence means what it says."""
+    """Accuracy against confidence. On the diagonal both are equal."""
     counts, confidence, accuracy = reliability(probabilities, labels)
     filled = counts > 0
     figure, axes = plt.subplots(figsize=(4.5, 4.5), dpi=110)
@@ -151,7 +151,7 @@ def reliability_diagram(probabilities: Probabilities, labels: Labels, path: Path
 def confusion_matrix(
     probabilities: Probabilities, labels: Labels, names: list[str], path: Path
 ) -> None:
-    """True classes down, answers across, counts in the cells."""
+    """Draw the confusion matrix: rows are true classes, columns answers, cells counts."""
     counts = confusion(probabilities, labels)
     side = max(4.5, 0.6 * len(names))
     figure, axes = plt.subplots(figsize=(side, side), dpi=110)

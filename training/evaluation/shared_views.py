@@ -1,4 +1,4 @@
-"""Several jobs on one image as one job: a view that more than one of them wants runs once."""
+"""Several jobs on one image as one job. A view that several of them need runs once."""
 
 from collections.abc import Generator, Iterable
 from typing import TypeVar
@@ -17,8 +17,8 @@ Seen = tuple[tuple[int, ...], Output, bytes]
 def shared(jobs: Iterable[Steps[T]]) -> Steps[list[T]]:
     """Drive `jobs` together to their answers, in their order.
 
-    Views are told apart by their pixels, so also two modes that cut the same crop in their own
-    way share it, and a second round finds what the first has run.
+    Views are compared by their pixels. So two modes that cut the same crop share it, and a second
+    step reuses the results of the first.
     """
     answers: dict[int, T] = {}
     results: dict[Seen, NDArray[np.float32]] = {}

@@ -1,9 +1,9 @@
-"""Accuracy against cost, both from one run: the table that the project's claim stands on.
+"""Accuracy against cost, both from one run: the table behind the project's claim.
 
-Accuracy comes from every image given, in batches. Time comes from a sample of the same images, one
-image at a time: every candidate answers the image once, in an order drawn anew for each, so that a
-slower moment of the machine falls on all of them. Times are from decoded pixels to probabilities;
-decoding costs every candidate the same and is reported on its own.
+Accuracy comes from every given image, in batches. Time comes from a sample of the same images, one
+image at a time. Every candidate answers the image once, in a new random order for each image, so
+that a slower phase of the machine affects all of them. Times are from decoded pixels to
+probabilities. Decoding costs every candidate the same and is reported separately.
 """
 
 import random
@@ -53,7 +53,7 @@ class Point:
     ratio: Interval
     """Mean time against the single crop of the same precision, paired by image."""
     ratio_fp32: Interval | None
-    """The same against the fp32 single crop, where that ran too."""
+    """The same against the fp32 single crop, if that ran too."""
     images_per_second: float
     best_batch_images: int
     peak_mib: float
@@ -61,13 +61,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Frontier:
-    """Every point, and what it was measured on."""
+    """Every point, and the conditions of the measurement."""
 
     points: tuple[Point, ...]
     images: int
     timed_images: int
     aspect: float
-    """Longer side by shorter side that images were cut to; 1: images as they are."""
+    """Ratio of longer to shorter side that images were cut to; 1: images were not cut."""
     decode_ms: float
     environment: Environment
     package: str
@@ -168,7 +168,7 @@ def _times(
     sample: Sequence[LabelledFile],
     seed: int,
 ) -> tuple[dict[Key, list[float]], float]:
-    """Milliseconds of every candidate for every image of the sample, and of decoding one."""
+    """Milliseconds of every candidate for every image of the sample, and of decoding one image."""
     pairs: list[tuple[Precision, Candidate]] = [
         (p, candidate) for p, own in compared.items() for candidate in own
     ]
@@ -199,7 +199,7 @@ def _times(
 def _throughput(
     predictor: Predictor, candidate: Candidate, sample: Sequence[LabelledFile]
 ) -> tuple[float, int]:
-    """Images per second from pixels, and the number of images at once that gave it."""
+    """Images per second from pixels, and the number of images at once that reached it."""
     images = [predictor.decode(item.path.read_bytes()) for item in sample[:THROUGHPUT_IMAGES]]
     rates: dict[int, float] = {}
     for batch in BATCH_IMAGES:
@@ -214,7 +214,7 @@ def _throughput(
 
 
 def _peak_mib(package: Path, precision: Precision, name: str, image: Path) -> float:
-    """Peak memory of a fresh process that answers one batch of 32 images this way."""
+    """Peak memory of a new process that answers one batch of 32 images with this candidate."""
     command = [
         sys.executable,
         "-m",

@@ -1,8 +1,8 @@
 """``python -m training.frontier.peak_memory PACKAGE PRECISION CANDIDATE IMAGE``: print peak MiB.
 
-A process of its own, since a peak cannot be reset: it opens the package, answers one batch of 32
-copies of the image, and prints the most memory it ever held. On Linux that is read from /proc:
-`ru_maxrss` survives exec there, so that a small child would report its parent's size.
+This is a separate process, because a peak cannot be reset. It opens the package, answers one batch
+of 32 copies of the image, and prints its peak memory. On Linux the peak is read from /proc:
+`ru_maxrss` survives exec there, so a small child would report its parent's size.
 """
 
 import resource
@@ -28,7 +28,7 @@ def main(package: str, precision: str, name: str, image: str) -> None:
 
 
 def peak_mib() -> float:
-    """The most resident memory that this process ever held."""
+    """The peak of this process's resident memory."""
     status = Path("/proc/self/status")
     if status.exists():
         lines = status.read_text(encoding="utf-8", errors="replace").splitlines()

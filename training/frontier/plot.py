@@ -1,4 +1,4 @@
-"""The frontier's plot: accuracy against cost, every point named."""
+"""The frontier's plot: accuracy against cost, with a name for every point."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,13 +12,13 @@ PLACES = tuple(
     for far in (6, 14, 24, 36)
     for x, y in ((1, 0.7), (-1, 0.7), (1, -0.7), (-1, -0.7), (0, 1), (0, -1))
 )
-"""Where a name may stand, in points from its marker, the best place first."""
+"""Positions for a name, in points from its marker, the best first."""
 LEADER_FROM = 10
-"""A name further away than this is tied to its marker by a line."""
+"""A name further away than this gets a line to its marker."""
 
 
 def plot(frontier: Frontier, path: Path) -> Path:
-    """Accuracy against mean time, in fp32 single crops where fp32 ran; the best path is drawn."""
+    """Accuracy against mean time, in fp32 single crops if fp32 ran. The best path is drawn."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -72,9 +72,10 @@ def plot(frontier: Frontier, path: Path) -> Path:
 
 
 def name_points(axes: Any, names: dict[tuple[float, float], str]) -> None:
-    """Write each name where it covers no other name and no marker, as near as it can.
+    """Write each name near its marker, where it covers no other name and no marker.
 
-    Without a line to its marker a name belongs to the nearest one, so that has to be its own.
+    Readers take a name without a line for the name of the nearest marker. So its own marker must be
+    the nearest.
     """
     renderer = axes.figure.canvas.get_renderer()
     markers = {place: _around(*axes.transData.transform(place)) for place in sorted(names)}
@@ -109,7 +110,7 @@ def name_points(axes: Any, names: dict[tuple[float, float], str]) -> None:
 
 
 def box_of(name: Any, renderer: Any) -> Any:
-    """Where a name stands, without the line to its marker."""
+    """The box of a name, without the line to its marker."""
     from matplotlib.text import Text
 
     name.update_positions(renderer)
@@ -117,7 +118,7 @@ def box_of(name: Any, renderer: Any) -> Any:
 
 
 def nearest(box: Any, markers: Mapping[tuple[float, float], Any]) -> tuple[float, float]:
-    """The place of the marker that lies nearest to `box`."""
+    """The position of the marker that is nearest to `box`."""
 
     def apart(place: tuple[float, float]) -> float:
         other = markers[place]
@@ -142,7 +143,7 @@ def _common(one: Any, other: Any) -> float:
 
 
 def _alone(point: Point, points: Sequence[Point], in_fp32: bool) -> bool:
-    """Whether no earlier point has its place: two names on one spot cannot be read."""
+    """Whether no earlier point has the same position: two names at one position are unreadable."""
     for other in points:
         if other is point:
             return True
@@ -153,7 +154,7 @@ def _alone(point: Point, points: Sequence[Point], in_fp32: bool) -> bool:
 
 
 def best_path(points: Sequence[Point], in_fp32: bool) -> list[Point]:
-    """The points that no cheaper one matches in accuracy, by rising cost."""
+    """The points that are more accurate than every cheaper point, by rising cost."""
     path: list[Point] = []
     for point in sorted(points, key=lambda p: (_cost(p, in_fp32), -p.scores.top1)):
         if not path or point.scores.top1 > path[-1].scores.top1:

@@ -13,7 +13,7 @@ COLUMNS = (
 
 
 def as_json(frontier: Frontier) -> dict[str, Any]:
-    """Everything measured."""
+    """All measurements."""
     return {
         **{k: v for k, v in asdict(frontier).items() if k != "left_out"},
         **frontier.left_out.facts(),
@@ -28,7 +28,7 @@ def rows(frontier: Frontier) -> list[list[str]]:
 
 
 def markdown(frontier: Frontier, command: str) -> str:
-    """The table with what it was measured on and the command that makes it."""
+    """The table, with the conditions of the measurement and the command that makes it."""
     machine = frontier.environment
     align = "ll" + "r" * (len(COLUMNS) - 2)
     lines = [
