@@ -26,6 +26,7 @@ from service.package.manifest import (
     Precision,
 )
 from service.package.package import MANIFEST
+from service.replacing import replacing_file
 
 FILES: dict[Precision, str] = {
     "fp32": "model.onnx",
@@ -149,9 +150,8 @@ def describe(folder: Path, precision: Precision) -> OnnxFile:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json``, replacing the old one in one step."""
-    new = folder / f".{MANIFEST}.new"
-    new.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    os.replace(new, folder / MANIFEST)
+    with replacing_file(folder / MANIFEST) as stream:
+        stream.write(f"{manifest.model_dump_json(indent=2)}\n".encode())
 
 
 def add_metadata(

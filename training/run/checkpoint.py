@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from service.errors import DataError
+from service.replacing import replacing_file
 
 TENSORS = "checkpoint.safetensors"
 STATE = "checkpoint.json"
@@ -65,8 +66,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     if _named_by_state(folder):
         os.replace(folder / TENSORS, folder / f"{TENSORS}{PREVIOUS}")
     os.replace(new, folder / TENSORS)
-    (folder / f"{STATE}.new").write_text(json.dumps(state), encoding="utf-8")
-    os.replace(folder / f"{STATE}.new", folder / STATE)
+    with replacing_file(folder / STATE) as stream:
+        stream.write(json.dumps(state).encode())
 
 
 def _named_by_state(folder: Path) -> bool:

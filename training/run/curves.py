@@ -1,10 +1,11 @@
 """The learning curves of a run as a picture, stored beside their table."""
 
-import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from service.replacing import replacing_file
 
 
 def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -32,6 +33,5 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(columns) > 1:
             axes.legend()
-    partial = path.with_name(f"{path.name}.new")
-    figure.savefig(partial, dpi=100, format="png")
-    os.replace(partial, path)
+    with replacing_file(path) as stream:
+        figure.savefig(stream, dpi=100, format="png")

@@ -3,35 +3,20 @@
 import errno
 import hashlib
 import json
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from service.errors import OutputError
+from service.replacing import replacing_file
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-@contextmanager
-def replacing(path: Path) -> Generator[IO[bytes]]:
-    """Write aside, sync, rename: `path` is there whole or not at all, also after a power cut."""
-    aside = path.with_name(f"{path.name}.tmp")
-    try:
-        with aside.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)  # room for others, where the disk is full
-        raise
-
-
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON object together with its digest."""
-    with replacing(path) as stream:
+    with replacing_file(path) as stream:
         enveloped = {"sha256": digest_of(content), "content": content}
         stream.write(json.dumps(enveloped, indent=1).encode())
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from service.errors import OutputError
 from service.listing.skipped import Skipped
+from service.replacing import replacing_file
 from service.scoring.item import Position
 from service.scoring.result import parts
 from service.scoring.result.durable import (
@@ -30,7 +31,6 @@ from service.scoring.result.durable import (
     read_json,
     readable,
     readable_errors,
-    replacing,
     write_json,
 )
 from service.scoring.rows import Row
@@ -106,7 +106,7 @@ class Journal:
         """
         name, data = parts.encoded(rows, schema, self.rows, self._run, skipped)
         path = self.folder / name
-        with readable_errors(path), replacing(path) as stream:
+        with readable_errors(path), replacing_file(path) as stream:
             stream.write(data)
         self._parts.append(path)
         self.rows += len(rows)
@@ -149,7 +149,7 @@ class Journal:
         Raises:
             OutputError: it cannot be written.
         """
-        with readable_errors(self.result), replacing(self.result) as stream:
+        with readable_errors(self.result), replacing_file(self.result) as stream:
             yield stream
 
     def mark_done(self, about: dict[str, Any]) -> None:

@@ -1,0 +1,26 @@
+"""Files that are there whole or not at all."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def replacing_file(path: Path) -> Generator[IO[bytes]]:
+    """Write a file beside `path`, sync it, and rename it to `path` where the block ends well.
+
+    So `path` holds the old content or the new one, also after a power cut. An error in the block
+    removes the new file.
+    """
+    aside = path.with_name(f"{path.name}.tmp")
+    try:
+        with aside.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)  # room for others, where the disk is full
+        raise
