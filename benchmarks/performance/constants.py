@@ -52,14 +52,14 @@ def measure(
 
     def one_mode(mode: Mode) -> Callable[[int], object]:
         def run(number: int) -> object:
-            image = predictor.decode(files[number % len(files)])
+            image = predictor.open_image(files[number % len(files)])
             return run_all([predictor.start(image, Options(tta=mode))], predictor.session)
 
         return run
 
-    pixels = [predictor.decode(data) for data in files]
+    pixels = [predictor.open_image(data) for data in files]
     work: dict[object, Callable[[int], object]] = {
-        "decode": lambda number: predictor.decode(files[number % len(files)]),
+        "decode": lambda number: predictor.open_image(files[number % len(files)]),
         "resize": lambda number: resize(pixels[number % len(files)], Size(side_px, side_px)),
         **{case: one_pass(case) for case in cases},
         **{mode: one_mode(mode) for mode in MODES},

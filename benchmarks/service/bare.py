@@ -41,7 +41,7 @@ class Bare:
 
     def prepare(self, predictor: Predictor, data: bytes) -> tuple[Steps, list[View]]:
         """Decode a photo and make its views."""
-        steps = predictor.start(predictor.decode(data), self.options)
+        steps = predictor.start(predictor.open_image(data), self.options)
         return steps, next(steps)
 
     def finish(self, predictor: Predictor, steps: Steps, views: list[View]) -> Classification:

@@ -14,7 +14,7 @@ from service.api.options import RequestOptions
 from service.api.server.model_set import ModelSet, Served
 from service.errors import QuincunxError
 from service.inference.engine import Steps
-from service.inference.image.views import Pixels
+from service.inference.image.views import AnyImage, Pixels, size_of
 from service.inference.predictor import Prediction
 from service.inference.tta.steps import Classification, Options, ViewClassification, check_options
 from service.package.manifest import Mode
@@ -35,11 +35,14 @@ class Work:
 
     def prepare(self) -> Steps:
         started = time.perf_counter()
-        image = self.image
-        if isinstance(image, bytes):
-            image = self.served.predictor.decode(image)
+        image: AnyImage
+        if isinstance(self.image, bytes):
+            image = self.served.predictor.open_image(self.image, self.options.boxes)
+        else:
+            image = self.image
         self.decode_s = time.perf_counter() - started
-        self.height_px, self.width_px = image.shape[:2]
+        size = size_of(image)
+        self.height_px, self.width_px = size.height, size.width
         uncontended = self.served.batcher.uncontended
         steps = self.served.predictor.start(image, self.options, uncontended=uncontended)
         if self.want_class_map:

@@ -14,7 +14,7 @@ from PIL import Image
 from service.errors import UsageError
 from service.inference.engine import Steps
 from service.inference.image.geometry import shorter_side_on_stride
-from service.inference.image.views import Pixels, resize, size_of
+from service.inference.image.views import AnyImage, resize, size_of
 from service.inference.tta.steps import Classification, Results, View
 from service.inference.tta.task import Task
 from service.package.manifest import InputSize
@@ -30,17 +30,18 @@ RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253
 
 
 def with_class_map(
-    steps: Steps, image: Pixels, size: InputSize
+    steps: Steps, image: AnyImage, size: InputSize
 ) -> Generator[list[View], Results, Classification]:
     """The answer of `steps`, with a pass more for the class map where none of its own gave one.
 
     Raises:
         UsageError: a photo so wide or tall that the pass would be over `MOST_CROPS` crops.
     """
-    whole = shorter_side_on_stride(size_of(image), size.resize_px)
+    given = size_of(image)
+    whole = shorter_side_on_stride(given, size.resize_px)
     if whole.pixels > MOST_CROPS * size.crop_px**2:
         raise UsageError(
-            f"a heat map of {image.shape[1]}×{image.shape[0]} px would take "
+            f"a heat map of {given.width}×{given.height} px would take "
             f"{whole.pixels / size.crop_px**2:.0f} crops; the limit is {MOST_CROPS}"
         )
     answer = yield from steps

@@ -1,22 +1,27 @@
-"""Bytes to pixels: any image a person may send becomes uint8[H, W, 3] RGB, or a clear error."""
+"""Bytes to pixels: a file of any accepted format becomes an upright RGB image, or a clear error."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from PIL import Image
 
 from service.errors import BadImage, ClientError, OutOfResources, UnsupportedImage
 from service.inference.image.budget import DECODING
 from service.inference.image.clock import Clock, ClockedFile
+from service.inference.image.decoded import DecodedImage
 from service.inference.image.formats import avif, bmp, gif, jpeg, png, webp
 from service.inference.image.formats.tiff import tiff
+from service.inference.image.geometry import LeastSize, Size
 from service.inference.image.known_formats import ACCEPTED, identify, rare_format
 from service.inference.image.limits import MAX_DECODE_MS, MAX_PIXELS, Limits
-from service.inference.image.rows import Picture, Pixels, upright_rgb
+from service.inference.image.orientation import is_backwards, is_mirrored, is_transposed
+from service.inference.image.rows import Picture, upright_rgb
+from service.inference.image.views import Pixels
 
 FORMATS = ACCEPTED
+T = TypeVar("T")
 
 _OPEN: dict[str, Callable[[bytes, Limits], tuple[Picture, int]]] = {
-    "JPEG": jpeg.open_picture,
     "PNG": png.open_picture,
     "WEBP": webp.open_picture,
     "GIF": gif.open_picture,
@@ -31,12 +36,29 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS, max_decode_ms: int = MAX_DECODE_MS) -> Pixels:
-    """Decode an image file: uint8[H, W, 3], RGB, upright.
+    """Decode an image file: uint8[H, W, 3], RGB, upright, every pixel of it.
+
+    The array is a copy of what `decode_image` returns, which has the rules and the errors.
+    """
+    limits = Limits(max_pixels, Clock(max_decode_ms))
+    return _guarded(data, limits, lambda *file: _decoded(*file, limits, None).array())
+
+
+def decode_image(
+    data: bytes,
+    max_pixels: int = MAX_PIXELS,
+    max_decode_ms: int = MAX_DECODE_MS,
+    least_size: LeastSize | None = None,
+) -> DecodedImage:
+    """Decode an image file to RGB, upright.
 
     The first frame of an animation; EXIF orientation applied; grey, palette, CMYK and deeper
     samples converted; transparency laid over white. The range of deep samples is read from the
     file's own tags; a file that does not say it is refused. Metadata that makes no pixels is not
     read, however broken it is.
+
+    `least_size` tells how small the result may be. A JPEG is then scaled down while it is
+    decoded; other formats, whose decoders would gain nothing, are decoded in full.
 
     The size is read from the header and checked before any pixel is allocated;
     `service.inference.image.limits` bounds what else a file may cost.
@@ -47,17 +69,19 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, max_decode_ms: int = MAX_D
         TooLarge: more than `max_pixels` pixels, or more than `max_decode_ms` of processor time.
         OutOfResources: there is not enough memory for the image, which is not its fault.
     """
+    limits = Limits(max_pixels, Clock(max_decode_ms))
+    return _guarded(data, limits, lambda *file: _decoded(*file, limits, least_size))
+
+
+def _guarded(data: bytes, limits: Limits, work: Callable[[bytes, str | None], T]) -> T:
+    """Do `work` on a file and its format; any error it raises says whose fault it is."""
     if not data:
         raise BadImage("the image is empty (0 bytes)")
-    data = bytes(data)  # which copies nothing, unless it is another kind of buffer
-    limits = Limits(max_pixels, Clock(max_decode_ms))
+    data = bytes(data)  # copies nothing, unless it is another kind of buffer
     name = identify(data)
     try:
-        if name not in ACCEPTED:
-            raise _refusal(data, name, limits)
         with DECODING.turn():
-            picture, orientation = _OPEN[name](data, limits)
-            return upright_rgb(picture, orientation, limits.clock)
+            return work(data, name)
     except ClientError:
         raise
     except MemoryError as error:
@@ -66,6 +90,30 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, max_decode_ms: int = MAX_D
         if not limits.has_memory():  # most decoders say that the file is broken
             raise _out_of_memory(name, limits) from error
         raise BadImage(f"the {name} cannot be decoded: {error}") from error
+
+
+def _decoded(
+    data: bytes, name: str | None, limits: Limits, least_size: LeastSize | None
+) -> DecodedImage:
+    if name == "JPEG":
+        picture, orientation = jpeg.open_picture(data, limits, least_size)
+        return _upright(picture, orientation, limits, picture.full, picture.scale)
+    if name not in _OPEN:
+        raise _refusal(data, name, limits)
+    picture, orientation = _OPEN[name](data, limits)
+    return _upright(picture, orientation, limits, picture.size)
+
+
+def _upright(
+    picture: Picture, orientation: int, limits: Limits, full: tuple[int, int], scale: int = 1
+) -> DecodedImage:
+    width, height = full
+    backwards, mirrored = is_backwards(orientation), is_mirrored(orientation)
+    if is_transposed(orientation):
+        width, height = height, width
+        backwards, mirrored = mirrored, backwards
+    image = upright_rgb(picture, orientation, limits.clock)
+    return DecodedImage(image, Size(height, width), scale, mirrored, backwards)
 
 
 def _out_of_memory(name: str | None, limits: Limits) -> OutOfResources:

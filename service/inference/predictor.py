@@ -11,8 +11,9 @@ import numpy as np
 
 from service.inference import decode as decoding
 from service.inference.engine import MAX_BATCH_VIEWS, Steps, run_all
+from service.inference.image.decoded import DecodedImage
 from service.inference.image.geometry import FractionBox
-from service.inference.image.views import Pixels, check_image, check_images
+from service.inference.image.views import AnyImage, Pixels, check_image, check_images
 from service.inference.options import check_whole
 from service.inference.runtime import providers
 from service.inference.runtime.providers import Provider
@@ -127,10 +128,22 @@ class Predictor:
         return Model(self.manifest, self.precision, session)
 
     def decode(self, data: bytes) -> Pixels:
-        """Bytes to uint8[H, W, 3]; see `service.inference.decode.decode`."""
+        """Bytes to uint8[H, W, 3], every pixel; see `service.inference.decode.decode`.
+
+        `open_image` is what serving uses: it follows the package's `decode` and copies less.
+        """
         return decoding.decode(data, self.max_pixels, self.max_decode_ms)
 
-    def start(self, image: Pixels, options: Options, *, uncontended: bool = False) -> Steps:
+    def open_image(self, data: bytes, boxes: tuple[FractionBox, ...] = ()) -> DecodedImage:
+        """Decode a file as the package's manifest says, for views of `boxes` or of any mode.
+
+        Raises:
+            ClientError: see `service.inference.decode.decode_image`.
+        """
+        least_size = self.model.planner.decoding(boxes)
+        return decoding.decode_image(data, self.max_pixels, self.max_decode_ms, least_size)
+
+    def start(self, image: AnyImage, options: Options, *, uncontended: bool = False) -> Steps:
         """Begin one image: a generator that yields views; see `classify_steps`.
 
         The layers that crops share run here. Where no other image is in flight, pass
@@ -194,14 +207,14 @@ class Predictor:
         predictions: list[Prediction] = []
         for start in range(0, len(images), CHUNK_IMAGES):
             chunk = images[start : start + CHUNK_IMAGES]
-            pixels = [self._pixels(image) for image in chunk]
+            pixels = [self._opened(image, boxes) for image in chunk]
             answers = run_all((self.start(p, options) for p in pixels), self.session)
             predictions += [self.predict(item, top_k) for item in answers]
         return predictions
 
-    def _pixels(self, image: bytes | Pixels) -> Pixels:
+    def _opened(self, image: bytes | Pixels, boxes: tuple[FractionBox, ...]) -> AnyImage:
         if isinstance(image, (bytes, bytearray, memoryview)):
-            return self.decode(bytes(image))
+            return self.open_image(bytes(image), boxes)
         return check_image(image)
 
     def predict(self, item: Classification, top_k: int = 5) -> Prediction:

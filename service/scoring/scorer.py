@@ -4,12 +4,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from service.console.text import storable
 from service.errors import ClientError, DataError
 from service.inference.engine import Steps, run_views
 from service.inference.image.budget import DECODING
+from service.inference.image.views import AnyImage
 from service.inference.predictor import Predictor, TopClass
 from service.inference.tta.steps import Classification, Options, View, check_options
 from service.inference.tta.task import SEPARATOR, split_labels
@@ -74,7 +73,7 @@ class Scorer:
             row = replace(row, sha256=loaded.trace.content.hex())
         try:
             with DECODING.turn():
-                image = self.predictor.decode(loaded.data)
+                image = self.predictor.open_image(loaded.data, self.options.inference.boxes)
                 asked = [self._begin(image, mode) for mode in self._modes]
         except (ClientError, OSError) as error:
             return Prepared(replace(row, error=told(error)))
@@ -103,7 +102,7 @@ class Scorer:
         pixel_ms = _ms(start) / max(sum(pixels), 1)
         return [self._row(p, n * pixel_ms) for p, n in zip(chunk, pixels, strict=True)]
 
-    def _begin(self, image: np.ndarray, mode: Options) -> _Asked:
+    def _begin(self, image: AnyImage, mode: Options) -> _Asked:
         job = self.predictor.start(image, mode)
         return _Asked(job, next(job))
 

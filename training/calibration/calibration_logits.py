@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.image.geometry import Size
-from service.inference.image.views import Pixels, size_of
+from service.inference.image.views import AnyImage, mirrored, size_of
 from service.inference.predictor import Predictor
 from service.inference.tta.conformal import COVERAGES, key, quantile
 from service.inference.tta.planner import Pass, Planner
@@ -90,11 +90,11 @@ def measure(
         own = {i: one.plan("adaptive", size).first for i, one in enumerate(planners)}
         return plain | own
 
-    def start(pixels: Pixels) -> list[Generator[list[View], Results, PassOutputs]]:
-        mirrored = np.ascontiguousarray(pixels[:, ::-1])
+    def start(pixels: AnyImage) -> list[Generator[list[View], Results, PassOutputs]]:
+        mirror = mirrored(pixels)
         return [
             read_passes(image, own)
-            for image in (pixels, mirrored)
+            for image in (pixels, mirror)
             for own in passes(size_of(image)).values()
         ]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from service.errors import UsageError
 from service.inference.image.geometry import Size
-from service.inference.image.views import Pixels, size_of
+from service.inference.image.views import AnyImage, size_of
 from service.inference.predictor import Predictor
 from service.inference.tta.aggregate import aggregate, temper
 from service.inference.tta.steps import read_passes
@@ -94,7 +94,7 @@ def measure(folder: Path, precision: Precision, items: Sequence[LabelledFile]) -
     planner = predictor.model.planner
     truth_of(items, predictor.manifest)  # raises before anything is run
 
-    def start(pixels: Pixels):
+    def start(pixels: AnyImage):
         return [read_passes(pixels, planner.passes(mode, size_of(pixels))) for mode in MODES]
 
     kept, reads, unreadable = collect(predictor, items, start, f"calibrating {precision}")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import ClientError, DataError
-from service.inference.decode import decode
+from service.inference.decode import decode_image
 from service.listing.skipped import Skipped
 from service.package.manifest import Manifest, TaskName
 from service.scoring.files import blaming_the_machine
@@ -214,7 +214,7 @@ def unreadable(items: Sequence[Item], threads: int = 4) -> dict[Path, str]:
 
     def check(item: Item) -> tuple[Path, str] | None:
         try:
-            decode(read_image(item.path))
+            decode_image(read_image(item.path))
         except (ClientError, OSError) as error:
             return item.path, str(error)
         return None

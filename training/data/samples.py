@@ -11,7 +11,7 @@ from service.inference.image.views import Pixels, cut, resize, size_of
 from service.inference.tta.planner import Planner
 from service.package.manifest import InputSize, Mode
 from training.data.dataset import Item
-from training.data.pixels import pixels_of
+from training.data.pixels import open_image
 
 
 def sample(items: Sequence[Item], count: int, seed: int) -> list[Item]:
@@ -29,8 +29,8 @@ def sample(items: Sequence[Item], count: int, seed: int) -> list[Item]:
 
 def views(item: Item, sizes: InputSize, modes: Sequence[Mode]) -> Iterator[Pixels]:
     """The views that serving cuts out of a file in `modes`: uint8[H, W, 3] each."""
-    image = pixels_of(item.path)
     planner = Planner(sizes)
+    image = open_image(item.path, planner.decoding())
     for mode in modes:
         for one in planner.passes(mode, size_of(image)):
             yield np.ascontiguousarray(cut(resize(image, one.resized), one.box, flip=one.flip))
@@ -38,4 +38,4 @@ def views(item: Item, sizes: InputSize, modes: Sequence[Mode]) -> Iterator[Pixel
 
 def batch(items: Sequence[Item], size: Size) -> Pixels:
     """The files squeezed into one shape: uint8[N, H, W, 3], for checks that need exact shapes."""
-    return np.stack([resize(pixels_of(item.path), size) for item in items])
+    return np.stack([resize(open_image(item.path), size) for item in items])

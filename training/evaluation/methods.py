@@ -8,7 +8,7 @@ from zlib import crc32
 import numpy as np
 
 from service.inference.image.geometry import FractionBox, Size, shorter_side_on_stride, whole
-from service.inference.image.views import Pixels, size_of
+from service.inference.image.views import AnyImage, Pixels, as_pixels, size_of
 from service.inference.predictor import Predictor
 from service.inference.tta.aggregate import softmax, temper
 from service.inference.tta.planner import Pass
@@ -43,7 +43,7 @@ class Candidate:
     """A named method of answering an image; `start` begins with one image."""
 
     name: str
-    start: Callable[[Predictor, Pixels], Steps]
+    start: Callable[[Predictor, AnyImage], Steps]
     baseline: bool = False
 
 
@@ -73,24 +73,25 @@ def candidates(
 
 
 def _of_rectangles(candidate: Candidate, aspect: float) -> Candidate:
-    def start(predictor: Predictor, image: Pixels) -> Steps:
+    def start(predictor: Predictor, image: AnyImage) -> Steps:
         return candidate.start(predictor, rectangle(image, aspect))
 
     return replace(candidate, start=start)
 
 
-def rectangle(image: Pixels, aspect: float) -> Pixels:
+def rectangle(image: AnyImage, aspect: float) -> Pixels:
     """The largest middle part whose longer side is `aspect` times its shorter side.
 
     Half of the images become landscape, the others portrait. A checksum of the pixels decides, so
     the result for an image is always the same.
     """
-    height, width = image.shape[:2]
-    lying = crc32(image.tobytes()) % 2 == 0
+    pixels = as_pixels(image)
+    height, width = pixels.shape[:2]
+    lying = crc32(pixels.tobytes()) % 2 == 0
     ratio = aspect if lying else 1 / aspect
     wide, high = min(width, round(height * ratio)), min(height, round(width / ratio))
     left, top = (width - wide) // 2, (height - high) // 2
-    return np.ascontiguousarray(image[top : top + high, left : left + wide])
+    return np.ascontiguousarray(pixels[top : top + high, left : left + wide])
 
 
 def way(name: Way, coverage: float | None = None) -> Candidate:
@@ -103,14 +104,14 @@ def way(name: Way, coverage: float | None = None) -> Candidate:
 def mode_candidate(name: str, options: Options) -> Candidate:
     """A mode as it is served."""
 
-    def start(predictor: Predictor, image: Pixels) -> Steps:
+    def start(predictor: Predictor, image: AnyImage) -> Steps:
         answer = yield from predictor.start(image, options)
         return Result(answer.probabilities, answer.cost, answer.gate_open, answer.prediction_set)
 
     return Candidate(name, start)
 
 
-def _full_image(predictor: Predictor, image: Pixels) -> Steps:
+def _full_image(predictor: Predictor, image: AnyImage) -> Steps:
     """The whole image at the size of `dense`, pooled by the network itself, without windows."""
     planner = predictor.model.planner
     resized = shorter_side_on_stride(size_of(image), predictor.manifest.input.resize_px)
@@ -120,7 +121,7 @@ def _full_image(predictor: Predictor, image: Pixels) -> Steps:
     return Result(temper(softmax(read.logits[0]), temperature), planner.cost(passes))
 
 
-def _five_passes(predictor: Predictor, image: Pixels) -> Steps:
+def _five_passes(predictor: Predictor, image: AnyImage) -> Steps:
     """Five crops in the usual way: each runs through the whole network, and nothing is shared."""
     planner = predictor.model.planner
     passes = planner.passes("five_crop", size_of(image))
@@ -129,15 +130,15 @@ def _five_passes(predictor: Predictor, image: Pixels) -> Steps:
     return Result(temper(softmax(read.logits).mean(0), temperature), planner.cost(passes))
 
 
-def _fastai_tta(predictor: Predictor, image: Pixels) -> Steps:
+def _fastai_tta(predictor: Predictor, image: AnyImage) -> Steps:
     """fastai's `learn.tta`: four random training views averaged after softmax, and the centre crop.
 
     The answer is 0.75 of the mean of the random views and 0.25 of the centre crop (`beta=0.25`).
     The views are random resized crops and flips with the recipe's values, seeded by the image.
     """
     planner = predictor.model.planner
-    size = size_of(image)
-    random = np.random.default_rng(int(image[:: max(1, size.height // 8), ::8].sum()))
+    size, pixels = size_of(image), as_pixels(image)
+    random = np.random.default_rng(int(pixels[:: max(1, len(pixels) // 8), ::8].sum()))
     side_px = predictor.manifest.input.crop_px
     side = Size(side_px, side_px)
     boxes = [_random_box(size, random) for _ in range(RANDOM_VIEWS)]
@@ -170,7 +171,7 @@ def _random_box(size: Size, random: np.random.Generator) -> FractionBox:
     )
 
 
-BASELINE_JOBS: dict[Baseline, Callable[[Predictor, Pixels], Steps]] = {
+BASELINE_JOBS: dict[Baseline, Callable[[Predictor, AnyImage], Steps]] = {
     "full_image": _full_image,
     "five_passes": _five_passes,
     "fastai_tta": _fastai_tta,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.image.views import Pixels
+from service.inference.image.views import AnyImage
 from service.inference.predictor import Predictor
 from service.inference.tta.steps import Classification, Options, Results, View
 from service.inference.tta.task import split_labels
@@ -67,7 +67,7 @@ def answers(
     """
     truth_of(items, predictor.manifest)  # raises before anything is run
 
-    def start(pixels: Pixels) -> list[Generator[list[View], Results, Classification]]:
+    def start(pixels: AnyImage) -> list[Generator[list[View], Results, Classification]]:
         return [predictor.start(pixels, Options(tta=m, aggregate=aggregate)) for m in modes]
 
     what = f"{predictor.manifest.name} {predictor.precision}"

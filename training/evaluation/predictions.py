@@ -14,7 +14,7 @@ from rich.progress import track
 
 from service.errors import ClientError, DataError
 from service.inference.engine import run_all
-from service.inference.image.views import Pixels
+from service.inference.image.views import AnyImage
 from service.inference.predictor import Predictor
 from service.inference.tta.steps import Results, View
 from service.package.labels import class_ids
@@ -81,17 +81,17 @@ def label_index(items: Sequence[LabelledFile], manifest: Manifest) -> dict[str, 
 
 def decoded(
     items: Iterable[LabelledFile],
-    decode: Callable[[bytes], Pixels],
+    decode: Callable[[bytes], AnyImage],
     unreadable: Unreadable,
     threads: int = 2,
-) -> Iterator[tuple[LabelledFile, Pixels]]:
+) -> Iterator[tuple[LabelledFile, AnyImage]]:
     """Decode ahead in threads, a bounded number at a time. Collect unreadable files.
 
     Raises:
         OutOfResources: memory or open files ran out; this is not the fault of an image.
     """
 
-    def load(item: LabelledFile) -> Pixels | Exception:
+    def load(item: LabelledFile) -> AnyImage | Exception:
         try:
             return decode(read_image(item.path))
         except (ClientError, OSError) as error:
@@ -120,7 +120,7 @@ def chunks(source: Iterable[T], length: int = CHUNK_IMAGES) -> Iterator[list[T]]
 def collect(
     predictor: Predictor,
     items: Sequence[LabelledFile],
-    start: Callable[[Pixels], Sequence[Generator[list[View], Results, T]]],
+    start: Callable[[AnyImage], Sequence[Generator[list[View], Results, T]]],
     what: str,
 ) -> tuple[list[LabelledFile], list[list[T]], dict[Path, str]]:
     """Run the jobs that `start` makes for each image. The jobs of a chunk share batches.
@@ -132,7 +132,7 @@ def collect(
     unreadable = Unreadable()
     kept: list[LabelledFile] = []
     results: list[list[T]] = []
-    images = decoded(items, predictor.decode, unreadable)
+    images = decoded(items, predictor.open_image, unreadable)
     console = Console(stderr=True)
     total = -(-len(items) // CHUNK_IMAGES)
     bar = track(chunks(images), what, total=total, console=console, disable=not console.is_terminal)
@@ -154,7 +154,7 @@ def outcomes(
     """
     index = label_index(items, predictor.manifest)
 
-    def start(pixels: Pixels) -> list[Generator[list[View], Results, Result]]:
+    def start(pixels: AnyImage) -> list[Generator[list[View], Results, Result]]:
         return [one.start(predictor, pixels) for one in candidates]
 
     what = f"{predictor.manifest.name} {predictor.precision}"

@@ -14,7 +14,7 @@ from service.package.labels import distinct_names
 from service.package.manifest import Manifest, Precision
 from service.package.package import ModelPackage
 from training.data.captions import NO_MATHS, caption
-from training.data.pixels import pixels_of
+from training.data.pixels import open_image
 from training.evaluation.evaluate import Evaluated, Evaluation
 from training.evaluation.methods import Way
 from training.evaluation.metrics import Labels, Probabilities, confusion, reliability
@@ -179,7 +179,7 @@ def thumbnails(shown: list[tuple[Path, str]], path: Path) -> None:
     draw = ImageDraw.Draw(grid)
     for index, (file, text) in enumerate(shown):
         left, top = index % THUMBNAILS_ACROSS * THUMBNAIL_PX, index // THUMBNAILS_ACROSS * cell
-        image = pixels_of(file)
+        image = open_image(file)
         small = resize(image, shorter_side(size_of(image), THUMBNAIL_PX))
         crop = cut(small, centre_box(size_of(small), THUMBNAIL_PX))
         grid.paste(Image.fromarray(crop), (left, top))

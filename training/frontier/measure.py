@@ -184,7 +184,7 @@ def _times(
     for number, item in enumerate(shown):
         data = item.path.read_bytes()
         began = perf_counter()
-        image = first.decode(data)
+        image = first.open_image(data)
         decoding.append(perf_counter() - began)
         for precision, candidate in shuffle.sample(pairs, len(pairs)):
             predictor = predictors[precision]

@@ -22,7 +22,7 @@ def main(package: str, precision: str, name: str, image: str) -> None:
     predictor = Predictor.from_package(package, precision=precision, provider="cpu")  # type: ignore[arg-type]
     costs = [float(part) for part in name.split() if part.replace(".", "").isdigit()]
     (chosen,) = (c for c in candidates(predictor, MODES, costs) if c.name == name)
-    pixels = predictor.decode(Path(image).read_bytes())
+    pixels = predictor.open_image(Path(image).read_bytes())
     run_all([chosen.start(predictor, pixels) for _ in range(MAX_BATCH_VIEWS)], predictor.session)
     print(peak_mib())
 

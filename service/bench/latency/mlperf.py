@@ -20,7 +20,7 @@ import numpy as np
 from service.bench.photos import Photos
 from service.errors import QuincunxError, UsageError
 from service.inference.engine import MAX_BATCH_VIEWS, run_all
-from service.inference.image.views import Pixels
+from service.inference.image.views import AnyImage
 from service.inference.predictor import Predictor
 from service.inference.tta.steps import Options
 from service.package.manifest import Mode
@@ -83,7 +83,7 @@ def bench_mlperf(predictor: Predictor, plan: Plan, images: Photos, logs: Path) -
     loadgen = require_loadgen()
     if plan.seconds <= 0 or plan.server_latency_ms <= 0 or (plan.server_per_second or 1) <= 0:
         raise UsageError("seconds, the Server rate and its latency must be positive")
-    pixels = [predictor.decode(data) for data in images.files]
+    pixels = [predictor.open_image(data) for data in images.files]
     answerer = _Answerer(predictor, Options(tta=plan.mode), pixels, loadgen)
     per_second = answerer.estimate()
     logs.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ class _Answerer:
     """Answers queries in a thread of its own, batching whatever waits, as a server would."""
 
     def __init__(
-        self, predictor: Predictor, options: Options, pixels: Sequence[Pixels], loadgen: Any
+        self, predictor: Predictor, options: Options, pixels: Sequence[AnyImage], loadgen: Any
     ) -> None:
         self.error: Exception | None = None
         self._predictor = predictor

@@ -64,7 +64,7 @@ def run_batch(files: Sequence[bytes], options: Options, predictor: Predictor) ->
     """
     clock = Clock()
     start = perf_counter()
-    images = [predictor.decode(data) for data in files]
+    images = [predictor.open_image(data, options.boxes) for data in files]
     decoded = perf_counter()
     session = _TimedSession(predictor.session, clock)
     model = replace(predictor.model, crop_features=session)
@@ -108,7 +108,7 @@ def _resize_timed(clock: Clock) -> Generator[None]:
     """Time the one call that a mode makes to Pillow, where it makes it."""
     plain = tta.resize
 
-    def resize(image: tta.Pixels, size: tta.Size) -> tta.Pixels:
+    def resize(image: tta.AnyImage, size: tta.Size) -> tta.Pixels:
         start = perf_counter()
         resized = plain(image, size)
         clock.resize += perf_counter() - start

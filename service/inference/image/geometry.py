@@ -4,6 +4,7 @@ The geometry of resize, centre crop and five-crop is torchvision's, to the pixel
 holds it there, odd sizes included.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.errors import ImageTooSmall
@@ -20,6 +21,10 @@ class Size:
     @property
     def pixels(self) -> int:
         return self.height * self.width
+
+
+LeastSize = Callable[[Size], Size]
+"""From the size of an upright image to the smallest size that it may be decoded in."""
 
 
 @dataclass(frozen=True)

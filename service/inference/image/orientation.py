@@ -27,6 +27,21 @@ _EXIF_NAME = re.compile(rb"^(Exif\x00\x00){1,2}")
 _IN_XMP = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*([1-8])")
 
 
+def is_transposed(orientation: int) -> bool:
+    """Whether the rows of the file become columns."""
+    return 5 <= orientation <= 8
+
+
+def is_backwards(orientation: int) -> bool:
+    """Whether the first row of the file becomes the last row or column."""
+    return orientation in (3, 4, 6, 7)
+
+
+def is_mirrored(orientation: int) -> bool:
+    """Whether the first column of the file becomes the last column or row."""
+    return orientation in (2, 3, 7, 8)
+
+
 def orientation_of(exif: bytes | None, xmp: bytes | None = None) -> int:
     """The orientation that EXIF names, else XMP, else 1."""
     if exif and (found := of_directory(ifd.read(_EXIF_NAME.sub(b"", exif, count=1)))):

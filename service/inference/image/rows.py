@@ -6,19 +6,15 @@ are only a few rows, whatever must be done to them: 16 bits to 8, transparency, 
 
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from service.inference.image.clock import Clock
-from service.inference.image.orientation import TURNS
+from service.inference.image.orientation import TURNS, is_backwards, is_transposed
 
 BACKGROUND = (255, 255, 255)
 """What lies under transparent pixels, and under pixels that hold no data."""
 STEP_PIXELS = 256 * 1024
 """Pixels that are converted at once: 1 MB, which stays in the cache of a core."""
-
-Pixels = NDArray[np.uint8]
 
 
 class Picture(Protocol):
@@ -35,11 +31,18 @@ class Picture(Protocol):
 
 
 class Loaded:
-    """A picture that Pillow holds."""
+    """A picture that Pillow holds.
 
-    def __init__(self, image: Image.Image) -> None:
+    A decoder that scales down says how many times (`scale`) and the size in the file (`full`).
+    """
+
+    def __init__(
+        self, image: Image.Image, scale: int = 1, full: tuple[int, int] | None = None
+    ) -> None:
         self.image = image
         self.size = image.size
+        self.scale = scale
+        self.full = full or image.size
 
     def rows(self, top: int, bottom: int) -> Image.Image:
         """Cut some rows out; all of them are not copied."""
@@ -82,34 +85,39 @@ def steps(size: tuple[int, int]) -> list[tuple[int, int]]:
     return [(top, min(top + rows, height)) for top in range(0, height, rows)]
 
 
-def upright_rgb(picture: Picture, orientation: int, clock: Clock) -> Pixels:
-    """Convert a picture of any mode: uint8[H, W, 3].
+def upright_rgb(picture: Picture, orientation: int, clock: Clock) -> Image.Image:
+    """Convert a picture of any mode to an upright RGB image.
+
+    A picture that is upright RGB already is returned as it is: nothing is copied.
 
     Raises:
         TooLarge: the time is up.
     """
+    clock.check()
     width, height = picture.size
     turn = TURNS.get(orientation)
-    transposed = orientation >= 5
-    # In these the first rows of the file come last.
-    backwards = orientation in (3, 4, 6, 7)
-    out: Pixels | None = None
+    # Subclasses of Loaded change the pixels of their image.
+    if turn is None and type(picture) is Loaded and _is_rgb(picture.image):
+        return picture.image
+    out: Image.Image | None = None
     for top, bottom in steps(picture.size):
         clock.check()
-        image = to_rgb(picture.rows(top, bottom))
-        part: Pixels = np.asarray(image if turn is None else image.transpose(turn))
+        part = to_rgb(picture.rows(top, bottom))
+        if turn is not None:
+            part = part.transpose(turn)
         if bottom - top == height:
             return part
         if out is None:
-            out = np.empty((width, height, 3) if transposed else (height, width, 3), np.uint8)
-        begin, end = (height - bottom, height - top) if backwards else (top, bottom)
-        if transposed:
-            out[:, begin:end] = part
-        else:
-            out[begin:end] = part
+            out = Image.new("RGB", (height, width) if is_transposed(orientation) else picture.size)
+        begin = height - bottom if is_backwards(orientation) else top
+        out.paste(part, (begin, 0) if is_transposed(orientation) else (0, begin))
     if out is None:
         raise ValueError("the picture has no rows")
     return out
+
+
+def _is_rgb(image: Image.Image) -> bool:
+    return image.mode == "RGB" and not image.has_transparency_data
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -118,4 +126,4 @@ def to_rgb(image: Image.Image) -> Image.Image:
         canvas = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         canvas.alpha_composite(image.convert("RGBA"))
         image = canvas
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy RGB, too
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert copies RGB, too

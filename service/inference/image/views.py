@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import ImageTooSmall, UsageError
+from service.inference.image.decoded import DecodedImage, Edges
 from service.inference.image.geometry import Box, FractionBox, Size
 
 Pixels = NDArray[np.uint8]
+AnyImage = Pixels | DecodedImage
+"""An image to make views of: uint8[H, W, 3] of a caller, or a decoded file."""
 
 _CONTRACT = "an array of uint8 of shape (H, W, 3)"
 
@@ -21,17 +24,35 @@ MOST_ENLARGED_PX = 10_000_000
 """The most pixels that an image is enlarged to: one of 1×30000 px would become half a gigabyte."""
 
 
-def size_of(image: Pixels) -> Size:
-    """Height and width of uint8[H, W, 3]."""
+def size_of(image: AnyImage) -> Size:
+    """Height and width; of a decoded file: those of the original, whatever its scale."""
+    if isinstance(image, DecodedImage):
+        return image.size
     return Size(image.shape[0], image.shape[1])
 
 
-def check_image(image: object) -> Pixels:
+def mirrored(image: AnyImage) -> AnyImage:
+    """The image, mirrored left to right."""
+    if isinstance(image, DecodedImage):
+        return image.mirrored()
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+def as_pixels(image: AnyImage) -> Pixels:
+    """The pixels that an image holds: uint8[h, w, 3], smaller than the original if scaled."""
+    return image.array() if isinstance(image, DecodedImage) else image
+
+
+def check_image(image: object) -> AnyImage:
     """Hold what a caller gives as uint8[H, W, 3] to the contract, and return it. Nothing is cast.
+
+    A decoded image always holds to it.
 
     Raises:
         UsageError: not uint8[H, W, 3] with H, W >= 1, or an array with masked elements.
     """
+    if isinstance(image, DecodedImage):
+        return image
     kind = type(image).__name__
     if not isinstance(image, np.ndarray) or isinstance(image, np.ma.MaskedArray):
         raise UsageError(f"an image must be the bytes of a file, or {_CONTRACT}, but got {kind}")
@@ -64,23 +85,32 @@ def check_images(images: object) -> None:
     )
 
 
-def resize(image: Pixels, size: Size) -> Pixels:
-    """uint8[H, W, 3] -> uint8[size.height, size.width, 3].
+def resize(image: AnyImage, size: Size) -> Pixels:
+    """An image of H×W px -> uint8[size.height, size.width, 3].
 
     Raises:
         ImageTooSmall: so narrow that it would have to be enlarged beyond `MOST_ENLARGED_PX`.
     """
     given = size_of(image)
-    if given == size:
-        return image
+    if given == size and (not isinstance(image, DecodedImage) or image.scale == 1):
+        return as_pixels(image)
     if size.pixels > max(given.pixels, MOST_ENLARGED_PX):
         raise ImageTooSmall(
             f"image is {given.width}×{given.height} px: made {size.width}×{size.height} px for the "
             f"model it would have {size.pixels / 1e6:.0f} MP; the limit is "
             f"{MOST_ENLARGED_PX / 1e6:.0f} MP"
         )
-    resized = Image.fromarray(image).resize((size.width, size.height), Image.Resampling.BILINEAR)
-    return np.asarray(resized)
+    return _resized(image, size, (0, 0, given.width, given.height))
+
+
+def _resized(image: AnyImage, size: Size, edges: Edges) -> Pixels:
+    """A rectangle of the original, given in its pixels, in another size."""
+    if isinstance(image, DecodedImage):
+        source, edges = image.image, image.edges(*edges)
+    else:
+        source = Image.fromarray(image)
+    target = size.width, size.height
+    return np.asarray(source.resize(target, Image.Resampling.BILINEAR, box=edges))
 
 
 def cut(image: Pixels, box: Box, *, flip: bool = False) -> Pixels:
@@ -89,19 +119,19 @@ def cut(image: Pixels, box: Box, *, flip: bool = False) -> Pixels:
     return pixels[:, ::-1] if flip else pixels
 
 
-def resized_crop(image: Pixels, box: FractionBox, side_px: int) -> Pixels:
+def resized_crop(image: AnyImage, box: FractionBox, side_px: int) -> Pixels:
     """Cut a fraction of the image and resize it to a square: uint8[S, S, 3].
 
     Raises:
         UsageError: the box is empty, reaches outside the image, or covers under one pixel.
     """
     check_fractions(box)
-    height, width = image.shape[:2]
+    size = size_of(image)
+    height, width = size.height, size.width
     edges = (box.left * width, box.top * height, box.right * width, box.bottom * height)
     if edges[2] - edges[0] < 1 or edges[3] - edges[1] < 1:
         raise UsageError(f"box {_text(box)} covers less than one pixel of {width}×{height} px")
-    made = Image.fromarray(image).resize((side_px, side_px), Image.Resampling.BILINEAR, box=edges)
-    pixels = np.asarray(made)
+    pixels = _resized(image, Size(side_px, side_px), edges)
     return pixels[:, ::-1] if box.flip else pixels
 
 

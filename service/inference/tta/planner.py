@@ -4,12 +4,15 @@ The one place that knows what a TTA mode means. HTTP, scoring, evaluation and be
 the plans made here.
 """
 
+import math
 from dataclasses import dataclass
+from functools import partial
 
 from service.errors import UsageError
 from service.inference.image.geometry import (
     Box,
     FractionBox,
+    LeastSize,
     Size,
     as_fractions,
     centre_box,
@@ -130,6 +133,33 @@ class Planner:
         if mode == "dense":
             return self._dense(size)
         return self._custom(boxes)
+
+    def decoding(self, boxes: tuple[FractionBox, ...] = ()) -> LeastSize | None:
+        """How small a file may be decoded; None: in full, as packages with `decode: exact` say."""
+        if self.input.decode == "exact":
+            return None
+        return partial(self.least_size, boxes=boxes)
+
+    def least_size(self, size: Size, boxes: tuple[FractionBox, ...] = ()) -> Size:
+        """The smallest size that an image of `size` may be decoded in.
+
+        It is the same for every mode, so that all modes, in training and in serving, see the same
+        pixels of a file. Only custom boxes ask for more: a crop of a small part needs its pixels.
+        """
+        side_px = max(self.input.resize_px, self.adaptive.first_px if self.adaptive else 0)
+        wanted = [shorter_side(size, side_px), shorter_side_on_stride(size, side_px)]
+        wanted += [
+            Size(
+                math.ceil(self.input.crop_px / (box.bottom - box.top)),
+                math.ceil(self.input.crop_px / (box.right - box.left)),
+            )
+            for box in boxes
+            if box.top < box.bottom and box.left < box.right  # others are refused later
+        ]
+        factor = self.input.decode_factor
+        return Size(
+            factor * max(one.height for one in wanted), factor * max(one.width for one in wanted)
+        )
 
     def cost(self, passes: tuple[Pass, ...]) -> float:
         """Pixels that the network sees, in single crops."""

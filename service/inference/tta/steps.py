@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from service.errors import ModelPackageError, UsageError
 from service.inference.image.geometry import Box, FractionBox, Size
-from service.inference.image.views import Pixels, check_image, cut, resize, resized_crop, size_of
+from service.inference.image.views import (
+    AnyImage,
+    Pixels,
+    check_image,
+    cut,
+    resize,
+    resized_crop,
+    size_of,
+)
 from service.inference.options import Options
 from service.inference.runtime.session import Output
 from service.inference.runtime.shared_crops import Features
@@ -29,8 +37,9 @@ Results = list[NDArray[np.float32]]
 Resized = dict[Size, Pixels]
 """An image in the sizes that some passes need."""
 
-HELD_BYTES = 48 * 1024 * 1024
-"""An image of 16 MP: a larger one does not wait for its second pass. A batch of images may wait."""
+HELD_BYTES = 64 * 1024 * 1024
+"""A decoded image of 16 MP: a larger one does not wait for its second pass. A batch of images may
+wait."""
 
 
 @dataclass(frozen=True)
@@ -174,11 +183,12 @@ def check_default_mode(model: Model) -> None:
 
 
 def classify_steps(
-    image: Pixels, options: Options, model: Model
+    image: AnyImage, options: Options, model: Model
 ) -> Generator[list[View], Results, Classification]:
-    """Classify uint8[H, W, 3]: yields lists of views, is sent one result per view, returns.
+    """Classify uint8[H, W, 3] or a decoded file.
 
-    A result is logits float32[K] or class_map float32[K, h, w], as the view's `output` says.
+    Yields lists of views, is sent one result per view, and returns the answer. A result is logits
+    float32[K] or class_map float32[K, h, w], as the view's `output` says.
 
     Raises:
         UsageError, ImageTooSmall: see `check_options` and the planner.
@@ -207,7 +217,7 @@ class PassOutputs:
 
 
 def _adaptive(
-    image: Pixels, plan: Plan, options: Options, model: Model
+    image: AnyImage, plan: Plan, options: Options, model: Model
 ) -> Generator[list[View], Results, Classification]:
     """The first pass where it is sure enough; else both, each counting as calibration found."""
     gate, calibration = model.gate(options.gate_cost), model.calibration("adaptive")
@@ -246,7 +256,7 @@ def _second_logits(plan: Plan, first: PassOutputs, rest: PassOutputs) -> NDArray
 
 
 def read_passes(
-    image: Pixels | Resized,
+    image: AnyImage | Resized,
     passes: tuple[Pass, ...],
     crop_features: CropFeatureProvider | None = None,
 ) -> Generator[list[View], Results, PassOutputs]:
@@ -269,14 +279,14 @@ def read_passes(
     return PassOutputs(np.concatenate(logits), shown, class_map)
 
 
-def resize_for(image: Pixels, passes: tuple[Pass, ...]) -> Resized:
+def resize_for(image: AnyImage, passes: tuple[Pass, ...]) -> Resized:
     """The image in the sizes that passes need, each resized once."""
     wanted = dict.fromkeys(item.resized for item in passes if not item.source)
     return {size: resize(image, size) for size in wanted}
 
 
 def make_views(
-    image: Pixels | Resized,
+    image: AnyImage | Resized,
     passes: tuple[Pass, ...],
     crop_features: CropFeatureProvider | None = None,
 ) -> list[View]:
@@ -286,7 +296,7 @@ def make_views(
     return [features.get(item) or _view(image, resized, item) for item in passes]
 
 
-def _view(image: Pixels | Resized, resized: Resized, item: Pass) -> View:
+def _view(image: AnyImage | Resized, resized: Resized, item: Pass) -> View:
     if item.source and not isinstance(image, dict):
         return View(resized_crop(image, item.source, item.resized.height), "logits")
     pixels = cut(resized[item.resized], item.box, flip=item.flip)
