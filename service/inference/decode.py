@@ -41,7 +41,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, max_decode_ms: int = MAX_D
     The array is a copy of what `decode_image` returns, which has the rules and the errors.
     """
     limits = Limits(max_pixels, Clock(max_decode_ms))
-    return _guarded(data, limits, lambda *file: _decoded(*file, limits, None).array())
+    return _guarded(data, limits, lambda file, name: _decoded(file, name, limits, None).array())
 
 
 def decode_image(
@@ -70,7 +70,7 @@ def decode_image(
         OutOfResources: there is not enough memory for the image, which is not its fault.
     """
     limits = Limits(max_pixels, Clock(max_decode_ms))
-    return _guarded(data, limits, lambda *file: _decoded(*file, limits, least_size))
+    return _guarded(data, limits, lambda file, name: _decoded(file, name, limits, least_size))
 
 
 def _guarded(data: bytes, limits: Limits, work: Callable[[bytes, str | None], T]) -> T:
