@@ -1,13 +1,10 @@
 """What a benchmark runs on: the options that all benchmarks share."""
 
 import argparse
-import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 from service.bench.image_size import PHONE, STANDARD, ImageSize
-from service.bench.photos import Photos, drawn, photos
+from service.bench.photos import Photos, photos
 from service.errors import UsageError
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
@@ -41,17 +38,6 @@ def pictures(given: argparse.Namespace) -> Photos:
         return photos(given.images, given.image_size, seed=0)
     except UsageError as error:
         raise SystemExit(str(error)) from error
-
-
-@contextmanager
-def drawn_folder(size: ImageSize) -> Generator[Path]:
-    """A folder of drawn JPEGs, named after their size, for a benchmark that reads files."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / size.in_file_names
-        folder.mkdir()
-        for number, data in enumerate(drawn(size, seed=0).files):
-            (folder / f"{number}.jpg").write_bytes(data)
-        yield folder
 
 
 def described(folder: Path) -> str:

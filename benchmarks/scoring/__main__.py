@@ -21,8 +21,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pictures import add_image_size, described, drawn_folder, results
+from benchmarks.pictures import add_image_size, described, results
 from service.bench.environment import environment
+from service.bench.photos import drawn_folder
 
 TITLES = {
     "rate": "Offline scoring against its own stages",

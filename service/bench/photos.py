@@ -2,8 +2,10 @@
 
 import io
 import statistics
+import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,7 +59,7 @@ def photos(folder: Path | None, size: ImageSize | None, seed: int, most: int = 2
     if not paths:
         raise UsageError(f"{folder} has no images that can be decoded" + (held and f"; {held}"))
     files = tuple(_read(path) for path in paths[:most])
-    told = [f"{len(files)} files, {_mean_kb(files)} kB on average, {_sizes(files)}"]
+    told = [f"{len(files)} files, {_mean_kb(files)} kB on average, {sizes(files)}"]
     if len(paths) > most:
         told.append(f"the first of {len(paths)}")
     return Photos(files, "; ".join([*told, *skipped.lines()]), skipped=skipped)
@@ -83,7 +85,18 @@ def drawn(size: ImageSize, seed: int, count: int | None = None) -> Photos:
     )
 
 
-def _sizes(files: Sequence[bytes]) -> str:
+@contextmanager
+def drawn_folder(size: ImageSize) -> Generator[Path]:
+    """A folder of drawn JPEGs, named after their size, for a benchmark that reads files."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / size.in_file_names
+        folder.mkdir()
+        for number, data in enumerate(drawn(size, seed=0).files):
+            (folder / f"{number}.jpg").write_bytes(data)
+        yield folder
+
+
+def sizes(files: Iterable[bytes]) -> str:
     """Say which sizes in pixels the images have; an image with an unreadable header has none."""
     found = [size for size in map(_size, files) if size]
     if not found:

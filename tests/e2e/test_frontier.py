@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from service.errors import UsageError
 from service.inference.predictor import Predictor
 from tests.support.images import COLOURS, coloured, drawn, encoded
 from training.commands import frontier as command
@@ -73,6 +75,37 @@ def test_the_report_is_complete_and_has_a_picture(out: Path) -> None:
     text = (out / "frontier.md").read_text()
     assert text.count("| int8 |") == 8
     assert (out / "frontier.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_report_names_the_sizes_that_were_timed(out: Path) -> None:
+    assert "time over 20 of them, of 0.01 to 0.01 MP" in (out / "frontier.md").read_text()
+
+
+def test_drawn_images_can_be_timed_instead(package: Path, out: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        command.app,
+        [
+            *(str(package), str(out.parent / "data"), "--tta", "none", "--precision", "fp32"),
+            *("--timed-images", "20", "--threads", "1", "--image-size", "320x240"),
+            *("--out", str(tmp_path)),
+        ],
+        catch_exceptions=False,
+    )
+    assert done.exit_code == 0
+    text = (tmp_path / "frontier.md").read_text()
+    assert "Accuracy over 24 images; time over 20 drawn JPEGs, of 320×240 px" in text
+    assert "--timed-images 20 --image-size 320x240" in text
+    measured = json.loads((tmp_path / "frontier.json").read_text())
+    assert (measured["images"], measured["timed_images"], measured["drawn"]) == (24, 20, True)
+
+
+def test_a_wrong_size_is_refused_before_anything_is_measured(package: Path, out: Path) -> None:
+    with pytest.raises(UsageError, match="WIDTHxHEIGHT"):
+        CliRunner().invoke(
+            command.app,
+            [str(package), str(out), "--image-size", "12MP"],
+            catch_exceptions=False,
+        )
 
 
 def test_rectangles_lie_and_stand_around_the_middle(predictor: Predictor) -> None:

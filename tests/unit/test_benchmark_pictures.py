@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.pictures import RESULTS, add_options, described, drawn_folder, pictures, results
+from benchmarks.pictures import RESULTS, add_options, described, pictures, results
 from benchmarks.scoring.__main__ import _arguments as scoring
 from service.bench.image_size import ImageSize
+from service.bench.photos import drawn_folder
 from tests.support.images import coloured, encoded
 
 

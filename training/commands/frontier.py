@@ -33,6 +33,14 @@ def frontier(
         float,
         typer.Option(min=1.0, help="Cut images to this aspect ratio first; 1: as they are."),
     ] = 1.0,
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WIDTHxHEIGHT",
+            help="Time drawn JPEGs of this size; 4032x3024 is a phone's photo.",
+            show_default="DATA's images",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write frontier.md, .json and .png into this folder.")
     ] = None,
@@ -44,6 +52,7 @@ def frontier(
 
     from rich.table import Table
 
+    from service.bench.image_size import ImageSize
     from service.console.terminal import console
     from service.console.text import json_text
     from service.errors import UsageError
@@ -54,6 +63,7 @@ def frontier(
     from training.frontier import report
     from training.frontier.plot import plot
 
+    timed_size = None if image_size is None else ImageSize.parse(image_size)
     manifest = ModelPackage.load(package).manifest
     if manifest.task == "multi_label":
         raise UsageError(
@@ -76,6 +86,7 @@ def frontier(
         timed_images=timed_images,
         threads=threads,
         aspect=aspect,
+        image_size=timed_size,
     )
     for line in (*items.notes, *measured.left_out.lines()):
         say(line)
@@ -95,6 +106,7 @@ def frontier(
         command += f" --gate-cost {gate_cost}"
         command += f" --images {images}" if images else ""
         command += f" --timed-images {timed_images}"
+        command += f" --image-size {timed_size.in_file_names}" if timed_size else ""
         command += f" --aspect {aspect:g}" if aspect != 1 else ""
         (out / "frontier.md").write_text(report.markdown(measured, command), encoding="utf-8")
         text = json_text(report.as_json(measured), indent=1) + "\n"

@@ -3,13 +3,15 @@
 Accuracy comes from every given image, in batches. Time comes from a sample of the same images, one
 image at a time. Every candidate answers the image once, in a new random order for each image, so
 that a slower phase of the machine affects all of them. Times are from decoded pixels to
-probabilities. Decoding costs every candidate the same and is reported separately.
+probabilities. Decoding costs every candidate the same and is reported separately. With an image
+size, time comes from drawn JPEGs of this size instead.
 """
 
 import random
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -19,6 +21,8 @@ from rich.console import Console
 from rich.progress import track
 
 from service.bench.environment import Environment, environment
+from service.bench.image_size import ImageSize
+from service.bench.photos import drawn_folder, sizes
 from service.bench.report.statistics import Interval, mean_interval, paired_ratio, percentile
 from service.inference.engine import run_all
 from service.inference.predictor import Predictor
@@ -66,6 +70,10 @@ class Frontier:
     points: tuple[Point, ...]
     images: int
     timed_images: int
+    timed_sizes: str
+    """The sizes in pixels of the timed images."""
+    drawn: bool
+    """The timed images were drawn."""
     aspect: float
     """Ratio of longer to shorter side that images were cut to; 1: images were not cut."""
     decode_ms: float
@@ -85,10 +93,12 @@ def measure(
     timed_images: int = 300,
     threads: int = 0,
     aspect: float = 1.0,
+    image_size: ImageSize | None = None,
     seed: int = 0,
 ) -> Frontier:
     """Measure every candidate at every precision (by default all that the package has).
 
+    `image_size` times drawn JPEGs of this size; by default a sample of the images is timed.
     `aspect` cuts every image to a rectangle first: see `training.evaluation.methods.candidates`.
 
     Raises:
@@ -104,44 +114,49 @@ def measure(
     }
     answers = {p: outcomes(one, items, compared[p]) for p, one in predictors.items()}
     kept = {path for got in answers.values() for path in got.paths}
-    decoded = [item for item in items if item.path in kept]
-    sample = random.Random(seed).sample(decoded, min(timed_images, len(decoded)))
-    times, decode_ms = _times(predictors, compared, sample, seed)
-    singles: dict[Precision, list[float]] = {p: times[p, compared[p][0].name] for p in predictors}
-    points: list[Point] = []
-    for precision, predictor in predictors.items():
-        got = answers[precision]
-        single = got.by_name[compared[precision][0].name].probabilities
-        for candidate in compared[precision]:
-            key: Key = (precision, candidate.name)
-            answered = got.by_name[candidate.name]
-            turned = flips(single, answered.probabilities, got.labels)
-            rate, batch = _throughput(predictor, candidate, sample)
-            points.append(
-                Point(
-                    precision=precision,
-                    name=candidate.name,
-                    baseline=candidate.baseline,
-                    scores=scores(answered.probabilities, got.labels),
-                    turned_wrong=turned[0],
-                    turned_right=turned[1],
-                    cost=answered.cost,
-                    mean_ms=mean_interval(times[key]),
-                    p50_ms=percentile(times[key], 50),
-                    p99_ms=percentile(times[key], 99),
-                    ratio=paired_ratio(times[key], singles[precision]),
-                    ratio_fp32=paired_ratio(times[key], singles["fp32"])
-                    if "fp32" in singles
-                    else None,
-                    images_per_second=rate,
-                    best_batch_images=batch,
-                    peak_mib=_peak_mib(package, precision, candidate.name, sample[0].path),
+    decoded = [item.path for item in items if item.path in kept]
+    with _timed(decoded, timed_images, image_size, seed) as sample:
+        times, decode_ms = _times(predictors, compared, sample, seed)
+        singles: dict[Precision, list[float]] = {
+            p: times[p, compared[p][0].name] for p in predictors
+        }
+        points: list[Point] = []
+        for precision, predictor in predictors.items():
+            got = answers[precision]
+            single = got.by_name[compared[precision][0].name].probabilities
+            for candidate in compared[precision]:
+                key: Key = (precision, candidate.name)
+                answered = got.by_name[candidate.name]
+                turned = flips(single, answered.probabilities, got.labels)
+                rate, batch = _throughput(predictor, candidate, sample)
+                points.append(
+                    Point(
+                        precision=precision,
+                        name=candidate.name,
+                        baseline=candidate.baseline,
+                        scores=scores(answered.probabilities, got.labels),
+                        turned_wrong=turned[0],
+                        turned_right=turned[1],
+                        cost=answered.cost,
+                        mean_ms=mean_interval(times[key]),
+                        p50_ms=percentile(times[key], 50),
+                        p99_ms=percentile(times[key], 99),
+                        ratio=paired_ratio(times[key], singles[precision]),
+                        ratio_fp32=paired_ratio(times[key], singles["fp32"])
+                        if "fp32" in singles
+                        else None,
+                        images_per_second=rate,
+                        best_batch_images=batch,
+                        peak_mib=_peak_mib(package, precision, candidate.name, sample[0]),
+                    )
                 )
-            )
+        timed_sizes = sizes(path.read_bytes() for path in sample)
     return Frontier(
         points=tuple(points),
         images=min(len(got.labels) for got in answers.values()),
         timed_images=len(sample),
+        timed_sizes=timed_sizes,
+        drawn=image_size is not None,
         aspect=aspect,
         decode_ms=decode_ms,
         environment=environment(),
@@ -149,6 +164,19 @@ def measure(
         sha256={f.file: f.sha256 for f in loaded.manifest.files},
         left_out=_left_out(items, loaded.manifest, answers.values()),
     )
+
+
+@contextmanager
+def _timed(
+    decoded: Sequence[Path], most: int, size: ImageSize | None, seed: int
+) -> Generator[list[Path]]:
+    """The images to time: some of `decoded`, or drawn ones of `size`, over and over."""
+    if size is None:
+        yield random.Random(seed).sample(decoded, min(most, len(decoded)))
+        return
+    with drawn_folder(size) as folder:
+        drawn = sorted(folder.iterdir())
+        yield [drawn[number % len(drawn)] for number in range(most)]
 
 
 def _left_out(
@@ -165,7 +193,7 @@ def _left_out(
 def _times(
     predictors: Mapping[Precision, Predictor],
     compared: Mapping[Precision, Sequence[Candidate]],
-    sample: Sequence[LabelledFile],
+    sample: Sequence[Path],
     seed: int,
 ) -> tuple[dict[Key, list[float]], float]:
     """Milliseconds of every candidate for every image of the sample, and of decoding one image."""
@@ -181,8 +209,8 @@ def _times(
     first = next(iter(predictors.values()))
     warm_up = [*sample[:WARM_UP_IMAGES], *sample]
     shown = track(warm_up, "time", console=console, disable=not console.is_terminal)
-    for number, item in enumerate(shown):
-        data = item.path.read_bytes()
+    for number, path in enumerate(shown):
+        data = path.read_bytes()
         began = perf_counter()
         image = first.open_image(data)
         decoding.append(perf_counter() - began)
@@ -197,10 +225,12 @@ def _times(
 
 
 def _throughput(
-    predictor: Predictor, candidate: Candidate, sample: Sequence[LabelledFile]
+    predictor: Predictor, candidate: Candidate, sample: Sequence[Path]
 ) -> tuple[float, int]:
     """Images per second from pixels, and the number of images at once that reached it."""
-    images = [predictor.decode(item.path.read_bytes()) for item in sample[:THROUGHPUT_IMAGES]]
+    paths = sample[:THROUGHPUT_IMAGES]
+    decoded = {path: predictor.decode(path.read_bytes()) for path in dict.fromkeys(paths)}
+    images = [decoded[path] for path in paths]
     rates: dict[int, float] = {}
     for batch in BATCH_IMAGES:
         run_all([candidate.start(predictor, i) for i in images[:batch]], predictor.session)

@@ -38,9 +38,10 @@ def markdown(frontier: Frontier, command: str) -> str:
         "",
         f"{machine.taken_at}, {machine.cpu}, {machine.cores} cores, Python {machine.python}, "
         + ", ".join(f"{k} {v}" for k, v in machine.libraries.items())
-        + f". Accuracy over {frontier.images} images; time over {frontier.timed_images} of them, "
+        + f". Accuracy over {frontier.images} images; time over {_timed(frontier)}, "
         "one at a time, candidates interleaved, from pixels to probabilities "
-        f"(decoding costs every candidate {frontier.decode_ms:.1f} ms more).{_shape(frontier)}",
+        f"(decoding costs every candidate {frontier.decode_ms:.1f} ms more).{_shape(frontier)}"
+        + _gate(frontier),
         "",
         table(COLUMNS, (map(Markdown, cells) for cells in rows(frontier)), align),
         "",
@@ -55,6 +56,20 @@ def markdown(frontier: Frontier, command: str) -> str:
         "Files: " + ", ".join(f"`{k}` sha256 {v[:12]}…" for k, v in frontier.sha256.items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _timed(frontier: Frontier) -> str:
+    kind = "drawn JPEGs" if frontier.drawn else "of them"
+    return f"{frontier.timed_images} {kind}, {frontier.timed_sizes}"
+
+
+def _gate(frontier: Frontier) -> str:
+    if not frontier.drawn:
+        return ""
+    return (
+        " The model is as sure of a drawn image as chance has it, so times of `adaptive` are not "
+        "those of real photos."
+    )
 
 
 def _shape(frontier: Frontier) -> str:
