@@ -99,7 +99,7 @@ def explain(error: ValidationError, fields: Fields) -> str:
     value = first["input"]
     got = shown(value)
     if first["type"] in ("literal_error", "greater_than_equal", "less_than_equal"):
-        got = f"{str(value)[:80]!r}" if isinstance(value, str) else str(value)[:80]
+        got = repr(_brief(value)) if isinstance(value, str) else _brief(value)
     return f"{name} must be {_allowed(fields[name])}, but got {got}"
 
 
@@ -124,7 +124,13 @@ def no_option(name: str, known: Mapping[str, Any]) -> UsageError:
 
 def shown(value: Any) -> str:
     """A value and its type for a message, short whatever it is."""
-    return f"{str(value)[:80]!r} ({type(value).__name__})"
+    return f"{_brief(value)!r} ({type(value).__name__})"
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, int) and abs(value) >= 10**40:  # Python refuses to write the longest
+        return "a number of more than 40 digits"
+    return str(value)[:80]
 
 
 def boxes_of(name: str, text: str) -> tuple[FractionBox, ...]:

@@ -36,9 +36,12 @@ def check_whole(name: str, value: Any, least: int) -> None:
 
 
 def _finite(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
-        raise UsageError(f"{name} must be a finite number, but got {shown(value)}")
-    return float(value)
+    try:
+        if not isinstance(value, bool) and isinstance(value, Real) and isfinite(value):
+            return float(value)
+    except OverflowError:  # a whole number that no float can hold
+        pass
+    raise UsageError(f"{name} must be a finite number, but got {shown(value)}")
 
 
 def _number(value: Any, info: ValidationInfo) -> float:

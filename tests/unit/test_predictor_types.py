@@ -91,6 +91,10 @@ def test_top_k_is_a_whole_number(predictor: Predictor, top_k: Any) -> None:
         ({"gate_cost": float("inf")}, "gate_cost must be a finite number"),
         ({"coverage": 1.0000001}, "coverage must be from 0 to 1, but got 1.0000001"),
         ({"gate_cost": -1}, "gate_cost must be from 0 to 100, but got -1"),
+        (
+            {"coverage": 10**5000},
+            "coverage must be a finite number, but got 'a number of more than",
+        ),
         ({"gate_costs": 2}, "no option 'gate_costs'; did you mean 'gate_cost'"),
         ({"boxes": "0,0,1,1"}, "boxes must be a sequence of FractionBox"),
         ({"boxes": ((0, 0, 1, 1),)}, "box 0 must be a FractionBox"),
