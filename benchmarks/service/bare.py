@@ -10,11 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
 
-import numpy as np
-
-from service.inference.engine import Steps
+from service.inference.engine import InProgress, run_to_end
 from service.inference.predictor import Predictor
-from service.inference.tta.steps import Classification, Options, View
+from service.inference.tta.steps import Classification, Options
 from service.package.manifest import Mode, Precision
 
 AHEAD = 8
@@ -39,29 +37,21 @@ class Bare:
         for predictor in (self.wide, self.narrow):
             predictor.warm_up()
 
-    def prepare(self, predictor: Predictor, data: bytes) -> tuple[Steps, list[View]]:
+    def prepare(self, predictor: Predictor, data: bytes) -> InProgress[Classification]:
         """Decode a photo and make its views."""
-        steps = predictor.start(predictor.open_image(data), self.options)
-        return steps, next(steps)
+        return InProgress(predictor.start(predictor.open_image(data), self.options))
 
-    def finish(self, predictor: Predictor, steps: Steps, views: list[View]) -> Classification:
+    def finish(self, predictor: Predictor, image: InProgress[Classification]) -> Classification:
         """Run the views of one image, as one batch, to its answer."""
-        state: list[View] | Classification = views
-        while not isinstance(state, Classification):
-            pixels = np.stack([view.pixels for view in state])
-            results = list(predictor.session.run(pixels, state[0].output))
-            try:
-                state = steps.send(results)
-            except StopIteration as stop:
-                state = stop.value
-        return state
+        run_to_end([image], predictor.session)
+        return image.answer
 
 
 def one_after_another(bare: Bare, seconds: float) -> float:
     """One thread: decode an image, run it on all cores, take the next."""
     with _Clock(seconds) as clock:
         for data in clock.while_time(cycle(bare.files)):
-            bare.finish(bare.wide, *bare.prepare(bare.wide, data))
+            bare.finish(bare.wide, bare.prepare(bare.wide, data))
     return clock.per_second
 
 
@@ -69,13 +59,13 @@ def decode_ahead(bare: Bare, seconds: float) -> float:
     """A pool decodes the next images while the session, on all cores, runs this one."""
     with ThreadPoolExecutor(bare.cores) as pool, _Clock(seconds) as clock:
         photos = cycle(bare.files)
-        waiting: list[Future[tuple[Steps, list[View]]]] = [
+        waiting: list[Future[InProgress[Classification]]] = [
             pool.submit(bare.prepare, bare.narrow, data) for data in islice(photos, AHEAD)
         ]
         for data in clock.while_time(photos):
             ready = waiting.pop(0).result()
             waiting.append(pool.submit(bare.prepare, bare.narrow, data))
-            bare.finish(bare.wide, *ready)
+            bare.finish(bare.wide, ready)
         for future in waiting:
             future.cancel()
     return clock.per_second
@@ -88,7 +78,7 @@ def a_thread_a_core(bare: Bare, seconds: float) -> float:
         with _Clock(seconds) as clock:
             photos = islice(cycle(bare.files), offset, None, bare.cores)
             for data in clock.while_time(photos):
-                bare.finish(bare.narrow, *bare.prepare(bare.narrow, data))
+                bare.finish(bare.narrow, bare.prepare(bare.narrow, data))
         return clock.count
 
     started = time.perf_counter()

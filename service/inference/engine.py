@@ -1,7 +1,8 @@
-"""Drive many answers at once, synchronously: views of equal shape share a batch."""
+"""Run the generators of `service.inference.tta.steps`: give them results, batch their views."""
 
 from collections.abc import Generator, Iterable, Sequence
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +10,13 @@ from numpy.typing import NDArray
 from service.inference.image.views import Pixels
 from service.inference.runtime.session import Output
 from service.inference.runtime.shared_crops import Features
+from service.inference.stage_clock import stage
 from service.inference.tta.steps import Classification, Results, View
 
 T = TypeVar("T")
-Steps = Generator[list[View], Results, Classification]
+StepsOf = Generator[list[View], Results, T]
+"""Yields views, is sent one result for each, and returns a T."""
+Steps = StepsOf[Classification]
 
 MAX_BATCH_VIEWS = 32
 
@@ -23,10 +27,68 @@ class InferenceBackend(Protocol):
     def run(self, views: Pixels | Features, output: Output) -> NDArray[np.float32]: ...
 
 
+@dataclass(frozen=True)
+class Done(Generic[T]):
+    """A generator has ended, with this answer."""
+
+    answer: T
+
+
+def step(steps: StepsOf[T], results: Results | None = None) -> list[View] | Done[T]:
+    """Advance a generator: returns the views it wants next, or `Done`.
+
+    `results` has one result for each view of the step before; None starts the generator.
+    """
+    try:
+        if results is None:
+            return next(steps)
+        with stage("aggregation"):
+            return steps.send(results)
+    except StopIteration as stop:
+        return Done(stop.value)
+
+
+class InProgress(Generic[T]):
+    """A generator that was started, and the views that it waits for."""
+
+    def __init__(self, steps: StepsOf[T]) -> None:
+        """Start `steps`. Raises what its first step raises."""
+        self._steps = steps
+        self._done: Done[T] | None = None
+        self.views: list[View] = []
+        """The views to run now; empty at the end."""
+        self.pixels_run = 0
+        """Values in all views that have run."""
+        self._advance(None)
+
+    @property
+    def ended(self) -> bool:
+        return self._done is not None
+
+    @property
+    def answer(self) -> T:
+        """What the generator returned. Only after its end."""
+        if self._done is None:
+            raise RuntimeError("the answer was read before the generator ended")
+        return self._done.answer
+
+    def send(self, results: Results) -> None:
+        """Give the results of `views`, one for each."""
+        self.pixels_run += sum(view.pixels.size for view in self.views)
+        self._advance(results)
+
+    def _advance(self, results: Results | None) -> None:
+        outcome = step(self._steps, results)
+        if isinstance(outcome, Done):
+            self._done, self.views = outcome, []
+        else:
+            self.views = outcome
+
+
 def run_views(
     views: Sequence[View], session: InferenceBackend, max_batch_views: int = MAX_BATCH_VIEWS
 ) -> Results:
-    """Run views of any shapes, each shape in batches of its own: one result per view, in order."""
+    """Run views of any shapes, one result for each in order. Views of one shape share batches."""
     by_key: dict[object, list[int]] = {}
     for index, view in enumerate(views):
         by_key.setdefault(view.key, []).append(index)
@@ -35,30 +97,36 @@ def run_views(
         for start in range(0, len(indices), max_batch_views):
             chunk = indices[start : start + max_batch_views]
             stacked = np.stack([views[i].pixels for i in chunk])
-            results.update(zip(chunk, session.run(stacked, views[chunk[0]].output), strict=True))
+            with stage("inference"):
+                found = session.run(stacked, views[chunk[0]].output)
+            results.update(zip(chunk, found, strict=True))
     return [results[index] for index in range(len(views))]
 
 
+def run_to_end(
+    images: Sequence[InProgress[T]],
+    session: InferenceBackend,
+    max_batch_views: int = MAX_BATCH_VIEWS,
+) -> None:
+    """Run started generators to their ends. Views of all of them share batches."""
+    while waiting := [image for image in images if not image.ended]:
+        views = [view for image in waiting for view in image.views]
+        results = iter(run_views(views, session, max_batch_views))
+        del views  # the next step must not keep the views of this one
+        for image in waiting:
+            image.send([next(results) for _ in image.views])
+
+
 def run_all(
-    jobs: Iterable[Generator[list[View], Results, T]],
+    generators: Iterable[StepsOf[T]],
     session: InferenceBackend,
     max_batch_views: int = MAX_BATCH_VIEWS,
 ) -> list[T]:
-    """Run every job to its answer, in order. All are held at once: pass chunks of a data set.
+    """Run generators to their answers, in order. All are in memory at once: pass a data set in
+    chunks.
 
-    The first error of a job is raised as it is; drive untrusted images one by one.
+    Raises the first error of a generator; run untrusted images one by one.
     """
-    waiting = list(enumerate(jobs))
-    answers: dict[int, T] = {}
-    wanted = [(index, job, next(job)) for index, job in waiting]
-    while wanted:
-        views = [view for _, _, job_views in wanted for view in job_views]
-        results = iter(run_views(views, session, max_batch_views))
-        still: list[tuple[int, Generator[list[View], Results, T], list[View]]] = []
-        for index, job, job_views in wanted:
-            try:
-                still.append((index, job, job.send([next(results) for _ in job_views])))
-            except StopIteration as stop:
-                answers[index] = stop.value
-        wanted = still
-    return [answers[index] for index in sorted(answers)]
+    images = [InProgress(steps) for steps in list(generators)]
+    run_to_end(images, session, max_batch_views)
+    return [image.answer for image in images]

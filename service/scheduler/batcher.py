@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from service.errors import DeadlineExceeded, InferenceFailed
-from service.inference.engine import InferenceBackend, Steps
+from service.inference.engine import Done, InferenceBackend, Steps, step
 from service.inference.image.budget import DECODING
 from service.inference.tta.steps import Classification, Results, View
 from service.scheduler import policy
@@ -272,10 +272,12 @@ class Batcher:
         started = self._clock()
         outcome = _attempt(partial(_next_step, steps, image.results))
         image.timings.finish += self._clock() - started
-        if isinstance(outcome, list):
-            self._queue(image, outcome, held=len(outcome))
-        else:
+        if isinstance(outcome, Exception):
             self._end(image, outcome)
+        elif isinstance(outcome, Done):
+            self._end(image, outcome.answer)
+        else:
+            self._queue(image, outcome, held=len(outcome))
 
     def _end(self, image: PendingImage, outcome: Classification | Exception) -> None:
         self._leave(image)
@@ -313,17 +315,14 @@ def _first_step(prepare: Callable[[], Steps]) -> tuple[Steps, list[View]]:
         return steps, next(steps)
 
 
-def _next_step(steps: Steps, results: dict[int, Result]) -> list[View] | Classification:
+def _next_step(steps: Steps, results: dict[int, Result]) -> list[View] | Done[Classification]:
     in_order: Results = []
     for index in range(len(results)):
         result = results[index]
         if isinstance(result, Exception):
             raise _as_failure(result)
         in_order.append(result)
-    try:
-        return steps.send(in_order)
-    except StopIteration as stop:
-        return stop.value
+    return step(steps, in_order)
 
 
 def _as_failure(error: Exception) -> InferenceFailed:

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field, replace
 
 from service.console.text import storable
 from service.errors import ClientError, DataError
-from service.inference.engine import Steps, run_views
+from service.inference.engine import InProgress, run_to_end
 from service.inference.image.budget import DECODING
-from service.inference.image.views import AnyImage
 from service.inference.predictor import Predictor, TopClass
-from service.inference.tta.steps import Classification, Options, View, check_options
+from service.inference.tta.steps import Classification, Options, check_options
 from service.inference.tta.task import SEPARATOR, split_labels
 from service.package.labels import LabelIndex, normalized
 from service.scoring.files import parent
@@ -21,20 +20,13 @@ from service.scoring.rows import Row
 
 
 @dataclass
-class _Asked:
-    """A generator that waits for the results of `views`."""
-
-    job: Steps
-    views: list[View]
-    answer: Classification | None = None
-
-
-@dataclass
 class Prepared:
     """An image that is ready for the network, or whose row already says what failed."""
 
     row: Row
-    asked: list[_Asked] = field(default_factory=lambda: list[_Asked]())
+    in_progress: list[InProgress[Classification]] = field(
+        default_factory=lambda: list[InProgress[Classification]]()
+    )
     held_bytes: int = 0
 
 
@@ -74,11 +66,11 @@ class Scorer:
         try:
             with DECODING.turn():
                 image = self.predictor.open_image(loaded.data, self.options.inference.boxes)
-                asked = [self._begin(image, mode) for mode in self._modes]
+                started = [InProgress(self.predictor.start(image, mode)) for mode in self._modes]
         except (ClientError, OSError) as error:
             return Prepared(replace(row, error=told(error)))
-        held = image.nbytes + sum(view.pixels.nbytes for ask in asked for view in ask.views)
-        return Prepared(replace(row, decode_ms=_ms(start)), asked, held)
+        held = image.nbytes + sum(view.pixels.nbytes for one in started for view in one.views)
+        return Prepared(replace(row, decode_ms=_ms(start)), started, held)
 
     def finish(self, chunk: Sequence[Prepared]) -> list[Row]:
         """Run the views of a chunk of images and read the answers: rows in the same order.
@@ -87,29 +79,16 @@ class Scorer:
             InferenceFailed: the runtime failed, which is no fault of an image.
         """
         start = time.perf_counter()
-        pixels = [0] * len(chunk)
-        waiting = [(n, ask) for n, prepared in enumerate(chunk) for ask in prepared.asked]
-        while waiting:
-            views = [view for _, ask in waiting for view in ask.views]
-            results = iter(run_views(views, self.predictor.session, self.batch_views))
-            for n, ask in waiting:
-                pixels[n] += sum(view.pixels.size for view in ask.views)
-                try:
-                    ask.views = ask.job.send([next(results) for _ in ask.views])
-                except StopIteration as stop:
-                    ask.answer = stop.value
-            waiting = [(n, ask) for n, ask in waiting if ask.answer is None]
+        images = [image for prepared in chunk for image in prepared.in_progress]
+        run_to_end(images, self.predictor.session, self.batch_views)
+        pixels = [sum(one.pixels_run for one in prepared.in_progress) for prepared in chunk]
         pixel_ms = _ms(start) / max(sum(pixels), 1)
         return [self._row(p, n * pixel_ms) for p, n in zip(chunk, pixels, strict=True)]
 
-    def _begin(self, image: AnyImage, mode: Options) -> _Asked:
-        job = self.predictor.start(image, mode)
-        return _Asked(job, next(job))
-
     def _row(self, prepared: Prepared, infer_ms: float) -> Row:
-        if not prepared.asked:
+        if not prepared.in_progress:
             return prepared.row
-        answer, single = (_answered(prepared.asked[at]) for at in (0, -1))
+        answer, single = (prepared.in_progress[at].answer for at in (0, -1))
         prediction = self.predictor.predict(answer, self.options.top_k)
         every = self.options.all_probabilities
         return replace(
@@ -154,12 +133,6 @@ class Scorer:
             return None
         parts = {label_id or storable(normalized(part)) for part, label_id in found.items()}
         return SEPARATOR.join(sorted(parts))
-
-
-def _answered(asked: _Asked) -> Classification:
-    if asked.answer is None:
-        raise RuntimeError("an image was read before its answer was there")
-    return asked.answer
 
 
 def _ms(start: float) -> float:

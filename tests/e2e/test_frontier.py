@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from service.errors import UsageError
+from service.inference.engine import Done, step
 from service.inference.predictor import Predictor
 from tests.support.images import COLOURS, coloured, drawn, encoded
 from training.commands import frontier as command
@@ -138,9 +139,9 @@ def test_the_random_baseline_is_the_weighted_mean_of_its_views(predictor: Predic
         assert len(views) == 5
         # Every view says class 2 but the plain one, which says class 0.
         results = [np.array([9, 0, 0], np.float32)] + [np.array([0, 0, 9], np.float32)] * 4
-        with pytest.raises(StopIteration) as stop:
-            job.send(results)
-        return stop.value.value.probabilities
+        done = step(job, results)
+        assert isinstance(done, Done)
+        return done.answer.probabilities
 
     first = run()
     np.testing.assert_array_equal(first, run())  # seeded by the image

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InferenceFailed
-from service.inference.engine import InferenceBackend, Steps, run_all
+from service.inference.engine import Done, InferenceBackend, Steps, run_all, step
 from service.inference.predictor import Predictor
 from service.inference.runtime.session import Output
 from service.inference.tta.steps import Classification, Options
@@ -110,11 +110,9 @@ def two_steps(predictor: Predictor, read: threading.Event | None = None) -> Call
         results = yield views
         assert read is None or read.wait(LONG_S)
         yield views * 3
-        try:
-            crop.send(results)
-        except StopIteration as stop:
-            return stop.value
-        raise AssertionError("the mode `none` has one step")
+        done = step(crop, results)
+        assert isinstance(done, Done)  # the mode `none` has one step
+        return done.answer
 
     return steps
 

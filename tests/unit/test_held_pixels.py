@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import pytest
 
-from service.inference.engine import run_views
+from service.inference.engine import Done, run_views, step
 from service.inference.predictor import Predictor
 from service.inference.tta import steps as tta
 from service.inference.tta.steps import Options
@@ -39,16 +39,14 @@ def test_a_large_image_does_not_wait_for_the_gate(
     alive = weakref.ref(image)
     job = predictor.start(image, options)
     del image
-    views = next(job)
+    state = step(job)
     gc.collect()
     assert (alive() is None) == large
     passes = 0
-    try:
-        while True:
-            passes += 1
-            views = job.send(run_views(views, predictor.session, 8))
-    except StopIteration as stop:
-        np.testing.assert_array_equal(stop.value.probabilities, wanted)
+    while not isinstance(state, Done):
+        passes += 1
+        state = step(job, run_views(state, predictor.session, 8))
+    np.testing.assert_array_equal(state.answer.probabilities, wanted)
     assert passes == 2  # else this says nothing of the second pass
 
 

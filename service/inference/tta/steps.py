@@ -25,6 +25,7 @@ from service.inference.image.views import (
 from service.inference.options import Options
 from service.inference.runtime.session import Output
 from service.inference.runtime.shared_crops import Features
+from service.inference.stage_clock import stage
 from service.inference.tta.aggregate import Array, aggregate, blend, temper
 from service.inference.tta.conformal import prediction_set
 from service.inference.tta.gate import gate_value
@@ -282,7 +283,8 @@ def read_passes(
 def resize_for(image: AnyImage, passes: tuple[Pass, ...]) -> Resized:
     """The image in the sizes that passes need, each resized once."""
     wanted = dict.fromkeys(item.resized for item in passes if not item.source)
-    return {size: resize(image, size) for size in wanted}
+    with stage("resize"):
+        return {size: resize(image, size) for size in wanted}
 
 
 def make_views(
@@ -316,7 +318,9 @@ def _shared(
         if len(crops) > 1:
             image = resized[size][:, ::-1] if flip else resized[size]
             boxes = [item.box.mirrored(size.width) if flip else item.box for item in crops]
-            for item, features in zip(crops, crop_features.crops(image, boxes) or (), strict=False):
+            with stage("inference"):
+                of_crops = crop_features.crops(image, boxes) or ()
+            for item, features in zip(crops, of_crops, strict=False):
                 views[item] = View(features, "logits_of_features")
     return views
 
