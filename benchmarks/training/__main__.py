@@ -104,7 +104,7 @@ def _row(own: Sequence[Result]) -> Result:
 
 
 def share_interval(part: np.ndarray, whole: np.ndarray, seed: int = 0) -> Interval:
-    """The share of a sum, with its 95% moving-block bootstrap interval over steps."""
+    """The share of a sum, with its 95% circular-block bootstrap interval over steps."""
     rows = resampled_rows(len(part), np.random.default_rng(seed), RESAMPLES)
     drawn = part[rows].sum(axis=1) / whole[rows].sum(axis=1)
     low, high = np.quantile(drawn, [0.025, 0.975])

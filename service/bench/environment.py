@@ -1,4 +1,4 @@
-"""What a measurement was made on; without it a number means nothing."""
+"""The machine and package of a measurement. Without them a number means nothing."""
 
 import os
 import platform
@@ -24,7 +24,7 @@ class Environment(BaseModel):
     system: str
     cpu: str
     cores: int
-    """Cores that this process may use: affinity, and the container's quota where there is one."""
+    """Cores that this process may use, by affinity and by the container's quota if it has one."""
     governor: str | None
     memory_bytes: int | None
     load_average: tuple[float, float, float] | None
@@ -60,7 +60,7 @@ def environment() -> Environment:
 
 
 def identity(package: ModelPackage) -> PackageIdentity:
-    """Name the package by what is in it."""
+    """Identify the package by the digests of its content."""
     digests = {file.file: file.sha256 for file in package.manifest.files}
     return PackageIdentity(
         name=package.manifest.name,

@@ -1,4 +1,4 @@
-"""Text from the command line to what it names, or an error that lists what there is."""
+"""Parse options from the command line. An error lists the allowed values."""
 
 from pathlib import Path
 from typing import TypeVar, get_args
@@ -18,7 +18,7 @@ COMPARED: tuple[Mode, ...] = ("none", "five_crop", "dense")
 
 
 def modes(text: str, folder: Path) -> tuple[Mode, ...]:
-    """Comma-separated TTA modes; `auto` is the usual ones and the mode that the package serves.
+    """Comma-separated TTA modes; `auto` means the usual ones and the package's default mode.
 
     Raises:
         UsageError: another word.

@@ -1,9 +1,9 @@
-"""`quincunx bench latency`: what each mode costs, in process, without HTTP.
+"""`quincunx bench latency`: the cost of each mode, in one process, without HTTP.
 
-Every round times every case once, on the same images, in an order drawn anew for each round. So a
-machine that slows down slows all cases alike, and a ratio is taken within its round, where that
-cancels. The single crop runs a second time per round as a control: its ratio to itself is 1, and
-how far it strays from 1 is what this machine's noise does to every other ratio.
+Every round times every case once, on the same images, in a new random order. So a machine that
+slows down slows all cases alike, and a ratio within one round is not affected. The single crop runs
+a second time in each round as a control. Its ratio to itself should be 1; its distance from 1 shows
+how much noise every other ratio has.
 """
 
 import gc
@@ -53,7 +53,7 @@ class Plan:
 
     @property
     def cases(self) -> tuple[Case, ...]:
-        """Every combination, each single crop with its control; the single crop always runs."""
+        """Every combination. The single crop always runs, with its control."""
         modes: tuple[Mode, ...] = ("none", *(mode for mode in self.modes if mode != "none"))
         cases: list[Case] = []
         for precision, batch in product(self.precisions, self.batches):
@@ -62,7 +62,7 @@ class Plan:
         return tuple(cases)
 
     def check(self) -> None:
-        """Raises UsageError where nothing could be measured."""
+        """Raises UsageError if the plan measures nothing."""
         if not (self.modes and self.precisions and self.batches):
             raise UsageError("bench latency needs at least one mode, precision and batch size")
         if min(self.batches) < 1 or self.min_rounds < 2 or self.seconds <= 0:
@@ -142,7 +142,7 @@ def measure(
     for _, case in product(range(plan.warm_up_rounds), cases):
         run(case, _batch(files, 0, case.batch_images))
     gc.collect()
-    gc.freeze()  # what start-up left behind is not this measurement's to collect
+    gc.freeze()  # the measurement should not collect objects from start-up
     samples: dict[Case, list[Timed]] = {case: [] for case in cases}
     order: list[tuple[Case, ...]] = []
     start = now()
@@ -162,7 +162,7 @@ def measure(
 
 
 def summarize(plan: Plan, rounds: Rounds) -> tuple[CaseResult, ...]:
-    """Turn samples into results; every case is compared with its own single crop."""
+    """Turn samples into results. Every case is compared with its own single crop."""
     columns = {case: _columns(timed) for case, timed in rounds.samples.items()}
     results: list[CaseResult] = []
     for case, phases in columns.items():
@@ -190,7 +190,7 @@ def summarize(plan: Plan, rounds: Rounds) -> tuple[CaseResult, ...]:
 
 
 def _batch(files: Sequence[bytes], round_index: int, count: int) -> list[bytes]:
-    """The same images for every case of a round, the next ones in the next round."""
+    """The images of a round: the same for every case, and the next ones in the next round."""
     return [files[(round_index * count + i) % len(files)] for i in range(count)]
 
 

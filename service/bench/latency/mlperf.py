@@ -1,8 +1,8 @@
 """MLPerf's own load generator against a package: its scenarios, its clock, its summary.
 
-LoadGen (mlcommons-loadgen, the `[mlperf]` extra) decides when queries come and judges the result;
-this file only answers. As in MLPerf's image classification, images are decoded and in memory when
-the clock starts; resizing, views, inference and aggregation are inside it.
+LoadGen (mlcommons-loadgen, the `[mlperf]` extra) decides when queries come and judges the result.
+This module only answers. As in MLPerf's image classification, images are decoded and in memory
+before the clock starts. Resizing, views, inference and aggregation are inside the measured time.
 """
 
 import queue
@@ -30,11 +30,11 @@ SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 
 OFFICIAL_SECONDS = 600.0
 STREAMS = 8
-"""Images of a MultiStream query."""
+"""Images in a MultiStream query."""
 MAX_BATCH_IMAGES = 32
 ESTIMATE_IMAGES = 16
 SERVER_SHARE = 0.5
-"""Without a rate asked for, Server gets this share of what a quick estimate allows."""
+"""If no rate is given, Server runs at this share of a quick estimate of the capacity."""
 SUMMARY = "mlperf_log_summary.txt"
 
 
@@ -57,7 +57,7 @@ class Outcome:
     mode: Mode
     valid: bool
     metric: str
-    """The line that the scenario is judged by, in LoadGen's words."""
+    """The line by which the scenario is judged, in LoadGen's words."""
     summary: dict[str, str]
 
     @property
@@ -67,7 +67,7 @@ class Outcome:
 
 
 def require_loadgen() -> Any:
-    """LoadGen's module. Raises QuincunxError, naming the extra, where it is not installed."""
+    """LoadGen's module. If it is not installed, raises QuincunxError, which names the extra."""
     if find_spec("mlperf_loadgen") is None:
         raise QuincunxError("bench mlperf needs LoadGen: pip install 'quincunx[mlperf]'")
     return import_module("mlperf_loadgen")
@@ -77,7 +77,7 @@ def bench_mlperf(predictor: Predictor, plan: Plan, images: Photos, logs: Path) -
     """Run one scenario; LoadGen's logs stay in `logs`.
 
     Raises:
-        UsageError: durations or rates that make no sense.
+        UsageError: invalid durations or rates.
         QuincunxError: LoadGen is not installed, or left no summary.
     """
     loadgen = require_loadgen()
@@ -103,7 +103,7 @@ def bench_mlperf(predictor: Predictor, plan: Plan, images: Photos, logs: Path) -
 
 
 def read_outcome(plan: Plan, path: Path) -> Outcome:
-    """Read LoadGen's summary. Raises QuincunxError where it left none."""
+    """Read LoadGen's summary. Raises QuincunxError if there is none."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -125,7 +125,7 @@ def _judges(key: str) -> bool:
 
 
 class _Answerer:
-    """Answers queries in a thread of its own, batching whatever waits, as a server would."""
+    """Answers queries in its own thread, and batches all waiting queries, as a server does."""
 
     def __init__(
         self, predictor: Predictor, options: Options, pixels: Sequence[AnyImage], loadgen: Any
@@ -151,7 +151,7 @@ class _Answerer:
             self._waiting.put(sample)
 
     def estimate(self) -> float:
-        """Images per second in batches, roughly: LoadGen wants to know how much to send."""
+        """A rough rate in images per second, in batches. LoadGen needs it to plan its queries."""
         chosen = [index % len(self._pixels) for index in range(ESTIMATE_IMAGES)]
         self._classify(chosen)  # warm-up
         start = time.perf_counter()
@@ -173,7 +173,7 @@ class _Answerer:
             try:
                 labels = self._classify([sample.index for sample in samples])
             except QuincunxError as error:
-                # LoadGen waits for every sample: answer all of them, and raise after the test.
+                # LoadGen waits for every sample. So answer all of them and raise after the test.
                 self.error = error
         responses = [
             self._loadgen.QuerySampleResponse(

@@ -1,4 +1,4 @@
-"""What a reader must know before believing a latency table: was the machine quiet enough?"""
+"""Notes for the reader of a latency table: was the machine quiet enough to trust it?"""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -8,7 +8,7 @@ from service.bench.report.statistics import Interval, paired_ratio
 from service.package.manifest import Precision
 
 NOISY_CONTROL = 0.05
-"""A control further than 5% from 1, or with an interval wider than ±5%, settles nothing small."""
+"""If the control is further than 5% from 1, or its interval wider than ±5%, the run is noisy."""
 P999_NEEDS = 1000
 
 

@@ -1,4 +1,4 @@
-"""From records to figures. No clock and no network in here, so tests can hold it to the digit."""
+"""From records to figures. There is no clock and no network here, so tests check every digit."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def account(
     offered_per_second: float | None,
     client_cpu: float,
 ) -> LoadStep:
-    """Figures of the requests that were due after the warm-up; latency is from being due."""
+    """Figures of the requests that were due after the warm-up. Latency counts from the due time."""
     end_s = warm_up_s + seconds
     finished = (records.done_s >= warm_up_s) & (records.done_s < end_s)
     per_second = int((finished & (records.status == ANSWERED)).sum()) / seconds
@@ -61,7 +61,7 @@ def account(
 
 
 def keeps(step: LoadStep, slo_ms: float) -> bool:
-    """Whether the SLO's percentile of all requests, the unanswered included, was in time."""
+    """Whether the SLO's percentile over all requests, with unanswered ones, was in time."""
     return step.worst_percentile_ms is not None and step.worst_percentile_ms <= slo_ms
 
 

@@ -1,8 +1,8 @@
-"""When requests are due, which is decided before the first is sent.
+"""When requests are due. This is decided before the first one is sent.
 
-An open loop: users do not wait for each other, so a slow server gets no fewer requests. Latency is
-counted from the instant a request was due; a client that waits for a stalled server before it sends
-the next request would leave out the very requests that were hurt (coordinated omission).
+This is an open loop: users do not wait for each other, so a slow server gets no fewer requests.
+Latency counts from the time when a request was due. A client that waits for a stalled server before
+it sends the next request would leave out the requests that the stall delays (coordinated omission).
 """
 
 from dataclasses import dataclass

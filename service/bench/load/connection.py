@@ -1,7 +1,7 @@
-"""One connection that sends requests made ready beforehand, and reads what a load test counts.
+"""One connection that sends prepared requests and reads only what a load test counts.
 
-The client of a load test shares its machine with the server more often than not, and whatever it
-takes is missing there. A general HTTP client spends a millisecond of processor time on a request.
+The client of a load test often runs on the same machine as the server, and then both compete for
+cores. A general HTTP client spends a millisecond of processor time on a request.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ BODY_LENGTH = frozenset({b"content-length", b"transfer-encoding"})
 
 @dataclass(frozen=True)
 class Address:
-    """Where a connection leads."""
+    """The other end of a connection."""
 
     host: str
     port: int
@@ -34,10 +34,10 @@ def address_of(url: str) -> Address:
 
 
 def head(url: str, headers: dict[str, str], body_bytes: int) -> bytes:
-    """The head of a `POST` of so many bytes, ready to send.
+    """The head of a `POST` with a body of `body_bytes`, ready to send.
 
     Raises:
-        ValueError: a header that would break out of its line.
+        ValueError: a header that contains a line break.
     """
     parts = urlsplit(url)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -51,7 +51,7 @@ def head(url: str, headers: dict[str, str], body_bytes: int) -> bytes:
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """Reads the machine's certificates: milliseconds, once for all connections."""
+    """Read the machine's certificates, once for all connections, because it takes milliseconds."""
     return ssl.create_default_context()
 
 
@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
 
     @classmethod
     async def to(cls, address: Address) -> "Connection":
-        """Connect. Raises OSError where nobody listens."""
+        """Connect. Raises OSError if no server listens."""
         context = _trusted() if address.tls else None
         _, connection = await asyncio.get_running_loop().create_connection(
             cls, address.host, address.port, ssl=context
@@ -75,10 +75,10 @@ class Connection(asyncio.Protocol):
         return connection
 
     async def exchange(self, request: bytes) -> int:
-        """Send a request and read its answer to the end; gives the status.
+        """Send a request and read its answer to the end; returns the status.
 
         Raises:
-            ConnectionError: it broke before the end of the answer, or that was no HTTP.
+            ConnectionError: it broke before the end of the answer, or the answer was not HTTP.
         """
         if self._transport is None or not self.open:
             raise ConnectionResetError("the connection is closed")
@@ -92,19 +92,19 @@ class Connection(asyncio.Protocol):
             self._answered = None
 
     def close(self) -> None:
-        """Close it now; what it waits for fails."""
+        """Close it now. A pending exchange fails."""
         self.open = False
         if self._transport is not None:
             self._transport.abort()
 
-    # What asyncio calls.
+    # Callbacks of asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self.open = True
 
     def data_received(self, data: bytes) -> None:
-        if self._answered is None:  # nobody asked
+        if self._answered is None:  # no request is pending
             self.close()
             return
         try:
@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
         else:
             self._fail(ConnectionResetError("closed before the end of the answer"))
 
-    # What httptools calls.
+    # Callbacks of httptools.
 
     def on_header(self, name: bytes, _: bytes) -> None:
         self._has_length |= name.lower() in BODY_LENGTH

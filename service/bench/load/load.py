@@ -1,4 +1,4 @@
-"""`quincunx bench load`: what a served model stands, from the outside."""
+"""`quincunx bench load`: the load that a served model can handle, measured over HTTP."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,21 +21,20 @@ ENDPOINT = "/classify"
 FEW = 1000
 ESTIMATE_SECONDS = 3.0
 ESTIMATE_SHARE = 0.7
-"""The search starts at this share of what a closed loop got through."""
+"""The search starts at this share of a closed loop's rate."""
 ESTIMATE_USERS = 8
 CLOSED_ROUND = 10_000
-"""Requests that closed-loop users go round: long enough for the mix to come out right."""
+"""Users of a closed loop repeat this many requests: enough for the mix to have the right shares."""
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to make load, and what to look for."""
+    """How to make load, and what to search for."""
 
     arrivals: Arrivals = "poisson"
     rates: tuple[float, ...] = ()
-    """Requests per second, one step each; none of them: search for the highest that keeps the
-    SLO."""
+    """Requests per second, one step each. Empty: search for the highest rate that keeps the SLO."""
     users: tuple[int, ...] = (1,)
     """Closed loop: users, one step each."""
     mix: dict[Mode, float] = field(default_factory=lambda: {"none": 1.0})
@@ -50,7 +49,7 @@ class Plan:
     headers: dict[str, str] = field(default_factory=dict[str, str])
 
     def check(self) -> None:
-        """Raises UsageError where the plan makes no sense."""
+        """Raises UsageError if the plan is invalid."""
         if not (self.seconds > 0 and self.warm_up_s >= 0 and self.slo_ms > 0):
             raise UsageError("seconds and the SLO must be positive, the warm-up not negative")
         if not 0 < self.percent < 100:
@@ -68,7 +67,7 @@ def bench_load(
     """Put load on the server at `url`.
 
     Raises:
-        UsageError: a plan or a URL that makes no sense.
+        UsageError: an invalid plan or URL.
         QuincunxError: nothing was answered.
     """
     plan.check()
@@ -119,7 +118,7 @@ class _Bench:
         self._progress = progress
 
     def run(self) -> float | None:
-        """Every step of the plan; the highest rate that kept the SLO."""
+        """Run every step of the plan. Returns the highest rate that kept the SLO."""
         plan = self._plan
         if plan.arrivals == "closed":
             for users in plan.users:
@@ -137,7 +136,7 @@ class _Bench:
     def _keeps(self, rate: float) -> bool:
         plan = self._plan
         arrivals = "constant" if plan.arrivals == "constant" else "poisson"
-        # A seed of its own for each step: one unlucky draw must not return in every step.
+        # Each step has its own seed, so that an unlucky draw does not repeat in every step.
         generator = np.random.default_rng((plan.seed, len(self.steps)))
         due_s = due_times(arrivals, rate, plan.warm_up_s + plan.seconds, generator)
         done = self._fleet.run(
@@ -177,7 +176,7 @@ class _Bench:
 
 
 def notes(steps: Sequence[LoadStep], address: str) -> list[str]:
-    """What a reader must know before believing the figures."""
+    """Notes that a reader needs to judge the figures."""
     found: list[str] = []
     if urlsplit(address).hostname in LOCAL_HOSTS:
         found.append(
@@ -199,7 +198,7 @@ def notes(steps: Sequence[LoadStep], address: str) -> list[str]:
 
 
 def endpoint(url: str) -> str:
-    """The address to POST to: `url` itself, with /classify where it has no path.
+    """The address for POST: `url` itself, or with /classify if it has no path.
 
     Raises:
         UsageError: no http or https URL.
@@ -212,7 +211,7 @@ def endpoint(url: str) -> str:
 
 
 def content_type(data: bytes) -> str:
-    """The media type by the file's first bytes; a server decides for itself anyway."""
+    """The media type by the file's first bytes. The server decides for itself anyway."""
     for magic, kind in (
         (b"\xff\xd8", "image/jpeg"),
         (b"\x89PNG", "image/png"),

@@ -1,4 +1,4 @@
-"""What became of every request, as columns: the raw material of every load figure."""
+"""The outcome of every request, as columns. All load figures are computed from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ class Records:
     status: NDArray[np.int16]
     mode: NDArray[np.int16]
     waited: NDArray[np.bool_]
-    """Whether it found every connection of its worker taken."""
+    """Whether all connections of its worker were busy."""
 
     def __len__(self) -> int:
         return len(self.due_s)
 
     @classmethod
     def joined(cls, parts: Sequence["Records"]) -> "Records":
-        """The records of several workers in order of being due."""
+        """The records of several workers, in the order of their due times."""
         due_s = np.concatenate([part.due_s for part in parts])
         order = np.argsort(due_s, kind="stable")
         return cls(

@@ -1,10 +1,10 @@
-"""Find the highest rate that keeps a promise, trying few rates and believing no single failure."""
+"""Find the highest rate that keeps the SLO, with few tries. A single failure does not count."""
 
 import math
 from collections.abc import Callable
 
 TOLERANCE = 0.03
-"""The rate that keeps and the rate that fails end up this close."""
+"""The search ends when the rate that keeps the SLO and the rate that fails are this close."""
 GROWTH = 1.5
 MOST_STRIDES = 12
 
@@ -12,10 +12,10 @@ MOST_STRIDES = 12
 def highest(
     keeps: Callable[[float], bool], start: float, tolerance: float = TOLERANCE
 ) -> float | None:
-    """The highest rate for which `keeps`, within `tolerance`; None where no rate tried did.
+    """The highest rate for which `keeps` is true, within `tolerance`; None if no tried rate is.
 
-    Grows from `start` (or halves, where that fails already), then bisects. A failure is tried once
-    more before it counts: on a shared machine one of them may be somebody else's.
+    Grows from `start` (or halves, if `start` already fails), then bisects. A failure is tried once
+    more before it counts, because on a shared machine another process may have caused it.
     """
 
     def kept(rate: float) -> bool:

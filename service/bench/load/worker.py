@@ -37,11 +37,11 @@ class Step:
 
     schedule: Schedule
     start: float
-    """An instant of `time.monotonic`, which all processes of a machine share."""
+    """A time of `time.monotonic`, which is the same in all processes of a machine."""
     seconds: float
     users: int | None
-    """None for an open loop; else so many users of this worker go round the schedule, each sending
-    its next request when it has its answer."""
+    """None for an open loop. Otherwise the number of this worker's users; each repeats the schedule
+    and sends its next request when it has its answer."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,10 @@ class _Pool:
         return self._limit.locked()
 
     async def post(self, mode: int, image: int) -> int:
-        """Send a request; gives the status.
+        """Send a request; returns the status.
 
         Raises:
-            OSError: nobody there, or a broken connection.
+            OSError: no server, or a broken connection.
             TimeoutError: not answered in time.
         """
         async with self._limit, asyncio.timeout(self._timeout_s):
@@ -102,7 +102,7 @@ class _Pool:
             try:
                 return await connection.exchange(self._heads[mode][image] + self._bodies[image])
             except BaseException:
-                connection.close()  # half an answer may still come on it
+                connection.close()  # the rest of an answer may still arrive on it
                 raise
             finally:
                 if connection.open:
@@ -156,7 +156,7 @@ class _Sender:
         requests = self._requests()
 
         async def user() -> None:
-            for _, mode, image in requests:  # shared: each takes the next one
+            for _, mode, image in requests:  # shared by the users: each takes the next one
                 now_s = self._now_s()
                 if now_s >= self._step.seconds:
                     return
@@ -167,7 +167,7 @@ class _Sender:
                 group.create_task(user())
 
     def _requests(self) -> Iterator[tuple[float, int, int]]:
-        """The schedule; a closed loop goes round it until its time is up."""
+        """The schedule. A closed loop repeats it until its time is up."""
         plan = self._step.schedule
         rows = list(zip(plan.due_s.tolist(), plan.mode.tolist(), plan.image.tolist(), strict=True))
         yield from rows
@@ -179,7 +179,7 @@ class _Sender:
         sent_s = self._now_s()
         try:
             status = await self._pool.post(mode, image)
-        except OSError:  # a TimeoutError is one, too
+        except OSError:  # TimeoutError is a subclass
             status = FAILED
         if status not in (ANSWERED, REFUSED):
             status = FAILED
@@ -189,5 +189,5 @@ class _Sender:
         return time.monotonic() - self._step.start
 
     async def _until(self, instant_s: float) -> None:
-        # Also where it is too late to wait: sends that were started must get their turn.
+        # Yield even if it is too late to wait, so that started sends can run.
         await asyncio.sleep(max(0.0, instant_s - self._now_s()))

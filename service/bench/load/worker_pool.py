@@ -1,4 +1,4 @@
-"""The client processes of a load test, kept from step to step."""
+"""The client processes of a load test. They stay alive from step to step."""
 
 import multiprocessing
 import time
@@ -15,7 +15,7 @@ from service.errors import QuincunxError, UsageError
 MAX_CONNECTIONS_PER_PROCESS = 500
 """`select` counts file descriptors up to 1024."""
 LEAD_S = 0.2
-"""From the word to the start: every worker has its share by then."""
+"""Time between sending a step to the workers and its start, so that every worker has its share."""
 
 
 class Fleet:
@@ -66,7 +66,7 @@ class Fleet:
             process.join()
 
     def run(self, schedule: Schedule, seconds: float, users: int | None = None) -> Done:
-        """Send a schedule; every record, and the busiest worker's use of a core.
+        """Send a schedule. Returns every record, and the busiest worker's use of a core.
 
         Raises:
             UsageError: more users than connections.

@@ -1,9 +1,9 @@
 """`quincunx bench compare`: which differences between two runs are real.
 
-Many comparisons are made at once, so each interval is widened (Bonferroni): two equal runs show no
-difference *anywhere* in the table 19 times in 20. An interval still knows nothing of what changed
-between the runs (a hotter room, a neighbour), so costs are compared in single crops too, where a
-slower machine cancels.
+Many comparisons are made at once, so each interval is widened (Bonferroni). For two equal runs, the
+whole table then shows no difference 19 times in 20. An interval does not include what changed
+between the runs (a hotter room, another process). So costs are compared in single crops too, where
+a slower machine cancels out.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from service.errors import UsageError
 from service.package.manifest import Mode
 
 TOGETHER = 0.03
-"""Cases that all moved, to within this of each other, moved with the machine."""
+"""If the changes of all cases are this close to each other, the machine itself changed."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every difference, and what to think of while reading them."""
+    """Every difference, and notes for the reader."""
 
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
@@ -76,10 +76,10 @@ Report = LatencyReport | LoadReport
 
 
 def compare(a: Report, b: Report) -> Comparison:
-    """Compare two results files of a kind.
+    """Compare two results files of the same kind.
 
     Raises:
-        UsageError: of two kinds, or nothing in common.
+        UsageError: they are of different kinds, or have nothing in common.
     """
     if isinstance(a, LatencyReport) and isinstance(b, LatencyReport):
         differences = _latency(a, b)
@@ -146,7 +146,7 @@ def _load(a: LoadReport, b: LoadReport) -> tuple[Difference, ...]:
 
 
 def _by_load(steps: Sequence[LoadStep]) -> dict[tuple[str, Mode], list[float]]:
-    """Samples by rate (or users) and mode; of a repeated rate the last try."""
+    """Samples by rate (or users) and mode. For a repeated rate, those of the last try."""
     return {
         (step.name, mode): samples
         for step in steps

@@ -16,7 +16,7 @@ Draw = Callable[[Any], None]
 
 
 def require_matplotlib() -> None:
-    """Raises QuincunxError, naming the extra, before anything was measured in vain."""
+    """Raises QuincunxError, which names the extra, before anything is measured."""
     if find_spec("matplotlib") is None:
         raise QuincunxError(
             "plots need matplotlib: pip install 'quincunx[plots]', or use --no-plots"
@@ -24,7 +24,7 @@ def require_matplotlib() -> None:
 
 
 def latency_plots(report: LatencyReport) -> dict[str, str]:
-    """File name to SVG: CDFs, cost by batch size, and accuracy against cost where it is known."""
+    """File name to SVG: CDFs, cost by batch size, and accuracy against cost if it is known."""
     cases = [result for result in report.cases if not result.case.control]
     least = min(result.case.batch_images for result in cases)
     ones = [result for result in cases if result.case.batch_images == least]

@@ -1,4 +1,4 @@
-"""A folder for people: results.json with everything, report.md and report.html with the plots."""
+"""A folder with the results: results.json has everything, report.md and report.html the plots."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ Report = LatencyReport | LoadReport
 
 
 def write(report: Report, folder: Path, *, plots: bool = True) -> None:
-    """Write results.json, report.md, report.html and, where wanted, the plots as SVG files.
+    """Write results.json, report.md, report.html and, if `plots`, the plots as SVG files.
 
     Raises:
         QuincunxError: plots are wanted and matplotlib is not installed.
@@ -69,7 +69,7 @@ def html(report: Report, plots: dict[str, str]) -> str:
 
 
 def conditions(report: Report) -> list[str]:
-    """What was measured, how, and on what."""
+    """The conditions of the measurement: package, options and machine."""
     made = report.environment
     load = made.load_average
     machine = [

@@ -1,4 +1,4 @@
-"""What a measurement leaves behind: every sample, and enough about its making to repeat it."""
+"""The results file of a measurement: every sample, and the conditions needed to repeat it."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,7 +34,7 @@ class Summary(Part):
     p90_ms: float
     p99_ms: float
     p999_ms: float
-    """The largest sample where there are fewer than 1000."""
+    """The largest sample if there are fewer than 1000."""
 
     @classmethod
     def of(cls, samples_ms: list[float]) -> "Summary":
@@ -54,7 +54,7 @@ class Summary(Part):
 
 
 class Ratio(Part):
-    """How many times the cost of something else, with its 95% interval."""
+    """Cost relative to another cost, with its 95% interval."""
 
     value: float
     low: float
@@ -76,7 +76,7 @@ class Case(Part):
     mode: Mode
     batch_images: int = Field(gt=0)
     control: bool = False
-    """The single crop a second time: its ratio to the first shows what the machine's noise does."""
+    """The single crop, run a second time. Its ratio to the first shows the machine's noise."""
 
     def __str__(self) -> str:
         again = " (control)" if self.control else ""
@@ -84,7 +84,7 @@ class Case(Part):
 
 
 class CaseResult(Part):
-    """One case: a sample per round, phases apart."""
+    """One case: one sample for each round, and the time of each phase."""
 
     case: Case
     total: Summary
@@ -112,16 +112,16 @@ class LatencyReport(Part):
     provider: str
     threads: int
     images: str
-    """Where the images came from and what they are."""
+    """The source and the kind of the images."""
     rounds: int
     warm_up_rounds: int
     seconds: float
     seed: int
     cases: tuple[CaseResult, ...]
     accuracy: tuple[Metrics, ...] = ()
-    """What the manifest says each mode is worth, for the plot of accuracy against cost."""
+    """Metrics of each mode from the manifest, for the plot of accuracy against cost."""
     notes: tuple[str, ...] = ()
-    """What a reader must know: noise, modes that cannot be told apart."""
+    """Notes for the reader: noise, and modes that cannot be told apart."""
 
 
 class LoadSettings(Part):
@@ -133,7 +133,8 @@ class LoadSettings(Part):
     images: str
     processes: int
     connections: int
-    """Most requests in flight at once; an open-loop request that waits for one counts as late."""
+    """The most requests in flight at once. An open-loop request that waits for a free connection
+    counts as late."""
     seconds: float
     warm_up_seconds: float
     timeout_s: float
@@ -144,7 +145,7 @@ class LoadStep(Part):
     """One rate, held for a while. Times are in ms; unanswered requests have none."""
 
     offered_per_second: float | None
-    """None in a closed loop, where the server sets the rate."""
+    """None in a closed loop, in which the server determines the rate."""
     users: int | None = None
     """Of a closed loop."""
     sent: int
@@ -155,19 +156,19 @@ class LoadStep(Part):
     """Any other status, a broken connection, or no answer before the time-out."""
     answered_per_second: float
     latency: Summary | None
-    """From the instant a request was due, not from when it was sent."""
+    """Measured from the time when a request was due, not from when it was sent."""
     by_mode: dict[Mode, Summary]
     worst_percentile_ms: float | None
-    """The SLO's percentile over all requests, the unanswered ones counted as infinitely late (None
-    then)."""
+    """The SLO's percentile over all requests. Unanswered requests count as infinitely late; if the
+    percentile is infinite, this is None."""
     lateness_p99_ms: float
-    """How late the client itself was in sending."""
+    """How late the client itself sent requests."""
     client_cpu: float
     """The busiest worker's use of one core."""
     client_limited: str | None
-    """Why the client, not the server, was the limit; None where it was not."""
+    """Why the client, not the server, was the limit; None if it was not."""
     latencies_ms: dict[Mode, list[float]]
-    """Every answered request in order of being due."""
+    """Every answered request, in the order of due times."""
 
     @property
     def name(self) -> str:
@@ -188,7 +189,7 @@ class LoadReport(Part):
     slo_percentile: float
     steps: tuple[LoadStep, ...]
     best_per_second: float | None
-    """The highest rate tried that kept the SLO; None where no SLO was asked for or none kept it."""
+    """The highest tried rate that kept the SLO; None without an SLO, or if no rate kept it."""
     notes: tuple[str, ...] = ()
 
 

@@ -1,8 +1,8 @@
-"""Percentiles, and intervals by the bootstrap: nothing here assumes that times are normal.
+"""Percentiles, and intervals by the bootstrap. Nothing here assumes a normal distribution of times.
 
-Neighbouring samples of one run are alike (a busy machine stays busy for a while), so samples are
-drawn in blocks of neighbours: the moving-block bootstrap of Künsch (1989). Drawn one by one they
-would give intervals that are too narrow.
+Neighbouring samples of one run are alike, because a busy machine stays busy for a while. So samples
+are drawn in blocks of neighbours that wrap around the end: the circular block bootstrap of Politis
+and Romano (1992). Drawing samples one by one would give intervals that are too narrow.
 """
 
 import math
@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 1000
 MOST_DRAWN = 5_000_000
 MOST_RESAMPLED = 500
-"""Beyond so many samples, means of neighbours are drawn: the same mean for far less memory."""
+"""With more samples, means of neighbours are drawn: the same mean with far less memory."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Interval:
 def percentile(samples: ArrayLike, percent: float) -> float:
     """The smallest sample that at least `percent` of all samples do not exceed.
 
-    No interpolation: a percentile is a time that really was measured, and with fewer samples than
-    it needs it is the largest one. Infinite samples (unanswered requests) are allowed.
+    It is not interpolated: a percentile is always a measured time. With too few samples it is the
+    largest one. Infinite samples (unanswered requests) are allowed.
     """
     values = np.asarray(samples, dtype=np.float64)
     if not values.size:
@@ -50,12 +50,12 @@ def percentile(samples: ArrayLike, percent: float) -> float:
 
 
 def block_length(count: int) -> int:
-    """Neighbours that are drawn together: the cube root of n, as theory has it for a mean."""
+    """Neighbours that are drawn together: the cube root of n, which theory gives for a mean."""
     return max(1, round(count ** (1 / 3)))
 
 
 def resampled_rows(count: int, generator: np.random.Generator, resamples: int) -> NDArray[np.intp]:
-    """Indices of `resamples` block-bootstrap draws: int[R, n]; blocks wrap round the end."""
+    """Indices of `resamples` block-bootstrap draws: int[R, n]. Blocks wrap around the end."""
     block = block_length(count)
     blocks = math.ceil(count / block)
     starts = generator.integers(0, count, size=(resamples, blocks, 1))
@@ -73,12 +73,12 @@ def mean_interval(samples: ArrayLike, *, confidence: float = CONFIDENCE, seed: i
 def paired_ratio(
     samples: ArrayLike, base: ArrayLike, *, confidence: float = CONFIDENCE, seed: int = 0
 ) -> Interval:
-    """What `samples` cost relative to `base`, measured in the same rounds: a ratio of mean costs.
+    """The cost of `samples` relative to `base`, from the same rounds: a ratio of mean costs.
 
-    The median of means: the ratio of the means within each of a few groups of neighbouring rounds,
-    and the median over the groups. What slows a stretch of rounds cancels, a hiccup spoils one
-    group only, and a mode whose work varies (`adaptive`) still counts with its mean, which a plain
-    median would hide.
+    It is a median of means. The rounds are divided into a few groups of neighbours. Each group
+    gives the ratio of its means, and the result is the median over the groups. So a slow period
+    cancels out, and a short disturbance spoils one group only. A mode whose work varies
+    (`adaptive`) still counts with its mean, which a plain median would hide.
     """
     value, drawn = _paired(samples, base, np.random.default_rng(seed))
     return _interval(value, drawn, confidence)
@@ -93,7 +93,7 @@ def ratio_of_ratios(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> Interval:
-    """How a paired ratio changed from one run to another: a slower machine cancels out of it."""
+    """How a paired ratio changed from one run to another. A slower machine cancels out."""
     generator = np.random.default_rng(seed)
     value, drawn = _paired(samples, base, generator)
     value_before, drawn_before = _paired(samples_before, base_before, generator)
@@ -131,7 +131,7 @@ def _paired(
 
 
 def _thinned(samples: Array) -> Array:
-    """[..., n] -> [..., m], m <= MOST_RESAMPLED: means of so many neighbours as it takes."""
+    """[..., n] -> [..., m], m <= MOST_RESAMPLED: means of as many neighbours as necessary."""
     size = math.ceil(samples.shape[-1] / MOST_RESAMPLED)
     kept = samples.shape[-1] // size
     return samples[..., : kept * size].reshape(*samples.shape[:-1], kept, size).mean(axis=-1)
@@ -148,7 +148,7 @@ def _group_means(samples: Array) -> Array:
 def ratio_across_runs(
     samples: ArrayLike, base: ArrayLike, *, confidence: float = CONFIDENCE, seed: int = 0
 ) -> Interval:
-    """The ratio of the mean costs of two runs, which no round pairs: a median of means each."""
+    """The ratio of the mean costs of two runs. They share no rounds: a median of means for each."""
     generator = np.random.default_rng(seed)
     value = 1.0
     drawn: Array = np.ones(RESAMPLES)

@@ -20,7 +20,7 @@ class Table:
 
 
 def latency_tables(report: LatencyReport) -> tuple[Table, Table]:
-    """What each case costs, and where its time goes."""
+    """The cost of each case, and the time of its phases."""
     return _costs(report.cases), _phases(report.cases)
 
 
@@ -71,7 +71,7 @@ def _phases(cases: Sequence[CaseResult]) -> Table:
 
 
 def load_tables(report: LoadReport) -> tuple[Table, ...]:
-    """Every step; and every mode of it where there are several."""
+    """Every step, and every mode of a step if there are several."""
     slo = "" if report.settings.arrivals == "closed" else f"; SLO {report.slo_ms:g} ms"
     steps = Table(
         f"Load, {report.settings.arrivals} arrivals{slo}",
