@@ -25,6 +25,7 @@ TaskName = Literal["single_label", "multi_label"]
 Mode = Literal["none", "five_crop", "ten_crop", "dense", "adaptive", "custom"]
 SecondMode = Literal["none", "dense", "five_crop"]
 Aggregation = Literal["mean", "max", "gmean", "logit_mean", "weighted"]
+Decode = Literal["exact", "scaled"]
 GateKind = Literal["probability", "margin", "entropy", "normalized_logits"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -65,7 +66,7 @@ class InputSize(Part):
     crop_px: SidePx
     resize_px: SidePx
     interpolation: Literal["bilinear"] = "bilinear"
-    decode: Literal["exact", "scaled"] = "exact"
+    decode: Decode = "exact"
     """`exact`: every pixel of a file is decoded, then resized. `scaled`: a JPEG that is much larger
     than the views is scaled down by its decoder first."""
     decode_factor: int = Field(default=2, ge=1, le=8)

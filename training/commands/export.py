@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from service.console.stdio import answer, say
 from service.errors import UsageError
-from service.package.manifest import InputSize
+from service.package.manifest import Decode, InputSize
 from training.commands.options import Overwrite
 
 app = typer.Typer()
@@ -37,6 +37,14 @@ def export(
         int | None,
         typer.Option(min=1, help="The shorter side of what is cut, where not the recipe's."),
     ] = None,
+    decode: Annotated[
+        Decode,
+        typer.Option(
+            help="How files become pixels. exact: every pixel is decoded, then resized. scaled: "
+            "JPEGs much larger than the views are scaled down by their decoder, which is several "
+            "times faster for photos of phones."
+        ),
+    ] = "exact",
     statistics_images: Annotated[
         int,
         typer.Option(
@@ -83,6 +91,7 @@ def export(
             version=version,
             allow_unfinished=allow_unfinished,
             sizes=_sizes(crop_px, resize_px),
+            decode=decode,
             statistics_images=statistics_images,
             overwrite=overwrite,
             say=say,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from service.errors import DataError, ExportError
-from service.package.manifest import InputSize, Label, Manifest, Normalization, OnnxFile
+from service.package.manifest import Decode, InputSize, Label, Manifest, Normalization, OnnxFile
 from training.data.dataset import Split, readable, split
 from training.data.labels import labels, shared_names
 from training.data.samples import sample
@@ -77,6 +77,7 @@ def export_package(
     version: str = "1",
     allow_unfinished: bool = False,
     sizes: InputSize | None = None,
+    decode: Decode = "exact",
     statistics_images: int = 0,
     quantization: Quantization | None = None,
     overwrite: bool = False,
@@ -84,9 +85,10 @@ def export_package(
 ) -> Path:
     """Export the run's checkpoint to `out_folder`, which is replaced as a whole or not at all.
 
-    `sizes` are the served sizes, by default the recipe's. `statistics_images` is a number of
-    training images: on their crops, cut as in serving, the statistics of batch normalization are
-    measured again. 0 keeps the statistics of training.
+    `sizes` are the served sizes, by default the recipe's. `decode` says how files become pixels:
+    see `InputSize`. `statistics_images` is a number of training images: on their crops, cut as in
+    serving, the statistics of batch normalization are measured again. 0 keeps the statistics of
+    training.
 
     `data_folder` holds the images of the run. Some of them check parity, training images calibrate
     int8, and the calibration split shows how often int8 agrees with fp32.
@@ -101,6 +103,7 @@ def export_package(
     source = load_source(
         run_folder, data_folder, allow_unfinished=allow_unfinished, sizes=sizes, say=say
     )
+    source = replace(source, sizes=source.sizes.model_copy(update={"decode": decode}))
     with replacing(out_folder) as folder:
         provenance = _provenance(source)
         if statistics_images:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from service.console.markdown import code, plain, table
-from service.package.manifest import Manifest
+from service.package.manifest import InputSize, Manifest
 from service.package.package import ModelPackage
 
 CARD = "MODEL_CARD.md"
@@ -51,7 +51,8 @@ def _head(manifest: Manifest) -> str:
         f"An image {what} of {len(manifest.labels)} classes: {plain(name)}{size}, trained and "
         "exported by Quincunx.\n\n"
         f"Images are resized so that the shorter side is {sizes.resize_px} px "
-        f"({sizes.interpolation}); crops are {sizes.crop_px}×{sizes.crop_px} px. The graph takes "
+        f"({sizes.interpolation}); crops are {sizes.crop_px}×{sizes.crop_px} px. "
+        f"{_decoding(sizes)}The graph takes "
         "uint8 RGB pixels and normalizes them itself "
         f"(mean {_numbers(manifest.normalization.mean)}, std "
         f"{_numbers(manifest.normalization.std)}, from: {plain(manifest.normalization.source)})."
@@ -95,6 +96,15 @@ def _training(manifest: Manifest) -> str:
         f"is in `manifest.json`.{_averaged(provenance.get('averaged'))}"
         f"{_other_sizes(manifest, recipe)}"
         f"{_served_statistics(provenance.get('statistics_images'))}"
+    )
+
+
+def _decoding(sizes: InputSize) -> str:
+    if sizes.decode == "exact":
+        return ""
+    return (
+        "A JPEG much larger than that is scaled down while it is decoded, to not less than "
+        f"{sizes.decode_factor} times the size. "
     )
 
 
