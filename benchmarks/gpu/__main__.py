@@ -154,8 +154,8 @@ def modes(
         for number in range(rounds + 3):
             for mode in random.Random(number).sample(MODES, len(MODES)):
                 began = perf_counter()
-                jobs = [predictor.start(image, Options(tta=mode)) for _ in range(images)]
-                run_all(jobs, predictor.session)
+                generators = [predictor.start(image, Options(tta=mode)) for _ in range(images)]
+                run_all(generators, predictor.session)
                 if number >= 3:
                     times[mode].append((perf_counter() - began) * 1e3)
         for mode in MODES:

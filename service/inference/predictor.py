@@ -1,4 +1,4 @@
-"""A model package, opened: images in, predictions out."""
+"""The predictor: an open model package that turns images into predictions."""
 
 import heapq
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ class TopClass:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image's answer, with labels."""
+    """The answer for one image, with labels."""
 
     label: str
     name: str
@@ -166,8 +166,8 @@ class Predictor:
 
         def run(mode: Mode, images: int = 1, session: Session = self.session) -> None:
             model = self._model_of(session)
-            jobs = [classify_steps(image, Options(tta=mode), model) for _ in range(images)]
-            run_all(jobs, session, max(images, MAX_BATCH_VIEWS))
+            generators = [classify_steps(image, Options(tta=mode), model) for _ in range(images)]
+            run_all(generators, session, max(images, MAX_BATCH_VIEWS))
 
         single: tuple[Mode, ...] = ("none", "five_crop", "dense")
         for session in filter(None, (self.session, self.latency_session)):
@@ -218,7 +218,7 @@ class Predictor:
         return check_image(image)
 
     def predict(self, item: Classification, top_k: int = 5) -> Prediction:
-        """Put labels to an answer."""
+        """Add the labels to an answer."""
         labels = self.manifest.labels
         likely: list[float] = item.probabilities.tolist()
         order = heapq.nlargest(top_k, range(len(likely)), key=likely.__getitem__)

@@ -184,8 +184,10 @@ class _Answerer:
         self._loadgen.QuerySamplesComplete(responses)
 
     def _classify(self, indices: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-        jobs = [self._predictor.start(self._pixels[index], self._options) for index in indices]
-        answers = run_all(jobs, self._predictor.session, MAX_BATCH_VIEWS)
+        generators = [
+            self._predictor.start(self._pixels[index], self._options) for index in indices
+        ]
+        answers = run_all(generators, self._predictor.session, MAX_BATCH_VIEWS)
         return np.array([answer.probabilities.argmax() for answer in answers], np.int32)
 
 

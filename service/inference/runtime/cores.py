@@ -1,15 +1,15 @@
-"""How many cores this process may use, which in a container are fewer than the machine has."""
+"""How many cores this process may use. A container may have fewer than the machine."""
 
 import math
 import os
 from pathlib import Path
 
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
-"""A container's quota: microseconds of processor time, or `max`, and of how many (cgroup v2)."""
+"""The quota of a container (cgroup v2): microseconds of processor time or `max`, and the period."""
 
 
 def usable_cores(cpu_max: Path = CPU_MAX) -> int:
-    """Cores that the scheduler gives this process, or the container's quota, rounded up."""
+    """Cores in the affinity mask of this process, or the container's quota, rounded up."""
     try:
         allowed = len(os.sched_getaffinity(0))
     except AttributeError:  # only Linux has it

@@ -1,4 +1,4 @@
-"""Execution providers: which one runs, and how each is set up."""
+"""Execution providers: the choice of one, and the options of each."""
 
 # pyright: basic, reportMissingTypeStubs=false
 # (onnxruntime has no type stubs)
@@ -90,20 +90,20 @@ def settings(chosen: Chosen, engine_cache: Path | None = None) -> list[tuple[str
 def session_options(chosen: Chosen, threads: int) -> ort.SessionOptions:
     """Options of a session: `threads` 0 means one per core that this process may use.
 
-    Of a whole machine ONNX Runtime makes that choice, since then it holds each thread on a core of
-    its own; threads that are not held may share one core after a rest. Of a container's quota it
-    knows nothing.
+    On a whole machine ONNX Runtime chooses the number, because it then pins each thread to its own
+    core. Threads that are not pinned may share one core after a pause. ONNX Runtime does not know
+    the quota of a container, so the number is set there.
     https://onnxruntime.ai/docs/performance/tune-performance/threading.html
     """
     options = ort.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
     cores = usable_cores()
     options.intra_op_num_threads = threads or (cores if cores < (os.cpu_count() or 1) else 0)
-    # A pool that spins between requests takes the cores that decode the next image.
+    # Threads that spin between requests would take the cores from the decoding of the next image.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if chosen != "cpu":
-        # A node that would run on the CPU in silence is an error: a GPU was asked for.
+        # A node that would fall back to the CPU is an error: the user asked for a GPU.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        with redirect_stdout(sys.stderr):  # it prints what it does not find
+        with redirect_stdout(sys.stderr):  # it prints the names of missing libraries
             ort.preload_dlls()
     return options

@@ -39,8 +39,8 @@ Resized = dict[Size, Pixels]
 """An image in the sizes that some passes need."""
 
 HELD_BYTES = 64 * 1024 * 1024
-"""A decoded image of 16 MP: a larger one does not wait for its second pass. A batch of images may
-wait."""
+"""About 16 MP as decoded. Of a larger image only the resized copies wait for the second pass,
+because many images may wait at once."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Classification:
     probabilities: Array
     """float64[K], aggregated and tempered; those of a single-label model sum to 1."""
     raw: Array
-    """float64[K], aggregated and not tempered: what calibration fits on."""
+    """float64[K], aggregated and not tempered. Calibration fits on it."""
     views: tuple[ViewClassification, ...]
     class_map: NDArray[np.float32] | None
     """float32[K, h, w] where a pass over the whole image ran."""
@@ -136,7 +136,7 @@ class Model:
         return max(affordable, key=lambda gate: gate.expected_cost)
 
     def quantiles(self, options: Options) -> dict[str, float]:
-        """Coverage to the conformal quantile that was fitted on answers such as `options` give.
+        """The conformal quantile of each coverage, as fitted on answers with the same options.
 
         Raises:
             UsageError: see `gate`.
@@ -148,7 +148,7 @@ class Model:
 
 
 def check_options(options: Options, model: Model) -> None:
-    """Refuse what cannot work before anything is decoded or queued.
+    """Refuse options that cannot work, before anything is decoded or queued.
 
     Raises:
         UsageError: an option that makes no sense for this model.
@@ -170,10 +170,10 @@ def check_options(options: Options, model: Model) -> None:
 
 
 def check_default_mode(model: Model) -> None:
-    """See that a request that names no mode can be answered.
+    """Check that a request that names no mode can be answered.
 
     Raises:
-        ModelPackageError: the default mode needs what was not fitted for this precision.
+        ModelPackageError: the default mode needs a fit that this precision does not have.
     """
     try:
         check_options(Options(), model)
@@ -198,7 +198,7 @@ def classify_steps(
     plan = model.planner.plan(model.mode(options), size_of(image), options.boxes)
     if plan.mode == "adaptive":
         adaptive = _adaptive(image, plan, options, model)
-        del image  # the views wait for their batch, and need it no more
+        del image  # the views may wait for their batch, and do not need it
         return (yield from adaptive)
     reading = read_passes(image, plan.first, model.crop_features)
     del image
@@ -220,9 +220,9 @@ class PassOutputs:
 def _adaptive(
     image: AnyImage, plan: Plan, options: Options, model: Model
 ) -> Generator[list[View], Results, Classification]:
-    """The first pass where it is sure enough; else both, each counting as calibration found."""
+    """Run the first pass, and the second one if the gate opens; then blend both answers."""
     gate, calibration = model.gate(options.gate_cost), model.calibration("adaptive")
-    # A large image does not wait for the gate: its second pass is resized beforehand.
+    # A large image does not stay in memory until the gate decides: it is resized now.
     later = image if image.nbytes <= HELD_BYTES else resize_for(image, plan.rest)
     reading = read_passes(image, plan.first, model.crop_features)
     del image
@@ -233,7 +233,7 @@ def _adaptive(
     rest = yield from read_passes(later, plan.rest, model.crop_features)
     second = _second_logits(plan, first, rest)
     own = model.calibration(plan.second_mode)
-    # Each as sure as it ought to be: else the share would make up for one that is not.
+    # Temper each answer before the blend; else the share would correct a wrong temperature.
     raw = blend(
         temper(raw, calibration.temperature),
         temper(_aggregated(second, options, own.view_weights, model), own.temperature),
@@ -261,9 +261,9 @@ def read_passes(
     passes: tuple[Pass, ...],
     crop_features: CropFeatureProvider | None = None,
 ) -> Generator[list[View], Results, PassOutputs]:
-    """Make the views of `passes`, have them run, and read every window.
+    """Make the views of `passes`, yield them, and read every window of the results.
 
-    Below modes and aggregation: what calibration and studies of other plans are built on.
+    It knows nothing of modes and aggregation, so calibration and evaluation use it too.
     """
     views = make_views(image, passes, crop_features)
     del image
@@ -281,7 +281,7 @@ def read_passes(
 
 
 def resize_for(image: AnyImage, passes: tuple[Pass, ...]) -> Resized:
-    """The image in the sizes that passes need, each resized once."""
+    """The image in each size that `passes` need."""
     wanted = dict.fromkeys(item.resized for item in passes if not item.source)
     with stage("resize"):
         return {size: resize(image, size) for size in wanted}
@@ -292,7 +292,7 @@ def make_views(
     passes: tuple[Pass, ...],
     crop_features: CropFeatureProvider | None = None,
 ) -> list[View]:
-    """The view of every pass; of an image, or of what `resize_for` made of it for these passes."""
+    """The view of every pass, from an image or from its resized copies (`resize_for`)."""
     resized = image if isinstance(image, dict) else resize_for(image, passes)
     features = _shared(resized, passes, crop_features) if crop_features else {}
     return [features.get(item) or _view(image, resized, item) for item in passes]
@@ -308,7 +308,7 @@ def _view(image: AnyImage | Resized, resized: Resized, item: Pass) -> View:
 def _shared(
     resized: Resized, passes: tuple[Pass, ...], crop_features: CropFeatureProvider
 ) -> dict[Pass, View]:
-    """The views of crops that share the first layers with others of the same image."""
+    """The views of crops that share their first layers."""
     groups: dict[tuple[Size, bool], list[Pass]] = {}
     for item in passes:
         if not item.source and not item.windows:
@@ -331,7 +331,7 @@ def _aggregated(
     weights: tuple[float, ...] | None,
     model: Model,
 ) -> Array:
-    """One answer of all views, not tempered; a single view has nothing to weigh."""
+    """The aggregate of all views, not tempered. A single view is its own mean."""
     how = "mean" if len(logits) == 1 else options.aggregate
     return aggregate(logits, how, weights, model.task)
 
@@ -345,7 +345,7 @@ def _conclude(
     model: Model,
     gate_open: bool | None = None,
 ) -> Classification:
-    """Temper an aggregated answer and wrap it up."""
+    """Temper an aggregated answer and collect everything that a `Classification` holds."""
     mode = model.mode(options)
     calibration = model.calibration(mode)
     probabilities = temper(raw, temperature, model.task)
