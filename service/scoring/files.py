@@ -3,6 +3,7 @@
 import errno
 import heapq
 import os
+import stat
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -90,16 +91,24 @@ def open_binary(path: str) -> IO[bytes]:
     """Open for reading.
 
     Raises:
-        OSError: the file cannot be opened.
+        OSError: the file cannot be opened, or is a pipe, a socket or a device.
         OutOfResources: no file can be opened now.
     """
     if "\0" in path:
         raise OSError("a path cannot hold a NUL byte")
     with blaming_the_machine(path):
         if not is_url(path):
+            _check_kind(path)
             return open(path, "rb")
         fs, inner = filesystem(path)
         return fs.open(inner, "rb")
+
+
+def _check_kind(path: str) -> None:
+    """Refuse what never ends: opening a pipe without a writer waits for ever, deaf to signals."""
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "Is a pipe, socket or device, not a file", path)
 
 
 def read_bytes(path: str, limit_bytes: int = MAX_IMAGE_BYTES) -> bytes:

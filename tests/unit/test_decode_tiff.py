@@ -76,6 +76,19 @@ def test_values_that_gdal_calls_no_data_are_white(nodata: float) -> None:
     assert close(got[4:], GREY[4:])
 
 
+@pytest.mark.parametrize("fill", [np.nan, -9999.0])
+@pytest.mark.parametrize("tagged", [False, True])
+def test_an_image_without_any_data_is_refused(fill: float, tagged: bool) -> None:
+    tags: dict[int, Any] = {NODATA: (ASCII, b"-9999\0")}
+    if tagged:
+        tags |= {SMIN: (FLOAT, [0.0]), SMAX: (FLOAT, [255.0])}
+    values = np.full(GREY.shape, fill, np.float32)
+    with pytest.raises(BadImage, match="the TIFF holds no data"):
+        decode(tiff(values, tags=tags))
+    values[-1, -1] = 0.5
+    assert levels(tiff(values, tags=tags))[0, 0] == 255
+
+
 @pytest.mark.parametrize("kind", ["u4", "u8", "i1", "i2", "i4", "i8"])
 def test_integers_without_a_natural_range_need_a_tag(kind: str) -> None:
     values = (GREY // 2).astype(kind)

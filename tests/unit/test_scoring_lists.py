@@ -1,5 +1,6 @@
 """Lists and tables as sources: every row comes out, with an error or not, or all is refused."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -290,4 +291,13 @@ def test_a_protocol_that_nobody_knows_is_an_error_of_its_row(tmp_path: Path) -> 
     (one, two) = items(written(tmp_path, "path\nnope://bucket/a.jpg\nb.jpg\n"))
     with pytest.raises(OSError, match=r"nope://bucket/a\.jpg cannot be opened: Protocol not known"):
         one.read()
+    assert two.path == f"{tmp_path}/b.jpg"
+
+
+@pytest.mark.parametrize("special", ["pipe", "/dev/zero"])
+def test_a_pipe_or_device_in_a_list_is_an_error_of_its_row(tmp_path: Path, special: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (one, two) = items(written(tmp_path, f"path\n{special}\nb.jpg\n"))
+    with pytest.raises(OSError, match="Is a pipe, socket or device, not a file"):
+        one.read()  # a pipe without a writer would wait for ever
     assert two.path == f"{tmp_path}/b.jpg"

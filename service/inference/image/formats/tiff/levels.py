@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.errors import UnsupportedImage
+from service.errors import BadImage, UnsupportedImage
 from service.inference.image.formats.ifd import Directory
 from service.inference.image.formats.tiff.layout import (
     ASSOCIATED_ALPHA,
@@ -32,7 +32,7 @@ def open_samples(data: bytes, directory: Directory, layout: Layout, limits: Limi
     """Unpack the samples of an image, and find out which of them are black and white.
 
     Raises:
-        BadImage: the file does not say it.
+        BadImage: the file does not say it, or no pixel holds data.
         TooLarge: the samples take too much memory.
         UnsupportedImage: they are no grey and no RGB, or stored in a way that is not known here.
     """
@@ -46,6 +46,8 @@ def open_samples(data: bytes, directory: Directory, layout: Layout, limits: Limi
     said = read_range(directory, layout)
     span = said or default_range(layout)
     picture = Wide(Samples(data, directory, layout, limits), colours, span, read_nodata(directory))
+    if picture.is_empty(limits):
+        raise BadImage("the TIFF holds no data: every pixel is NaN or the value of GDAL_NODATA")
     if said is None:
         check_default(*picture.extremes(limits), layout)
     return picture
@@ -102,6 +104,14 @@ class Wide:
         levels[self._empty(values)] = BACKGROUND[0]
         picture = levels.clip(0, 255).astype(np.uint8)
         return Image.fromarray(picture[..., 0] if colours == 1 else picture)
+
+    def is_empty(self, limits: Limits) -> bool:
+        """Whether no pixel holds data. It reads as far as the first rows that hold some."""
+        for top, bottom in steps(self.size):
+            limits.clock.check()
+            if not self._empty(self._samples.rows(top, bottom).astype(np.float64)).all():
+                return False
+        return True
 
     def extremes(self, limits: Limits) -> tuple[float, float]:
         """The lowest and the highest finite colour."""
