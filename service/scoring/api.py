@@ -17,7 +17,7 @@ Source = str | Path
 
 
 class Scored(Iterator[Row]):
-    """Rows in the order of the sources, and the files that the sources hold beside images."""
+    """Rows in the order of the sources, and the skipped files that are not images."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -28,7 +28,7 @@ class Scored(Iterator[Row]):
 
     @property
     def skipped(self) -> Skipped:
-        """The files that were passed over: complete after the last row."""
+        """The skipped files. The counts are complete after the last row."""
         return self._run.passed_over.total()
 
     def close(self) -> None:
@@ -52,13 +52,13 @@ def score(
     columns: Columns | None = None,
     speed: Speed | None = None,
 ) -> Scored:
-    """Score images one after the other, in the order of the sources, while others are prepared.
+    """Score images in the order of the sources. While one is scored, the next are prepared.
 
-    `source` is one or more of what `quincunx score` takes; `tta` None is the package's own mode.
+    `source` is one or more sources of `quincunx score`. With `tta` None the package's mode is used.
     An image that cannot be read is a row with its `error`. Other files are counted in `skipped`.
 
     Raises:
-        UsageError: a source that is not there, or options that make no sense for this model.
+        UsageError: a source that does not exist, or invalid options for this model.
         ModelPackageError: the package is incomplete or altered.
     """
     check_whole("top_k", top_k, 1)
@@ -75,5 +75,5 @@ def score(
     )
     leaves = expand((str(one) for one in sources), columns)
     run = Run(leaves, predictor, options, speed or Speed(), columns or Columns())
-    run.scorer()  # an option that makes no sense is refused here, not at the first row
+    run.scorer()  # invalid options are refused here, not at the first row
     return Scored(run)

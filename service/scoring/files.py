@@ -1,4 +1,4 @@
-"""Files by path or URL: the local ones through the operating system, the others through fsspec."""
+"""Files by path or URL: local files through the operating system, others through fsspec."""
 
 import errno
 import heapq
@@ -29,7 +29,7 @@ MACHINE_FAULTS = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
 }
-"""What the operating system says where no file is at fault, and what helps."""
+"""Errors of the operating system that are not the fault of a file, and what helps."""
 
 Kind = Literal["file", "folder", "special"]
 """`special`: a pipe, a socket or a device. A broken link is a file that cannot be read."""
@@ -48,7 +48,7 @@ def is_url(path: str) -> bool:
 
 
 def local_path(path: str) -> str | None:
-    """The path on this machine, also of a `file://` URL; None for a URL of another scheme."""
+    """The path on this machine, also for a `file://` URL; None for a URL of another scheme."""
     for scheme in ("file://", "local://"):
         if path.startswith(scheme):
             return path[len(scheme) :]
@@ -71,9 +71,10 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def blaming_the_machine(path: str) -> Generator[None]:
-    """Tell a machine that is short of files or memory, or fails, from a file that is broken.
+    """Distinguish a machine that fails or is short of files or memory from a broken file.
 
-    The first ends a run, which can go on later. The second is a row of the result.
+    A machine's fault ends the run, which can continue later. A broken file gets a row with an
+    error.
 
     Raises:
         OutOfResources: an error of `MACHINE_FAULTS`.
@@ -137,20 +138,20 @@ def read_head(path: str, length_bytes: int) -> bytes:
             return fs.cat_file(inner, start=0, end=length_bytes)
         except OSError:
             raise
-        except Exception as error:  # each storage has errors of its own
+        except Exception as error:  # each storage has its own errors
             raise OSError(f"{type(error).__name__}: {error}") from error
     with open_binary(path) as stream:
         return stream.read(length_bytes)
 
 
 def check_length(length_bytes: int, limit_bytes: int = MAX_IMAGE_BYTES) -> None:
-    """Raises TooLarge where an image file is over the limit."""
+    """Raises TooLarge if an image file is over the limit."""
     if length_bytes > limit_bytes:
         raise TooLarge(f"the image file is over the limit of {limit_bytes / 2**20:.0f} MiB")
 
 
 def is_file(path: str) -> bool:
-    """Whether a file is there."""
+    """Whether the file exists."""
     if not is_url(path):
         return os.path.isfile(path)
     fs, inner = filesystem(path)
@@ -158,7 +159,7 @@ def is_file(path: str) -> bool:
 
 
 def is_folder(path: str) -> bool:
-    """Whether a folder is there."""
+    """Whether the folder exists."""
     if not is_url(path):
         return os.path.isdir(path)
     fs, inner = filesystem(path)
@@ -173,18 +174,18 @@ def join(folder: str, name: str) -> str:
 
 
 def parent(path: str) -> str:
-    """The folder that `path` lies in; "" for a bare name."""
+    """The folder of `path`; "" for a name without a folder."""
     head, slash, _ = path.rpartition("/")
     return head or slash
 
 
 def entries(folder: str) -> Iterator[Entry]:
-    """The names in a folder, sorted; a million of them take no more memory than `SPILL_NAMES`.
+    """The names in a folder, sorted. A million names take no more memory than `SPILL_NAMES`.
 
     Raises:
         OSError: the folder cannot be listed.
         OutOfResources: no folder can be opened now.
-        OutputError: the names of a large folder do not fit on the disk of temporary files.
+        OutputError: the disk of temporary files has no room for the names of a large folder.
     """
     if is_url(folder):
         fs, inner = filesystem(folder)

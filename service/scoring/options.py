@@ -1,4 +1,4 @@
-"""What a run of offline scoring may choose."""
+"""The options of a run of offline scoring."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
@@ -13,19 +13,19 @@ CPU_CHUNK_IMAGES, GPU_CHUNK_IMAGES = 32, 256
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """Which answers, and which columns of them."""
+    """Which answers to compute, and which of their columns to write."""
 
     inference: Options = field(default_factory=Options)
     top_k: int = 5
     single: bool = False
-    """The single crop's answer beside the one with TTA."""
+    """Also write the single crop's answer, beside the answer with TTA."""
     all_probabilities: bool = False
     sha256: bool = False
     timing: bool = True
 
     @classmethod
     def of(cls, model: Model, inference: Options, *, top_k: int, **columns: bool) -> Self:
-        """The options for one model: its default mode where none is given, at most K classes."""
+        """The options for one model: its default mode if none is given, and at most K classes."""
         return cls(
             inference.model_copy(update={"tta": model.mode(inference)}),
             min(top_k, len(model.manifest.labels)),
@@ -45,15 +45,15 @@ class ScoreOptions:
 
 @dataclass(frozen=True)
 class Speed:
-    """How the work is cut up; 0 chooses by the provider. Rows do not depend on it beyond noise."""
+    """How the work is divided. 0 chooses by the provider. Rows differ by float noise only."""
 
     batch_views: int = 0
     """The most views that run at once."""
     chunk_images: int = 0
-    """Images whose views are sorted into batches together."""
+    """Images whose views share batches."""
     decode_threads: int = 0
     infer_threads: int = 0
-    """On a CPU: in all; each runs a batch of its own."""
+    """Number of inference threads. On a CPU each runs its own batch."""
 
     def resolved(self, provider: str, cores: int) -> "Speed":
         """Fill in the zeros."""

@@ -1,4 +1,4 @@
-"""A run's own files, which are no part of its sources though they may lie among them."""
+"""A run's own files. They are not part of its sources, even if they are in the same folder."""
 
 import os
 from collections.abc import Iterable
@@ -9,9 +9,9 @@ from service.scoring.files import local_path
 
 @dataclass(frozen=True)
 class OwnFiles:
-    """Files and folders that a run writes: `path in own_files` holds for all that is in them.
+    """Files and folders that a run writes. `path in own_files` is true for everything in them.
 
-    `score . -o out.csv` would else count `out.csv.partial/` among the files that it skips.
+    Without this, `score . -o out.csv` would count `out.csv.partial/` among the skipped files.
     """
 
     paths: frozenset[str] = frozenset()

@@ -1,12 +1,12 @@
-"""Overlapping stages with bounded memory: read and decode in threads, infer in others.
+"""Overlapping stages with bounded memory: some threads read and decode, others infer.
 
     items ──> feeder ──> decode threads ──> chunk ──> inference threads ──> rows
               one thread  look ahead by       in the   a chunk each, while   in the order
                           LOOKAHEAD images    caller   others are decoded    of the items
 
-A chunk is closed by its number of images or bytes, both counted in the order of the items, so
-the same items from the same start make the same chunks, the same batches and the same rows to
-the last bit, whatever the threads did.
+A chunk ends at a number of images or bytes, both counted in the order of the items. So the same
+items from the same start give the same chunks, the same batches and the same rows to the last bit.
+The timing of threads does not matter.
 """
 
 import threading
@@ -25,10 +25,10 @@ from service.scoring.scorer import Prepared, Scorer
 CHUNK_BYTES = 256 * 1024 * 1024
 LOOKAHEAD_BYTES = 256 * 1024 * 1024
 GPU_INFERENCE_THREADS = 2
-"""On a GPU the next chunk's batches go in while the answers of the last are read."""
+"""On a GPU the batches of the next chunk start while the answers of the last chunk are read."""
 
 STOP_SECONDS = 1.0
-"""A feeder that waits for its source (an idle pipe, a slow network) does not hold up the end."""
+"""The end of a run waits this long for a thread that reads an idle pipe or a slow network."""
 
 Located = tuple[Position, Item]
 Upcoming = Future[Prepared] | BaseException | None
@@ -63,7 +63,7 @@ class Feeder:
         self._thread.join(STOP_SECONDS)
 
     def __iter__(self) -> Iterator[Prepared]:
-        """Prepared images in the order of the items; an error of the source comes out here."""
+        """Prepared images in the order of the items. An error of the source is raised here."""
         while (upcoming := self._queue.get()) is not None:
             if isinstance(upcoming, BaseException):
                 raise upcoming
@@ -80,7 +80,7 @@ class Feeder:
             for position, item in self._items:
                 self._room.acquire()
                 with self._bytes:
-                    # Large images: wait for the head of the queue to leave, which it always can.
+                    # Large images: wait until the head of the queue leaves. It can always leave.
                     self._bytes.wait_for(
                         lambda: (
                             self._stopped or self._queued == 0 or self._held_bytes < LOOKAHEAD_BYTES
@@ -91,7 +91,7 @@ class Feeder:
                     self._queued += 1
                 self._queue.put(self._pool.submit(self._prepare, item, position))
             self._queue.put(None)
-        except BaseException as error:  # whatever it is, the caller must hear of it
+        except BaseException as error:  # the caller must get every kind of error
             self._queue.put(error)
 
     def _prepare(self, item: Item, position: Position) -> Prepared:
@@ -134,7 +134,7 @@ def score_items(
 
 @contextmanager
 def _naming_what_ran_out() -> Generator[None]:
-    """Memory or threads that run out end the run: the next image would meet the same machine."""
+    """End the run if memory or threads run out: the next image would fail in the same way."""
     try:
         yield
     except MemoryError as error:

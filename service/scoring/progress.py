@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, log lines elsewhere; both on stderr."""
+"""The progress of a run, on stderr: a bar on a terminal, log lines elsewhere."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ log = logging.getLogger("quincunx.score")
 
 
 class Total:
-    """Counts the sources aside, while the run is under way; None until it is known."""
+    """Counts the images of the sources in another thread during the run; None until it is known."""
 
     def __init__(self, leaves: Sequence[Leaf]) -> None:
         self.images: int | None = None
@@ -27,7 +27,7 @@ class Total:
         for leaf in self._leaves:
             try:
                 counted = leaf.count()
-            except Exception:  # the run itself will say what is wrong with it
+            except Exception:  # the run itself will report the error
                 return
             if counted is None:
                 return
@@ -44,13 +44,13 @@ class Log(AbstractContextManager["Log"]):
         self._before = self._images = self._failed = 0
 
     def began(self, done: int) -> None:
-        """Note where the run goes on."""
+        """Note at which image the run continues."""
         self._before = done
         if done:
             log.info("%d images were finished before; going on", done)
 
     def moved(self, images: int, failed: int) -> None:
-        """Say how far the run is, where that was long ago."""
+        """Log the progress if the last line is old enough."""
         self._images += images
         self._failed += failed
         now = time.monotonic()
@@ -106,12 +106,12 @@ class Bar(AbstractContextManager["Bar"]):
         self._progress.stop()
 
     def began(self, done: int) -> None:
-        """Start the bar where the run goes on."""
+        """Start the bar at the image where the run continues."""
         self._progress.update(self._task, completed=done)
         self._start = time.monotonic()
 
     def moved(self, images: int, failed: int) -> None:
-        """Move on."""
+        """Advance the bar."""
         self._images += images
         self._failed += failed
         rate = self._images / max(time.monotonic() - self._start, 1e-9)
@@ -122,7 +122,7 @@ class Bar(AbstractContextManager["Bar"]):
 
 
 def progress(leaves: Sequence[Leaf]) -> Bar | Log:
-    """A bar where stderr is a terminal, log lines where it is not."""
+    """A bar if stderr is a terminal, else log lines."""
     if sys.stderr.isatty():
         return Bar(leaves)
     if not log.handlers:

@@ -37,9 +37,9 @@ from service.scoring.scorer import Scorer
 from service.scoring.sources import Leaf
 
 BUNDLE_BYTES = 32 * 1024 * 1024
-"""What a read task hands on at once, where it has read the images itself."""
+"""The bytes that a read task passes on at once, if it has read the images itself."""
 CHUNKS_PER_BUNDLE = 4
-"""An actor is handed a bundle at a time: within it, decoding and inference overlap."""
+"""Chunks in a bundle. An actor gets one bundle at a time; in it decoding and inference overlap."""
 READ_CPUS = 0.5
 
 
@@ -55,7 +55,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class _Actor:
-    """What the cluster's resources make of `Cluster`."""
+    """The actors that the cluster's resources allow for a `Cluster`."""
 
     most: int
     cpus: int
@@ -64,7 +64,7 @@ class _Actor:
 
 @dataclass(frozen=True)
 class Connection:
-    """A Ray cluster that is there, and where inference runs on it."""
+    """A connected Ray cluster, and where inference runs on it."""
 
     cluster: Cluster
     provider: Provider
@@ -94,19 +94,19 @@ class Connection:
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
-        # A row of ours is a bundle of images: never join rows into larger blocks, which would
-        # leave a folder's images to one actor.
+        # Each of our rows is a bundle of images. Never join rows into larger blocks: then one actor
+        # would get all images of a folder.
         context.target_max_block_size = 1
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         actor, speed = self._actor, run.resolved_speed
         read = ray.data.read_datasource(
             _datasource(run, start, CHUNKS_PER_BUNDLE * speed.chunk_images),
             override_num_blocks=len(run.leaves) - start.source,  # or Ray splits ours up
-            num_cpus=READ_CPUS,  # unlike the actors': Ray would fuse reading into them
+            num_cpus=READ_CPUS,  # differs from the actors', or Ray would fuse reading into them
         )
         scored = read.map_batches(
             ScoringActor,
-            batch_size=None,  # a bundle at a time, as they were read
+            batch_size=None,  # one bundle at a time, as it was read
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actor.most),
             num_cpus=actor.cpus,
@@ -136,7 +136,7 @@ class Connection:
 
 
 def _ray() -> Any:
-    """Ray, an extra that is imported only when it is asked for; as Any, for it has few types.
+    """Ray, an extra that is imported only when it is used. It is Any, because Ray has few types.
 
     Raises:
         UsageError: it is not installed.
@@ -149,7 +149,7 @@ def _ray() -> Any:
 
 
 def connect(cluster: Cluster, provider: Provider) -> Connection:
-    """Join or start Ray; `auto` is CUDA where the cluster has a GPU.
+    """Join or start Ray. `auto` means CUDA if the cluster has a GPU.
 
     Raises:
         UsageError: Ray is not installed, or the cluster cannot be reached.
@@ -173,7 +173,7 @@ def connect(cluster: Cluster, provider: Provider) -> Connection:
 def open_here(
     package: Path, precision: Precision | Literal["auto"], provider: Provider
 ) -> Predictor:
-    """Open the graph that the actors will run, on the driver's CPU: for its labels and checks.
+    """Open the graph of the actors on the driver's CPU, for its labels and checks.
 
     Raises:
         ModelPackageError: the package is incomplete or altered, or lacks the precision.
@@ -211,7 +211,7 @@ class ScoringActor:
         self._speed = speed
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Score bundles of items; Row objects, pickled: only the driver reads them."""
+        """Score bundles of items. The rows are pickled; only the driver reads them."""
         scored: list[bytes] = []
         bundles: list[Any] = batch["items"].to_pylist()
         for bundle in bundles:
@@ -249,7 +249,7 @@ def _datasource(run: Run, start: Position, images: int) -> Any:
 
 @dataclass(frozen=True)
 class _Read:
-    """Reads one leaf on whatever node Ray puts it."""
+    """Reads one leaf, on the node that Ray chooses."""
 
     leaf: Leaf
     number: int
@@ -273,13 +273,13 @@ class _Read:
         yield self._bundle(held, passed_over.total())
 
     def _bundle(self, items: list[Located], skipped: Skipped) -> pa.Table:
-        """Items, and with the last of them what the source passed over."""
+        """Items; the last bundle also has the skipped files of the source."""
         packed = pickle.dumps((self.number, items, skipped))
         return pa.table({"items": pa.array([packed], pa.large_binary())})
 
 
 def _enter(folder: str) -> None:
-    """Stand where the driver stands, so that relative paths mean the same."""
+    """Change to the driver's working folder, so that relative paths mean the same."""
     if os.path.isdir(folder):
         os.chdir(folder)
 
@@ -293,7 +293,7 @@ def _packed(package: ModelPackage, precision: Precision) -> dict[str, bytes]:
 
 
 def _cause(error: Exception) -> QuincunxError:
-    """The error of ours that a task or actor failed with, or the job's failure as one."""
+    """Our own error with which a task or actor failed, or else the job's failure as one of ours."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, QuincunxError):

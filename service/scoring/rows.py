@@ -1,4 +1,4 @@
-"""A row of the result: one image, answered or failed."""
+"""A row of the result: one image, with its answer or its error."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +15,15 @@ from service.scoring.resume.trace import Trace
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image's outcome: either `error` is set, or the answer's fields are."""
+    """The result of one image: either `error` is set, or the fields of the answer."""
 
     path: str
     position: Position
     error: str | None = None
     label: str | None = None
-    """The id of the true class, or the label as the source has it where the model has no such
-    class; None where no label is known. Of a multi-label model the ids with `;` between, "" where
-    none of the classes is in the image."""
+    """The id of the true class. If the model has no such class, the label as the source has it.
+    None if no label is known. For a multi-label model: the ids separated by `;`, or "" if the image
+    shows none of the classes."""
     sha256: str | None = None
     top: tuple[TopClass, ...] = ()
     probabilities: tuple[float, ...] | None = None
@@ -36,7 +36,7 @@ class Row:
     decode_ms: float | None = None
     infer_ms: float | None = None
     trace: Trace | None = None
-    """What the row was made of; it is in no result, only in the journal of an unfinished run."""
+    """The origin of the row. It is only in the journal of an unfinished run, never in a result."""
 
     @property
     def ok(self) -> bool:
@@ -44,7 +44,7 @@ class Row:
 
 
 def schema(options: ScoreOptions, manifest: Manifest) -> pa.Schema:
-    """The columns of a result: flat but for lists, the same in every format."""
+    """The columns of a result. They are the same in every format, and flat except for lists."""
     text, number = pa.string(), pa.float32()
     fields: list[tuple[str, pa.DataType]] = [("path", text)]
     if options.sha256:
@@ -68,7 +68,7 @@ def schema(options: ScoreOptions, manifest: Manifest) -> pa.Schema:
 
 
 def record(row: Row) -> dict[str, Any]:
-    """Every column that `row` has a value for; a schema takes those it knows."""
+    """Every column for which `row` has a value. A schema uses the columns that it knows."""
     values: dict[str, Any] = {
         "path": storable(row.path),
         "sha256": row.sha256,

@@ -1,4 +1,4 @@
-"""What is scored and how: everything that decides the rows of a run."""
+"""Everything that determines the rows of a run: sources, package and options."""
 
 import hashlib
 import json
@@ -31,13 +31,13 @@ from service.scoring.sources.leaf import KnowsLabels
 
 FEW_SOURCES = 20
 MOST_LABELS = 100_000
-"""Distinct labels that are checked ahead of the run; more of them are checked row by row."""
+"""Distinct labels that are checked before the run. Further labels are checked row by row."""
 BEGINNING = Position(0, 0)
 
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that decides what the rows are."""
+    """Everything that determines the rows."""
 
     leaves: Sequence[Leaf]
     predictor: Predictor
@@ -45,9 +45,9 @@ class Run:
     speed: Speed = field(default_factory=Speed)
     columns: Columns = field(default_factory=Columns)
     elsewhere: str | None = None
-    """The provider, where inference does not run in this process."""
+    """The provider, if inference runs in another process."""
     passed_over: PassedOver = field(default_factory=PassedOver)
-    """The files that the sources hold beside images: complete when every row is there."""
+    """Files in the sources that are not images. Complete when every row is finished."""
 
     @property
     def provider(self) -> str:
@@ -62,7 +62,7 @@ class Run:
         return self.speed.resolved(self.provider, usable_cores())
 
     def settings(self) -> dict[str, Any]:
-        """What a run that goes on must have in common with the one that began."""
+        """The settings that must be equal when an earlier run is continued."""
         predictor, speed = self.predictor, self.resolved_speed
         sources = [
             leaf.name if is_url(leaf.name) or leaf.name == "-" else os.path.abspath(leaf.name)
@@ -83,7 +83,7 @@ class Run:
             "batch_views": speed.batch_views,
             "chunk_images": speed.chunk_images,
         }
-        return json.loads(json.dumps(settings))  # as it will be read back: tuples are lists
+        return json.loads(json.dumps(settings))  # as it is read back: tuples become lists
 
     def rows(self, start: Position = BEGINNING) -> Generator[list[Row], None, None]:
         """Score from `start` on, in the order of the sources, a chunk at a time."""
@@ -99,7 +99,7 @@ class Run:
         return Scorer(self.predictor, self.options, self.resolved_speed.batch_views)
 
     def check(self) -> None:
-        """Refuse what is known to be wrong before any image is read.
+        """Refuse known errors before any image is read.
 
         Raises:
             UsageError: options that make no sense for this model, or a label column holds a name
@@ -118,7 +118,7 @@ class Run:
 
 
 def located(leaves: Sequence[Leaf], start: Position, passed_over: PassedOver) -> Iterator[Located]:
-    """Every item from `start` on, with its position; `passed_over` takes what is no item.
+    """Every item from `start` on, with its position. `passed_over` counts the files that are none.
 
     Raises:
         DataError: an archive, table or list changed while it was read.
@@ -133,7 +133,7 @@ def located(leaves: Sequence[Leaf], start: Position, passed_over: PassedOver) ->
 
 
 def _libraries() -> dict[str, str]:
-    """The versions of the code that decides the rows besides the package."""
+    """The versions of the libraries that affect the rows, besides the package."""
     return {
         "quincunx": version("quincunx"),
         "onnxruntime": onnxruntime.__version__,
@@ -143,7 +143,7 @@ def _libraries() -> dict[str, str]:
 
 
 def _shortened(sources: list[str]) -> list[str]:
-    """A million shards are told apart by a digest."""
+    """Replace a long list of sources by a digest, for example a million shards."""
     if len(sources) <= FEW_SOURCES:
         return sources
     digest = hashlib.sha256("\0".join(sources).encode("utf-8", "surrogateescape")).hexdigest()

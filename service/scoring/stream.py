@@ -1,4 +1,4 @@
-"""Rows as JSON Lines, as they come: for a pipe, with nothing kept on disk."""
+"""Rows as JSON Lines, written at once to a pipe. Nothing is kept on disk."""
 
 import time
 from contextlib import closing

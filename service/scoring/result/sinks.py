@@ -12,11 +12,11 @@ from service.errors import UsageError
 from service.tabular.arrow import ipc, pq
 
 DIGITS = 7
-"""What float32 holds."""
+"""The decimal digits that float32 holds."""
 
 
 class Sink(Protocol):
-    """Takes the rows in order; the file is whole after `close`."""
+    """Takes the rows in order. The file is complete after `close`."""
 
     def write(self, rows: pa.Table) -> None: ...
 
@@ -24,7 +24,7 @@ class Sink(Protocol):
 
 
 class ParquetSink:
-    """zstd, typed, with a checksum of each page; the schema's metadata say what was run."""
+    """zstd, typed, with a checksum for each page. The schema's metadata record the run."""
 
     def __init__(self, stream: IO[bytes], columns: pa.Schema) -> None:
         self._writer = pq.ParquetWriter(
@@ -92,7 +92,7 @@ class CsvSink:
 
 
 def _rounded(value: Any) -> Any:
-    """float32 as text: without the digits that it does not hold."""
+    """float32 as text, without meaningless digits."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
     if isinstance(value, list):
@@ -111,7 +111,7 @@ SINKS: dict[str, Callable[[IO[bytes], pa.Schema], Sink]] = {
 
 
 def sink_for(output: str) -> Callable[[IO[bytes], pa.Schema], Sink]:
-    """The sink that a name's suffix asks for.
+    """The sink for the suffix of a name.
 
     Raises:
         UsageError: no sink has this suffix.

@@ -1,4 +1,4 @@
-"""Sources: from what a user names to ordered streams of items."""
+"""Sources: from a user's paths and URLs to ordered streams of items."""
 
 import os
 import re
@@ -20,7 +20,7 @@ TABLE_SUFFIXES = (".parquet", ".arrow", ".feather", ".ipc")
 TEXT_SUFFIXES = (".txt", ".lst", ".list")
 CSV_SUFFIXES = (".csv", ".tsv")
 PARTED_SUFFIXES = (*TABLE_SUFFIXES, *CSV_SUFFIXES)
-"""A folder whose name ends so is one table in part files."""
+"""A folder whose name has one of these suffixes is one table in part files."""
 CONTAINERS = (*TAR_SUFFIXES, ".zip", *TABLE_SUFFIXES, *TEXT_SUFFIXES, *CSV_SUFFIXES)
 
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -28,14 +28,14 @@ MAX_SHARDS = 1_000_000
 
 
 def expand(sources: Iterable[str], columns: Columns | None = None) -> list[Leaf]:
-    """Turn what the user named into leaves, in order, and check each.
+    """Turn the user's sources into leaves, in order, and check each leaf.
 
     A glob or `{000..123}` of archives, tables or lists becomes a leaf for each file; a glob of
     images stays one leaf.
 
     Raises:
-        UsageError: nothing is there, or it is of no kind that can be read, or a list or table is
-            damaged; the message names the line.
+        UsageError: a source does not exist or is of an unknown kind, or a list or table is damaged;
+            the message names the line.
     """
     columns = columns or Columns()
     try:
@@ -47,7 +47,7 @@ def expand(sources: Iterable[str], columns: Columns | None = None) -> list[Leaf]
     for leaf in leaves:
         try:
             leaf.check()
-        except DataError as error:  # it names the file and the line
+        except DataError as error:  # the error names the file and the line
             raise UsageError(str(error)) from error
         except (OSError, ImportError, ValueError) as error:
             raise UsageError(f"{leaf.name} cannot be read: {error}") from error
@@ -82,7 +82,7 @@ def _leaves(source: str, columns: Columns) -> Iterator[Leaf]:
 def _parts(folder: str, suffix: str, columns: Columns) -> Iterator[Leaf]:
     """The part files of a table that is a folder, as Spark writes them.
 
-    Relative paths in them are relative to the folder that the table lies in.
+    Relative paths in them are relative to the parent folder of the table.
     """
     found = walk(folder, choose=lambda path: "yes" if _suffix(path) == suffix else "no")
     rooted = replace(columns, root=columns.root or parent(folder) or ".")

@@ -1,4 +1,4 @@
-"""What every source comes down to: leaves, each an ordered, repeatable stream of items."""
+"""Leaves: every source becomes one or more ordered, repeatable streams of items."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,27 +10,27 @@ from service.scoring.item import Item
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a list or table mean what; None looks for the usual names."""
+    """The roles of columns in a list or table. None means: look for the usual names."""
 
     path: str | None = None
     image: str | None = None
     label: str | None = None
     root: str | None = None
-    """What relative paths in a list are relative to; None: the folder of the list."""
+    """The folder of relative paths in a list. None: the list's own folder."""
     separator: str | None = None
-    """What separates the cells of a CSV; None: told from its header."""
+    """The separator of cells in a CSV. None: recognised from its header."""
 
 
 class Leaf(Protocol):
-    """One folder, list, table or archive. Picklable, so that a cluster can send it along."""
+    """One folder, list, table or archive. Picklable, so that a cluster can send it to nodes."""
 
     @property
     def name(self) -> str:
-        """What the user called it."""
+        """The name that the user gave."""
         ...
 
     def check(self) -> None:
-        """Raise UsageError now for what would fail later: a file or column that is not there."""
+        """Raise UsageError now for what would fail later, such as a missing file or column."""
         ...
 
     def items(self, skip: int = 0) -> Iterator[Item]:
@@ -38,24 +38,24 @@ class Leaf(Protocol):
         ...
 
     def count(self) -> int | None:
-        """How many items there are, where that is cheap to know."""
+        """The number of items, if it is cheap to know."""
         ...
 
 
 @runtime_checkable
 class Sieve(Protocol):
-    """A leaf that may hold other files beside images: a folder, a glob or an archive."""
+    """A leaf that may also hold files that are not images: a folder, a glob or an archive."""
 
     def sifted(self, skip: int, skipped: Skipped) -> Iterator[Item]:
-        """As `items`; every file that is passed over is counted in `skipped`.
+        """Like `items`, and every skipped file is counted in `skipped`.
 
-        The count is complete when the iterator is exhausted, also where `skip` is not 0.
+        The count is complete when the iterator is exhausted, even if `skip` is not 0.
         """
         ...
 
 
 def sifted(leaf: Leaf, skip: int, skipped: Skipped) -> Iterator[Item]:
-    """The items of any leaf; `skipped` counts the files that a `Sieve` passes over."""
+    """The items of any leaf. `skipped` counts the files that a `Sieve` skips."""
     return leaf.sifted(skip, skipped) if isinstance(leaf, Sieve) else leaf.items(skip)
 
 

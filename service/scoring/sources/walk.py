@@ -12,7 +12,7 @@ from service.listing.skipped import HIDDEN, SPECIAL, Skipped
 from service.scoring.files import entries, is_url, join, read_head
 
 Choice = Literal["yes", "if image", "no"]
-"""What becomes of a path: it is taken, it is taken if it is an image, or nobody asked for it."""
+"""The decision on a path: take it, take it if it is an image, or leave it out."""
 IsImage = Callable[[str, Callable[[], bytes]], bool]
 """From a file's name and a function that reads its first bytes: `service.listing.image_files`."""
 
@@ -37,13 +37,13 @@ def walk(
     max_depth: int | None = None,
     _above: frozenset[tuple[int, int]] = frozenset(),
 ) -> Iterator[str]:
-    """The images under `folder`, sorted name by name; `skipped` counts what is passed over.
+    """The images under `folder`, sorted name by name. `skipped` counts the skipped files.
 
-    Hidden and system names are passed over, and pipes, sockets and devices. Links to folders are
-    followed, but never into a folder that the walk is already in. A folder that cannot be listed
-    comes out as a `Broken` path, and a link that leads nowhere as the path of a file.
+    Hidden and system names are skipped, and pipes, sockets and devices. Links to folders are
+    followed, but never into a folder that the walk is already in. A folder that cannot be listed is
+    yielded as a `Broken` path, and a broken link as the path of a file.
 
-    `wanted` says what an image is, `choose` which paths are asked for at all.
+    `wanted` decides whether a file is an image, `choose` which paths are considered at all.
     """
     skipped = Skipped() if skipped is None else skipped
     here = _identity(folder)
@@ -150,5 +150,5 @@ def glob(pattern: str, skipped: Skipped | None = None) -> Iterator[str]:
             folder = folder.rpartition("/")[0]
         return "no"
 
-    # A pattern with a suffix names files, so nothing deeper than the pattern can match.
+    # A pattern with a suffix names files, so no deeper path can match.
     yield from walk(root, skipped, choose=choose, max_depth=depth if any_suffix else None)

@@ -1,1 +1,1 @@
-"""What is said of a run: counts, accuracy, the report and the terminal."""
+"""The summary of a run: counts, accuracy, the report and the terminal."""

@@ -1,4 +1,4 @@
-"""How right the labels of a multi-label model were, where the true ones are known."""
+"""The accuracy of a multi-label model's labels, for images with known true labels."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ class LabelTally(Tally):
     answered: Counter[str] = field(default_factory=lambda: Counter[str]())
     both: Counter[str] = field(default_factory=lambda: Counter[str]())
     known: int = 0
-    """Answered images with true labels, classes of the model or not."""
+    """Answered images with true labels, also with labels that are no class of the model."""
     exact: int = 0
-    """Those answered with all of them and no others."""
+    """Images whose answer has exactly the true labels."""
 
     def add(self, rows: pa.Table) -> None:
         """Count the rows of a part."""
@@ -36,9 +36,9 @@ class LabelTally(Tally):
             self.both.update(true & got)
 
     def agreement(self) -> dict[str, Any] | None:
-        """Shares of labels that were right; None where no answered image has labels.
+        """Shares of right labels; None if no answered image has labels.
 
-        A true label that the model has not got counts as missed.
+        A true label that is no class of the model counts as missed.
         """
         if not self.known:
             return None
@@ -65,6 +65,6 @@ class LabelTally(Tally):
 
 
 def tally_of(manifest: Manifest) -> Tally:
-    """What counts the rows of a run of this model."""
+    """The counter for the rows of a run of this model."""
     labels = tuple(label.id for label in manifest.labels)
     return LabelTally(labels) if manifest.task == "multi_label" else Tally(labels)

@@ -14,7 +14,7 @@ def as_json(summary: dict[str, Any]) -> str:
 
 
 def as_markdown(summary: dict[str, Any]) -> str:
-    """The report for people; the confusion matrix has true labels down and answers across."""
+    """The report for people. Rows of the confusion matrix are true labels, columns are answers."""
     parts = [
         f"# {summary['package']}: {summary['tta']} ({summary['precision']}, {summary['provider']})",
         f"{summary['images']} images, {summary['failed']} failed.",
@@ -35,7 +35,7 @@ def as_markdown(summary: dict[str, Any]) -> str:
 
 
 def _of_classes(accuracy: dict[str, Any]) -> list[str]:
-    """Of a model with one class for each image: accuracy, each class, and what was confused."""
+    """For a single-label model: accuracy, each class, and the confusions."""
     parts = [table(("", "accuracy", "95% interval"), shares(accuracy))]
     if single := accuracy.get("single"):
         parts.append(sentence(single))
@@ -52,7 +52,7 @@ def _of_classes(accuracy: dict[str, Any]) -> list[str]:
 
 
 def _of_labels(agreement: dict[str, Any]) -> list[str]:
-    """Of a multi-label model: the agreement with the labels that are known."""
+    """For a multi-label model: the agreement with the known labels."""
     names = ("recall", "precision", "f1")
     rows = [
         (entry["id"], entry["images"], *(percent(entry[name]) for name in names))
@@ -78,7 +78,7 @@ def shares(accuracy: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def sentence(single: dict[str, Any]) -> str:
-    """What TTA changed."""
+    """A sentence on the answers that TTA changed."""
     return (
         f"TTA mended {single['mended_by_tta']} answers of the single crop and spoiled "
         f"{single['spoiled_by_tta']}: {single['tta_gain'] * 100:+.2f} points."

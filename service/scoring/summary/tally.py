@@ -1,4 +1,4 @@
-"""How right the answers were, where labels are known: counted while the result is written."""
+"""The accuracy of the answers to images with labels, counted while the result is written."""
 
 import math
 from collections import Counter
@@ -12,7 +12,7 @@ from service.scoring.summary.truth import Truth
 
 Z_95 = 1.959964
 UNKNOWN = "\0unknown"
-"""Stands in the counts for every true label that the model has not got."""
+"""In the counts this stands for every true label that is no class of the model."""
 
 
 def wilson_interval(hits: int, of: int) -> tuple[float, float]:
@@ -27,7 +27,7 @@ def wilson_interval(hits: int, of: int) -> tuple[float, float]:
 
 @dataclass
 class Tally:
-    """Counts over rows; its size depends on the classes, not on the rows."""
+    """Counts over rows. Its size depends on the number of classes, not of rows."""
 
     labels: tuple[str, ...]
     """Class ids in the model's order."""
@@ -58,8 +58,8 @@ class Tally:
         self.top_k = len(ranks)
 
     def _labelled(self, rows: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Count what was answered and what failed; the label, then the columns `names`, of every
-        answered row whose label is known."""
+        """Count answered and failed rows. Yields the label and the columns `names` of every
+        answered row with a known label."""
         columns = (rows[name].to_pylist() for name in ("error", "path", "label", *names))
         for error, path, label, *rest in zip(*columns, strict=True):
             if error is not None:
@@ -80,7 +80,7 @@ class Tally:
     def accuracy(self) -> dict[str, Any] | None:
         """Top-1 and top-k with intervals, each class, and the single crop against TTA.
 
-        An image whose true label the model has not got counts as answered wrong. None where no
+        An image whose true label is no class of the model counts as answered wrong. None if no
         answered image has a label.
         """
         if not self.labelled:

@@ -11,7 +11,7 @@ from service.scoring.summary.report import percent, sentence, shares
 from service.scoring.summary.truth import notes
 
 MOST_CLASSES = 12
-"""A larger confusion matrix does not fit a terminal: the commonest mistakes are listed instead."""
+"""A larger confusion matrix does not fit a terminal. Then the most common mistakes are listed."""
 
 
 def print_summary(summary: dict[str, Any]) -> None:
