@@ -15,7 +15,8 @@ from service.errors import UsageError
 from service.inference.engine import Steps
 from service.inference.image.geometry import shorter_side_on_stride
 from service.inference.image.views import AnyImage, resize, size_of
-from service.inference.tta.steps import Classification, Results, View
+from service.inference.tta.passes import Results, View
+from service.inference.tta.steps import Classification
 from service.inference.tta.task import Task
 from service.package.manifest import InputSize
 

@@ -11,7 +11,8 @@ from service.inference.image.views import Pixels
 from service.inference.runtime.session import Output
 from service.inference.runtime.shared_crops import Features
 from service.inference.stage_clock import stage
-from service.inference.tta.steps import Classification, Results, View
+from service.inference.tta.passes import Results, View
+from service.inference.tta.steps import Classification
 
 T = TypeVar("T")
 StepsOf = Generator[list[View], Results, T]

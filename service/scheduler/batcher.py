@@ -26,7 +26,8 @@ import numpy as np
 from service.errors import DeadlineExceeded, InferenceFailed
 from service.inference.engine import Done, InferenceBackend, Steps, step
 from service.inference.image.budget import DECODING
-from service.inference.tta.steps import Classification, Results, View
+from service.inference.tta.passes import Results, View
+from service.inference.tta.steps import Classification
 from service.scheduler import policy
 from service.scheduler.admission import Admission, NullObserver, Observer
 from service.scheduler.queue import PendingImage, QueuedView, Queues, Result, StageTimings

@@ -9,8 +9,8 @@ from torchvision.transforms import functional as reference
 import training.torchvision_compat  # noqa: F401  (before torchvision)
 from service.inference.image.geometry import Size, shorter_side
 from service.inference.image.views import resize, size_of
+from service.inference.tta.passes import make_views
 from service.inference.tta.planner import Planner
-from service.inference.tta.steps import make_views
 from service.package.manifest import InputSize
 from tests.support.images import drawn
 

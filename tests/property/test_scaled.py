@@ -10,8 +10,8 @@ from service.errors import BadImage, TooLarge
 from service.inference.decode import decode, decode_image
 from service.inference.image.geometry import FractionBox, LeastSize, Size
 from service.inference.image.views import mirrored, resize, resized_crop, size_of
+from service.inference.tta.passes import make_views
 from service.inference.tta.planner import Planner
-from service.inference.tta.steps import make_views
 from service.package.manifest import InputSize, Mode
 from tests.support.files import exif, orientation, saved
 from tests.support.images import drawn, encoded

@@ -7,7 +7,7 @@ import pytest
 
 from service.inference.engine import Done, InProgress, StepsOf, run_all, run_views, step
 from service.inference.runtime.session import Output
-from service.inference.tta.steps import View
+from service.inference.tta.passes import View
 
 
 class Sums:

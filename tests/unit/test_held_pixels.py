@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from service.inference.engine import Done, run_views, step
+from service.inference.image.geometry import FractionBox
+from service.inference.image.views import Pixels
 from service.inference.predictor import Predictor
 from service.inference.tta import steps as tta
+from service.inference.tta.aggregate import Array
 from service.inference.tta.steps import Options
 from service.package.manifest import Mode
 from tests.support.images import drawn
@@ -17,7 +20,7 @@ from tests.support.images import drawn
 @pytest.mark.parametrize("mode", ["none", "five_crop", "ten_crop", "dense", "custom"])
 def test_an_image_does_not_wait_with_its_views(predictor: Predictor, mode: Mode) -> None:
     boxes = ((0.0, 0.0, 0.5, 0.5),) if mode == "custom" else ()
-    options = Options(tta=mode, boxes=tuple(tta.FractionBox(*box) for box in boxes))
+    options = Options(tta=mode, boxes=tuple(FractionBox(*box) for box in boxes))
     image = drawn(200, 300)
     alive = weakref.ref(image)
     job = predictor.start(image, options)
@@ -50,5 +53,5 @@ def test_a_large_image_does_not_wait_for_the_gate(
     assert passes == 2  # else this says nothing of the second pass
 
 
-def tta_answers(predictor: Predictor, image: tta.Pixels, options: Options) -> list[tta.Array]:
+def tta_answers(predictor: Predictor, image: Pixels, options: Options) -> list[Array]:
     return [p.answer.probabilities for p in predictor.classify([image], options.tta)]

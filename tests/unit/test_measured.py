@@ -8,8 +8,8 @@ from service.inference.decode import decode
 from service.inference.engine import run_all
 from service.inference.image.views import size_of
 from service.inference.predictor import Predictor
+from service.inference.tta.passes import read_passes
 from service.inference.tta.planner import Planner
-from service.inference.tta.steps import read_passes
 from service.package.manifest import Adaptive
 from tests.support.dataset import drawn_dataset
 from tests.support.tiny import tiny_package

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from service.inference.engine import run_all
 from service.inference.runtime.session import Output
-from service.inference.tta.steps import Results, View
+from service.inference.tta.passes import Results, View
 from training.evaluation.shared_views import shared
 
 Steps = Generator[list[View], Results, tuple[float, ...]]

@@ -12,8 +12,8 @@ from service.inference.image.geometry import Size
 from service.inference.image.views import AnyImage, mirrored, size_of
 from service.inference.predictor import Predictor
 from service.inference.tta.conformal import COVERAGES, key, quantile
+from service.inference.tta.passes import PassOutputs, Results, View, read_passes
 from service.inference.tta.planner import Pass, Planner
-from service.inference.tta.steps import PassOutputs, Results, View, read_passes
 from service.package.manifest import Adaptive, InputSize, Mode, Precision, SecondMode
 from training.evaluation.metrics import Labels, Probabilities
 from training.evaluation.predictions import LabelledFile, collect, label_index

@@ -12,7 +12,7 @@ from service.inference.image.geometry import Size
 from service.inference.image.views import AnyImage, size_of
 from service.inference.predictor import Predictor
 from service.inference.tta.aggregate import aggregate, temper
-from service.inference.tta.steps import read_passes
+from service.inference.tta.passes import read_passes
 from service.inference.tta.task import MULTI_LABEL
 from service.package.manifest import Aggregation, Manifest, Mode, ModeCalibration, Precision
 from service.package.package import ModelPackage

@@ -11,8 +11,9 @@ from service.inference.image.geometry import FractionBox, Size, shorter_side_on_
 from service.inference.image.views import AnyImage, Pixels, as_pixels, size_of
 from service.inference.predictor import Predictor
 from service.inference.tta.aggregate import softmax, temper
+from service.inference.tta.passes import Results, View, read_passes
 from service.inference.tta.planner import Pass
-from service.inference.tta.steps import Options, Results, View, read_passes
+from service.inference.tta.steps import Options
 from service.package.manifest import Mode
 
 RANDOM_VIEWS = 4

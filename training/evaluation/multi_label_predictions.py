@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from service.inference.image.views import AnyImage
 from service.inference.predictor import Predictor
-from service.inference.tta.steps import Classification, Options, Results, View
+from service.inference.tta.passes import Results, View
+from service.inference.tta.steps import Classification, Options
 from service.inference.tta.task import split_labels
 from service.package.labels import class_ids
 from service.package.manifest import Aggregation, Manifest, Mode

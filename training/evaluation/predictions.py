@@ -16,7 +16,7 @@ from service.errors import ClientError, DataError
 from service.inference.engine import run_all
 from service.inference.image.views import AnyImage
 from service.inference.predictor import Predictor
-from service.inference.tta.steps import Results, View
+from service.inference.tta.passes import Results, View
 from service.package.labels import class_ids
 from service.package.manifest import Manifest
 from training.data.dataset import read_image

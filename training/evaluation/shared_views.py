@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from service.inference.engine import InProgress, StepsOf
 from service.inference.runtime.session import Output
-from service.inference.tta.steps import View
+from service.inference.tta.passes import View
 
 T = TypeVar("T")
 Seen = tuple[tuple[int, ...], Output, bytes]

@@ -4,55 +4,38 @@
 serves the HTTP batcher, offline scoring, evaluation and benchmarks.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import ModelPackageError, UsageError
-from service.inference.image.geometry import Box, FractionBox, Size
+from service.inference.image.geometry import FractionBox
 from service.inference.image.views import (
     AnyImage,
-    Pixels,
     check_image,
-    cut,
-    resize,
-    resized_crop,
     size_of,
 )
 from service.inference.options import Options
-from service.inference.runtime.session import Output
-from service.inference.runtime.shared_crops import Features
-from service.inference.stage_clock import stage
 from service.inference.tta.aggregate import Array, aggregate, blend, temper
 from service.inference.tta.conformal import prediction_set
 from service.inference.tta.gate import gate_value
+from service.inference.tta.passes import (
+    CropFeatureProvider,
+    PassOutputs,
+    Results,
+    View,
+    read_passes,
+    resize_for,
+)
 from service.inference.tta.planner import Pass, Plan, Planner
 from service.inference.tta.task import TASKS, Task
-from service.inference.tta.windows import window_logits
 from service.package.manifest import Gate, Manifest, Mode, ModeCalibration, Precision
-
-Results = list[NDArray[np.float32]]
-Resized = dict[Size, Pixels]
-"""An image in the sizes that some passes need."""
 
 HELD_BYTES = 64 * 1024 * 1024
 """About 16 MP as decoded. Of a larger image only the resized copies wait for the second pass,
 because many images may wait at once."""
-
-
-@dataclass(frozen=True)
-class View:
-    """One image for the network. Views of equal `key` may share a batch."""
-
-    pixels: Pixels | Features
-    output: Output
-
-    @property
-    def key(self) -> tuple[tuple[int, ...], Output]:
-        return self.pixels.shape, self.output
 
 
 @dataclass(frozen=True)
@@ -83,12 +66,6 @@ class Classification:
     prediction_set: tuple[int, ...] | None = None
     present: tuple[int, ...] | None = None
     """Multi-label models: the classes at or above their thresholds, likeliest first."""
-
-
-class CropFeatureProvider(Protocol):
-    """Runs the first layers once for all crops of an image, as a `Session` does."""
-
-    def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None: ...
 
 
 @dataclass(frozen=True)
@@ -208,15 +185,6 @@ def classify_steps(
     return _conclude(read, plan.first, raw, calibration.temperature, options, model)
 
 
-@dataclass(frozen=True)
-class PassOutputs:
-    """The logits of every view and window of some passes: float32[V, K]."""
-
-    logits: NDArray[np.float32]
-    shown: tuple[FractionBox, ...]
-    class_map: NDArray[np.float32] | None
-
-
 def _adaptive(
     image: AnyImage, plan: Plan, options: Options, model: Model
 ) -> Generator[list[View], Results, Classification]:
@@ -254,75 +222,6 @@ def _second_logits(plan: Plan, first: PassOutputs, rest: PassOutputs) -> NDArray
         return rest.logits
     own = iter(rest.logits)  # crops, one row each: a pass with windows is never among the first
     return np.stack([first.logits[0] if p in plan.first else next(own) for p in plan.second])
-
-
-def read_passes(
-    image: AnyImage | Resized,
-    passes: tuple[Pass, ...],
-    crop_features: CropFeatureProvider | None = None,
-) -> Generator[list[View], Results, PassOutputs]:
-    """Make the views of `passes`, yield them, and read every window of the results.
-
-    It knows nothing of modes and aggregation, so calibration and evaluation use it too.
-    """
-    views = make_views(image, passes, crop_features)
-    del image
-    results = yield views
-    logits: list[NDArray[np.float32]] = []
-    class_map = None
-    for item, result in zip(passes, results, strict=True):
-        if item.windows:
-            class_map = result
-            logits.append(window_logits(result, item.windows, item.size))
-        else:
-            logits.append(result[None])
-    shown = tuple(box for item in passes for box in item.shown())
-    return PassOutputs(np.concatenate(logits), shown, class_map)
-
-
-def resize_for(image: AnyImage, passes: tuple[Pass, ...]) -> Resized:
-    """The image in each size that `passes` need."""
-    wanted = dict.fromkeys(item.resized for item in passes if not item.source)
-    with stage("resize"):
-        return {size: resize(image, size) for size in wanted}
-
-
-def make_views(
-    image: AnyImage | Resized,
-    passes: tuple[Pass, ...],
-    crop_features: CropFeatureProvider | None = None,
-) -> list[View]:
-    """The view of every pass, from an image or from its resized copies (`resize_for`)."""
-    resized = image if isinstance(image, dict) else resize_for(image, passes)
-    features = _shared(resized, passes, crop_features) if crop_features else {}
-    return [features.get(item) or _view(image, resized, item) for item in passes]
-
-
-def _view(image: AnyImage | Resized, resized: Resized, item: Pass) -> View:
-    if item.source and not isinstance(image, dict):
-        return View(resized_crop(image, item.source, item.resized.height), "logits")
-    pixels = cut(resized[item.resized], item.box, flip=item.flip)
-    return View(pixels, "class_map" if item.windows else "logits")
-
-
-def _shared(
-    resized: Resized, passes: tuple[Pass, ...], crop_features: CropFeatureProvider
-) -> dict[Pass, View]:
-    """The views of crops that share their first layers."""
-    groups: dict[tuple[Size, bool], list[Pass]] = {}
-    for item in passes:
-        if not item.source and not item.windows:
-            groups.setdefault((item.resized, item.flip), []).append(item)
-    views: dict[Pass, View] = {}
-    for (size, flip), crops in groups.items():
-        if len(crops) > 1:
-            image = resized[size][:, ::-1] if flip else resized[size]
-            boxes = [item.box.mirrored(size.width) if flip else item.box for item in crops]
-            with stage("inference"):
-                of_crops = crop_features.crops(image, boxes) or ()
-            for item, features in zip(crops, of_crops, strict=False):
-                views[item] = View(features, "logits_of_features")
-    return views
 
 
 def _aggregated(

@@ -1,0 +1,116 @@
+"""The views of some passes over one image, and the logits in their results.
+
+This module knows nothing of modes and aggregation, so calibration and evaluation use it too.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.inference.image.geometry import Box, FractionBox, Size
+from service.inference.image.views import AnyImage, Pixels, cut, resize, resized_crop
+from service.inference.runtime.session import Output
+from service.inference.runtime.shared_crops import Features
+from service.inference.stage_clock import stage
+from service.inference.tta.planner import Pass
+from service.inference.tta.windows import window_logits
+
+Results = list[NDArray[np.float32]]
+Resized = dict[Size, Pixels]
+"""An image in the sizes that some passes need."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One image for the network. Views of equal `key` may share a batch."""
+
+    pixels: Pixels | Features
+    output: Output
+
+    @property
+    def key(self) -> tuple[tuple[int, ...], Output]:
+        return self.pixels.shape, self.output
+
+
+class CropFeatureProvider(Protocol):
+    """Runs the first layers once for all crops of an image, as a `Session` does."""
+
+    def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None: ...
+
+
+@dataclass(frozen=True)
+class PassOutputs:
+    """The logits of every view and window of some passes: float32[V, K]."""
+
+    logits: NDArray[np.float32]
+    shown: tuple[FractionBox, ...]
+    class_map: NDArray[np.float32] | None
+
+
+def read_passes(
+    image: AnyImage | Resized,
+    passes: tuple[Pass, ...],
+    crop_features: CropFeatureProvider | None = None,
+) -> Generator[list[View], Results, PassOutputs]:
+    """Make the views of `passes`, yield them, and read every window of the results."""
+    views = make_views(image, passes, crop_features)
+    del image
+    results = yield views
+    logits: list[NDArray[np.float32]] = []
+    class_map = None
+    for item, result in zip(passes, results, strict=True):
+        if item.windows:
+            class_map = result
+            logits.append(window_logits(result, item.windows, item.size))
+        else:
+            logits.append(result[None])
+    shown = tuple(box for item in passes for box in item.shown())
+    return PassOutputs(np.concatenate(logits), shown, class_map)
+
+
+def resize_for(image: AnyImage, passes: tuple[Pass, ...]) -> Resized:
+    """The image in each size that `passes` need."""
+    wanted = dict.fromkeys(item.resized for item in passes if not item.source)
+    with stage("resize"):
+        return {size: resize(image, size) for size in wanted}
+
+
+def make_views(
+    image: AnyImage | Resized,
+    passes: tuple[Pass, ...],
+    crop_features: CropFeatureProvider | None = None,
+) -> list[View]:
+    """The view of every pass, from an image or from its resized copies (`resize_for`)."""
+    resized = image if isinstance(image, dict) else resize_for(image, passes)
+    features = _shared(resized, passes, crop_features) if crop_features else {}
+    return [features.get(item) or _view(image, resized, item) for item in passes]
+
+
+def _view(image: AnyImage | Resized, resized: Resized, item: Pass) -> View:
+    if item.source and not isinstance(image, dict):
+        return View(resized_crop(image, item.source, item.resized.height), "logits")
+    pixels = cut(resized[item.resized], item.box, flip=item.flip)
+    return View(pixels, "class_map" if item.windows else "logits")
+
+
+def _shared(
+    resized: Resized, passes: tuple[Pass, ...], crop_features: CropFeatureProvider
+) -> dict[Pass, View]:
+    """The views of crops that share their first layers."""
+    groups: dict[tuple[Size, bool], list[Pass]] = {}
+    for item in passes:
+        if not item.source and not item.windows:
+            groups.setdefault((item.resized, item.flip), []).append(item)
+    views: dict[Pass, View] = {}
+    for (size, flip), crops in groups.items():
+        if len(crops) > 1:
+            image = resized[size][:, ::-1] if flip else resized[size]
+            boxes = [item.box.mirrored(size.width) if flip else item.box for item in crops]
+            with stage("inference"):
+                of_crops = crop_features.crops(image, boxes) or ()
+            for item, features in zip(crops, of_crops, strict=False):
+                views[item] = View(features, "logits_of_features")
+    return views
