@@ -1,8 +1,8 @@
-"""``python -m benchmarks.answers DATA``: answer the open questions, small trainings at a time.
+"""``python -m benchmarks.answers DATA``: answer the open questions with small trainings.
 
-Every measurement is a JSON file of its own, so the same command goes on after a kill, and a
-training that two questions share is done once. At the end docs/answers.md gets its tables.
-``--plan`` says what would be trained, and about how long that takes on two CPU cores.
+Every measurement is a separate JSON file. So the same command continues after a kill, and a
+training that two questions share runs once. At the end the tables in docs/answers.md are written.
+``--plan`` lists the missing trainings, and about how long they take on two CPU cores.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main() -> None:
 def plan(
     asked: Sequence[Question], setting: Setting, seeds: int, out: Path, images: int
 ) -> list[Step]:
-    """What is not measured yet, seed by seed; a training is counted where it first comes."""
+    """The missing measurements, seed by seed. A shared training counts at its first use."""
     steps: list[Step] = []
     made = {content["key"] for content in _records(out)}
     trained: set[str] = set()
@@ -87,7 +87,7 @@ def _estimate(arm: Arm, seed: int, setting: Setting, images: int, new: bool) -> 
 def measure(
     steps: Sequence[Step], setting: Setting, given: argparse.Namespace, total_s: float
 ) -> None:
-    """Make the measurements; the trained networks lie under `--work` until all are made."""
+    """Make the measurements. Trained networks stay under `--work` until all are made."""
     from benchmarks.answers.images import shrunk
     from benchmarks.answers.trainings import ask, train
 
@@ -177,7 +177,7 @@ def _slug(name: str) -> str:
 
 
 def _command(question: Question, setting: Setting, seeds: int) -> str:
-    """What makes the table of one question."""
+    """The command that makes the table of one question."""
     changed = {k: v for k, v in asdict(setting).items() if v != getattr(Setting(), k)}
     options = [f"--{name.replace('_', '-')} {value}" for name, value in changed.items()]
     if seeds != SEEDS:

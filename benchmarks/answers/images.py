@@ -19,8 +19,8 @@ SHORTER_SIDE_PX = 160
 def shrunk(data: Path, folder: Path, threads: int = 2) -> Path:
     """A copy of ``data/{train,val}`` whose images have a shorter side of 160 px, made once.
 
-    As Imagenette-160 is: loading a large photo would cost more than training on it. Unreadable
-    files are left out; smaller images keep their size.
+    This is like Imagenette-160. Loading a large photo would cost more time than training on it.
+    Unreadable files are left out. Smaller images keep their size.
     """
     jobs: list[tuple[Item, Path]] = []
     for part in ("train", "val"):
@@ -51,7 +51,7 @@ def _shrink(item: Item, target: Path) -> None:
 def with_wrong_labels(images: Split, share: float, seed: int) -> Split:
     """Give `share` of the training images another class's label, drawn uniformly and seeded.
 
-    Calibration images keep theirs, and so does everything that is evaluated.
+    Calibration images and evaluated images keep their labels.
     """
     draw = random.Random(f"{seed}/wrong labels")
     count = round(share * len(images.train))

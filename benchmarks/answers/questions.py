@@ -1,4 +1,4 @@
-"""The questions as data: which trainings are compared, and what each of them changes."""
+"""The questions as data: the compared trainings, and what each of them changes."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Setting:
-    """What every training of a run of this benchmark has in common."""
+    """The common settings of all trainings in a run of this benchmark."""
 
     subset_share: float = 0.1
     few: int = 3
@@ -39,7 +39,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Arm:
-    """One training and how its network is asked; `against` names the arm it is compared with."""
+    """One training, and how its network is tested. `against` names the arm to compare it with."""
 
     name: str
     overrides: tuple[str, ...]
@@ -57,7 +57,7 @@ class Arm:
         return _digest({"recipe": self.recipe(seed).to_json(), "wrong": self.wrong_labels})
 
     def key(self, seed: int, setting: Setting) -> str:
-        """Names the measurement: the training, the way of asking, and what is asked."""
+        """Names the measurement: the training, the method of testing, and the test images."""
         asked = {"way": self.way, "validation_images": setting.validation_images}
         return _digest({"training": self.training_key(seed), **asked})
 
@@ -179,14 +179,15 @@ def questions(setting: Setting) -> tuple[Question, ...]:
 
 
 def epoch_cost(side_px: int) -> float:
-    """Milliseconds that one image of an epoch costs: a guess for plans, of two CPU cores."""
+    """Estimated milliseconds for one image of an epoch on two CPU cores; used for plans."""
     return 1.0 + 1.65e-3 * side_px**2
 
 
 def equal_time(setting: Setting) -> tuple[int, int, int]:
-    """Epochs at full size; and at the small and the large size, in about the same time.
+    """Epochs at full size, and epochs at the small and the large size that take about as long.
 
-    Half of `many` (at least 2) epochs at full size are the time, and the second half of it stays.
+    The time is that of half of `many` (at least 2) epochs at full size. The second half of these
+    epochs stays at full size.
     """
     full = max(2, setting.many // 2)
     at_large = max(1, full // 2)

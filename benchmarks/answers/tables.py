@@ -20,7 +20,7 @@ NUMBERS_FROM = 1
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean of n paired differences and its 95% interval, where n allows one."""
+    """The mean of n paired differences, and its 95% interval if n is at least 2."""
 
     mean: float
     low: float | None
@@ -32,7 +32,7 @@ class Difference:
 
 
 def paired_difference(values: Sequence[float], base: Sequence[float]) -> Difference:
-    """Student's t over n differences, n - 1 degrees of freedom; no interval of fewer than two."""
+    """Student's t over n differences, n - 1 degrees of freedom; no interval for fewer than two."""
     differences = np.asarray(values) - np.asarray(base)
     mean, count = float(differences.mean()), len(differences)
     if count < 2:

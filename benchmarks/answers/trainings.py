@@ -1,4 +1,4 @@
-"""Train one arm, and ask its network."""
+"""Train one arm, and test its network."""
 
 import shutil
 from dataclasses import asdict, dataclass
@@ -33,17 +33,17 @@ BATCH_VIEWS = 128
 
 @dataclass(frozen=True)
 class Answer:
-    """What one arm came to with one seed."""
+    """The results of one arm with one seed."""
 
     top1: float
-    """Share of the validation images that it got right."""
+    """Share of right answers on the validation images."""
     nll: float
     train_seconds: float
-    """Time of the epochs alone: loading and the calibration images included, start-up not."""
+    """Time of the epochs, with loading and the calibration images, without start-up."""
 
 
 class Kept(Run):
-    """A run that keeps its history, and nothing on disk: it is over in a minute."""
+    """A run that keeps its history in memory and writes nothing, because it takes only a minute."""
 
     def record(self, row: dict[str, Any]) -> None:
         self.history.append(row)
@@ -51,7 +51,7 @@ class Kept(Run):
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, and what it takes to ask it."""
+    """A trained network, with everything that is needed to test it."""
 
     recipe: Recipe
     classes: tuple[str, ...]
@@ -100,8 +100,8 @@ def _found(folder: Path) -> Trained:
 
 
 def ask(trained: Trained, arm: Arm, data: Path, folder: Path, setting: Setting) -> Answer:
-    """The arm's answers for the validation images: by torch for a centre crop, by the code that
-    serves where the arm is a way of TTA."""
+    """The arm's answers for the validation images. torch computes them for a centre crop, and the
+    code that serves computes them for TTA."""
     items = tuple(sample(scan(data / "val"), setting.validation_images, 0))
     if arm.way == "none":
         probabilities = _by_torch(trained, items)

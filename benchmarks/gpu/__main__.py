@@ -1,9 +1,9 @@
 """``python -m benchmarks.gpu PACKAGE [--out docs/results/gpu]``: the checks and figures of a GPU.
 
-Checks first, and a failed check ends the run: the GPU's logits agree with the CPU's, padded
-buckets and CUDA graphs with plain runs, fp16 with fp32. Then the cost of a pass by shape and batch
-size, and what TTA adds to it, interleaved and with intervals. ``--provider cpu`` runs all of it
-without a GPU, which is how the script itself is tested.
+The checks come first, and a failed check ends the run: the GPU's logits must agree with the CPU's,
+padded buckets and CUDA graphs with plain runs, fp16 with fp32. Then follow the cost of a pass by
+shape and batch size, and the cost that TTA adds, interleaved and with intervals. ``--provider cpu``
+runs all of it without a GPU. The script itself is tested in this way.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def run(package: Path, provider: Provider, rounds: int) -> dict[str, Any]:
 
 
 def check(package: ModelPackage, precision: Precision, provider: Provider) -> dict[str, Any]:
-    """Hold a precision on the provider to the fp32 graph on the CPU.
+    """Compare a precision on the provider with the fp32 graph on the CPU.
 
     Raises:
         SystemExit: they disagree by more than the tolerance.
@@ -144,7 +144,7 @@ def passes(
 def modes(
     folder: Path, precision: Precision, provider: Provider, rounds: int
 ) -> list[dict[str, Any]]:
-    """What a mode costs against a single crop, for 1 and for 32 images at once."""
+    """The cost of a mode relative to a single crop, for 1 and for 32 images at once."""
     predictor = Predictor.from_package(folder, precision=precision, provider=provider)
     side_px = predictor.manifest.input.resize_px
     image = np.random.default_rng(0).integers(0, 256, (side_px, side_px, 3), np.uint8)

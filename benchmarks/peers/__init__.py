@@ -1,1 +1,1 @@
-"""Quincunx beside other ways of serving the same ONNX file: same photos, same load, same client."""
+"""Quincunx and other servers of the same ONNX file: same photos, same load, same client."""

@@ -1,10 +1,10 @@
-"""``python -m benchmarks.peers PACKAGE --images FOLDER``: the table of Quincunx beside its peers.
+"""``python -m benchmarks.peers PACKAGE --images FOLDER``: compare Quincunx with its peers.
 
-Each peer is a short program as its documentation would write it (`systems/`), in a venv of its own,
-made on the first run. All serve the same ONNX files to the same client: closed loops of 1 and of 8
-users, and an open loop at a share of what the contender itself just answered with 8. All servers
-are up from the start, and stopped but for the one whose turn it is. Contenders take turns under
-each load, in an order drawn anew each round, those of one precision next to each other. Writes
+Each peer is a short program as its documentation shows it (`systems/`), in its own venv, which the
+first run makes. All serve the same ONNX files to the same client: closed loops of 1 and of 8 users,
+and an open loop at a share of the rate that the contender itself just reached with 8. All servers
+run from the start; idle servers are paused with SIGSTOP. Contenders take turns under each load, in
+a new random order each round, those of one precision next to each other. Writes
 docs/results/peers.json and .md.
 """
 
@@ -40,7 +40,7 @@ AWAKE_S = 0.3
 
 def main() -> None:
     given = _arguments()
-    # A polite end must still end the servers, which live in sessions of their own.
+    # SIGTERM must also end the servers, which run in their own sessions.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     package = ModelPackage.load(given.package)
     images = pictures(given)
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def contenders(systems: list[str], default_mode: Mode, single_crop: bool) -> list[Contender]:
-    """Everybody's exact five-crop at both precisions, and the mode that Quincunx serves."""
+    """The exact five-crop of every system at both precisions, and the mode that Quincunx serves."""
     modes: tuple[Mode, ...] = ("five_crop", "none") if single_crop else ("five_crop",)
     made = [Contender(name, p, mode) for name in systems for p in PRECISIONS for mode in modes]
     served = Contender(QUINCUNX, "int8", default_mode)
@@ -78,7 +78,7 @@ def _round(
     running: "dict[Contender, _Running]",
     given: argparse.Namespace,
 ) -> list[Measured]:
-    """Everybody of a group under one load, then under the next."""
+    """Measure all contenders of a group under one load, then under the next."""
     rows: list[Measured] = []
     answered: dict[Contender, float] = {}
     for users in USERS:
@@ -88,7 +88,7 @@ def _round(
             answered[one] = step.answered_per_second
             rows.append(_row(one, number, f"{users} user" + "s" * (users > 1), step))
     for one in group:
-        # A contender that stalled, and answered nobody, is still offered a request or two.
+        # A contender that stalled and answered nothing still gets a request or two.
         rate = max(given.share * answered[one], 1 / given.seconds)
         with running[one].turn() as asking:
             step = asking.opened(rate, given.seconds).step
@@ -100,16 +100,16 @@ def _round(
 
 @dataclass(frozen=True)
 class _Running:
-    """A contender's server, which sleeps, and a client that speaks to it."""
+    """A contender's server, which is paused, and a client for it."""
 
     server: Server
     client: Client
 
     @contextmanager
     def turn(self) -> Generator[Client]:
-        """The server is awake for as long as this lasts."""
+        """Resume the server inside this context."""
         self.server.resume()
-        time.sleep(AWAKE_S)  # it may close connections that it thinks long forgotten
+        time.sleep(AWAKE_S)  # it may first close connections that timed out during the pause
         try:
             yield self.client
         finally:
@@ -129,7 +129,7 @@ def _running(
                 asking.closed(max(USERS), WARM_UP_S)
             yield running
         finally:
-            server.resume()  # who sleeps cannot end politely
+            server.resume()  # a paused server cannot handle SIGTERM
 
 
 def _serving(

@@ -1,4 +1,4 @@
-"""What the peers' table shows: every load, and ratios of ours to theirs with intervals."""
+"""The report on peers: every load, and ratios of Quincunx to each peer with intervals."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ class Measured:
     answered_per_second: float
     p50_ms: float | None
     latencies_ms: tuple[float, ...]
-    """Of the requests that were answered."""
+    """Latencies of the answered requests."""
     not_answered: int
     client_limited: str | None
 
@@ -105,9 +105,10 @@ def table(measured: Sequence[Measured]) -> Table:
 
 
 def against(measured: Sequence[Measured], ours: str) -> Table:
-    """Images per second at saturation and p99 under the open loop, ours to each peer's.
+    """Ratios of Quincunx to each peer: images per second at saturation, p99 under the open loop.
 
-    The same precision in exact five-crop; what else we serve against their fp32.
+    In exact five-crop the precision is the same. Other modes of Quincunx are compared with the
+    peers' fp32.
     """
     loads = list(dict.fromkeys(item.load for item in measured))
     by: dict[tuple[Contender, str], list[Measured]] = {}
@@ -131,7 +132,7 @@ def against(measured: Sequence[Measured], ours: str) -> Table:
 
 
 def _tail_ratio(ours: Sequence[tuple[float, ...]], theirs: Sequence[tuple[float, ...]]) -> Interval:
-    """p99 of all our rounds over theirs; 95% by drawing rounds with replacement."""
+    """Our p99 over theirs, of all rounds; the 95% interval draws rounds with replacement."""
 
     def ratio(rounds: Sequence[int]) -> float:
         tails = (np.concatenate([own[number] for number in rounds]) for own in (ours, theirs))

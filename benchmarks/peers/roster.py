@@ -1,4 +1,4 @@
-"""Who takes part: how each is installed, started and spoken to."""
+"""The peers: how each is installed and started, and how requests to it look."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ class Peer:
     path: str = "/classify"
     headers: tuple[tuple[str, str], ...] = ()
     python: str = sys.executable
-    """Makes the venv."""
+    """The interpreter that makes the venv."""
 
     @property
     def venv(self) -> Path:

@@ -1,4 +1,4 @@
-"""A server for as long as it is measured: on a free port, up before the first request counts."""
+"""A running server for a measurement: on a free port, ready before the first request counts."""
 
 import os
 import signal
@@ -26,19 +26,19 @@ STOP_S = 10.0
 
 @dataclass(frozen=True)
 class Server:
-    """A running server, which can be put to sleep: one of them polls while it waits."""
+    """A running server that can be paused, because one of the peers polls while it is idle."""
 
     url: str
     process: psutil.Process
 
     def pause(self) -> None:
-        """Stop it and every process that it started."""
+        """Pause it and every process that it started."""
         for one in (self.process, *self.process.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
                 one.suspend()
 
     def resume(self) -> None:
-        """Let it go on; who watches over the others comes last."""
+        """Resume it; supervising processes come last."""
         for one in reversed((self.process, *self.process.children(recursive=True))):
             with suppress(psutil.NoSuchProcess):
                 one.resume()
@@ -79,7 +79,7 @@ def quincunx_server(
 
 
 def free_port() -> int:
-    """A port nobody has now."""
+    """A port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -102,7 +102,7 @@ def _running(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the server and every process that it started: some outlive a polite request."""
+    """End the server and every process that it started. Some ignore SIGTERM."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)
@@ -114,7 +114,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _wait(url: str, photos: Photos, headers: dict[str, str], log: Path) -> None:
-    """Until a real photo is answered."""
+    """Wait until a real photo is answered."""
     body = photos.files[0]
     kind = photos.content_type or content_type(body)
     deadline = time.monotonic() + START_S

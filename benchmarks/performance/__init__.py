@@ -1,1 +1,1 @@
-"""The cost model: what this machine can do, what a pass needs, and how far the two are apart."""
+"""The cost model: the best rates of this machine, the work of a pass, and the gap between them."""

@@ -1,8 +1,8 @@
 """``python -m benchmarks.performance PACKAGE --images FOLDER``: the cost model, with its constants.
 
-Counts what a pass asks of the machine, measures what the machine does at best, times passes and
-modes in one run, and holds the model's prediction for every mode to the time it takes. Writes
-docs/results/performance.
+It counts the operations and bytes of a pass, measures the best rates of the machine, and times
+passes and modes in one run. It compares the model's prediction for every mode with the measured
+time. Writes docs/results/performance.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def run(package: Path, folder: Path | None, rounds: int, threads: int) -> dict[str, Any]:
-    """Everything, at every precision of the package that runs on a CPU."""
+    """All measurements, at every precision of the package that runs on a CPU."""
     pictures = photos(folder, None, seed=0)
     cores = threads or os.cpu_count() or 1
     seen = [size_of(decode(data)) for data in pictures.files]
@@ -118,7 +118,7 @@ def _pass(
 def _mode(
     predictor: Predictor, mode: Mode, measured: Measured, fitted: Line, seen: list[Size]
 ) -> dict[str, Any]:
-    """The model's time of a mode, for photos of the sizes `seen`, and the time it took."""
+    """The predicted time of a mode, for photos of the sizes `seen`, and the measured time."""
     planner = Planner(predictor.manifest.input)
     crops = mean(planner.cost(planner.passes(mode, size)) for size in seen)
     predicted = measured.decode.value + measured.resize.value + fitted.ms(crops)

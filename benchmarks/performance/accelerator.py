@@ -1,6 +1,6 @@
-"""What the cost model says of a GPU: three rates, of which the least is the service's.
+"""The cost model's prediction for a GPU: three rates, the lowest of which limits the service.
 
-A prediction from published figures and from this machine's decode rate; `benchmarks.gpu` measures.
+The prediction uses published figures and this machine's decode rate. `benchmarks.gpu` measures.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Accelerator:
     fp16_tops: float
     """Dense fp16 with fp32 accumulation, as published."""
     used_share: float
-    """Of those, what a convolutional network uses."""
+    """The share of these operations that a convolutional network reaches."""
     link_gbytes: float
     """From host memory to the GPU, as achieved with pinned memory."""
 
@@ -28,7 +28,7 @@ H100 = Accelerator("H100 SXM, 16 cores", 16, 989.0, 0.37, 50.0)
 
 @dataclass(frozen=True)
 class Rates:
-    """Images per second that each part allows alone."""
+    """Images per second that each part alone allows."""
 
     decode: float
     transfer: float

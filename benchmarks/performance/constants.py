@@ -22,7 +22,7 @@ WARM_UP = 3
 
 @dataclass(frozen=True)
 class Measured:
-    """Mean milliseconds, by what was done."""
+    """Mean milliseconds of each kind of work."""
 
     decode: Interval
     """A photo's bytes to pixels, on one thread."""
@@ -37,7 +37,7 @@ class Measured:
 def measure(
     predictor: Predictor, files: Sequence[bytes], cases: Sequence[tuple[int, int]], rounds: int
 ) -> Measured:
-    """Everything once a round, in an order drawn anew; a photo's turn comes by the round."""
+    """Measure everything once a round, in a new random order. Each round uses another photo."""
     noise = np.random.default_rng(0)
     inputs = {
         (side, views): noise.integers(0, 256, (views, side, side, 3), np.uint8)

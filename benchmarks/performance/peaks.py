@@ -1,4 +1,4 @@
-"""What the cores do at best, measured: large matrix products and large copies."""
+"""The best measured rates of the cores: large matrix products and large copies."""
 
 # pyright: basic, reportMissingTypeStubs=false
 # (onnx and onnxruntime have no complete type stubs)

@@ -1,4 +1,4 @@
-"""What one pass asks of the machine: operations and bytes, counted from the ONNX graph."""
+"""The work of one pass: operations and bytes, counted from the ONNX graph."""
 
 # pyright: basic, reportMissingTypeStubs=false
 # (onnx has no complete type stubs)
@@ -18,12 +18,12 @@ ACTIVATION_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 
 @dataclass(frozen=True)
 class Work:
-    """Of one pass of one image."""
+    """The work of one pass of one image."""
 
     operations: int
     """Multiplications and additions of the convolutions: two for each weight used."""
     weight_bytes: int
-    """Read once a batch, however large the batch."""
+    """Read once for each batch of any size."""
     activation_bytes: int
     """Every convolution's input read and output written once, in the graph's precision."""
 
@@ -31,7 +31,8 @@ class Work:
 def count(path: Path, precision: Precision, side_px: int) -> Work:
     """Count a pass over one square image of `side_px`.
 
-    Convolutions only: everything else is either fused into them or a few operations an element.
+    It counts convolutions only. Everything else is fused into them or needs few operations for each
+    element.
     """
     model = onnx.load(path)
     _fix(model, (1, side_px, side_px, 3))
@@ -45,7 +46,7 @@ def count(path: Path, precision: Precision, side_px: int) -> Work:
     made_from = {node.output[0]: node.input[0] for node in graph.node if node.input}
     operations = weight_bytes = activation_bytes = 0
     size = ACTIVATION_BYTES[precision]
-    # What a file stores as fp16 to be smaller is turned into floats when the graph is loaded.
+    # Weights that a file stores as fp16 to be smaller become floats when the graph is loaded.
     float_bytes = 2 if precision == "fp16" else 4
     for node in graph.node:
         if node.op_type != "Conv":

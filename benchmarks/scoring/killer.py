@@ -1,4 +1,4 @@
-"""Stop `quincunx score` at random moments until it has had enough chances to lose something.
+"""Stop `quincunx score` at random moments, many times, to test that it loses nothing.
 
     python -m benchmarks.scoring.killer KILLS SEED SIGNAL PACKAGE OUT SOURCE...
 
@@ -27,7 +27,7 @@ CHUNK_IMAGES = 8
 
 
 class Command:
-    """The command under test, started as often as need be."""
+    """The command under test, started as often as necessary."""
 
     def __init__(self, package: str, sources: list[str], standard_input: str) -> None:
         self._fixed = ["--model", package, "--no-timing", "--chunk-images", str(CHUNK_IMAGES)]
@@ -56,17 +56,17 @@ class Command:
 
 
 def running(child: int) -> bool:
-    """Whether a child has not ended; it is not reaped."""
+    """Whether a child still runs. This does not reap it."""
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
 def finish(child: int) -> int:
-    """Wait for a child: its exit code, negative for a signal."""
+    """Wait for a child and return its exit code, negative for a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def parts_in(folder: Path) -> int:
-    """How many parts are there; none while the child removes the folder."""
+    """The number of parts; 0 while the child removes the folder."""
     try:
         return sum(name.endswith(".parquet") for name in os.listdir(folder))
     except FileNotFoundError:
@@ -74,7 +74,7 @@ def parts_in(folder: Path) -> int:
 
 
 def must(holds: bool, what: str) -> None:
-    """Stop here where the command under test has lost something."""
+    """End with an error if the command under test has lost something."""
     if not holds:
         raise SystemExit(f"not so: {what}")
 

@@ -1,4 +1,4 @@
-"""`quincunx score`, stopped by SIGKILL again and again, for every kind of source and of sink."""
+"""`quincunx score`, killed with SIGKILL many times, for every kind of source and of sink."""
 
 import json
 import random
@@ -55,7 +55,7 @@ def _stops(
 
 
 def _streams(package: Path, source: str, kills: int) -> dict[str, Any]:
-    """Rows on standard output: what came before the kill is the beginning of the whole stream."""
+    """Rows on standard output: those before the kill must be the beginning of the whole stream."""
     line = [sys.executable, "-m", "service.cli", "score", source, "-o", "-", "--no-timing"]
     line += ["--model", str(package), "--chunk-images", "8"]
     whole = subprocess.run(line, capture_output=True, check=True).stdout  # noqa: S603

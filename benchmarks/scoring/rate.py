@@ -1,11 +1,11 @@
 """The whole pipeline against each of its stages alone, in turn, in the same run.
 
-Where inference runs on a CPU, two stages that both have all cores cannot overlap: together they can
-do no better than one after the other. So the pipeline is also measured with its cores divided, each
-stage alone on the half that it has in the pipeline; there the slower stage alone is the limit.
+If inference runs on a CPU, two stages that both use all cores cannot overlap. Together they are at
+best as fast as one after the other. So the pipeline is also measured with divided cores. Each stage
+alone then runs on the half that it has in the pipeline, and the slower stage alone is the limit.
 
-What is measured is the middle of a long job: one pipeline runs through all rounds and rests while a
-stage is measured alone; what it had ready from before the rest is drawn before the clock starts.
+The measured part is the middle of a long job. One pipeline runs through all rounds and pauses while
+a stage is measured alone. Rows that were ready before the pause are drawn before the clock starts.
 """
 
 import random
@@ -34,13 +34,13 @@ from service.scoring.sources.walk import walk
 
 SQUARE = Size(1000, 1000)
 MADE_READY = 3
-"""Chunks that a pipeline at rest has ready, beside one for each inference thread, or more."""
+"""Chunks that a paused pipeline may have ready, in addition to one for each inference thread."""
 CHUNKS_OF_A_THREAD = 4
-"""At least: rows come a chunk at a time, and of a few chunks too many may come at once."""
+"""The least number of chunks for each thread. Rows come in chunks, so few chunks measure badly."""
 
 
 def items_of(folder: Path) -> Iterator[tuple[Position, Item]]:
-    """The files under `folder`, over and over, without end."""
+    """The files under `folder`, repeated without end."""
     skipped = Skipped()
     paths = list(walk(str(folder), skipped))
     for line in skipped.lines():
@@ -57,7 +57,7 @@ def as_many(predictor: Predictor, mode: Mode, single_crops: int) -> int:
 
 
 def divisions() -> dict[str, Speed]:
-    """How the cores are given to the stages."""
+    """How the cores are divided among the stages."""
     cores = usable_cores()
     half = max(1, cores // 2)
     divided = Speed(decode_threads=half, infer_threads=half)

@@ -1,1 +1,1 @@
-"""What the service itself must show: throughput, tails, overload, a soak, malformed bodies."""
+"""Benchmarks of the service: throughput, tails, overload, a soak, malformed bodies."""

@@ -1,4 +1,4 @@
-"""A server that is attacked: what it takes, and what its other clients notice."""
+"""Attacks on a server: whether it withstands them, and what its other clients notice."""
 
 import sys
 import time
@@ -28,7 +28,7 @@ SETTLE_S = 2.0
 
 @dataclass(frozen=True)
 class Attacked:
-    """One attack, and what was seen meanwhile."""
+    """One attack, and what other clients saw during it."""
 
     name: str
     sent: int
@@ -52,7 +52,7 @@ def measure(
         port = urlsplit(server.url).port or 0
         target = Target(port, package.manifest.name, photos.files[0], ADMIN_KEY)
         _, expected = next(iter(ways_in(target).values()))()
-        bombs(target)  # packed now, not while the clock of their attack runs
+        bombs(target)  # packed now, because packing takes time that the attack should have
         processes = {process.pid for process in server.tree()}
         started_mb = server.rss_mb()
         attacked = [
@@ -91,7 +91,7 @@ def _attack(
 
 
 def _stop(server: Server) -> float:
-    """Seconds from SIGTERM to the end, STOP_S where it does not come."""
+    """Seconds from SIGTERM to the end; STOP_S if the server does not end."""
     started = time.monotonic()
     server.process.terminate()
     while server.process.is_running() and server.process.status() != "zombie":

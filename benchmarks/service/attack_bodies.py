@@ -1,4 +1,4 @@
-"""Bodies that are small to send and dear to take apart."""
+"""Bodies that are small to send and expensive to parse."""
 
 import gzip
 import io
@@ -26,7 +26,7 @@ class Bomb(NamedTuple):
 
 @cache
 def bombs(target: Target) -> list[Bomb]:
-    """Every kind of body that has once held a server up, and its relatives. Takes seconds, once."""
+    """Every kind of body that once blocked a server, and similar ones. This takes seconds."""
     return [*_json(target), *_forms(target), *_images(target)]
 
 

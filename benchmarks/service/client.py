@@ -23,7 +23,7 @@ from service.package.manifest import Mode
 
 @dataclass(frozen=True)
 class Run:
-    """What became of one stretch of load."""
+    """The result of one period of load."""
 
     step: LoadStep
     records: Records
@@ -38,7 +38,7 @@ class Run:
 
 
 class Client:
-    """A fleet of client processes aimed at one URL and one mode."""
+    """A pool of client processes for one URL and one mode."""
 
     def __init__(self, fleet: Fleet, mode: Mode, images: int, seed: int) -> None:
         self._fleet = fleet
@@ -47,7 +47,7 @@ class Client:
         self._generator = np.random.default_rng(seed)
 
     def closed(self, users: int, seconds: float, warm_up_s: float = 0.5) -> Run:
-        """Users who each send their next request when they have their answer."""
+        """Closed loop: each user sends its next request when it has its answer."""
         requests = schedule(
             np.zeros(CLOSED_ROUND), {self._mode: 1.0}, self._images, self._generator
         )
@@ -56,7 +56,7 @@ class Client:
         return self._run(done.records, done.cpu, warm_up_s, seconds, None, started, cpu, users)
 
     def opened(self, rate: float, seconds: float, warm_up_s: float = 0.5) -> Run:
-        """Poisson arrivals, whatever the server does."""
+        """Open loop: Poisson arrivals that do not depend on the server."""
         due_s = due_times("poisson", rate, warm_up_s + seconds, self._generator)
         requests = schedule(due_s, {self._mode: 1.0}, self._images, self._generator)
         started, cpu = time.monotonic(), self._cpu_s()

@@ -1,4 +1,4 @@
-"""Malformed requests by the thousand, and what the server makes of them."""
+"""Thousands of malformed requests, and how the server answers them."""
 
 import sys
 from collections import Counter
@@ -22,7 +22,7 @@ SLOWEST_S = 30.0
 
 @dataclass
 class Outcome:
-    """What came of all requests."""
+    """The outcome of all requests."""
 
     requests: int
     statuses: Counter[tuple[str, int]]
@@ -32,7 +32,7 @@ class Outcome:
 
 
 def send_all(url: str, model: str, count: int, seed_: int = 0) -> Outcome:
-    """Send `count` requests to the server at `url`; nothing is judged here."""
+    """Send `count` requests to the server at `url`, without judging the answers."""
     outcome = Outcome(0, Counter(), [], 0.0)
 
     with httpx.Client(base_url=url, timeout=SLOWEST_S) as client:
@@ -71,7 +71,7 @@ def _send(client: httpx.Client, case: Case, outcome: Outcome) -> None:
 def measure(
     package: ModelPackage, photos: Photos, out: Path, logs: Path, *, precision: str, requests: int
 ) -> bool:
-    """Ask rightly, then send what is malformed, then ask rightly again."""
+    """Send a valid request, then malformed ones, then the valid request again."""
 
     def ask(server: Server) -> Callable[[], dict[str, Any]]:
         body, headers = form(photos.files[0])

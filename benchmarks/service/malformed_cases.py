@@ -1,4 +1,4 @@
-"""Requests that no honest client sends, drawn by hypothesis.
+"""Malformed requests, drawn by hypothesis.
 
 bytes         anything under any content type
 image         a real file of every format that is decoded, mutated and cut
@@ -72,7 +72,7 @@ def form(data: bytes, field: str = "image") -> tuple[bytes, dict[str, str]]:
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A real image with a few stretches overwritten, and perhaps cut."""
+    """A real image with a few overwritten parts, and perhaps cut short."""
     data = bytearray(REAL[draw(st.sampled_from(FORMATS))])
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, len(data) - 1))
@@ -99,7 +99,7 @@ def claiming(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def multipart(draw: st.DrawFn) -> bytes:
-    """Parts whose names, headers and boundaries are drawn apart from each other."""
+    """Parts whose names, headers and boundaries are drawn independently."""
     parts: list[bytes] = []
     for _ in range(draw(st.integers(0, 4))):
         name = draw(st.sampled_from(["image", "images", "tta", "top_k", "", "boxes", "x" * 200]))
@@ -127,7 +127,7 @@ SHAPE_SIDES = st.sampled_from([0, 1, 2, 3, 64, -1, 2**31 - 1, 2**31, 2**63, 1e3,
 
 @st.composite
 def tensor(draw: st.DrawFn) -> tuple[bytes, dict[str, str]]:
-    """An inference request whose shape, type, sizes and data are drawn apart from each other."""
+    """An inference request whose shape, type, sizes and data are drawn independently."""
     entry: dict[str, Any] = {
         "name": draw(st.sampled_from(["images", "encoded", "x", 1, None])),
         "datatype": draw(st.sampled_from(["UINT8", "BYTES", "FP32", "", None, 3])),
@@ -139,7 +139,7 @@ def tensor(draw: st.DrawFn) -> tuple[bytes, dict[str, str]]:
         entry["parameters"] = draw(st.just({"binary_data_size": size}) | JSON_VALUES)
     else:
         entry["data"] = draw(st.lists(st.integers(-3, 300), max_size=20) | JSON_VALUES)
-    if draw(st.booleans()):  # the rest of it as the protocol has it
+    if draw(st.booleans()):  # the rest of the request follows the protocol
         entry |= draw(
             st.sampled_from(
                 [{"name": "images", "datatype": "UINT8"}, {"name": "encoded", "datatype": "BYTES"}]

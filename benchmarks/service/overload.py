@@ -1,4 +1,4 @@
-"""Three times the capacity: what still gets answered, and how the rest is turned away."""
+"""Three times the capacity: how many requests are answered, and how the others are refused."""
 
 import sys
 import time
@@ -76,20 +76,20 @@ def measure(
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Once three times the capacity, and the closed loops before and after it."""
+    """One period of three times the capacity, and the closed loops before and after it."""
 
     before: Run
     over: Run
     after: Run
     server_cores: float
     records: Records
-    """Of the requests that were due after the warm-up."""
+    """Records of the requests that were due after the warm-up."""
     good_per_second: float
     refused_per_second: float
 
     @property
     def capacity(self) -> float:
-        """Images per second in the closed loops around it: their mean drifts least."""
+        """Images per second in the closed loops before and after: their mean drifts least."""
         return (self.before.step.answered_per_second + self.after.step.answered_per_second) / 2
 
     @property
@@ -99,7 +99,7 @@ class _Stretch:
 
     @property
     def elsewhere(self) -> float:
-        """The same, as if the client had run on other cores."""
+        """The goodput if the client had run on other cores."""
         around = (_left(self.before) + _left(self.after)) / 2
         return self.goodput * around / _left(self.over)
 
@@ -152,7 +152,7 @@ class _Overload:
         return cls(mode, stretches, dict(statuses), memory.samples)
 
     def verdicts(self, deadline_ms: int) -> list[Verdict]:
-        """What was promised of this mode, and what came out."""
+        """The promises for this mode, and the results."""
         goodput = [stretch.goodput for stretch in self.stretches]
         elsewhere = [stretch.elsewhere for stretch in self.stretches]
         refused_ms, admitted_ms = self._taken_ms(REFUSED), self._taken_ms(ANSWERED)
@@ -194,7 +194,7 @@ class _Overload:
         ]
 
     def _taken_ms(self, status: int) -> NDArray[np.float64]:
-        """Of every request with this outcome, from when it was sent."""
+        """Milliseconds from sending to the answer, for every request with this status."""
         of_each = [_taken_ms(s.records.where(s.records.status == status)) for s in self.stretches]
         return np.concatenate(of_each)
 

@@ -1,8 +1,8 @@
-"""What a load would do to tails if nothing but the queue made anybody wait.
+"""The tail latency of an ideal server, in which requests wait only in the queue.
 
-A server that takes whoever came first as soon as one of its places is free, and that nothing ever
-disturbs: no noise of a machine, no batch, no network. What is measured can be better only where one
-image is spread over several places; where it is not much worse, little is left to schedule.
+The ideal server takes the oldest request as soon as one of its slots is free. Nothing disturbs it:
+no noise of a machine, no batch, no network. A measured tail can be better only if one image is
+spread over several slots. If the measured tail is not much worse, scheduling can gain little.
 """
 
 import heapq

@@ -1,4 +1,4 @@
-"""A measurement, written: JSON with everything, Markdown with the verdicts first."""
+"""The files of a measurement: JSON with everything, Markdown with the verdicts first."""
 
 import json
 import shlex
@@ -15,7 +15,7 @@ from service.package.package import ModelPackage
 
 @dataclass(frozen=True)
 class Verdict:
-    """One promise, and what came out."""
+    """One promise, and the result."""
 
     promise: str
     measured: str
@@ -32,7 +32,7 @@ def write(
     data: dict[str, Any],
     plots: dict[str, str] | None = None,
 ) -> bool:
-    """Write service-NAME.json, .md and the plots into `out`; whether every promise was kept."""
+    """Write service-NAME.json, .md and the plots into `out`. True if every promise was kept."""
     out.mkdir(parents=True, exist_ok=True)
     made = environment()
     command = shlex.join(["python", "-m", "benchmarks.service", *sys.argv[1:]])

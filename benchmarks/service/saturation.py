@@ -1,4 +1,4 @@
-"""Images per second at saturation, against decoding and the bare session on the same cores."""
+"""Images per second at saturation, compared with bare decoding and inference on the same cores."""
 
 import random
 import statistics
@@ -25,7 +25,7 @@ SERVICE, PROCESSES = "service", "service, a process a core"
 
 @dataclass(frozen=True)
 class Case:
-    """A mode of a graph, and what the service must reach of the bare session."""
+    """A mode of a graph, and the share of the bare loop that the service must reach."""
 
     mode: Mode
     precision: Precision
@@ -38,7 +38,7 @@ class Sample:
 
     images_per_second: float
     client_cores: float = 0.0
-    """Cores that the client kept busy, all the time."""
+    """Cores that the client kept busy, as a mean over the time."""
     server_cores: float = 0.0
 
 
@@ -56,7 +56,7 @@ def measure(
     package: ModelPackage, photos: Photos, out: Path, logs: Path, *,
     rounds: int, seconds: float, users: int, processes: int,
 ) -> bool:  # fmt: skip
-    """Run every contender of every case once a round, in an order drawn anew; then write."""
+    """Run every contender of every case once a round, in a new random order; then write."""
     cores = usable_cores()
     wanted = cases(package)
     samples: dict[Case, dict[str, list[Sample]]] = {}
@@ -78,7 +78,7 @@ def measure(
         names = (SERVICE, PROCESSES, *LOOPS)
         order = random.Random(0)
         for number in range(rounds):
-            # Those that are compared follow each other: a machine's speed changes within minutes.
+            # Compared contenders run next to each other: a machine's speed changes within minutes.
             turns = [
                 (case, name)
                 for case in order.sample(wanted, len(wanted))
@@ -110,7 +110,7 @@ def _served(
 
 
 def best_loop(by_name: dict[str, list[Sample]]) -> str:
-    """The bare loop that got through most."""
+    """The fastest bare loop."""
     return max(LOOPS, key=lambda name: _median(by_name[name]))
 
 

@@ -1,4 +1,4 @@
-"""`quincunx serve` for as long as it is measured: its memory, its processor time, its counts."""
+"""A running `quincunx serve`, with its memory, its processor time and its counts."""
 
 import os
 import re
@@ -37,7 +37,7 @@ class Server:
 
     @property
     def classify_url(self) -> str:
-        """Where images go."""
+        """The URL for images."""
         return self.url + ENDPOINT
 
     def tree(self) -> list[psutil.Process]:
@@ -73,7 +73,7 @@ def cpu_s(processes: list[psutil.Process]) -> float:
 
 
 def grown(after: dict[int, int], before: dict[int, int]) -> dict[int, int]:
-    """What was counted in between."""
+    """The counts between two readings."""
     return {s: n - before.get(s, 0) for s, n in after.items() if n > before.get(s, 0)}
 
 
@@ -136,7 +136,7 @@ def _wait(server: Server) -> None:
 
 
 class Memory:
-    """Samples a server's resident memory in a thread of its own."""
+    """Samples a server's resident memory in its own thread."""
 
     def __init__(self, server: Server, every_s: float) -> None:
         self.samples: list[tuple[float, float]] = []

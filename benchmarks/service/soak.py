@@ -1,4 +1,4 @@
-"""Many requests: memory and the tail at the end against those at the beginning."""
+"""Many requests: memory and tail latency at the end, compared with the beginning."""
 
 import io
 import sys
@@ -31,7 +31,7 @@ FULL_SECONDS = 3600.0
 
 @dataclass
 class Taken:
-    """What has been measured so far."""
+    """The measurements so far."""
 
     requests: int = 0
     unanswered: int = 0
@@ -45,7 +45,7 @@ def measure(
     package: ModelPackage, photos: Photos, out: Path, logs: Path, *,
     mode: Mode, precision: str, requests: int, users: int, processes: int, every_s: float = 2.0,
 ) -> bool:  # fmt: skip
-    """Keep `users` asking until `requests` are answered."""
+    """Let `users` send requests until `requests` are answered."""
     pictures = small(photos)
     taken = Taken()
     with (
@@ -72,7 +72,7 @@ def measure(
 
 
 def small(photos: Photos) -> Photos:
-    """The photos, made small: a soak is about the service, not about decoding."""
+    """The photos, made small, because a soak tests the service and not decoding."""
     files: list[bytes] = []
     for data in photos.files:
         image = Image.fromarray(decode(data))

@@ -1,4 +1,4 @@
-"""Tails: p99 against p50 with nobody else there, and at half of the capacity."""
+"""Tail latency: p99 against p50, for one request at a time and at half of the capacity."""
 
 import random
 import sys
@@ -24,7 +24,7 @@ MOST = 3.0
 HALF_LOAD = 0.5
 IDLE, HALF = "idle: one request at a time", "half of the capacity, Poisson"
 ON_ONE_CORE = "idle, a server with one thread"
-"""No promise: what an image takes of one core, for the ideal queue."""
+"""Not a promise: the time of an image on one core, for the ideal queue."""
 
 
 def measure(

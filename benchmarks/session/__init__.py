@@ -1,1 +1,1 @@
-"""What ONNX Runtime's session options are worth on this machine."""
+"""The gain from ONNX Runtime's session options on this machine."""

@@ -1,12 +1,12 @@
 """``python -m benchmarks.session PACKAGE [--out docs/results/session]``: session options, measured.
 
-Every variant changes one thing against one batch on all cores with the options that
-`service.inference.runtime.providers` sets, and all variants run the same batch in turn, in an order
-drawn anew each round, each after a rest in which the threads of the one before have stopped
-spinning: a pool that spins looks good only where nothing else needs the core. A longer rest is what
-comes before a request that is alone: the scheduler has forgotten which thread ran where. "Side by
-side" is how the service and scoring run: as many batches at once as there are cores, one thread
-each; its times are divided by their number."""
+The base case is one batch on all cores with the options that `service.inference.runtime.providers`
+sets. Every variant changes one thing. All variants run the same batch in turn, in a new random
+order each round. Each starts after a pause in which the threads of the variant before have stopped
+spinning: a pool that spins is fast only if no other work needs the core. A longer pause is like the
+time before a single request: the scheduler has forgotten which thread ran on which core. "Side by
+side" is how the service and scoring run: as many batches at once as there are cores, with one
+thread each. Its times are divided by their number."""
 
 import argparse
 import json

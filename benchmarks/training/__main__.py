@@ -1,7 +1,7 @@
 """``python -m benchmarks.training DATA --recipe NAME``: throughput, phases and memory of training.
 
-Cases (every size with every number of loader processes) take turns, in an order drawn anew each
-round and each in a fresh process; the steps of the warm-up do not count. Writes
+Cases (every size with every number of loader processes) take turns, in a new random order each
+round, each in a new process. The steps of the warm-up do not count. Writes
 docs/results/training/results.json and report.md.
 """
 
@@ -46,7 +46,7 @@ def main() -> None:
         for size_px in given.sizes
         for workers in given.workers
     ]
-    machine = environment().model_dump(mode="json")  # before it is busy with this
+    machine = environment().model_dump(mode="json")  # before this benchmark makes it busy
     machine["libraries"] |= {name: version(name) for name in LIBRARIES}
     results: list[Result] = []
     for number in range(given.repeats):

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.training.case JSON``: one case in a process of its own, as JSON.
+"""``python -m benchmarks.training.case JSON``: one case in its own process, as JSON.
 
-A process of its own, since a peak of memory cannot be reset.
+Each case needs its own process, because a peak of memory cannot be reset.
 """
 
 import json
@@ -27,7 +27,7 @@ KIB_PER_UNIT = 1 / 1024 if sys.platform == "darwin" else 1
 
 @dataclass(frozen=True)
 class Case:
-    """What one process measures: so many steps at one size, without and with phases."""
+    """The measurement of one process: a number of steps at one size, without and with phases."""
 
     data: str
     recipe: str
@@ -52,7 +52,7 @@ def measure(case: Case) -> dict[str, Any]:
             f"{chosen.batch_images}; --warm-up and --steps ask for {case.warm_up + case.steps}"
         )
     with tempfile.TemporaryDirectory() as scratch:
-        # Statistics cost a step nothing, so those of the recipe are not computed.
+        # Statistics do not change the time of a step, so those of the recipe are not computed.
         run = Run(chosen, images, IMAGENET, Path(scratch), None, None, case.workers, _silent)
         rounds = [_round(run, case, phases) for phases in (False, True)]
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,8 +1,8 @@
 """Clocks on a training step. They read the time and change nothing else.
 
-Without phases a step is timed from its end to the end of the next, as training runs. With phases,
-a GPU is waited for at every mark: then a phase holds its own work, but no longer overlaps with the
-next, so throughput comes from steps without phases.
+Without phases, the time of a step is from the end of one step to the end of the next. With phases,
+the clock waits for the GPU at every mark. Then each phase contains its own work only, but phases no
+longer overlap. So throughput comes from steps without phases.
 """
 
 from time import perf_counter
@@ -33,7 +33,7 @@ class Marks:
             self.row.append(self._lap())
 
     def end(self) -> None:
-        """The end of a step; the first `warm_up` do not count, after `steps` more it is over."""
+        """The end of a step. The first `warm_up` steps do not count; `steps` more end the run."""
         if self.phases or self.seen in (self.warm_up - 1, self.warm_up + self.steps - 1):
             _wait_for_gpu()  # without phases: only where the clock starts and stops
         self.row.append(self._lap())

@@ -1,1 +1,1 @@
-"""Each peer as its own documentation would have it; each runs in a venv of its own."""
+"""Each peer as its own documentation shows it. Each runs in its own venv."""

@@ -1,6 +1,6 @@
-"""What every peer's author would write: settings, and the single crop or the exact five-crop.
+"""Common code of the peers: settings, and the single crop or the exact five-crop.
 
-Needs numpy, Pillow and onnxruntime only: the peers' venvs have no Quincunx.
+It needs only numpy, Pillow and onnxruntime, because the peers' venvs have no Quincunx.
 """
 
 import io
