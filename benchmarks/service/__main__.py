@@ -40,11 +40,12 @@ def main() -> None:
             )  # fmt: skip
         elif what == "intake":
             _, images, *places = where
-            own = images if given.images or given.image_size else None
+            named = given.image_size or (given.images and given.images.name)
+            own = {str(named): images} if named else {}
             kept &= intake.measure(
                 package, own, *places, workers=sorted(set(given.server_processes)),
                 rounds=given.rounds, seconds=given.seconds, minutes=given.minutes,
-                users=given.users, processes=given.processes,
+                users=given.users, processes=given.processes, against=given.against,
             )  # fmt: skip
         elif what == "steady":
             kept &= steady.measure(
@@ -94,6 +95,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--server-processes", type=int, nargs="+", default=[1, 2], help="intake: each is a case"
     )
+    parser.add_argument(
+        "--against", type=Path, metavar="CHECKOUT",
+        help="intake: another checkout of Quincunx, which takes turns with this one",
+    )  # fmt: skip
     parser.add_argument("--minutes", type=float, default=12.0, help="intake ends after so many")
     parser.add_argument("--overload-seconds", type=float, default=60.0)
     parser.add_argument("--overloads", type=int, default=3, help="that many, closed loops between")

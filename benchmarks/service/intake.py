@@ -11,9 +11,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 
+from benchmarks.peers.roster import ROOT
 from benchmarks.service.client import client
 from benchmarks.service.null_package import null_package
 from benchmarks.service.report import Verdict, write
@@ -37,6 +39,12 @@ class Case:
     images: str
     mode: Mode
     workers: int
+    before: bool = False
+    """Answered by the code of another checkout, with which this one is compared."""
+
+    def __str__(self) -> str:
+        code = ", the other checkout" if self.before else ""
+        return f"{self.images} {self.mode}, {self.workers} process(es){code}"
 
 
 @dataclass(frozen=True)
@@ -56,26 +64,38 @@ Samples = dict[Case, list[Sample]]
 
 
 def measure(
-    package: ModelPackage, given: Photos | None, out: Path, logs: Path, *,
+    package: ModelPackage, given: dict[str, Photos], out: Path, logs: Path, *,
     workers: Sequence[int], rounds: int, seconds: float, minutes: float, users: int,
-    processes: int,
+    processes: int, against: Path | None = None,
 ) -> bool:  # fmt: skip
     """Measure every case once a round, in a new order each round, for at most `minutes`.
 
-    `given` replaces the drawn images of the three standard sizes. Whatever was measured is written
-    when the time is over, or when the run is ended.
+    `against` is another checkout of Quincunx, whose server takes turns with this one's. `given`
+    has images by their names; without any, the three standard sizes are drawn. Whatever was
+    measured is written when the time is over, or when the run is ended.
     """
     over = time.monotonic() + 60 * minutes
-    groups = {given.description: given} if given else {str(size): drawn(size, 0) for size in SIZES}
+    groups = given or {str(size): drawn(size, 0) for size in SIZES}
     samples: Samples = {}
-    cases = [Case(name, mode, n) for name in groups for mode in MODES for n in workers]
+    codes = {False: ROOT} if against is None else {False: ROOT, True: against.resolve()}
+    cases = [Case(name, mode, n, b) for name, mode, n, b in product(groups, MODES, workers, codes)]
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
-        nothing = null_package(package, Path(scratch) / "nothing")
+        packages = {
+            before: null_package(package, Path(scratch) / str(before), oldest=before).folder
+            for before in codes
+        }
         servers = {
-            n: stack.enter_context(
-                serving(nothing.folder, "fp32", logs / f"intake-{n}.log", workers=n)
+            (n, before): stack.enter_context(
+                serving(
+                    packages[before],
+                    "fp32",
+                    logs / f"intake-{n}{'-before' if before else ''}.log",
+                    workers=n,
+                    checkout=checkout,
+                )
             )
             for n in workers
+            for before, checkout in codes.items()
         }
         try:
             for number, case in _turns(cases, rounds):
@@ -83,12 +103,16 @@ def measure(
                     print(f"{minutes:g} minutes are over in round {number + 1}", file=sys.stderr)
                     break
                 sample = _served(
-                    servers[case.workers], groups[case.images], case.mode, seconds, users, processes
+                    servers[case.workers, case.before],
+                    groups[case.images],
+                    case.mode,
+                    seconds,
+                    users,
+                    processes,
                 )
                 samples.setdefault(case, []).append(sample)
                 print(
-                    f"{number + 1}/{rounds} {case.images} {case.mode}, {case.workers} process(es): "
-                    f"{sample.images_per_second:.1f}/s",
+                    f"{number + 1}/{rounds} {case}: {sample.images_per_second:.1f}/s",
                     file=sys.stderr,
                 )
         finally:
@@ -135,7 +159,9 @@ def verdicts(samples: Samples) -> list[Verdict]:
     """The promises, of the cases that were measured."""
     found: list[Verdict] = []
     for case, taken in samples.items():
-        name = f"{case.images} {case.mode}, {case.workers} process(es)"
+        if case.before:
+            continue
+        name = str(case)
         single = samples.get(Case(case.images, "none", case.workers))
         if case.mode == "five_crop" and single:
             found.append(_at_least(f"{name}: ≥ {FIVE_CROP:g} of none", taken, single, FIVE_CROP))
@@ -152,8 +178,18 @@ def _at_least(
     promise: str, taken: Sequence[Sample], base: Sequence[Sample], target: float
 ) -> Verdict:
     ratio = _ratio(taken, base)
-    text = f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
-    return Verdict(promise, text, ratio.value >= target)
+    return Verdict(promise, _text(ratio), ratio.value >= target)
+
+
+def compared(samples: Samples) -> Table:
+    """The rates of this checkout, against those of the other one in the same rounds."""
+    pairs = [(case, samples.get(replace(case, before=True))) for case in samples if not case.before]
+    rows = tuple((str(c), _text(_ratio(samples[c], base))) for c, base in pairs if base)
+    return Table("Against the other checkout", ("case", "× images/s [95%]"), rows)
+
+
+def _text(ratio: Interval) -> str:
+    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
 def _ratio(taken: Sequence[Sample], base: Sequence[Sample]) -> Interval:
@@ -176,7 +212,7 @@ def _write(
     if missing:
         conditions.append(f"{len(missing)} of {len(cases)} cases were not measured in the time")
     header = (
-        "images", "mode", "processes", "images/s", "images/s per core", "p50 ms", "p99 ms",
+        "case", "images/s", "images/s per core", "p50 ms", "p99 ms",
         "not answered", "cores of the client",
     )  # fmt: skip
     rows = tuple(_row(case, taken) for case, taken in samples.items())
@@ -185,7 +221,10 @@ def _write(
         for case, taken in samples.items()
     ]
     table = Table("What the cores take in", header, rows)
-    kept = write(out, "intake", package, conditions, verdicts(samples), [table], {"samples": data})
+    others = [compared(samples)] if any(case.before for case in samples) else []
+    kept = write(
+        out, "intake", package, conditions, verdicts(samples), [table, *others], {"samples": data}
+    )
     return kept and not missing
 
 
@@ -199,7 +238,7 @@ def _row(case: Case, taken: Sequence[Sample]) -> tuple[str, ...]:
         return "none" if value is None else f"{value:.{digits}f}"
 
     return (
-        case.images, case.mode, str(case.workers), shown("images_per_second"),
+        str(case), shown("images_per_second"),
         shown("images_per_core_second"), shown("p50_ms"), shown("p99_ms"),
         str(sum(sample.not_answered for sample in taken)), shown("client_cores", 2),
     )  # fmt: skip

@@ -18,10 +18,11 @@ from service.package.package import ModelPackage
 GRAPH = "model.onnx"
 
 
-def null_package(package: ModelPackage, folder: Path) -> ModelPackage:
+def null_package(package: ModelPackage, folder: Path, *, oldest: bool = False) -> ModelPackage:
     """Write a package into `folder` that has the labels and sizes of `package`, and no network.
 
-    It has one graph, fp32, whose answer is the same for every image.
+    It has one graph, fp32, whose answer is the same for every image. `oldest` leaves out how images
+    are decoded, which older code does not know.
     """
     folder.mkdir(parents=True, exist_ok=True)
     data = _graph(len(package.manifest.labels)).SerializeToString()
@@ -32,12 +33,18 @@ def null_package(package: ModelPackage, folder: Path) -> ModelPackage:
         "size_bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
-    fields = package.manifest.model_dump()
+    fields = package.manifest.model_dump(exclude_unset=True)
+    if oldest:
+        fields["input"] = {name: fields["input"][name] for name in ("crop_px", "resize_px")}
     fields |= {"name": "nothing", "version": "0", "files": [described]}
     fields |= {"metrics": [], "multi_label_metrics": []}
-    fields["calibration"] = [one for one in fields["calibration"] if one["precision"] == "fp32"]
+    fields["calibration"] = [
+        one for one in fields.get("calibration", []) if one["precision"] == "fp32"
+    ]
     manifest = Manifest.model_validate(fields)
-    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    (folder / "manifest.json").write_text(
+        manifest.model_dump_json(indent=1, exclude_unset=True), encoding="utf-8"
+    )
     return ModelPackage.load(folder)
 
 

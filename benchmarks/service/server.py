@@ -84,17 +84,21 @@ def serving(
     log: Path,
     *,
     workers: int = 1,
+    checkout: Path = ROOT,
     variables: dict[str, str] | None = None,
     limits: dict[int, int] | None = None,
     **settings: str,
 ) -> Generator[Server]:
     """Serve `package`, with `settings` as QUINCUNX_* variables, until the block ends.
 
-    `variables` are others, and `limits` are of the resource module (RLIMIT_*).
+    The code is that of `checkout`. `variables` are others, and `limits` are of the resource module
+    (RLIMIT_*).
     """
     port = free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("QUINCUNX_")}
     environment |= {f"QUINCUNX_{name.upper()}": value for name, value in settings.items()}
+    found = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = f"{checkout}{os.pathsep}{found}" if found else str(checkout)
     environment |= variables or {}
 
     def limit() -> None:
@@ -109,12 +113,12 @@ def serving(
                 *command, "--port", str(port), "--precision", precision, "--provider", "cpu",
                 "--workers", str(workers),
             ],
-            env=environment, cwd=ROOT, stdout=stream, stderr=stream, start_new_session=True,
+            env=environment, cwd=checkout, stdout=stream, stderr=stream, start_new_session=True,
             preexec_fn=limit if limits else None,
         )  # fmt: skip
     server = Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid), log)
     try:
-        _wait(server)
+        _wait(server, process)
         yield server
     finally:
         process.terminate()
@@ -125,9 +129,11 @@ def serving(
         process.wait()
 
 
-def _wait(server: Server) -> None:
+def _wait(server: Server, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise SystemExit(f"the server ended with {process.returncode}; see {server.log}")
         with suppress(httpx.TransportError):
             if httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200:
                 return

@@ -1,11 +1,12 @@
 """The network that costs nothing, and what intake makes of its samples."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.service.intake import Case, Sample, Samples, verdicts
+from benchmarks.service.intake import Case, Sample, Samples, compared, verdicts
 from benchmarks.service.null_package import null_package
 from service.inference.predictor import Predictor
 from service.package.package import ModelPackage
@@ -25,6 +26,13 @@ def test_every_mode_is_answered_by_the_network_that_costs_nothing(
     views = np.zeros((3, 70, 64, 3), np.uint8)
     assert predictor.session.run(views, "logits").shape == (3, 3)
     assert predictor.session.run(views, "class_map").shape == (3, 3, 3, 2)
+
+
+def test_older_code_is_not_told_how_to_decode(tmp_path: Path) -> None:
+    package = ModelPackage.load(tiny_package(tmp_path / "tiny"))
+    nothing = null_package(package, tmp_path / "nothing", oldest=True)
+    written = json.loads((nothing.folder / "manifest.json").read_text())
+    assert written["input"].keys() == {"crop_px", "resize_px"}
 
 
 def sample(rate: float, p50_ms: float | None = 10, p99_ms: float | None = 20) -> Sample:
@@ -59,3 +67,10 @@ def test_promises_compare_within_rounds() -> None:
 def test_a_case_that_answered_nothing_keeps_no_promise() -> None:
     got = judged({Case("a", "none", 1): [sample(0, None, None)]})
     assert got == {"a none, 1 process(es): p99 ≤ 3 × p50": False}
+
+
+def test_another_checkout_is_compared_and_makes_no_promises() -> None:
+    now, before = Case("a", "none", 1), Case("a", "none", 1, before=True)
+    samples = {now: [sample(90), sample(30)], before: [sample(30), sample(10)]}
+    assert len(verdicts(samples)) == 1
+    assert compared(samples).rows == (("a none, 1 process(es)", "3.00 [3.00, 3.00]"),)
