@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and the errors of writing them."""
+"""Files that exist complete or not at all, and the errors of writing them."""
 
 import errno
 import hashlib
@@ -47,7 +47,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def readable_errors(path: Path | str) -> Generator[None]:
-    """Say what could not be written, and what to do, where the operating system refuses."""
+    """If the operating system refuses, say what could not be written, and what to do."""
     try:
         yield
     except OSError as error:
@@ -62,7 +62,7 @@ def readable_errors(path: Path | str) -> Generator[None]:
 
 @contextmanager
 def readable(path: Path) -> Generator[None]:
-    """Say what of an unfinished run cannot be read, and what to do.
+    """Say which file of an unfinished run cannot be read, and what to do.
 
     Raises:
         OutputError: the operating system refuses.
@@ -77,5 +77,5 @@ def readable(path: Path) -> Generator[None]:
 
 
 def digest_of(content: dict[str, Any]) -> str:
-    """The SHA-256 of a JSON object, whatever the order of its keys."""
+    """The SHA-256 of a JSON object. The order of its keys does not matter."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""A result that is there already: whose it is, and whether it is what is asked for now."""
+"""A result that already exists: whether it is the result of the requested run."""
 
 import json
 from collections.abc import Generator, Iterator
@@ -28,7 +28,7 @@ CANNOT_SAY = (".csv", ".jsonl", ".ndjson")
 
 
 def about(settings: dict[str, Any], run: Run, fingerprint: list[list[Any]]) -> bytes:
-    """What the metadata of a result say."""
+    """The metadata of a result."""
     labels = [label.id for label in run.predictor.manifest.labels]
     skipped = run.passed_over.total().as_json()
     content = {**settings, "labels": labels, "fingerprint": fingerprint, "skipped": skipped}
@@ -36,11 +36,10 @@ def about(settings: dict[str, Any], run: Run, fingerprint: list[list[Any]]) -> b
 
 
 def tally_if_same(run: Run, target: Target, settings: dict[str, Any]) -> tuple[Tally, Skipped]:
-    """The counts of a finished result, if it is what `run` would write, and of skipped files.
+    """The counts of a finished result and of skipped files, if `run` would write the same result.
 
     Raises:
-        OutputError: it is of other images or settings, is damaged, or has a format that cannot
-            say what it is of.
+        OutputError: it has other images or settings, is damaged, or its format cannot record them.
     """
     if target.name.lower().endswith(CANNOT_SAY):
         raise OutputError(
@@ -108,7 +107,7 @@ def _batches(name: str, columns: list[str] | None) -> Iterator[Any]:
 
 @contextmanager
 def _readable(name: str) -> Generator[None]:
-    """Say that a result cannot be read, whatever of it is damaged."""
+    """Say that a result cannot be read, for every kind of damage."""
     try:
         yield
     except MemoryError:

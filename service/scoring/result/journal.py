@@ -1,4 +1,4 @@
-"""Finished rows on disk, so that a run that was killed goes on where it stopped.
+"""Finished rows on disk, so that a killed run can continue where it stopped.
 
 Beside OUT lies the folder OUT.partial while a run is unfinished:
 
@@ -36,7 +36,7 @@ from service.scoring.result.durable import (
 from service.scoring.rows import Row
 
 RESULT_ROWS = 16_384
-"""Rows of a group in the result: fixed, so that the file does not show where a run was cut."""
+"""Rows of a group in the result. It is fixed, so an interruption does not change the file."""
 LOCK_TRIES = 100
 OWN_NAMES = frozenset({"settings.json", "result", "done.json", "uploading"})
 
@@ -51,7 +51,7 @@ class Journal:
         self.next = Position(0, 0)
         """The image after the last finished row."""
         self.skipped = Skipped()
-        """What the sources before that of `next` passed over."""
+        """The skipped files of the sources before that of `next`."""
         self._lock = lock
         self._settings = settings
         self._run = digest_of(settings)
@@ -59,7 +59,7 @@ class Journal:
 
     @classmethod
     def open(cls, folder: Path, settings: dict[str, Any], *, restart: bool = False) -> "Journal":
-        """Create the folder, or take up what an earlier run of the same settings left.
+        """Create the folder, or continue with the rows of an earlier run of the same settings.
 
         Raises:
             OutputError: it cannot be written, another run holds it, it holds other settings, or
@@ -91,15 +91,15 @@ class Journal:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing would be lost with this folder."""
+        """Whether the folder holds nothing that could be lost."""
         return self.rows == 0 and self.folder.exists() and not self._done.exists()
 
     def close(self) -> None:
-        """Let go of the lock."""
+        """Release the lock."""
         self._lock.close()
 
     def append(self, rows: list[Row], schema: pa.Schema, skipped: Skipped) -> None:
-        """Make rows durable, and what the sources before that of the last row passed over.
+        """Store rows durably, with the skipped files of the sources before that of the last row.
 
         Raises:
             OutputError: they cannot be written.
@@ -124,7 +124,7 @@ class Journal:
                 yield parts.read(path, self._run)[1]
 
     def records(self) -> Iterator[parts.Recorded]:
-        """Every finished row as it is compared with the sources."""
+        """Every finished row, in the form that is compared with the sources."""
         for content in self.contents():
             yield from parts.records(content)
 
@@ -144,7 +144,7 @@ class Journal:
 
     @contextmanager
     def writing_result(self) -> Generator[IO[bytes]]:
-        """The result's file, aside: whole once the block has ended.
+        """The result's file under a temporary name. It is complete when the block has ended.
 
         Raises:
             OutputError: it cannot be written.
@@ -153,12 +153,12 @@ class Journal:
             yield stream
 
     def mark_done(self, about: dict[str, Any]) -> None:
-        """From here on only the renaming is left, whoever does it."""
+        """Record that only the renaming is left. This run or a later one does it."""
         with readable_errors(self.folder):
             write_json(self._done, {**about, "settings": self._settings})
 
     def about_done(self) -> dict[str, Any] | None:
-        """What `mark_done` wrote, where an earlier run came so far.
+        """What `mark_done` wrote, if an earlier run got so far.
 
         Raises:
             OutputError: it is damaged.
@@ -172,12 +172,12 @@ class Journal:
         return self._uploading.exists()
 
     def mark_upload(self) -> None:
-        """Note that a file at the URL may be this result, or a piece of it."""
+        """Record that a file at the URL may be this result, or a part of it."""
         with readable_errors(self.folder):
             self._uploading.touch()
 
     def clear(self) -> None:
-        """Forget every finished row.
+        """Delete every finished row.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -196,11 +196,11 @@ class Journal:
                     path.unlink()
             self._done.unlink(missing_ok=True)
             (self.folder / "lock").unlink(missing_ok=True)
-            with suppress(OSError):  # it holds what others put there
+            with suppress(OSError):  # the folder may hold files of others
                 self.folder.rmdir()
 
     def _own_files(self) -> list[Path]:
-        """What a run has written here, but for the lock; what others put here is not touched."""
+        """The files that a run has written here, except the lock. Files of others stay."""
         return [
             path
             for path in self.folder.iterdir()
@@ -244,7 +244,7 @@ class Journal:
 
 
 def lock(path: Path, name: str) -> IO[bytes]:
-    """Lock a file that is removed when its run ends; it and its folders are made if need be.
+    """Lock a file that is removed when its run ends. It and its folders are made if necessary.
 
     Raises:
         OutputError: another run holds it.
@@ -273,7 +273,7 @@ def lock(path: Path, name: str) -> IO[bytes]:
 
 
 def differences(was: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    """What differs between the settings of two runs, in words."""
+    """The differences between the settings of two runs, in words."""
     found: list[str] = []
     for key in sorted(was.keys() | now.keys()):
         old, new = was.get(key), now.get(key)

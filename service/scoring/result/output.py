@@ -1,4 +1,4 @@
-"""A run into a file that appears under its name only when it is complete."""
+"""Write a run into a file that appears under its name only when it is complete."""
 
 import time
 from collections.abc import Callable, Generator
@@ -29,19 +29,19 @@ PART_SECONDS = 10.0
 
 
 class Observer(Protocol):
-    """Is told how a run gets on."""
+    """Receives the progress of a run."""
 
     def began(self, done: int) -> None:
-        """So many images were finished by an earlier run."""
+        """`done` images were finished by an earlier run."""
         ...
 
     def moved(self, images: int, failed: int) -> None:
-        """So many more are finished, of which so many failed."""
+        """`images` more are finished; `failed` of them failed."""
         ...
 
 
 class NullObserver:
-    """Tells nobody."""
+    """Ignores the progress."""
 
     def began(self, done: int) -> None: ...
 
@@ -49,7 +49,7 @@ class NullObserver:
 
 
 Rows = Callable[[Position], Generator[list[Row], None, None]]
-"""What makes the rows: `Run.rows`, or another engine's."""
+"""The function that makes the rows: `Run.rows`, or that of another engine."""
 
 
 def write_output(
@@ -62,9 +62,9 @@ def write_output(
     work: Path | None = None,
     observer: Observer | None = None,
 ) -> dict[str, Any]:
-    """Score into `output`, going on where an earlier run of the same settings stopped.
+    """Score into `output`. Continue where an earlier run of the same settings stopped.
 
-    Returns the summary: counts, rate, and accuracy where labels are known.
+    Returns the summary: counts, rate, and accuracy if labels are known.
 
     Raises:
         OutputError: the output is there already, or cannot be written, or another run writes it,
@@ -83,7 +83,7 @@ def write_output(
             return _write(run, target, journal, settings, rows or run.rows, overwrite, observer)
     finally:
         if journal.is_empty:
-            with suppress(OutputError):  # an error that is under way says more
+            with suppress(OutputError):  # an error that is already being raised says more
                 journal.remove()
         journal.close()
 
@@ -127,7 +127,7 @@ def _write(
 
 
 def _check_unchanged(run: Run, journal: Journal) -> None:
-    """Raises DataError where the finished rows are of other images than the sources hold now."""
+    """Raises DataError if the finished rows are of other images than the sources hold now."""
     if journal.rows == 0:
         return
     threads = run.resolved_speed.decode_threads
@@ -167,7 +167,7 @@ def _still_wanted(run: Run, target: Target, journal: Journal) -> dict[str, Any] 
 
 
 def _score(run: Run, rows: Rows, journal: Journal, observer: Observer) -> dict[str, Any]:
-    """Bring the journal to the end of the sources."""
+    """Score the remaining images into the journal."""
     start, before = time.perf_counter(), journal.rows
     pending: list[Row] = []
     written = time.monotonic()
@@ -206,7 +206,7 @@ def _score(run: Run, rows: Rows, journal: Journal, observer: Observer) -> dict[s
 def _merge(
     run: Run, journal: Journal, target: Target, settings: dict[str, Any]
 ) -> tuple[Tally, list[list[Any]]]:
-    """Write the result, aside; returns its counts and its fingerprint."""
+    """Write the result under a temporary name. Returns its counts and its fingerprint."""
     fingerprint = Fingerprint(len(run.leaves))
     for content in journal.contents():
         fingerprint.add(records(content))
@@ -224,7 +224,7 @@ def _merge(
 
 
 def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
-    """What came out: counts, errors by kind, and accuracy where labels are known."""
+    """The summary: counts, errors by kind, and accuracy if labels are known."""
     predictor = run.predictor
     summary = {
         "output": output,
@@ -251,7 +251,7 @@ def no_image(run: Run) -> DataError:
 
 
 def _publish(journal: Journal, target: Target, sha256: str, overwrite: bool) -> None:
-    """Give the result its name; nothing to do where a run was killed just after that."""
+    """Give the result its name. If a run was killed just after that, there is nothing to do."""
     if not journal.result.exists():
         return
     with readable(journal.result):

@@ -37,7 +37,7 @@ PATTERN = "part-*.parquet"
 
 
 class Recorded(NamedTuple):
-    """A finished row as a later run compares it with the source."""
+    """A finished row, in the form that a later run compares with the source."""
 
     source: int
     path: str
@@ -81,7 +81,7 @@ def encoded(
 
 
 def read(path: Path, run: str) -> tuple[Span, pa.Table]:
-    """A part that is known to be whole.
+    """Read a part and check that it is complete.
 
     Raises:
         OutputError: it was cut or altered, or another version or another run wrote it.
@@ -106,12 +106,12 @@ def read(path: Path, run: str) -> tuple[Span, pa.Table]:
 
 
 def result_columns(content: pa.Table) -> pa.Table:
-    """The columns that the result has."""
+    """The columns of the result."""
     return content.drop_columns(TRACES.names)
 
 
 def records(content: pa.Table) -> Iterator[Recorded]:
-    """The rows of a part as a later run compares them."""
+    """The rows of a part, in the form that a later run compares."""
     for row in content.select(["path", *TRACES.names]).to_pylist():
         trace = Trace(row["_content"], row["_stamp"], row["_embedded"], row["_given"])
         yield Recorded(row["_source"], row["path"], trace)

@@ -1,4 +1,4 @@
-"""OUT: what may be written there, by one run at a time, and how a result takes its name."""
+"""OUT: one run at a time may write it, and a complete result takes its name."""
 
 import errno
 import filecmp
@@ -31,7 +31,7 @@ class Target:
     """
 
     def __init__(self, output: str, leaves: Sequence[Leaf] = ()) -> None:
-        """Check what can be checked before any image is scored.
+        """Check everything that can be checked before any image is scored.
 
         Raises:
             UsageError: no format has its suffix, no storage its scheme, or it is a source.
@@ -75,16 +75,16 @@ class Target:
         return path.with_name(f".{path.name}.quincunx-tmp")
 
     def exists(self) -> bool:
-        """Whether a file is there."""
+        """Whether the file exists."""
         return is_file(self.name) if self.path is None else self.path.is_file()
 
     def holds(self, sha256: str) -> bool:
-        """Whether a file of exactly this content is there."""
+        """Whether the file exists and has exactly this content."""
         with readable_errors(self.name):
             return self.exists() and sha256_of(self.name) == sha256
 
     def work_folder(self, work: Path | None) -> Path:
-        """Where the journal of an unfinished run lies."""
+        """The folder of an unfinished run's journal."""
         if work is not None:
             return work / f"{self.name.rpartition('/')[2]}.partial"
         local = local_path(self.name)
@@ -92,9 +92,9 @@ class Target:
 
     @contextmanager
     def locked(self) -> Generator[None]:
-        """Keep other runs away from this file, whatever --work they were given.
+        """Keep other runs away from this file, with every value of their --work.
 
-        The lock of a URL is a file on this machine, so it keeps away this machine's runs only.
+        The lock of a URL is a file on this machine, so it only keeps away runs on this machine.
 
         Raises:
             OutputError: another run writes this file, or its folder cannot be written.
@@ -118,7 +118,7 @@ class Target:
             held.close()
 
     def publish(self, result: Path, replace: bool) -> None:
-        """Give the result its name, whole and at once; `result` is gone afterwards.
+        """Give the result its name in one step. `result` no longer exists afterwards.
 
         Raises:
             OutputError: another file has taken the name meanwhile, or it cannot be written.
@@ -130,7 +130,7 @@ class Target:
                 self._move(result, self.path, replace)
 
     def refuse_to_replace(self) -> OutputError:
-        """The error for a file that is there and may not be replaced."""
+        """The error for an existing file that may not be replaced."""
         return OutputError(
             f"{self.name} is there already: name another, or replace it (--overwrite)"
         )
@@ -176,7 +176,7 @@ class Target:
             sent, stored = result.stat().st_size, fs.info(inner).get("size")
         except OSError:
             raise
-        except Exception as error:  # each storage has errors of its own
+        except Exception as error:  # each storage has its own errors
             raise OutputError(
                 f"{self.name} cannot be written: {type(error).__name__}: {error}. The finished "
                 "rows are kept: run the same command again"

@@ -1,1 +1,1 @@
-"""How a run recognises what an earlier run has scored already."""
+"""Recognise images that an earlier run has already scored."""

@@ -1,7 +1,7 @@
-"""Compare sources with what an earlier run has scored of them.
+"""Compare sources with the rows that an earlier run has scored of them.
 
-Stamps of files are compared first. Only what they cannot vouch for is read again, so a source
-that was merely copied or touched is the same source.
+Stamps of files are compared first. If a stamp differs, the content is read again and compared. So a
+source that was only copied or touched counts as the same source.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,7 +42,7 @@ def changed_since(
             finished.discard(source)
             if found:
                 return f"{leaf.name} has changed: {found}"
-    for source in sorted(finished):  # they held no image
+    for source in sorted(finished):  # these sources held no image
         if (item := next(leaves[source].items(), None)) is not None:
             now = _renamed(None, storable(item.path))
             return f"{leaves[source].name} has changed: image 1 {now}"
@@ -103,7 +103,7 @@ def _print_of(
     """The print of sources as they are now, up to the first name that is not as `expected`."""
     digest, number = Digest(), 0
     for items in _batched(chain.from_iterable(map(items_of, leaves))):
-        # Threads pay where files are read or asked for over a network, and cost where not.
+        # Threads help if files are read or queried over a network; otherwise they cost time.
         here = trace is _stamp_only and all(local_path(item.path) for item in items)
         traces = map(trace, items) if here else pool.map(trace, items)
         for item, now in zip(items, traces, strict=True):

@@ -1,7 +1,7 @@
-"""The fingerprint of what a run scored: for each source, how many images and which.
+"""The fingerprint of a run's images: for each source, the number and the identity of its images.
 
-It lies in the metadata of a Parquet or Arrow result, so that the same command can tell later
-whether that result is still of the same images.
+It is stored in the metadata of a Parquet or Arrow result. With it the same command can tell later
+whether the result is still of the same images.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ Kind = Literal["file", "images", "mixed"]
 
 
 class Print(NamedTuple):
-    """What one source held."""
+    """The fingerprint of one source."""
 
     images: int
     kind: Kind

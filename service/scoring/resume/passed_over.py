@@ -1,4 +1,4 @@
-"""What the sources of a run passed over, kept so that a run that was killed goes on with it."""
+"""The skipped files of a run's sources, stored so that a killed run continues with the counts."""
 
 import os
 import threading
@@ -13,9 +13,8 @@ from service.scoring.sources.leaf import Sieve
 class PassedOver:
     """Counts of skipped files, source by source.
 
-    A source that was read to its end is settled with the rows before it, so the parts of the
-    journal can hold the count. A source that was read in part is read from its beginning when the
-    run goes on, and counted then.
+    If a source was read to its end, its count is final, and the next part of the journal stores it.
+    If a source was read in part, a continued run reads it from its beginning and counts it then.
     """
 
     def __init__(self, own: OwnFiles | None = None) -> None:
@@ -26,7 +25,7 @@ class PassedOver:
         self._lock = threading.Lock()  # one thread reads the sources, another settles
 
     def ignore(self, *paths: os.PathLike[str] | str) -> None:
-        """Count none of these, nor what is in them: the run writes them itself."""
+        """Do not count these paths or their contents, because the run itself writes them."""
         self.own = OwnFiles(self.own.paths | OwnFiles.of(paths).paths)
 
     def of_one_source(self) -> Skipped:
@@ -47,7 +46,7 @@ class PassedOver:
         return self._settled
 
     def go_on_from(self, settled: Skipped) -> None:
-        """Take up what an earlier run settled."""
+        """Continue with the final counts of an earlier run."""
         self._settled = settled
 
     def total(self) -> Skipped:
@@ -60,9 +59,9 @@ class PassedOver:
 
 
 def counted_again(leaves: Sequence[Leaf], was: Skipped, own: OwnFiles) -> Skipped:
-    """What the sources of a finished run pass over now; `was` is what they did then.
+    """The files that the sources of a finished run skip now. `was` is what they skipped then.
 
-    A tar would have to be read as a whole, so with one of them `was` stands.
+    A tar would have to be read completely, so if there is one, `was` is returned.
     """
     if any(isinstance(leaf, Tar) for leaf in leaves):
         return was

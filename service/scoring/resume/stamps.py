@@ -1,4 +1,4 @@
-"""Stamps of files: size and times, to see without reading that a file is still the same.
+"""Stamps of files: size and times. They show without reading that a file is still the same.
 
 A file whose stamp is the same has the same content: any write changes its times. A file whose
 stamp differs may still have the same content, after a copy for example. Reading it decides.
@@ -24,11 +24,11 @@ VALIDATORS = (
     "ETag", "etag", "Content-MD5", "md5Hash", "content_md5", "md5", "checksum", "generation",
     "Last-Modified", "LastModified", "last_modified", "updated", "mtime", "modified",
 )  # fmt: skip
-"""What remote storage may say of a file that changes whenever its content does."""
+"""Facts that remote storage may give about a file and that change with its content."""
 
 
 def stamp(path: str) -> str | None:
-    """The stamp of a file; None where no regular file is there, or its storage keeps no times."""
+    """The stamp of a file; None if it is no regular file, or if its storage keeps no times."""
     if path == "-":
         return None
     local = local_path(path)

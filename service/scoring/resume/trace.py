@@ -1,4 +1,4 @@
-"""What a row was made of, so that a later run can tell whether its source is still the same."""
+"""The origin of a row, so that a later run can tell whether its source is still the same."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,21 +15,21 @@ from service.scoring.sources.leaf import Leaf, sifted
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Where the bytes of one image came from, and which they were."""
+    """The source of one image's bytes, and their digest."""
 
     content: bytes
-    """SHA-256 of the image file; of the error's text where it could not be read."""
+    """SHA-256 of the image file, or of the error's text if it could not be read."""
     stamp: str | None
     """The stamp of the image file, or of the archive or table that holds the image."""
     embedded: bool
     """Whether an archive or table holds the image."""
     given: str | None
-    """The true label as the source says it."""
+    """The true label as the source gives it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """An image file in memory, or the reason why it is not."""
+    """An image file in memory, or the reason why it could not be read."""
 
     trace: Trace
     data: bytes = b""
@@ -37,7 +37,7 @@ class Loaded:
 
 
 def items_of(leaf: Leaf, skip: int = 0, skipped: Skipped | None = None) -> Iterator[Item]:
-    """The items of a leaf; those that its own file holds carry the stamp of that file.
+    """The items of a leaf. Items inside the leaf's own file have the stamp of that file.
 
     `skipped` counts the files that a folder or an archive holds beside its images.
 
@@ -56,10 +56,10 @@ def items_of(leaf: Leaf, skip: int = 0, skipped: Skipped | None = None) -> Itera
 
 
 def load(item: Item) -> Loaded:
-    """Read an item's bytes; a file that cannot be read is an answer, not an exception.
+    """Read an item's bytes. A file that cannot be read is part of the result, not an exception.
 
     Raises:
-        OutOfResources: this machine can read no file now.
+        OutOfResources: this machine can open no file now.
     """
     error, data, stamp = item.error, item.data, item.stamp
     if error is None and data is None:
@@ -77,6 +77,6 @@ def load(item: Item) -> Loaded:
 
 
 def told(error: Exception) -> str:
-    """An error as a row tells it: its kind and its reason."""
+    """The text of an error in a row: its kind and its reason."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return f"{type(error).__name__}: {reason}"
