@@ -286,7 +286,8 @@ def _show(
     if as_json:
         print_json(json.loads(report.model_dump_json()), indent=1)
     else:
-        _print(tables(report), report.notes)
+        images = report.images if report.kind == "latency" else report.settings.images
+        _print(tables(report), (f"images: {images}", *report.notes))
 
 
 def _print(tables: "tuple[Table, ...]", notes: tuple[str, ...]) -> None:

@@ -135,6 +135,7 @@ def test_the_command_prints_json_that_a_machine_reads(package: Path) -> None:
     assert json.loads(result.stdout)["kind"] == "latency"
     table = CliRunner().invoke(app, arguments, catch_exceptions=False).stdout
     assert re.search(r"five_crop +fp32 +1 +\d+ ", table)
+    assert "- images: 16 drawn JPEGs of 500×375 px" in table
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
