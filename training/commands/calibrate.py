@@ -34,13 +34,13 @@ def calibrate(
         list[str] | None,
         typer.Option(
             metavar="[PRECISION=]CROPS",
-            help="Instead of the tolerances: what agrees most with exact five crops at this mean "
-            "cost in crops, as in --adaptive-cost fp32=1.25 --adaptive-cost int8=0.8.",
+            help="Instead of the tolerances: choose what agrees most with exact five crops at this "
+            "mean cost in crops, as in --adaptive-cost fp32=1.25 --adaptive-cost int8=0.8.",
         ),
     ] = None,
     default_mode: Annotated[
         Mode | None,
-        typer.Option(help="What requests get; without it the cheapest mode that keeps up."),
+        typer.Option(help="The mode of requests that name none; by default the cheapest good one."),
     ] = None,
 ) -> None:
     """Fit temperatures, view weights, the gate of adaptive TTA and conformal quantiles.

@@ -34,9 +34,9 @@ def evaluate(
     tta: Annotated[
         str,
         typer.Option(
-            help="TTA modes, comma separated, and what to hold them against: full_image (one pass, "
-            "no crop), five_passes (five_crop with nothing shared) and fastai_tta (learn.tta, "
-            "seeded). Of multi-label packages neither those nor adaptive."
+            help="TTA modes and baselines, comma separated. Baselines: full_image (one pass, no "
+            "crop), five_passes (five_crop with nothing shared) and fastai_tta (learn.tta, "
+            "seeded). Multi-label packages have neither baselines nor adaptive."
         ),
     ] = "",
     aggregate: Annotated[
@@ -44,13 +44,13 @@ def evaluate(
     ] = "mean",
     precision: Precisions = "",
     coverage: Annotated[
-        float | None, typer.Option(help="Also measure prediction sets of this coverage.")
+        float | None, typer.Option(help="Also measure prediction sets with this coverage.")
     ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write a Markdown report with plots into this folder.")
     ] = None,
     record: Annotated[
-        bool, typer.Option("--record", help="Keep the metrics in the manifest and model card.")
+        bool, typer.Option("--record", help="Store the metrics in the manifest and model card.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

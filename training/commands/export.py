@@ -31,11 +31,11 @@ def export(
     version: Annotated[str, typer.Option(help="The package's version.")] = "1",
     crop_px: Annotated[
         int | None,
-        typer.Option(min=1, help="Side of a crop, where not the recipe's: a multiple of 32."),
+        typer.Option(min=1, help="Side of a crop, a multiple of 32; by default the recipe's."),
     ] = None,
     resize_px: Annotated[
         int | None,
-        typer.Option(min=1, help="The shorter side of what is cut, where not the recipe's."),
+        typer.Option(min=1, help="Shorter side of the resized image; by default the recipe's."),
     ] = None,
     decode: Annotated[
         Decode,
@@ -49,12 +49,12 @@ def export(
         int,
         typer.Option(
             min=0,
-            help="Measure batch normalization anew, on crops of so many training images as they "
-            "are served; 0 keeps what training saw.",
+            help="Measure the statistics of batch normalization again, on served crops of this "
+            "many training images; 0 keeps those of training.",
         ),
     ] = 0,
     allow_unfinished: Annotated[
-        bool, typer.Option("--allow-unfinished", help="Export a run that has epochs left.")
+        bool, typer.Option("--allow-unfinished", help="Export a run that is not finished.")
     ] = False,
     overwrite: Overwrite = False,
     add_fp16: Annotated[

@@ -31,7 +31,7 @@ def frontier(
     threads: Annotated[int, typer.Option(min=0, help="Threads; 0 means one per core.")] = 0,
     aspect: Annotated[
         float,
-        typer.Option(min=1.0, help="Cut images to this aspect ratio first; 1: as they are."),
+        typer.Option(min=1.0, help="Cut images to this aspect ratio first; 1: do not cut."),
     ] = 1.0,
     image_size: Annotated[
         str | None,

@@ -22,7 +22,7 @@ def lr_find(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The plot.")] = Path("lr-find.png"),
     overrides: Overrides = None,
     init: Init = None,
-    steps: Annotated[int, typer.Option(min=20, help="Batches, each at a higher rate.")] = 100,
+    steps: Annotated[int, typer.Option(min=20, help="Batches; the rate rises with each.")] = 100,
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -24,12 +24,12 @@ Init = Annotated[
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Replace the model package at --out, with all it holds."),
+    typer.Option("--overwrite", help="Replace the model package at --out and everything in it."),
 ]
 Workers = Annotated[
-    int, typer.Option(min=0, help="Processes that load images; 0 loads in this one.")
+    int, typer.Option(min=0, help="Processes that load images; 0: load in this process.")
 ]
 Precisions = Annotated[
-    str, typer.Option(help="Precisions, comma separated; all of the package's by default.")
+    str, typer.Option(help="Precisions, comma separated; by default all in the package.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

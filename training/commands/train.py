@@ -29,14 +29,12 @@ def train(
         Path | None,
         typer.Option(metavar="FOLDER", help="Checkpoints and history; by default runs/NAME."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
     overwrite: Overwrite = False,
     overrides: Overrides = None,
     init: Init = None,
     workers: Workers = 0,
-    threads: Annotated[
-        int, typer.Option(min=0, help="Threads of the arithmetic; 0: one for each core.")
-    ] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Compute threads; 0: one for each core.")] = 0,
     tensorboard: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Log curves for TensorBoard into this folder."),
