@@ -1,4 +1,4 @@
-"""Leaves of archives: tar shards as WebDataset names them, and zip files."""
+"""Leaves for archives: tar shards named as in WebDataset, and zip files."""
 
 import gzip
 import json
@@ -93,7 +93,7 @@ def _head(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
 
 
 class _Info(tarfile.TarInfo):
-    """Notices the end-of-archive mark: without it, a cut at a member's edge looks like the end."""
+    """Notices the end-of-archive mark. Otherwise a cut between members would look like the end."""
 
     @classmethod
     def fromtarfile(cls, tarfile: Any) -> Any:
@@ -109,7 +109,7 @@ _EndMark: type[Exception] = vars(tarfile)["EOFHeaderError"]
 
 @dataclass
 class _Sample:
-    """Members of one WebDataset key: images, perhaps a label, and what else lies beside them."""
+    """Members of one WebDataset key: images, perhaps a label, and other files."""
 
     key: str
     images: list[Item] = field(default_factory=list[Item])
@@ -119,7 +119,7 @@ class _Sample:
     others: list[str] = field(default_factory=list[str])
 
     def items(self, skipped: Skipped) -> Iterator[Item]:
-        """The images. Without one, the other members are files that no sample needs."""
+        """The images. If there is none, the other members count as skipped files."""
         if not self.images:
             for path in self.others:
                 skipped.add(path)
@@ -133,7 +133,7 @@ class _Sample:
 class Tar:
     """The images in a tar, read as one stream; `key.cls`, `.txt` or `.json` holds the label.
 
-    A WebDataset sample is a run of members that agree up to the first dot of the file's name.
+    A WebDataset sample is a sequence of members whose names agree up to the first dot.
     """
 
     name: str
@@ -149,7 +149,7 @@ class Tar:
         return islice(self._items(skipped), skip, None)
 
     def count(self) -> int | None:
-        return None  # only by reading all of it
+        return None  # counting would need to read the whole archive
 
     def _items(self, skipped: Skipped) -> Iterator[Item]:
         sample, last = _Sample(""), None
@@ -200,7 +200,7 @@ class Tar:
                 sample.images.append(Item(path, error=f"TooLarge: {error}"))
 
     def _add_link(self, sample: _Sample, member: tarfile.TarInfo, skipped: Skipped) -> None:
-        """A stream cannot go back to the file that a link names."""
+        """Add an error for a link: a stream cannot go back to the file that the link names."""
         path = f"{self.name}/{member.name}"
         if not (member.islnk() or member.issym()):
             skipped.add(path, SPECIAL)
@@ -225,7 +225,7 @@ class _Content:
         return self._head
 
     def read(self) -> bytes:
-        """All of them.
+        """All bytes.
 
         Raises:
             ReadError: the archive breaks off within the member.

@@ -1,4 +1,4 @@
-"""Leaves of image files: a folder, a glob, one file."""
+"""Leaves for image files: a folder, a glob, one file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Glob:
-    """The files that a pattern names."""
+    """The files that match a pattern."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""Leaves of path lists: a text file, a CSV, standard input."""
+"""Leaves for lists of paths: a text file, a CSV, standard input."""
 
 import io
 import sys
@@ -22,13 +22,13 @@ from service.tabular.swallowed import check_spans
 
 @dataclass(frozen=True)
 class TextList:
-    """A path in every line, or each ended by a NUL byte; `-` reads standard input."""
+    """One path in each line, or paths that end with a NUL byte; `-` reads standard input."""
 
     name: str
     columns: Columns
 
     def check(self) -> None:
-        """Raises UsageError where there is no file, DataError where it is no list of paths."""
+        """Raises UsageError if there is no file, DataError if it is not a list of paths."""
         if self.name != "-" and not is_file(self.name):
             raise UsageError(f"no file {self.name}")
         self.count()
@@ -75,7 +75,7 @@ class _Plan:
 class CsvList:
     """A CSV or TSV with a column of paths and perhaps one of labels, or one column without header.
 
-    Every row becomes an item: a row that makes no sense becomes one with an error.
+    Every row becomes an item. An invalid row becomes an item with an error.
     """
 
     name: str
@@ -116,7 +116,7 @@ class CsvList:
             yield plan, self._checked(chain(first, table.rest), plan)
 
     def _checked(self, records: Iterator[Record], plan: _Plan) -> Iterator[Record]:
-        """The records that hold anything: Excel writes rows of empty cells at the end."""
+        """The records that are not empty: Excel writes rows of empty cells at the end."""
         at = plan.label_at
         one_line = () if at is None else (at,)
         for record in records:
@@ -140,7 +140,7 @@ class CsvList:
         return _Plan(table, len(header), path, label, has_header)
 
     def _check_no_header(self, first: Record) -> None:
-        """One column needs no header, where its first line is a path."""
+        """A single column needs no header if its first line is a path."""
         if len(first.cells) == 1 and self._is_path(first.cells[0]):
             return
         message = (

@@ -1,4 +1,4 @@
-"""A source that can be read once only, made repeatable."""
+"""Make a source repeatable that can be read only once."""
 
 import json
 import tempfile
@@ -38,11 +38,11 @@ class Replayed:
         return None
 
     def stop_recording(self) -> None:
-        """The next pass is the last: nothing more need be kept."""
+        """Keep no more items, because the next pass is the last."""
         self._recording = False
 
     def items(self, skip: int = 0) -> Iterator[Item]:
-        """What was read before, and then what comes.
+        """The items that were read before, and then the new ones.
 
         Raises:
             OutputError: the temporary file cannot be written.

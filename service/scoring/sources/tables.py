@@ -1,4 +1,4 @@
-"""Leaves of Parquet and Arrow tables: a column of image bytes, or one of paths."""
+"""Leaves for Parquet and Arrow tables: a column of image bytes, or one of paths."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -19,13 +19,13 @@ IMAGE_COLUMNS = ("image", "bytes", "image_bytes", "img", "jpg", "jpeg", "png", "
 
 @dataclass(frozen=True)
 class _Roles:
-    """The columns to read, by what they mean."""
+    """The columns to read, by their roles."""
 
     image: str | None
     path: str | None
     label: str | None
     class_names: tuple[str, ...] | None
-    """Of a Hugging Face `ClassLabel`: the name for each integer in the label column."""
+    """For a Hugging Face `ClassLabel`: the name for each integer in the label column."""
 
     @property
     def names(self) -> list[str]:
@@ -40,10 +40,10 @@ class Table:
     name: str
     columns: Columns
     partitions: dict[str, str] = field(default_factory=dict[str, str])
-    """Columns whose one value the folders say that the file lies in."""
+    """Columns with a single value, which the names of the file's folders give."""
 
     def check(self) -> None:
-        """Raises UsageError where there is no file, or a column that is asked for is missing."""
+        """Raises UsageError if there is no file, or if a requested column is missing."""
         if not is_file(self.name):
             raise UsageError(f"no file {self.name}")
         with self._reader() as reader:
@@ -79,7 +79,7 @@ class Table:
                 for batch in reader.batches([roles.label]):
                     yield from cells.labels(batch.column(roles.label), roles.class_names)
             except BROKEN:
-                return  # reading the images will say it
+                return  # reading the images will report it
 
     @contextmanager
     def _reader(self) -> Generator[ArrowReader]:
@@ -146,7 +146,7 @@ class Table:
         return _Roles(image_name, path_name, label_name, classes)
 
     def _image(self, names: list[str], kinds: list[pa.DataType]) -> int | None:
-        """The place of the column of image bytes."""
+        """The index of the column of image bytes."""
         holds = [cells.is_binary(kind) or cells.is_image_struct(kind) for kind in kinds]
         if self.columns.image is not None:
             place = pick(self.name, names, self.columns.image, (), "--image-column")
@@ -165,7 +165,7 @@ class Table:
         return place
 
     def _path(self, names: list[str], kinds: list[pa.DataType], image: int | None) -> int | None:
-        """The place of the column of paths; binary columns hold text where no type says so."""
+        """The index of the column of paths. A binary column may hold text."""
         readable = [cells.is_text(kind) or cells.is_binary(kind) for kind in kinds]
         if self.columns.path is not None:
             place = pick(self.name, names, self.columns.path, (), "--path-column")
