@@ -96,7 +96,8 @@ class Recipe:
     calibration_share: float = 0.05
     """Share of the training images that is held out, by class, and never trained on."""
     subset_share: float = 1.0
-    """Train on a stratified subset of this share, to try an idea quickly."""
+    """Train on a stratified subset of this share, to try an idea quickly. It has at least 160
+    images, where there are so many."""
     seed: int = 42
     """Seed of the weights, the order, the crops and the mixing."""
     split_seed: int = 42

@@ -11,6 +11,7 @@ from service import cli
 from service.errors import ExportError, TrainingDiverged
 from tests.support.dataset import drawn_dataset
 from training import recipe
+from training.data.dataset import split
 from training.export.export import export_package
 from training.fit.train import train
 from training.run import checkpoint
@@ -45,6 +46,14 @@ def test_few_images_are_trained_on_in_small_batches(tmp_path: Path) -> None:
     assert code == 0, said
     code, said = run_train(data, tmp_path / "model")
     assert (code, "holds a model package" in said) == (2, True)
+
+
+def test_a_subset_of_few_images_keeps_enough_to_learn_from(tmp_path: Path) -> None:
+    quick = recipe.load("quick")
+    assert quick.subset_share == 0.2
+    for each, kept in ((20, 57), (100, 160)):
+        data = drawn_dataset(tmp_path / str(each), train=each, val=1, side_px=8)
+        assert len(split(data, quick).train) == pytest.approx(kept, abs=2)
 
 
 def test_a_batch_that_no_epoch_fills_is_refused_before_training(tmp_path: Path) -> None:

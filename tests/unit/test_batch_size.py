@@ -24,7 +24,7 @@ def test_an_epoch_has_steps_enough(images: int, batch: int) -> None:
     assert bool(said) == (batch != 64)
     for line in said:
         assert f"batches of {batch} images instead of 64" in line
-        assert f"an epoch takes {images // batch} steps" in line
+        assert f"an epoch takes {images // batch} step" in line
 
 
 def test_a_batch_that_was_asked_for_is_kept() -> None:

@@ -19,11 +19,11 @@ from service.errors import ClientError, DataError
 from service.inference.decode import decode_image
 from service.listing.skipped import Skipped
 from service.package.manifest import Manifest, TaskName
-from service.scoring.files import blaming_the_machine
 from training.data.class_folders import compared, read_class_folders
 from training.data.item import Item
 from training.data.labelled import Labelled
 from training.data.named_data import NAMES
+from training.data.pixels import read_image
 from training.data.stratify import stratified
 from training.data.table import SUFFIXES, Table, is_table, read_table
 from training.recipe import Recipe
@@ -31,6 +31,8 @@ from training.recipe import Recipe
 __all__ = ["Item", "Split", "readable", "scan", "split", "stratified", "unreadable", "validation"]
 
 IMBALANCE_WARNING = 10.0
+LEAST_SUBSET_IMAGES = 160
+"""`subset_share` keeps at least so many: 20 steps of the smallest batch."""
 LEAST_CALIBRATION_IMAGES = 50
 """With fewer images, fitted temperatures, gates and prediction sets are not reliable."""
 
@@ -93,8 +95,9 @@ def split(data: Path, recipe: Recipe) -> Split:
         raise DataError(f"{data}: no training image has a label")
     _look_at(counts, task)
     train, calibration = stratified(items, recipe.calibration_share, recipe.split_seed, task)
-    if recipe.subset_share < 1:
-        _, train = stratified(train, recipe.subset_share, recipe.seed, task)
+    share = max(recipe.subset_share, LEAST_SUBSET_IMAGES / max(1, len(train)))
+    if share < 1:
+        _, train = stratified(train, share, recipe.seed, task)
     classes = tuple(sorted(counts))
     return Split(classes, tuple(train), tuple(calibration), task, items.skipped, items.notes)
 
@@ -192,17 +195,6 @@ def _look_at(counts: Counter[str], task: TaskName) -> None:
             "that it is not (--set task=multi_label)",
             stacklevel=3,
         )
-
-
-def read_image(path: Path) -> bytes:
-    """The bytes of an image file.
-
-    Raises:
-        OSError: the file cannot be read.
-        OutOfResources: no file can be opened now.
-    """
-    with blaming_the_machine(str(path)):
-        return path.read_bytes()
 
 
 def unreadable(items: Sequence[Item], threads: int = 4) -> dict[Path, str]:

@@ -19,7 +19,7 @@ from service.inference.predictor import Predictor
 from service.inference.tta.passes import Results, View
 from service.package.labels import class_ids
 from service.package.manifest import Manifest
-from training.data.dataset import read_image
+from training.data.pixels import read_image
 from training.evaluation.methods import Candidate, Result
 from training.evaluation.shared_views import shared
 

@@ -37,9 +37,10 @@ def fit_to_data(
             f"smaller batch with --set batch_images={max(2, training_images // 4)}"
         )
     if batch != recipe.batch_images:
+        steps = training_images // batch
         say(
             f"batches of {batch} images instead of {recipe.batch_images}: with "
-            f"{training_images} training images an epoch takes {training_images // batch} steps "
+            f"{training_images} training images an epoch takes {steps} step{'s'[: steps != 1]} "
             f"(--set batch_images={recipe.batch_images} keeps the larger ones)"
         )
     return replace(recipe, batch_images=batch)
