@@ -69,7 +69,7 @@ class InputSize(Part):
     decode: Decode = "exact"
     """`exact`: every pixel of a file is decoded, then resized. `scaled`: a JPEG that is much larger
     than the views is scaled down by its decoder first."""
-    decode_factor: int = Field(default=2, ge=1, le=8)
+    decode_factor: int = Field(default=3, ge=1, le=8)
     """`scaled`: how many times larger than the views a decoded image stays at least."""
 
     @model_validator(mode="after")

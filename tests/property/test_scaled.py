@@ -22,7 +22,7 @@ QUICK = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 EXACT = Planner(InputSize(crop_px=32, resize_px=32))
-SCALED = Planner(InputSize(crop_px=32, resize_px=32, decode="scaled"))
+SCALED = Planner(InputSize(crop_px=32, resize_px=32, decode="scaled", decode_factor=2))
 LEVELS = 2.0
 """How far pixels may lie apart on average where the decoder scaled an image that is smooth."""
 

@@ -19,7 +19,7 @@ PHOTO = encoded(coloured("green", 810, 1203), "JPEG")
 @pytest.fixture(scope="module")
 def scaled(predictor: Predictor) -> Predictor:
     manifest = predictor.manifest
-    sizes = manifest.input.model_copy(update={"decode": "scaled"})
+    sizes = manifest.input.model_copy(update={"decode": "scaled", "decode_factor": 2})
     package = replace(predictor.package, manifest=manifest.model_copy(update={"input": sizes}))
     return replace(predictor, package=package)
 

@@ -1,0 +1,1 @@
+"""How fast files become views, and how far scaled decoding is from exact decoding."""
