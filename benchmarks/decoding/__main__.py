@@ -30,8 +30,8 @@ from service.bench.photos import drawn
 from service.bench.report.statistics import mean_interval, paired_ratio
 from service.inference.decode import decode_image
 from service.inference.image.views import size_of
+from service.inference.tta.passes import View, make_views
 from service.inference.tta.planner import Planner
-from service.inference.tta.steps import View, make_views
 from service.package.manifest import Decode, InputSize
 
 SIZES = ("224x224", "500x375", "4032x3024", "8064x6048")

@@ -25,13 +25,16 @@ def main() -> None:
     crop_px, resize_px = int(sys.argv[2]), int(sys.argv[3])
     manifest = first("service.package.manifest", "service.inference.manifest")
     plans = first("service.inference.tta.planner", "service.inference.planner")
-    steps = first("service.inference.tta.steps", "service.inference.tta")
+    steps = first(
+        "service.inference.tta.passes", "service.inference.tta.steps", "service.inference.tta"
+    )
+    size_of = first("service.inference.image.views", "service.inference.views").size_of
     decode = first("service.inference.decode").decode
     planner = plans.Planner(manifest.InputSize(crop_px=crop_px, resize_px=resize_px))
     for _ in sys.stdin:
         start = thread_time()
         image = decode(data)
-        steps.make_views(image, planner.passes("five_crop", steps.size_of(image)))
+        steps.make_views(image, planner.passes("five_crop", size_of(image)))
         print(thread_time() - start, flush=True)
 
 
