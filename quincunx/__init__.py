@@ -14,7 +14,7 @@ are first used, and none of them needs torch.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from service import errors as errors
+    from service import errors
     from service.inference.predictor import Prediction as Prediction
     from service.inference.predictor import Predictor as Predictor
     from service.package.package import ModelPackage as ModelPackage

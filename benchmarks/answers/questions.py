@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training import recipe
-from training.evaluation.methods import Way
+from training.evaluation.methods import MethodName
 from training.recipe import Recipe
 
 
@@ -46,7 +46,7 @@ class Arm:
     against: str | None = None
     wrong_labels: float = 0.0
     """Share of the training images whose label is replaced by another class's."""
-    way: Way = "none"
+    way: MethodName = "none"
     base: str = "quick"
 
     def recipe(self, seed: int) -> Recipe:

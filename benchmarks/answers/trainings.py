@@ -18,7 +18,7 @@ from service.package.manifest import InputSize
 from training.data.dataset import Item, scan, split
 from training.data.samples import sample, views
 from training.data.stats import ChannelStats
-from training.evaluation.methods import way
+from training.evaluation.methods import method_named
 from training.evaluation.metrics import scores
 from training.evaluation.predictions import outcomes
 from training.export.export import export_package
@@ -149,7 +149,7 @@ def _by_serving(
         shutil.rmtree(package, ignore_errors=True)
         export_package(folder, package, data, int8=False, say=_silent)
     predictor = Predictor.from_package(package, precision="fp32")
-    got = outcomes(predictor, items, [way(arm.way)])
+    got = outcomes(predictor, items, [method_named(arm.way)])
     return got.by_name[arm.way].probabilities, got.labels
 
 

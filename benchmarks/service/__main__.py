@@ -12,7 +12,8 @@ from pathlib import Path
 
 from benchmarks.peers.roster import ROOT
 from benchmarks.pictures import add_options, pictures, results
-from benchmarks.service import attack, intake, malformed, overload, saturation, soak, steady
+from benchmarks.service import intake, malformed, overload, saturation, soak, steady
+from benchmarks.service.attack import attack
 from service.bench.report.plots import require_matplotlib
 from service.package.manifest import Mode
 from service.package.package import ModelPackage

@@ -2,8 +2,9 @@
 """The BentoML service: lifecycle, packaging, health and clients around the routes.
 
 BentoML's own request parser is never reached for our routes: it fetches a URL that it finds in a
-file field, and answers errors in shapes of its own. `Front` hands them to our own application
-first; the methods below declare them to BentoML's schema and clients, and serve calls in process.
+file field, and answers errors in shapes of its own. `PathDispatcher` hands our routes to our own
+application first. The methods below declare them to BentoML's schema and clients, and serve calls
+in process.
 """
 
 import asyncio
@@ -94,7 +95,7 @@ class NoProxy:
     async def close(self) -> None: ...
 
 
-class Front:
+class PathDispatcher:
     """ASGI middleware: our application answers every request but `GET /schema.json`."""
 
     http: Application | None = None
@@ -103,7 +104,7 @@ class Front:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        http = Front.http
+        http = PathDispatcher.http
         if scope["type"] != "http" or http is None:
             await self.app(scope, receive, send)
         elif scope["path"] == SCHEMA_PATH and scope["method"] in ("GET", "HEAD"):
@@ -158,7 +159,7 @@ class Quincunx:
         """Load and warm up the models; only then does `/readyz` say so."""
         context = self.api.context
         with starting(self.slot):
-            Front.http = application = create_app(self.api)
+            PathDispatcher.http = application = create_app(self.api)
             Connection.others = Connections(
                 Limits.of(context.settings),
                 context.inflight,
@@ -197,4 +198,4 @@ class Quincunx:
         return await self.api.classify_many_bytes([i.read_bytes() for i in images], options)
 
 
-Quincunx.add_asgi_middleware(cast(Any, Front))
+Quincunx.add_asgi_middleware(cast(Any, PathDispatcher))

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.http.request_guard import Edge
+from service.api.http.request_guard import RequestGuard
 from service.api.web.gate import Gate
 from service.errors import QuincunxError
 
@@ -20,7 +20,9 @@ class Application:
     edge leaves nothing for them to do.
     """
 
-    def __init__(self, routes: list[Route], edge: Edge, oip_edge: Edge, gate: Gate) -> None:
+    def __init__(
+        self, routes: list[Route], edge: RequestGuard, oip_edge: RequestGuard, gate: Gate
+    ) -> None:
         self._routes = routes
         self._router = Router(routes)
         self._edge = edge
@@ -57,7 +59,7 @@ class Application:
         """The answer to a request that does not get as far as a route."""
         return self._edge_of(path).refusal(path, error)
 
-    def _edge_of(self, path: str) -> Edge:
+    def _edge_of(self, path: str) -> RequestGuard:
         return self._oip_edge if _is_oip(path) else self._edge
 
 

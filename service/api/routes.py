@@ -20,8 +20,8 @@ from service.api.http.deadlines import timeout_of
 from service.api.http.key_file import KeyFile
 from service.api.http.keys import Keys
 from service.api.http.problems import json_response, long_json_response
-from service.api.http.rejection_throttle import Moderation
-from service.api.http.request_guard import Edge
+from service.api.http.rejection_throttle import RejectionThrottle
+from service.api.http.request_guard import RequestGuard
 from service.api.oip.routes import Oip, oip_problem
 from service.api.options import query_options, read_options
 from service.api.page import FILES, page_file
@@ -163,10 +163,16 @@ def create_app(api: Api) -> Application:
     settings = api.settings
     key_file = KeyFile(settings)  # before the keys are read, so that it sees every later change
     users, admins = Keys(settings.keys(), key_file), Keys(settings.admin_keys)
-    moderation = Moderation(api.models.wait_s)
+    moderation = RejectionThrottle(api.models.wait_s)
     inflight = api.context.inflight
     guard = partial(
-        Edge, api.context.metrics, users, admins, moderation, inflight, log=settings.log_requests
+        RequestGuard,
+        api.context.metrics,
+        users,
+        admins,
+        moderation,
+        inflight,
+        log=settings.log_requests,
     )
     edge, oip_edge = guard(), guard(render=oip_problem)
     guard_metrics = edge.keyed if settings.metrics_need_key else edge.open
@@ -202,7 +208,7 @@ def create_app(api: Api) -> Application:
     )
 
 
-def oip_routes(oip: Oip, edge: Edge) -> list[Route]:
+def oip_routes(oip: Oip, edge: RequestGuard) -> list[Route]:
     """The routes of the Open Inference Protocol."""
     routes = [
         Route("/v2", edge.open("/v2", oip.server), methods=["GET"]),

@@ -17,7 +17,7 @@ from service.errors import TooLarge, UsageError
 from service.listing.image_files import is_decoded
 from service.listing.skipped import Skipped
 from service.scoring.files import read_bytes
-from service.scoring.sources.walk import Broken, walk
+from service.scoring.sources.walk import UnreadablePath, walk
 
 DRAWN = 16
 DRAWN_LARGE = 8
@@ -67,7 +67,7 @@ def photos(folder: Path | None, size: ImageSize | None, seed: int, most: int = 2
 
 def _read(path: str) -> bytes:
     try:
-        if isinstance(path, Broken):
+        if isinstance(path, UnreadablePath):
             raise UsageError(f"{path} cannot be listed: {path.reason}")
         return read_bytes(path)
     except (OSError, TooLarge) as error:

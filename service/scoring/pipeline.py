@@ -34,7 +34,7 @@ Located = tuple[Position, Item]
 Upcoming = Future[Prepared] | BaseException | None
 
 
-class Feeder:
+class DecodePipeline:
     """Draws items and hands them to the decode threads, never more than a few ahead."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Feeder:
         self._queue: SimpleQueue[Upcoming] = SimpleQueue()
         self._thread = threading.Thread(target=self._feed, name="score-feeder", daemon=True)
 
-    def __enter__(self) -> "Feeder":
+    def __enter__(self) -> "DecodePipeline":
         self._thread.start()
         return self
 
@@ -123,7 +123,7 @@ def score_items(
         decode = ThreadPoolExecutor(speed.decode_threads, "score-decode")
         stack.callback(decode.shutdown, cancel_futures=True)
         ahead = max(speed.chunk_images, 2 * speed.decode_threads)
-        feeder = stack.enter_context(Feeder(items, scorer, decode, ahead))
+        feeder = stack.enter_context(DecodePipeline(items, scorer, decode, ahead))
         for chunk in _chunks(feeder, speed.chunk_images):
             running.append(infer.submit(scorer.finish, chunk))
             if len(running) > workers:

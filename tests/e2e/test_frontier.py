@@ -14,7 +14,7 @@ from service.inference.engine import Done, step
 from service.inference.predictor import Predictor
 from tests.support.images import COLOURS, coloured, drawn, encoded
 from training.commands import frontier as command
-from training.evaluation.methods import candidates, rectangle, way
+from training.evaluation.methods import method_named, methods, rectangle
 
 MODES = ["none", "five_crop", "dense", "adaptive"]
 
@@ -116,7 +116,7 @@ def test_rectangles_lie_and_stand_around_the_middle(predictor: Predictor) -> Non
     cut = rectangle(image, 2.0)
     left, right = {120: (60, 180), 30: (105, 135)}[cut.shape[1]]
     np.testing.assert_array_equal(cut, image[:, left:right])
-    for one in candidates(predictor, ["none", "dense"], [], aspect=2.0):
+    for one in methods(predictor, ["none", "dense"], [], aspect=2.0):
         views = next(one.start(predictor, drawn(128, 128, seed=2)))
         if one.name == "dense":
             assert sorted(views[0].pixels.shape[:2]) == [96, 192]
@@ -131,7 +131,7 @@ def test_a_peak_is_the_childs_own_and_not_its_parents() -> None:
 
 def test_the_random_baseline_is_the_weighted_mean_of_its_views(predictor: Predictor) -> None:
     image = drawn(100, 130, seed=4)
-    baseline = way("fastai_tta")
+    baseline = method_named("fastai_tta")
 
     def run() -> np.ndarray:
         job = baseline.start(predictor, image)

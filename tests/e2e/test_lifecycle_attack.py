@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.service import lifecycle_attack, lifecycle_places
-from benchmarks.service.lifecycle_attack import Attack, Scenario
+from benchmarks.service.attack import lifecycle as lifecycle_attack
+from benchmarks.service.attack import surroundings as lifecycle_places
+from benchmarks.service.attack.lifecycle import Attack, Scenario
 from tests.support.images import coloured, encoded
 
 QUICK = (

@@ -14,7 +14,7 @@ from service.errors import QuincunxError, UsageError
 from tests.support.dataset import drawn_dataset
 from training.fit import distributed
 from training.run import checkpoint
-from training.run.tensorboard import Board
+from training.run.tensorboard import TensorBoardLogger
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 300
@@ -130,7 +130,7 @@ def test_missing_extras_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     for module in ("fit.distributed", "run.tensorboard"):
         monkeypatch.setattr(f"training.{module}.find_spec", lambda _: None)
     with pytest.raises(QuincunxError, match=r"pip install 'quincunx\[tensorboard\]'"):
-        Board(tmp_path)
+        TensorBoardLogger(tmp_path)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(QuincunxError, match=r"quincunx\[distributed\]"), distributed.joined():
         pass

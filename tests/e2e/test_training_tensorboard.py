@@ -10,7 +10,7 @@ from tests.support.dataset import drawn_dataset
 from training import recipe
 from training.fit.train import train
 from training.run import checkpoint
-from training.run.tensorboard import Board
+from training.run.tensorboard import TensorBoardLogger
 
 pytestmark = [
     pytest.mark.skipif(
@@ -24,7 +24,7 @@ TINY = [
 ]  # fmt: skip
 
 
-class Interrupted(Board):
+class Interrupted(TensorBoardLogger):
     """Somebody presses Ctrl-C in the second epoch."""
 
     def batch(self, number: int, **values: float) -> None:
@@ -50,7 +50,7 @@ def test_curves_can_be_read_back_after_a_stop(tmp_path: Path) -> None:
     assert [e.step for e in scalars(logs)["batch/train_loss"]] == [1, 11, 21]
     assert len(checkpoint.load(run).facts["history"]) == 1
 
-    train(data, made, run, resume=True, board=Board(logs), say=lambda _: None)
+    train(data, made, run, resume=True, board=TensorBoardLogger(logs), say=lambda _: None)
     curves = scalars(logs)
     history = checkpoint.load(run).facts["history"]
     for column in set(history[0]) - {"epoch"}:

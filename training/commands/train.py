@@ -59,7 +59,7 @@ def train(
     from training.fit.train import train as run_recipe
     from training.network.initial_weights import start_from
     from training.run import checkpoint
-    from training.run.tensorboard import Board
+    from training.run.tensorboard import TensorBoardLogger
 
     say = saying_once()
     if threads:
@@ -70,7 +70,7 @@ def train(
     if not (resume and _exported_before_it_was_stopped(out, folder)):
         check_replaceable(out, overwrite=overwrite)  # check before hours of training
     start = start_from(init) if init else None
-    board = Board(tensorboard) if tensorboard and distributed.is_main() else None
+    board = TensorBoardLogger(tensorboard) if tensorboard and distributed.is_main() else None
     try:
         run_recipe(
             data,

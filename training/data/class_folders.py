@@ -14,7 +14,7 @@ from service.listing.image_files import is_decoded, is_hidden
 from service.listing.skipped import HIDDEN, OUTSIDE, Skipped
 from service.package.labels import normalized
 from service.scoring.files import Entry, entries
-from service.scoring.sources.walk import Broken, walk
+from service.scoring.sources.walk import UnreadablePath, walk
 from training.data.item import Item
 from training.data.labelled import Labelled
 
@@ -109,7 +109,7 @@ def _entries(folder: Path) -> Iterator[Entry]:
 
 def _images(folder: Path, skipped: Skipped) -> Iterator[Path]:
     for path in walk(str(folder), skipped, wanted=is_decoded):
-        if isinstance(path, Broken):
+        if isinstance(path, UnreadablePath):
             raise DataError(f"{path} cannot be listed: {path.reason}")
         yield Path(path)
 

@@ -14,7 +14,7 @@ from service.package.package import ModelPackage
 from training.data.dataset import validation
 from training.data.labelled import Labelled
 from training.data.left_out import LeftOut, left_out
-from training.evaluation.methods import BASELINES, Way, way
+from training.evaluation.methods import BASELINES, MethodName, method_named
 from training.evaluation.metrics import Scores, confusion, flips, scores
 from training.evaluation.predictions import LabelledFile, Outcomes, outcomes
 
@@ -24,7 +24,7 @@ class Evaluated:
     """One precision and mode, or baseline, measured."""
 
     precision: Precision
-    mode: Way
+    mode: MethodName
     scores: Scores
     cost: float
     gate_open: float | None
@@ -67,7 +67,7 @@ class Evaluation:
         served = [row for row in self.rows if row.mode not in BASELINES]
         return tuple(Metrics.model_validate(row.facts()) for row in served)
 
-    def per_class(self, precision: Precision, mode: Way, classes: int) -> list[float]:
+    def per_class(self, precision: Precision, mode: MethodName, classes: int) -> list[float]:
         """Accuracy of each class; nan if the class has no image."""
         got = self.outcomes[precision]
         table = confusion(got.by_name[mode].probabilities, got.labels)
@@ -78,7 +78,7 @@ class Evaluation:
 def evaluate(
     package: Path,
     items: Sequence[LabelledFile],
-    modes: Sequence[Way],
+    modes: Sequence[MethodName],
     precisions: Iterable[Precision] | None = None,
     *,
     coverage: float | None = None,
@@ -97,7 +97,7 @@ def evaluate(
     chosen = precisions or Predictor.from_package(package, provider=provider).package.precisions
     for precision in chosen:
         predictor = Predictor.from_package(package, precision=precision, provider=provider)
-        got = outcomes(predictor, items, [way(mode, coverage) for mode in modes])
+        got = outcomes(predictor, items, [method_named(mode, coverage) for mode in modes])
         by_precision[precision] = got
         unreadable |= got.unreadable
         rows += [_row(precision, got, mode) for mode in modes]
@@ -106,7 +106,7 @@ def evaluate(
     return Evaluation(tuple(rows), by_precision, left_out(items, manifest, present, unreadable))
 
 
-def _row(precision: Precision, got: Outcomes, mode: Way) -> Evaluated:
+def _row(precision: Precision, got: Outcomes, mode: MethodName) -> Evaluated:
     outcome = got.by_name[mode]
     turned: tuple[int | None, int | None] = (None, None)
     if mode != "none" and "none" in got.by_name:

@@ -23,7 +23,7 @@ MIN_SCALE = 0.35
 Baseline = Literal["full_image", "five_passes", "fastai_tta"]
 """Methods that are not served, but that TTA is compared with: see `BASELINE_JOBS`."""
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
-Way = Mode | Baseline
+MethodName = Mode | Baseline
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ Steps = Generator[list[View], Results, Result]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Method:
     """A named method of answering an image; `start` begins with one image."""
 
     name: str
@@ -48,12 +48,12 @@ class Candidate:
     baseline: bool = False
 
 
-def candidates(
+def methods(
     predictor: Predictor,
     modes: Sequence[Mode],
     gate_costs: Sequence[float],
     aspect: float = 1.0,
-) -> list[Candidate]:
+) -> list[Method]:
     """The modes, `adaptive` at every affordable gate cost, and the baselines.
 
     With an `aspect` other than 1, each candidate gets the middle of an image, cut to that ratio.
@@ -69,11 +69,11 @@ def candidates(
             for cost in gate_costs
             if cost >= cheapest
         ]
-    made += [way(baseline) for baseline in BASELINES]
+    made += [method_named(baseline) for baseline in BASELINES]
     return made if aspect == 1 else [_of_rectangles(one, aspect) for one in made]
 
 
-def _of_rectangles(candidate: Candidate, aspect: float) -> Candidate:
+def _of_rectangles(candidate: Method, aspect: float) -> Method:
     def start(predictor: Predictor, image: AnyImage) -> Steps:
         return candidate.start(predictor, rectangle(image, aspect))
 
@@ -95,21 +95,21 @@ def rectangle(image: AnyImage, aspect: float) -> Pixels:
     return np.ascontiguousarray(pixels[top : top + high, left : left + wide])
 
 
-def way(name: Way, coverage: float | None = None) -> Candidate:
+def method_named(name: MethodName, coverage: float | None = None) -> Method:
     """A mode as it is served, or a baseline. `coverage` asks for prediction sets of a mode."""
     if name == "full_image" or name == "five_passes" or name == "fastai_tta":
-        return Candidate(name, BASELINE_JOBS[name], baseline=True)
+        return Method(name, BASELINE_JOBS[name], baseline=True)
     return mode_candidate(name, Options(tta=name, coverage=coverage))
 
 
-def mode_candidate(name: str, options: Options) -> Candidate:
+def mode_candidate(name: str, options: Options) -> Method:
     """A mode as it is served."""
 
     def start(predictor: Predictor, image: AnyImage) -> Steps:
         answer = yield from predictor.start(image, options)
         return Result(answer.probabilities, answer.cost, answer.gate_open, answer.prediction_set)
 
-    return Candidate(name, start)
+    return Method(name, start)
 
 
 def _full_image(predictor: Predictor, image: AnyImage) -> Steps:

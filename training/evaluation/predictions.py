@@ -20,7 +20,7 @@ from service.inference.tta.passes import Results, View
 from service.package.labels import class_ids
 from service.package.manifest import Manifest
 from training.data.pixels import read_image
-from training.evaluation.methods import Candidate, Result
+from training.evaluation.methods import Method, Result
 from training.evaluation.shared_views import shared
 
 CHUNK_IMAGES = 32
@@ -145,7 +145,7 @@ def collect(
 
 
 def outcomes(
-    predictor: Predictor, items: Sequence[LabelledFile], candidates: Sequence[Candidate]
+    predictor: Predictor, items: Sequence[LabelledFile], methods: Sequence[Method]
 ) -> Outcomes:
     """Answer every image with every candidate. A mode answers exactly as it is served.
 
@@ -155,14 +155,14 @@ def outcomes(
     index = label_index(items, predictor.manifest)
 
     def start(pixels: AnyImage) -> list[Generator[list[View], Results, Result]]:
-        return [one.start(predictor, pixels) for one in candidates]
+        return [one.start(predictor, pixels) for one in methods]
 
     what = f"{predictor.manifest.name} {predictor.precision}"
     kept, answers, unreadable = collect(predictor, items, start, what)
     labels = np.array([index[item.label] for item in kept])
     by_name = {
         one.name: _outcome(one.name, [own[i] for own in answers], labels)
-        for i, one in enumerate(candidates)
+        for i, one in enumerate(methods)
     }
     return Outcomes(labels, tuple(item.path for item in kept), by_name, unreadable)
 

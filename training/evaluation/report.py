@@ -16,7 +16,7 @@ from service.package.package import ModelPackage
 from training.data.captions import NO_MATHS, caption
 from training.data.pixels import open_image
 from training.evaluation.evaluate import Evaluated, Evaluation
-from training.evaluation.methods import Way
+from training.evaluation.methods import MethodName
 from training.evaluation.metrics import Labels, Probabilities, confusion, reliability
 from training.run.curves import draw_curves
 
@@ -60,13 +60,15 @@ def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
     return folder / "report.md"
 
 
-def _shown(manifest: Manifest, measured: Evaluation) -> tuple[Precision, Way]:
+def _shown(manifest: Manifest, measured: Evaluation) -> tuple[Precision, MethodName]:
     last = measured.rows[-1]
     modes = {row.mode for row in measured.rows if row.precision == last.precision}
     return last.precision, manifest.default_mode if manifest.default_mode in modes else last.mode
 
 
-def _markdown(manifest: Manifest, measured: Evaluation, precision: Precision, mode: Way) -> str:
+def _markdown(
+    manifest: Manifest, measured: Evaluation, precision: Precision, mode: MethodName
+) -> str:
     accuracies = measured.per_class(precision, mode, len(manifest.labels))
     each = [
         (name, f"{100 * accuracy:.2f}")

@@ -11,7 +11,7 @@ from service.listing.skipped import Skipped
 from training.data.dataset import readable, split
 from training.fit.batch_size import fit_to_data
 from training.fit.train import Run, channel_stats
-from training.network.initial_weights import Start
+from training.network.initial_weights import InitialWeights
 from training.recipe import Recipe
 
 SUGGESTIONS = (valley, minimum, steep)
@@ -36,7 +36,7 @@ def range_test(
     recipe: Recipe,
     scratch: Path,
     *,
-    start: Start | None = None,
+    start: InitialWeights | None = None,
     steps: int = 100,
     workers: int = 0,
     say: Callable[[str], None] = print,

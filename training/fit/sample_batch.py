@@ -20,7 +20,7 @@ from training.fit.loaders import dataloaders
 from training.fit.losses import loss_of
 from training.fit.seeding import seed_all, seed_loaders
 from training.fit.train import channel_stats
-from training.network.initial_weights import Start
+from training.network.initial_weights import InitialWeights
 from training.recipe import Recipe
 
 
@@ -46,7 +46,7 @@ def sample_batch(
     data: Path,
     recipe: Recipe,
     *,
-    start: Start | None = None,
+    start: InitialWeights | None = None,
     say: Callable[[str], None] = print,
 ) -> Batch:
     """The first training batch of the recipe's first stage, augmented and mixed.

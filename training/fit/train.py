@@ -23,20 +23,20 @@ from training.fit.learner import learner
 from training.fit.loaders import dataloaders
 from training.fit.schedule import Fit, fits, scheduler
 from training.fit.seeding import seed_all, seed_loaders
-from training.network.initial_weights import Start, load_matching
+from training.network.initial_weights import InitialWeights, load_matching
 from training.recipe import Recipe
 from training.run import checkpoint
 from training.run.checkpoint import Checkpoint
 from training.run.curves import draw_curves
 from training.run.progress import progress_bar
-from training.run.tensorboard import Board
+from training.run.tensorboard import TensorBoardLogger
 
 HISTORY_COLUMNS = (
     "epoch", "size_px", "lr", "train_loss", "calibration_loss", "calibration_accuracy", "seconds",
 )  # fmt: skip
 
 
-def channel_stats(recipe: Recipe, data: Split, start: Start | None = None) -> ChannelStats:
+def channel_stats(recipe: Recipe, data: Split, start: InitialWeights | None = None) -> ChannelStats:
     """The normalization of the recipe. `dataset` reads every training image once.
 
     Raises:
@@ -62,9 +62,9 @@ def train(
     run_folder: Path,
     *,
     resume: bool = False,
-    start: Start | None = None,
+    start: InitialWeights | None = None,
     workers: int = 0,
-    board: Board | None = None,
+    board: TensorBoardLogger | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Train `recipe` on ``data_folder/train``, writing checkpoints to `run_folder`.
@@ -141,10 +141,10 @@ class Run:
         stats: ChannelStats,
         folder: Path,
         state: Checkpoint | None,
-        start: Start | None,
+        start: InitialWeights | None,
         workers: int,
         say: Callable[[str], None],
-        board: Board | None = None,
+        board: TensorBoardLogger | None = None,
     ) -> None:
         self.recipe, self.images, self.stats = recipe, images, stats
         self.folder, self.workers, self.say, self.board = folder, workers, say, board

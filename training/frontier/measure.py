@@ -28,7 +28,7 @@ from service.inference.engine import run_all
 from service.inference.predictor import Predictor
 from service.package.manifest import Manifest, Mode, Precision
 from training.data.left_out import LeftOut, left_out
-from training.evaluation.methods import Candidate, candidates
+from training.evaluation.methods import Method, methods
 from training.evaluation.metrics import Scores, flips, scores
 from training.evaluation.predictions import LabelledFile, Outcomes, outcomes
 
@@ -109,8 +109,8 @@ def measure(
         p: Predictor.from_package(package, precision=p, provider="cpu", threads=threads)
         for p in precisions or loaded.precisions
     }
-    compared: dict[Precision, list[Candidate]] = {
-        p: candidates(one, modes, gate_costs, aspect) for p, one in predictors.items()
+    compared: dict[Precision, list[Method]] = {
+        p: methods(one, modes, gate_costs, aspect) for p, one in predictors.items()
     }
     answers = {p: outcomes(one, items, compared[p]) for p, one in predictors.items()}
     kept = {path for got in answers.values() for path in got.paths}
@@ -192,12 +192,12 @@ def _left_out(
 
 def _times(
     predictors: Mapping[Precision, Predictor],
-    compared: Mapping[Precision, Sequence[Candidate]],
+    compared: Mapping[Precision, Sequence[Method]],
     sample: Sequence[Path],
     seed: int,
 ) -> tuple[dict[Key, list[float]], float]:
     """Milliseconds of every candidate for every image of the sample, and of decoding one image."""
-    pairs: list[tuple[Precision, Candidate]] = [
+    pairs: list[tuple[Precision, Method]] = [
         (p, candidate) for p, own in compared.items() for candidate in own
     ]
     times: dict[Key, list[float]] = {}
@@ -225,7 +225,7 @@ def _times(
 
 
 def _throughput(
-    predictor: Predictor, candidate: Candidate, sample: Sequence[Path]
+    predictor: Predictor, candidate: Method, sample: Sequence[Path]
 ) -> tuple[float, int]:
     """Images per second from pixels, and the number of images at once that reached it."""
     paths = sample[:THROUGHPUT_IMAGES]

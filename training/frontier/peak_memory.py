@@ -12,7 +12,7 @@ from pathlib import Path
 from service.inference.engine import MAX_BATCH_VIEWS, run_all
 from service.inference.predictor import Predictor
 from service.package.manifest import Mode
-from training.evaluation.methods import candidates
+from training.evaluation.methods import methods
 
 MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense", "adaptive")
 KIB_PER_UNIT = 1 / 1024 if sys.platform == "darwin" else 1
@@ -21,7 +21,7 @@ KIB_PER_UNIT = 1 / 1024 if sys.platform == "darwin" else 1
 def main(package: str, precision: str, name: str, image: str) -> None:
     predictor = Predictor.from_package(package, precision=precision, provider="cpu")  # type: ignore[arg-type]
     costs = [float(part) for part in name.split() if part.replace(".", "").isdigit()]
-    (chosen,) = (c for c in candidates(predictor, MODES, costs) if c.name == name)
+    (chosen,) = (c for c in methods(predictor, MODES, costs) if c.name == name)
     pixels = predictor.open_image(Path(image).read_bytes())
     run_all([chosen.start(predictor, pixels) for _ in range(MAX_BATCH_VIEWS)], predictor.session)
     print(peak_mib())

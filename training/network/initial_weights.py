@@ -15,7 +15,7 @@ from training.run import checkpoint
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialWeights:
     """The weights of `--init` under torch's names, and the normalization that they expect."""
 
     weights: dict[str, torch.Tensor]
@@ -24,7 +24,7 @@ class Start:
     """Their origin: a name and the known facts of their training."""
 
 
-def start_from(folder: Path) -> Start:
+def start_from(folder: Path) -> InitialWeights:
     """Read the weights of a model package or of a run's folder.
 
     Raises:
@@ -33,10 +33,10 @@ def start_from(folder: Path) -> Start:
     if (folder / checkpoint.STATE).exists():
         run = checkpoint.load(folder)
         stats = ChannelStats.from_json(run.facts["normalization"])
-        return Start(run.weights, stats, of_run(folder, run.facts))
+        return InitialWeights(run.weights, stats, of_run(folder, run.facts))
     manifest = ModelPackage.load(folder).manifest
     stats = manifest.normalization
-    return Start(
+    return InitialWeights(
         weights_from_package(folder),
         ChannelStats(stats.mean, stats.std, stats.source),
         {"name": f"{manifest.name}@{manifest.version}", **_known(manifest.provenance)},

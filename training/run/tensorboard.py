@@ -14,7 +14,7 @@ from service.errors import QuincunxError
 EVERY_BATCHES = 10
 
 
-class Board:
+class TensorBoardLogger:
     """An event file that TensorBoard reads."""
 
     def __init__(self, folder: Path) -> None:

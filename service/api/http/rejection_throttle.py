@@ -16,7 +16,7 @@ SHARE = 0.05
 """Of what images wait for their answers anyway: where they wait little, so does the loop."""
 
 
-class Moderation:
+class RejectionThrottle:
     """Lets the event loop rest once for all refusals of one turn. Use from that loop."""
 
     def __init__(

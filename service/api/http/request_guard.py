@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.api.http.inflight import Held, Inflight
 from service.api.http.keys import Keys
 from service.api.http.problems import problem
-from service.api.http.rejection_throttle import Moderation
+from service.api.http.rejection_throttle import RejectionThrottle
 from service.api.observability.metrics import Metrics
 from service.errors import Overloaded, Unauthorized
 
@@ -33,7 +33,7 @@ _IDS = random.Random()
 HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
-class Edge:
+class RequestGuard:
     """What stands between the routes and their handlers."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Edge:
         metrics: Metrics,
         user_keys: Keys,
         admin_keys: Keys,
-        moderation: Moderation,
+        moderation: RejectionThrottle,
         inflight: Inflight,
         *,
         log: bool,
@@ -122,7 +122,11 @@ class _Endpoint:
     """
 
     def __init__(
-        self, edge: Edge, route: str, handler: Handler, admit: Callable[[Request], None] | None
+        self,
+        edge: RequestGuard,
+        route: str,
+        handler: Handler,
+        admit: Callable[[Request], None] | None,
     ) -> None:
         self._edge = edge
         self._route = route

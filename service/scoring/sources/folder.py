@@ -8,11 +8,11 @@ from service.errors import UsageError
 from service.listing.skipped import Skipped
 from service.scoring.files import is_file, is_folder
 from service.scoring.item import Item
-from service.scoring.sources.walk import Broken, glob, split_glob, walk
+from service.scoring.sources.walk import UnreadablePath, glob, split_glob, walk
 
 
 def _item(path: str) -> Item:
-    if isinstance(path, Broken):
+    if isinstance(path, UnreadablePath):
         return Item(str(path), error=f"OSError: the folder cannot be listed: {path.reason}")
     return Item(path)
 

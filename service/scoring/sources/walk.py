@@ -17,12 +17,12 @@ IsImage = Callable[[str, Callable[[], bytes]], bool]
 """From a file's name and a function that reads its first bytes: `service.listing.image_files`."""
 
 
-class Broken(str):
+class UnreadablePath(str):
     """A folder that cannot be listed: its path and the reason."""
 
     reason: str
 
-    def __new__(cls, path: str, reason: str) -> "Broken":
+    def __new__(cls, path: str, reason: str) -> "UnreadablePath":
         made = super().__new__(cls, path)
         made.reason = reason
         return made
@@ -41,7 +41,7 @@ def walk(
 
     Hidden and system names are skipped, and pipes, sockets and devices. Links to folders are
     followed, but never into a folder that the walk is already in. A folder that cannot be listed is
-    yielded as a `Broken` path, and a broken link as the path of a file.
+    yielded as a `UnreadablePath` path, and a broken link as the path of a file.
 
     `wanted` decides whether a file is an image, `choose` which paths are considered at all.
     """
@@ -78,7 +78,7 @@ def walk(
             else:
                 skipped.add(path)
     except OSError as error:
-        yield Broken(folder, error.strerror or str(error))
+        yield UnreadablePath(folder, error.strerror or str(error))
 
 
 def _identity(folder: str) -> tuple[int, int] | None:

@@ -18,8 +18,8 @@ import numpy as np
 import tritonclient.http.aio as triton
 from tritonclient.utils import InferenceServerException
 
-from benchmarks.service.attack_bodies import MULTIPART, bombs
-from benchmarks.service.attack_target import Target
+from benchmarks.service.attack.bodies import MULTIPART, bombs
+from benchmarks.service.attack.target import Target
 from benchmarks.service.malformed import send_all
 
 Attack = Callable[[Target, float], int]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from benchmarks.service.attack_target import Target, json_of
+from benchmarks.service.attack.target import Target, json_of
 
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
 PACKED = {"Content-Encoding": "gzip"}

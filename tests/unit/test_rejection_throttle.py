@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.api.http.rejection_throttle import LONGEST_S, SHARE, Moderation
+from service.api.http.rejection_throttle import LONGEST_S, SHARE, RejectionThrottle
 
 
 def rests(turns: list[int], wait_s: float = 1.0) -> list[tuple[int, float]]:
@@ -13,7 +13,9 @@ def rests(turns: list[int], wait_s: float = 1.0) -> list[tuple[int, float]]:
 
     async def main() -> None:
         nonlocal turn
-        moderation = Moderation(lambda: wait_s, lambda seconds: slept.append((turn, seconds)))
+        moderation = RejectionThrottle(
+            lambda: wait_s, lambda seconds: slept.append((turn, seconds))
+        )
         for turn, refusals in enumerate(turns):  # noqa: B007
             for _ in range(refusals):
                 moderation.refused()

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from benchmarks.service.attack_bodies import bombs
-from benchmarks.service.attack_target import Bystanders, Seen, Target, ways_in
-from benchmarks.service.attackers import ATTACKS, Attack
+from benchmarks.service.attack.attackers import ATTACKS, Attack
+from benchmarks.service.attack.bodies import bombs
+from benchmarks.service.attack.target import Bystanders, Seen, Target, ways_in
 from benchmarks.service.malformed_cases import ADMIN_KEY
 from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import Memory, Server, serving

@@ -15,13 +15,8 @@ from PIL import Image
 
 from benchmarks.peers.roster import ROOT
 from benchmarks.peers.servers import free_port
-from benchmarks.service.fresh_load import FreshLoad
-from benchmarks.service.lifecycle_attack import (
-    Attack,
-    Scenario,
-    all_answered,
-    until_serving,
-)
+from benchmarks.service.attack.fresh_load import FreshLoad
+from benchmarks.service.attack.lifecycle import Attack, Scenario, all_answered, until_serving
 from benchmarks.service.report import Verdict
 from benchmarks.service.server import STOP_S, Server, serving
 

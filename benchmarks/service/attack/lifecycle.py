@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from benchmarks.service.fresh_load import FreshLoad, post
+from benchmarks.service.attack.fresh_load import FreshLoad, post
 from benchmarks.service.report import Verdict
 from benchmarks.service.server import STOP_S, Server, serving
 from service.package.package import MANIFEST

@@ -1,0 +1,1 @@
+"""Attacks on a server: bodies, clients, processes and what surrounds them."""
