@@ -104,10 +104,10 @@ def test_training_and_evaluation_leave_out_no_image_for_lack_of_files(
     predictor: Predictor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def read_bytes(path: Path) -> bytes:
-        raise OSError(number, os.strerror(number), str(path))
+    def read_bytes(path: str) -> bytes:
+        raise OSError(number, os.strerror(number), path)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr("training.data.pixels.read_bytes", read_bytes)
     with pytest.raises(OutOfResources, match="cannot be read"):
         unreadable(pictures)
     with pytest.raises(OutOfResources, match="cannot be read"):
