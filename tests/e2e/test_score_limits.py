@@ -63,7 +63,7 @@ def test_what_runs_out_ends_the_run_and_blames_no_image(
 ) -> None:
     out, whole = tmp_path / "out.parquet", tmp_path / "whole.parquet"
     with monkeypatch.context() as patch:
-        patch.setattr(Predictor, "decode", failing_from(17, error, Predictor.decode))
+        patch.setattr(Predictor, "open_image", failing_from(17, error, Predictor.open_image))
         stopped = run_score(folder, "-o", out, *common(package))
     assert stopped.exit_code == 1
     assert message in stopped.stderr
