@@ -1,4 +1,4 @@
-"""A package whose network costs nothing: what is left is the work of the CPU around a network.
+"""A package whose network costs nothing, so that only the work around the network is measured.
 
 A GPU answers views faster than the cores prepare them. With a graph that answers at once, the same
 limit shows on any machine. The graph is a real ONNX graph of the contract's signature, so that

@@ -215,7 +215,7 @@ def score(
 
 @contextmanager
 def _terminable(message: str) -> "Generator[None]":
-    """SIGTERM ends as Ctrl-C does: what is finished is kept, and `message` is said."""
+    """SIGTERM ends the command like Ctrl-C: finished work is kept, and `message` is shown."""
     before = signal.signal(signal.SIGTERM, terminate)  # Ray puts a handler of its own
     try:
         yield

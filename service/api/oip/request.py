@@ -211,7 +211,7 @@ def _list(value: Any, what: str) -> list[Any]:
 
 
 def _shown(value: Any) -> str:
-    """A value for a message, short whatever it is."""
+    """A value for a message, cut to a short length."""
     match value:
         case str():
             return repr(value[:80])

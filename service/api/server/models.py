@@ -73,7 +73,7 @@ class Models:
         return max((served.batcher.admission.wait_s(1) for served in self._current), default=0.0)
 
     def close(self) -> None:
-        """Take no new work; what was admitted is finished."""
+        """Take no new work. Admitted requests are finished."""
         self._closing = True
 
     def get(self, wanted: str | None = None) -> Served:
