@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from service.console.signals import Terminated, terminate
-from service.console.stdio import say, survive_any_encoding
+from service.console.stdio import log, survive_any_encoding
 from service.errors import QuincunxError, UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -97,7 +97,7 @@ def load(name: str) -> Any:
 
 
 def _end(message: str, code: int) -> NoReturn:
-    say(f"quincunx: error: {message}")
+    log(f"quincunx: error: {message}")
     raise typer.Exit(code) from None
 
 

@@ -42,4 +42,4 @@ def exported(tmp_path_factory: pytest.TempPathFactory, run_folder: Path, drawn_d
     from training.export.export import export_package
 
     folder = tmp_path_factory.mktemp("models") / "untrained"
-    return export_package(run_folder, folder, drawn_data, say=lambda _: None)
+    return export_package(run_folder, folder, drawn_data, log=lambda _: None)

@@ -41,10 +41,10 @@ def main() -> None:
     images = given.images or _count(given.data)
     steps = plan(asked, setting, given.seeds, given.out, images)
     total_s = sum(step.estimate_s for step in steps)
-    say(f"{len(steps)} measurements to make, about {total_s / 60:.0f} min on two CPU cores")
+    log(f"{len(steps)} measurements to make, about {total_s / 60:.0f} min on two CPU cores")
     if given.plan:
         for step in steps:
-            say(f"  {step.estimate_s:5.0f} s  {step.question}: {step.arm.name}, seed {step.seed}")
+            log(f"  {step.estimate_s:5.0f} s  {step.question}: {step.arm.name}, seed {step.seed}")
         return
     if steps:
         measure(steps, setting, given, total_s)
@@ -91,7 +91,7 @@ def measure(
     from benchmarks.answers.images import shrunk
     from benchmarks.answers.trainings import ask, train
 
-    say(f"shrinking the images once, into {given.work / 'images-160'}")
+    log(f"shrinking the images once, into {given.work / 'images-160'}")
     data = shrunk(given.data, given.work / "images-160")
     began, done_s = time.monotonic(), 0.0
     for number, step in enumerate(steps):
@@ -118,7 +118,7 @@ def measure(
         partial.replace(path)
         done_s += step.estimate_s
         left_s = (time.monotonic() - began) / done_s * (total_s - done_s)
-        say(
+        log(
             f"[{number + 1}/{len(steps)}] {step.question}: {arm.name}, seed {seed}: "
             f"top-1 {100 * answer.top1:.1f}%, trained {answer.train_seconds:.0f} s; "
             f"about {left_s / 60:.0f} min left"
@@ -158,7 +158,7 @@ def report(
             f"{setting.validation_images} validation images."
         )
         content = f"{about}\n\n{table(question, answers)}"
-        say(f"\n{question.title}\n\n{content}")
+        log(f"\n{question.title}\n\n{content}")
         rewrite(document, question.name, content)
 
 
@@ -185,7 +185,7 @@ def _command(question: Question, setting: Setting, seeds: int) -> str:
     return " ".join(["python -m benchmarks.answers DATA", f"--question {question.name}", *options])
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

@@ -20,7 +20,7 @@ from training.data.samples import sample, views
 from training.data.stats import ChannelStats
 from training.evaluation.methods import method_named
 from training.evaluation.metrics import scores
-from training.evaluation.predictions import outcomes
+from training.evaluation.predictions import predict
 from training.export.export import export_package
 from training.fit import precision
 from training.fit.train import Run, channel_stats
@@ -147,9 +147,9 @@ def _by_serving(
     package = folder / "package"
     if not (package / "manifest.json").exists():
         shutil.rmtree(package, ignore_errors=True)
-        export_package(folder, package, data, int8=False, say=_silent)
+        export_package(folder, package, data, int8=False, log=_silent)
     predictor = Predictor.from_package(package, precision="fp32")
-    got = outcomes(predictor, items, [method_named(arm.way)])
+    got = predict(predictor, items, [method_named(arm.way)])
     return got.by_name[arm.way].probabilities, got.labels
 
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from service.console.stdio import say
+from service.console.stdio import log
 from service.listing.skipped import Skipped
 from service.scoring.sources.walk import walk
 
@@ -17,7 +17,7 @@ def peaks(package: Path, folder: Path, sizes: list[int], mode: str, repeats: int
     skipped = Skipped()
     paths = [os.path.abspath(path) for path in walk(str(folder), skipped)]
     for line in skipped.lines():
-        say(line)
+        log(line)
     seen: dict[int, list[int]] = {size: [] for size in sizes}
     for _ in range(repeats):
         for size in sizes:

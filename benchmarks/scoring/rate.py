@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any
 
 from service.bench.report.statistics import mean_interval, paired_ratio
-from service.console.stdio import say
+from service.console.stdio import log
 from service.inference.image.geometry import Size
 from service.inference.predictor import Predictor
 from service.inference.runtime.cores import usable_cores
@@ -44,7 +44,7 @@ def items_of(folder: Path) -> Iterator[tuple[Position, Item]]:
     skipped = Skipped()
     paths = list(walk(str(folder), skipped))
     for line in skipped.lines():
-        say(line)
+        log(line)
     if not paths:
         raise SystemExit(f"{folder} has no images")
     return ((Position(0, number), Item(paths[number % len(paths)])) for number in count())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.commands import options as shared
-from service.console.stdio import answer, print_json, say
+from service.console.stdio import answer, log, print_json
 
 if TYPE_CHECKING:
     from service.bench.photos import Photos
@@ -158,13 +158,13 @@ def _photos(folder: Path | None, size: str | None, seed: int) -> "Photos":
     wanted = None if size is None else image_size.ImageSize.parse(size)
     found = photos(folder, wanted, seed)
     for line in found.skipped.lines():
-        say(line)
+        log(line)
     return found
 
 
 def _show_step(step: "LoadStep") -> None:
     p99 = f"p99 {step.latency.p99_ms:.1f} ms" if step.latency else "no answers"
-    say(f"{step.name}: {step.answered}/{step.sent} answered, {p99}")
+    log(f"{step.name}: {step.answered}/{step.sent} answered, {p99}")
 
 
 @app.command()
@@ -282,7 +282,7 @@ def _show(
 
     if out:
         write(report, out, plots=not no_plots)
-        say(f"wrote {out}/report.html")
+        log(f"wrote {out}/report.html")
     if as_json:
         print_json(json.loads(report.model_dump_json()), indent=1)
     else:

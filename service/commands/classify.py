@@ -27,7 +27,7 @@ def classify(
     A file that cannot be read is reported on stderr; the others are still answered, and the exit
     code is 1.
     """
-    from service.console.stdio import print_json, say
+    from service.console.stdio import log, print_json
     from service.errors import ClientError, UsageError
     from service.inference.predictor import Predictor
     from service.package.labels import distinct_names
@@ -46,7 +46,7 @@ def classify(
             raise  # an option is wrong, not this file
         except (ClientError, OSError) as error:
             reason = str(error.strerror if isinstance(error, OSError) else error)
-            say(f"quincunx: {file}: {reason}")
+            log(f"quincunx: {file}: {reason}")
             rows.append({"file": str(file), "error": reason})
     if as_json:
         print_json(rows)

@@ -23,14 +23,14 @@ def list_packages(root: Root = Path("models"), as_json: Json = False) -> None:
     A package whose files are incomplete or altered is listed with what is wrong; the exit code
     is then 1.
     """
-    from service.console.stdio import print_json, say
+    from service.console.stdio import log, print_json
     from service.errors import DataError, ModelPackageError
     from service.package.package import ModelPackage, find, without_manifest
 
     if not root.is_dir():
         raise DataError(f"no folder {root}")
     for folder in without_manifest(root):
-        say(f"quincunx: passed over {folder}: it has a graph, but no manifest.json")
+        log(f"quincunx: passed over {folder}: it has a graph, but no manifest.json")
     rows: list[dict[str, Any]] = []
     for folder in find(root):
         try:

@@ -12,7 +12,7 @@ import typer
 
 from service.commands import options
 from service.console.signals import terminate
-from service.console.stdio import say
+from service.console.stdio import log
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -154,9 +154,9 @@ def score(
     if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
         raise UsageError(f"--separator must be one character or tab, but got {separator!r}")
     columns = Columns(path_column, image_column, label_column, root, separator)
-    leaves = expand(sources, columns)
+    expanded = expand(sources, columns)
     if output != "-":
-        leaves = [Replayed(leaf) if leaf.name == "-" else leaf for leaf in leaves]
+        expanded = [Replayed(one) if one.name == "-" else one for one in expanded]
     folder = named_or_shipped(model)
     connection = None
     if engine == "ray":
@@ -187,13 +187,13 @@ def score(
     )
     speed = Speed(batch_views, chunk_images, decode_threads, threads)
     elsewhere = connection.provider if connection else None
-    run = Run(leaves, predictor, chosen, speed, columns, elsewhere)
+    run = Run(expanded, predictor, chosen, speed, columns, elsewhere)
     if report is not None:
         run.passed_over.ignore(report)
     run.check()  # options that make no sense are refused before anything is written
     rows = partial(connection.rows, run) if connection else run.rows
     again = "stopped" if output == "-" else "stopped; the same command goes on from here"
-    with _terminable(again), progress(leaves) as observer:
+    with _terminable(again), progress(expanded) as observer:
         if output == "-":
             summary = stream_rows(run, sys.stdout.buffer, rows, observer)
         else:
@@ -220,7 +220,7 @@ def _terminable(message: str) -> "Generator[None]":
     try:
         yield
     except KeyboardInterrupt:
-        say(f"quincunx: {message}")
+        log(f"quincunx: {message}")
         raise
     finally:
         signal.signal(signal.SIGTERM, before)

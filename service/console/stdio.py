@@ -21,7 +21,7 @@ def survive_any_encoding() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def say(message: object) -> None:
+def log(message: object) -> None:
     """A line for people, on stderr."""
     print(shown(message), file=sys.stderr, flush=True)
 
@@ -57,14 +57,14 @@ def _drop(stream: Any) -> None:
 
 
 def saying_once() -> Callable[[object], None]:
-    """A `say` for a command of several steps, each of which may say the same of its input."""
+    """A `log` for a command of several steps, each of which may say the same of its input."""
     said: set[str] = set()
 
     def say_new(message: object) -> None:
         line = str(message)
         if line not in said:
             said.add(line)
-            say(line)
+            log(line)
 
     return say_new
 

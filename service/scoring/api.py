@@ -73,7 +73,7 @@ def score(
         all_probabilities=all_probabilities,
         sha256=sha256,
     )
-    leaves = expand((str(one) for one in sources), columns)
-    run = Run(leaves, predictor, options, speed or Speed(), columns or Columns())
+    expanded = expand((str(one) for one in sources), columns)
+    run = Run(expanded, predictor, options, speed or Speed(), columns or Columns())
     run.scorer()  # invalid options are refused here, not at the first row
     return Scored(run)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from service.scoring.sources import Leaf
+from service.scoring.sources import ImageSource
 
 LOG_SECONDS = 10.0
 log = logging.getLogger("quincunx.score")
@@ -17,16 +17,16 @@ log = logging.getLogger("quincunx.score")
 class Total:
     """Counts the images of the sources in another thread during the run; None until it is known."""
 
-    def __init__(self, leaves: Sequence[Leaf]) -> None:
+    def __init__(self, sources: Sequence[ImageSource]) -> None:
         self.images: int | None = None
-        self._leaves = leaves
+        self._sources = sources
         threading.Thread(target=self._count, name="score-count", daemon=True).start()
 
     def _count(self) -> None:
         total = 0
-        for leaf in self._leaves:
+        for source in self._sources:
             try:
-                counted = leaf.count()
+                counted = source.count()
             except Exception:  # the run itself will report the error
                 return
             if counted is None:
@@ -38,8 +38,8 @@ class Total:
 class Log(AbstractContextManager["Log"]):
     """A line every ten seconds."""
 
-    def __init__(self, leaves: Sequence[Leaf]) -> None:
-        self._total = Total(leaves)
+    def __init__(self, sources: Sequence[ImageSource]) -> None:
+        self._total = Total(sources)
         self._start = self._said = time.monotonic()
         self._before = self._images = self._failed = 0
 
@@ -73,7 +73,7 @@ class Log(AbstractContextManager["Log"]):
 class Bar(AbstractContextManager["Bar"]):
     """A bar with images per second and the time left."""
 
-    def __init__(self, leaves: Sequence[Leaf]) -> None:
+    def __init__(self, sources: Sequence[ImageSource]) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -83,7 +83,7 @@ class Bar(AbstractContextManager["Bar"]):
             TimeRemainingColumn,
         )
 
-        self._total = Total(leaves)
+        self._total = Total(sources)
         self._failed = 0
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -121,14 +121,14 @@ class Bar(AbstractContextManager["Bar"]):
         self._progress.update(self._task, advance=images, total=self._total.images, **fields)
 
 
-def progress(leaves: Sequence[Leaf]) -> Bar | Log:
+def progress(sources: Sequence[ImageSource]) -> Bar | Log:
     """A bar if stderr is a terminal, else log lines."""
     if sys.stderr.isatty():
-        return Bar(leaves)
+        return Bar(sources)
     if not log.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)
         log.propagate = False
-    return Log(leaves)
+    return Log(sources)

@@ -34,7 +34,7 @@ from service.scoring.resume.passed_over import PassedOver
 from service.scoring.rows import Row
 from service.scoring.run import Run, located
 from service.scoring.scorer import Scorer
-from service.scoring.sources import Leaf
+from service.scoring.sources import ImageSource
 
 BUNDLE_BYTES = 32 * 1024 * 1024
 """The bytes that a read task passes on at once, if it has read the images itself."""
@@ -101,7 +101,7 @@ class Connection:
         actor, speed = self._actor, run.resolved_speed
         read = ray.data.read_datasource(
             _datasource(run, start, CHUNKS_PER_BUNDLE * speed.chunk_images),
-            override_num_blocks=len(run.leaves) - start.source,  # or Ray splits ours up
+            override_num_blocks=len(run.sources) - start.source,  # or Ray splits ours up
             num_cpus=READ_CPUS,  # differs from the actors', or Ray would fuse reading into them
         )
         scored = read.map_batches(
@@ -225,7 +225,7 @@ class ScoringActor:
 
 
 def _datasource(run: Run, start: Position, images: int) -> Any:
-    """A Ray datasource with one read task for each leaf that is not finished."""
+    """A Ray datasource with one read task for each source that is not finished."""
     own = run.passed_over.own
     ray = _ray()
     metadata: Any = importlib.import_module("ray.data.block").BlockMetadata
@@ -238,9 +238,9 @@ def _datasource(run: Run, start: Position, images: int) -> Any:
             nothing_known = metadata(None, None, exec_stats=None, input_files=None)
             return [
                 ray.data.ReadTask(
-                    _Read(leaf, number, start, images, os.getcwd(), own), nothing_known
+                    _Read(source, number, start, images, os.getcwd(), own), nothing_known
                 )
-                for number, leaf in enumerate(run.leaves)
+                for number, source in enumerate(run.sources)
                 if number >= start.source
             ]
 
@@ -249,9 +249,9 @@ def _datasource(run: Run, start: Position, images: int) -> Any:
 
 @dataclass(frozen=True)
 class _Read:
-    """Reads one leaf, on the node that Ray chooses."""
+    """Reads one source, on the node that Ray chooses."""
 
-    leaf: Leaf
+    source: ImageSource
     number: int
     start: Position
     images: int
@@ -264,7 +264,7 @@ class _Read:
         held: list[Located] = []
         held_bytes = 0
         passed_over = PassedOver(self.own)
-        for at, item in located([self.leaf], Position(0, first), passed_over):
+        for at, item in located([self.source], Position(0, first), passed_over):
             held.append((Position(self.number, at.image), item))
             held_bytes += len(item.data or b"")
             if len(held) >= self.images or held_bytes >= BUNDLE_BYTES:

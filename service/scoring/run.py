@@ -26,8 +26,8 @@ from service.scoring.resume.passed_over import PassedOver
 from service.scoring.resume.trace import items_of
 from service.scoring.rows import Row
 from service.scoring.scorer import Scorer
-from service.scoring.sources import Columns, Leaf
-from service.scoring.sources.leaf import KnowsLabels
+from service.scoring.sources import Columns, ImageSource
+from service.scoring.sources.source import KnowsLabels
 
 FEW_SOURCES = 20
 MOST_LABELS = 100_000
@@ -39,7 +39,7 @@ BEGINNING = Position(0, 0)
 class Run:
     """Everything that determines the rows."""
 
-    leaves: Sequence[Leaf]
+    sources: Sequence[ImageSource]
     predictor: Predictor
     options: ScoreOptions = field(default_factory=ScoreOptions)
     speed: Speed = field(default_factory=Speed)
@@ -65,8 +65,10 @@ class Run:
         """The settings that must be equal when an earlier run is continued."""
         predictor, speed = self.predictor, self.resolved_speed
         sources = [
-            leaf.name if is_url(leaf.name) or leaf.name == "-" else os.path.abspath(leaf.name)
-            for leaf in self.leaves
+            source.name
+            if is_url(source.name) or source.name == "-"
+            else os.path.abspath(source.name)
+            for source in self.sources
         ]
         settings: dict[str, Any] = {
             "format": FORMAT,
@@ -87,7 +89,7 @@ class Run:
 
     def rows(self, start: Position = BEGINNING) -> Generator[list[Row], None, None]:
         """Score from `start` on, in the order of the sources, a chunk at a time."""
-        items = located(self.leaves, start, self.passed_over)
+        items = located(self.sources, start, self.passed_over)
         return score_items(items, self.scorer(), self.resolved_speed)
 
     def scorer(self) -> Scorer:
@@ -107,29 +109,31 @@ class Run:
         """
         scorer = self.scorer()
         checked: set[str] = set()
-        for leaf in self.leaves:
+        for source in self.sources:
             try:
-                for label in leaf.true_labels() if isinstance(leaf, KnowsLabels) else ():
+                for label in source.true_labels() if isinstance(source, KnowsLabels) else ():
                     if label not in checked and len(checked) < MOST_LABELS:
                         checked.add(label)
                         scorer.check_labels(label)
             except DataError as error:
-                raise UsageError(f"{leaf.name}: {error}") from error
+                raise UsageError(f"{source.name}: {error}") from error
 
 
-def located(leaves: Sequence[Leaf], start: Position, passed_over: PassedOver) -> Iterator[Located]:
+def located(
+    sources: Sequence[ImageSource], start: Position, passed_over: PassedOver
+) -> Iterator[Located]:
     """Every item from `start` on, with its position. `passed_over` counts the files that are none.
 
     Raises:
         DataError: an archive, table or list changed while it was read.
     """
-    for source, leaf in enumerate(leaves):
-        if source >= start.source:
-            first = start.image if source == start.source else 0
+    for number, source in enumerate(sources):
+        if number >= start.source:
+            first = start.image if number == start.source else 0
             skipped = passed_over.of_one_source()
-            for image, item in enumerate(items_of(leaf, first, skipped), first):
-                yield Position(source, image), item
-            passed_over.read_to_the_end(source, skipped)
+            for image, item in enumerate(items_of(source, first, skipped), first):
+                yield Position(number, image), item
+            passed_over.read_to_the_end(number, skipped)
 
 
 def _libraries() -> dict[str, str]:

@@ -30,11 +30,11 @@ def _work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = drawn_dataset(folder / "data")
     torch.set_num_threads(1)
     first = recipe.load("small-cpu", [*TINY, "stage.1.grow_at=[]"])
-    train(data, first, folder / "first", say=lambda _: None)
+    train(data, first, folder / "first", log=lambda _: None)
     sizes = ["batch_sizes_px=[32,64]", "stage.1.grow_at=[]"]
     second = recipe.load("multi-scale", [*TINY, *sizes])
     start = start_from(folder / "first")
-    train(data, second, folder / "second", start=start, say=lambda _: None)
+    train(data, second, folder / "second", start=start, log=lambda _: None)
     return folder
 
 
@@ -59,7 +59,7 @@ def test_the_mean_is_of_every_weight_and_the_statistics_are_new(work: Path) -> N
 def test_the_package_says_what_it_is_the_mean_of(work: Path) -> None:
     run = average([work / "first", work / "second"], work / "data", work / "run", images=32)
     package = work / "models" / "mean"
-    export_package(run, package, work / "data", int8=False, say=lambda _: None)
+    export_package(run, package, work / "data", int8=False, log=lambda _: None)
     provenance = ModelPackage.load(package).manifest.provenance
     assert len(provenance["averaged"]["runs"]) == 2
     assert "mean of the runs `first` (1 epochs)" in (package / "MODEL_CARD.md").read_text()

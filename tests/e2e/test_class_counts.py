@@ -51,8 +51,8 @@ def test_hundreds_of_small_classes(tmp_path: Path) -> None:
     images = split(folder, RECIPE)
     assert (len(images.train), len(images.calibration)) == (480, 120)
     assert len({item.label for item in images.train}) == MANY
-    package = export_package(run, tmp_path / "many", folder, int8=False, say=lambda _: None)
-    manifest = calibrate(package, held_out(ModelPackage.load(package), folder), say=lambda _: None)
+    package = export_package(run, tmp_path / "many", folder, int8=False, log=lambda _: None)
+    manifest = calibrate(package, held_out(ModelPackage.load(package), folder), log=lambda _: None)
     assert len(manifest.labels) == MANY
     (row,) = evaluate(package, images.train[:20], ["dense"]).rows
     assert row.scores.top5 is not None
@@ -68,7 +68,7 @@ def test_one_class_is_always_the_answer(tmp_path: Path) -> None:
         path.write_bytes(encoded(drawn(70, 90, seed)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        calibrate(package, [Item(path, "red") for path in photos], say=lambda _: None)
+        calibrate(package, [Item(path, "red") for path in photos], log=lambda _: None)
     (row,) = evaluate(package, [Item(path, "red") for path in photos], ["adaptive"]).rows
     assert (row.scores.top1, row.scores.top5, row.scores.nll) == (1.0, None, 0.0)
     predictor = Predictor.from_package(package, provider="cpu", threads=1)

@@ -39,7 +39,7 @@ def _data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(name="fitted")
 def _fitted(data: Path, tmp_path: Path) -> Path:
     folder = tiny_package(tmp_path / "tiny")
-    calibrate.calibrate(folder, scan(data / "val"), say=lambda _: None)
+    calibrate.calibrate(folder, scan(data / "val"), log=lambda _: None)
     return folder
 
 
@@ -136,6 +136,6 @@ def test_a_report_has_its_pictures_and_every_class(
     assert "curves.png" not in text  # no run was ever made of this package
     for picture in ("reliability.png", "confusion.png", "mistakes.png"):
         assert (report.parent / picture).stat().st_size > 1000
-    got = measured.outcomes["int8"]
+    got = measured.predictions["int8"]
     worst = worst_mistakes(got.by_name["dense"].probabilities, got.labels)
     assert len(worst) == 9  # every seventh image was mislabelled

@@ -39,10 +39,10 @@ def _table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _trained(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     lines: list[str] = []
-    run = train(table, recipe.load("small-cpu", TINY), folder / "run", say=lines.append)
+    run = train(table, recipe.load("small-cpu", TINY), folder / "run", log=lines.append)
     assert "3 classes" in lines[0]
-    package = export_package(run, folder / "mine", table, int8=False, say=lambda _: None)
-    calibrate(package, held_out(ModelPackage.load(package), table), say=lambda _: None)
+    package = export_package(run, folder / "mine", table, int8=False, log=lambda _: None)
+    calibrate(package, held_out(ModelPackage.load(package), table), log=lambda _: None)
     return package
 
 

@@ -28,7 +28,7 @@ def test_a_label_says_what_was_mixed() -> None:
 
 
 def test_pixels_come_back_from_normalization(data: Path) -> None:
-    batch = sample_batch(data, recipe.load("small-cpu", TINY), say=lambda _: None)
+    batch = sample_batch(data, recipe.load("small-cpu", TINY), log=lambda _: None)
     assert len(batch.samples) == 12
     colours = {"red": 0, "green": 1, "blue": 2}
     for sample in batch.samples:
@@ -42,7 +42,7 @@ def test_pixels_come_back_from_normalization(data: Path) -> None:
 
 def test_a_mixed_batch_is_labelled_by_its_shares(data: Path) -> None:
     made = recipe.load("small-cpu", [*TINY, "mixer=mixup"])
-    labels = [sample.label for sample in sample_batch(data, made, say=lambda _: None).samples]
+    labels = [sample.label for sample in sample_batch(data, made, log=lambda _: None).samples]
     mixed = [label for label in labels if " + " in label]
     assert mixed
     for label in mixed:

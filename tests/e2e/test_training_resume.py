@@ -45,7 +45,7 @@ def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was never stopped."""
     folder = tmp_path_factory.mktemp("runs") / "straight"
     lines: list[str] = []
-    train(data, recipe.load("small-cpu", TINY), folder, say=lines.append)
+    train(data, recipe.load("small-cpu", TINY), folder, log=lines.append)
     assert sum(line.startswith("epoch ") for line in lines) == 3
     return folder
 
@@ -79,7 +79,7 @@ def test_killed_and_resumed_is_as_good_as_never_stopped(
     assert process.wait(PATIENCE_S) == -signal.SIGKILL
     assert 1 <= epochs_done(folder) < 3
 
-    train(data, recipe.load("small-cpu", TINY), folder, resume=True, say=lambda _: None)
+    train(data, recipe.load("small-cpu", TINY), folder, resume=True, log=lambda _: None)
 
     one, other = checkpoint.load(straight), checkpoint.load(folder)
     assert one.weights.keys() == other.weights.keys()
@@ -100,7 +100,7 @@ def test_the_history_is_a_table(straight: Path) -> None:
 
 def test_a_finished_run_resumes_to_itself(data: Path, straight: Path) -> None:
     before = (straight / checkpoint.STATE).read_bytes()
-    train(data, recipe.load("small-cpu", TINY), straight, resume=True, say=lambda _: None)
+    train(data, recipe.load("small-cpu", TINY), straight, resume=True, log=lambda _: None)
     assert (straight / checkpoint.STATE).read_bytes() == before
 
 
@@ -115,7 +115,7 @@ def test_a_run_is_not_overwritten_and_not_resumed_as_another(data: Path, straigh
 def test_a_resumed_run_needs_its_own_data(straight: Path, tmp_path: Path) -> None:
     changed = drawn_dataset(tmp_path / "changed", train=19)
     with pytest.raises(DataError, match="files were added, removed or changed"):
-        train(changed, recipe.load("small-cpu", TINY), straight, resume=True, say=lambda _: None)
+        train(changed, recipe.load("small-cpu", TINY), straight, resume=True, log=lambda _: None)
 
 
 def test_unreadable_images_are_named_and_left_out(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_unreadable_images_are_named_and_left_out(tmp_path: Path) -> None:
     broken.write_bytes(broken.read_bytes()[:200])
     lines: list[str] = []
     made = recipe.load("small-cpu", [*TINY, "stage.1.epochs=1"])
-    train(data, made, tmp_path / "run", say=lines.append)
+    train(data, made, tmp_path / "run", log=lines.append)
     assert any(line.startswith(f"left out {broken}: ") for line in lines)
     assert checkpoint.load(tmp_path / "run").facts["finished"]
 
@@ -138,9 +138,9 @@ def test_fine_tuning_starts_from_another_run(data: Path, straight: Path, tmp_pat
     ]  # fmt: skip
     made = recipe.load("fine-tune", tiny)
     with pytest.raises(UsageError, match="normalization=init comes with weights"):
-        train(data, made, tmp_path / "none", say=lambda _: None)
+        train(data, made, tmp_path / "none", log=lambda _: None)
     lines: list[str] = []
-    train(data, made, tmp_path / "tuned", start=start_from(straight), say=lines.append)
+    train(data, made, tmp_path / "tuned", start=start_from(straight), log=lines.append)
     assert "started from other weights; left untrained: none" in lines
     one, other = checkpoint.load(straight), checkpoint.load(tmp_path / "tuned")
     # At a learning rate of 0 what was loaded is what is left.
@@ -150,9 +150,9 @@ def test_fine_tuning_starts_from_another_run(data: Path, straight: Path, tmp_pat
     assert other.facts["started_from"]["name"] == straight.name
     assert other.facts["started_from"]["epochs"] == len(one.facts["history"])
     # Resumed, it needs no --init again.
-    train(data, made, tmp_path / "tuned", resume=True, say=lambda _: None)
+    train(data, made, tmp_path / "tuned", resume=True, log=lambda _: None)
     assert checkpoint.load(tmp_path / "tuned").facts["started_from"]["name"] == straight.name
 
     wrong = recipe.load("fine-tune", [*tiny, "architecture.name=xresnet34"])
     with pytest.raises(UsageError, match="is the architecture that of the recipe"):
-        train(data, wrong, tmp_path / "wrong", start=start_from(straight), say=lambda _: None)
+        train(data, wrong, tmp_path / "wrong", start=start_from(straight), log=lambda _: None)

@@ -85,7 +85,7 @@ def test_the_checkpoint_before_a_diverged_epoch_stays(
 
     monkeypatch.setattr(checkpoint, "save", save)
     with pytest.raises(TrainingDiverged, match="loss became nan in epoch 2"):
-        train(data, recipe.load("quick", TINY), tmp_path, say=lambda _: None)
+        train(data, recipe.load("quick", TINY), tmp_path, log=lambda _: None)
     assert [row["epoch"] for row in checkpoint.load(tmp_path).facts["history"]] == [1]
 
 

@@ -61,7 +61,7 @@ def test_ctrl_c_leaves_a_usable_checkpoint(data: Path, tmp_path: Path) -> None:
 
 def test_curves_are_drawn_after_every_epoch(data: Path, tmp_path: Path) -> None:
     made = recipe.load("small-cpu", [*TINY, "stage.1.epochs=1"])
-    train(data, made, tmp_path, say=lambda _: None)
+    train(data, made, tmp_path, log=lambda _: None)
     with Image.open(tmp_path / "history.png") as one:
         assert one.format == "PNG"
         single = one.convert("L").tobytes()
@@ -77,7 +77,7 @@ def test_unreadable_images_are_counted_at_the_end(tmp_path: Path) -> None:
         (data / "train" / name).write_bytes(b"no image")
     lines: list[str] = []
     made = recipe.load("small-cpu", [*TINY, "stage.1.epochs=1"])
-    train(data, made, tmp_path / "run", say=lines.append)
+    train(data, made, tmp_path / "run", log=lines.append)
     assert sum(line.startswith("left out ") for line in lines) == 2
     assert lines[-1] == "trained without 2 unreadable images, named above"
 
@@ -94,7 +94,7 @@ def test_holding_no_image_out_is_refused(tmp_path: Path) -> None:
     data = drawn_dataset(tmp_path / "data", train=6, val=1)
     made = recipe.load("small-cpu", [*TINY, "calibration_share=0", "stage.1.epochs=1"])
     with pytest.raises(DataError, match=r"0\.0 of every class comes to none of 18"):
-        train(data, made, tmp_path / "run", say=lambda _: None)
+        train(data, made, tmp_path / "run", log=lambda _: None)
 
 
 @pytest.mark.parametrize("name", ["xresnet18", "xresnet34_deep", "xse_resnext50"])
@@ -111,6 +111,6 @@ def test_too_few_images_to_calibrate_on_are_said_before_training(tmp_path: Path)
     data = drawn_dataset(tmp_path / "data", train=40, val=1)
     made = recipe.load("small-cpu", [*TINY, "stage.1.epochs=1", "calibration_share=0.1"])
     lines: list[str] = []
-    train(data, made, tmp_path / "run", say=lines.append)
+    train(data, made, tmp_path / "run", log=lines.append)
     assert lines[0].startswith("12 images are held out, and calibration takes 50")
     assert lines[0].endswith("--set calibration_share=0.46")

@@ -46,11 +46,11 @@ def test_curves_can_be_read_back_after_a_stop(tmp_path: Path) -> None:
     made = recipe.load("small-cpu", TINY)
     run, logs = tmp_path / "run", tmp_path / "logs"
     with pytest.raises(KeyboardInterrupt):
-        train(data, made, run, board=Interrupted(logs), say=lambda _: None)
+        train(data, made, run, board=Interrupted(logs), log=lambda _: None)
     assert [e.step for e in scalars(logs)["batch/train_loss"]] == [1, 11, 21]
     assert len(checkpoint.load(run).facts["history"]) == 1
 
-    train(data, made, run, resume=True, board=TensorBoardLogger(logs), say=lambda _: None)
+    train(data, made, run, resume=True, board=TensorBoardLogger(logs), log=lambda _: None)
     curves = scalars(logs)
     history = checkpoint.load(run).facts["history"]
     for column in set(history[0]) - {"epoch"}:

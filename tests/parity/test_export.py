@@ -162,7 +162,7 @@ def test_a_refused_export_leaves_the_package_before_it(
     wrong = onnx.load(changed(exported / "model.onnx", tmp_path / "wrong.onnx", 1.1))
     monkeypatch.setattr(exporting, "to_onnx", lambda _: wrong)
     with pytest.raises(ExportError, match="does not agree"):
-        export_package(run_folder, package, drawn_data, overwrite=True, say=lambda _: None)
+        export_package(run_folder, package, drawn_data, overwrite=True, log=lambda _: None)
     assert ModelPackage.load(package).precisions == ("fp32", "int8")
     assert list(package.parent.iterdir()) == [package]
 
@@ -182,7 +182,7 @@ def test_a_new_export_replaces_the_package_whole(
         export_package(run_folder, package, drawn_data)
     export_package(
         run_folder, package, drawn_data, int8=False, version="2", overwrite=True,
-        say=lambda _: None,
+        log=lambda _: None,
     )  # fmt: skip
     assert sorted(p.name for p in package.iterdir()) == [
         "MODEL_CARD.md",
@@ -204,7 +204,7 @@ def test_it_is_served_at_the_sizes_that_were_asked_for(
 ) -> None:
     sizes = InputSize(crop_px=96, resize_px=128)
     package = export_package(
-        run_folder, tmp_path / "larger", drawn_data, int8=False, sizes=sizes, say=lambda _: None
+        run_folder, tmp_path / "larger", drawn_data, int8=False, sizes=sizes, log=lambda _: None
     )
     assert ModelPackage.load(package).manifest.input == sizes
     answer = (
@@ -221,10 +221,10 @@ def test_statistics_of_served_crops_replace_those_of_training_and_nothing_else(
 ) -> None:
     package = export_package(
         run_folder, tmp_path / "own", drawn_data, int8=False, statistics_images=10,
-        say=lambda _: None,
+        log=lambda _: None,
     )  # fmt: skip
     plain = export_package(
-        run_folder, tmp_path / "plain", drawn_data, int8=False, say=lambda _: None
+        run_folder, tmp_path / "plain", drawn_data, int8=False, log=lambda _: None
     )
     own, trained = (weights_from_package(folder) for folder in (package, plain))
     changed = {key for key in own if not torch.equal(own[key], trained[key])}

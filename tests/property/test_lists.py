@@ -56,8 +56,8 @@ def test_any_bytes_are_a_list_or_an_error(
     path.write_bytes(data)
     error = ""
     try:
-        (leaf,) = expand([str(path)], Columns(label="label" if labelled else None))
-        for item in leaf.items():
+        (source,) = expand([str(path)], Columns(label="label" if labelled else None))
+        for item in source.items():
             assert item.error is None or item.error.startswith(("DataError: ", "TooLarge: "))
     except (UsageError, DataError) as refused:
         error = str(refused)

@@ -37,7 +37,7 @@ def test_the_package_gains_a_verified_fp16_graph(with_fp16: Path) -> None:
 
 
 def test_adding_it_again_replaces_it(with_fp16: Path) -> None:
-    add_fp16(with_fp16, say=lambda _: None)
+    add_fp16(with_fp16, log=lambda _: None)
     assert ModelPackage.load(with_fp16).precisions == ("fp32", "int8", "fp16")
 
 
@@ -70,7 +70,7 @@ def test_an_fp16_graph_that_differs_is_refused_and_leaves_no_trace(
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     monkeypatch.setattr(deriving, "TOLERANCE", 0.0)
     with pytest.raises(ExportError, match=r"does not agree with model\.onnx"):
-        add_fp16(folder, say=lambda _: None)
+        add_fp16(folder, log=lambda _: None)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 

@@ -74,6 +74,6 @@ def test_a_sample_says_every_label_of_an_image(tmp_path_factory: pytest.TempPath
         summary="", stages=STAGES, mixer="mixup", batch_images=8, augment="crop",
         normalization="none",
     )  # fmt: skip
-    batch = sample_batch(table, made, say=lambda _: None)
+    batch = sample_batch(table, made, log=lambda _: None)
     assert len(batch.samples) == 8
     assert any("0." in sample.label for sample in batch.samples)

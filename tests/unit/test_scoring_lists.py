@@ -13,19 +13,19 @@ from pyarrow import ipc
 from service.errors import UsageError
 from service.scoring.item import Item
 from service.scoring.sources import Columns, expand
-from service.scoring.sources.leaf import KnowsLabels
+from service.scoring.sources.source import KnowsLabels
 from tests.support.scoring import write_tar
 
 LABELLED = Columns(label="label")
 
 
 def items(path: Path, columns: Columns | None = None) -> list[Item]:
-    (leaf,) = expand([str(path)], columns)
-    found = list(leaf.items())
-    assert [list(leaf.items(skip)) for skip in range(len(found) + 2)] == [
+    (source,) = expand([str(path)], columns)
+    found = list(source.items())
+    assert [list(source.items(skip)) for skip in range(len(found) + 2)] == [
         found[skip:] for skip in range(len(found) + 2)
     ]
-    assert leaf.count() in (len(found), None)
+    assert source.count() in (len(found), None)
     return found
 
 
@@ -234,8 +234,8 @@ def test_a_folder_of_part_files_as_spark_writes_it(tmp_path: Path, suffix: str) 
             (folder / name).write_text(f"path,label\nphotos/{number}.jpg,x\n")
         else:
             table(folder, {"path": [f"photos/{number}.jpg"], "label": ["x"]}, name)
-    leaves = expand([f"{folder}/"], LABELLED)
-    found = [item for leaf in leaves for item in leaf.items()]
+    sources = expand([f"{folder}/"], LABELLED)
+    found = [item for source in sources for item in source.items()]
     assert [(item.path, item.label) for item in found] == [
         (f"{tmp_path}/photos/0.jpg", "x"), (f"{tmp_path}/photos/1.jpg", "x"),
     ]  # fmt: skip
@@ -254,10 +254,10 @@ def test_partitions_give_labels(tmp_path: Path) -> None:
         folder = tmp_path / "t.parquet" / f"label={label}"
         folder.mkdir(parents=True)
         table(folder, {"path": ["a.jpg"]}, "data_0.parquet")
-    leaves = expand([str(tmp_path / "t.parquet")], LABELLED)
-    assert [item.label for leaf in leaves for item in leaf.items()] == ["New York", "red"]
-    named = [leaf for leaf in leaves if isinstance(leaf, KnowsLabels)]
-    assert [list(leaf.true_labels()) for leaf in named] == [["New York"], ["red"]]
+    sources = expand([str(tmp_path / "t.parquet")], LABELLED)
+    assert [item.label for source in sources for item in source.items()] == ["New York", "red"]
+    named = [source for source in sources if isinstance(source, KnowsLabels)]
+    assert [list(source.true_labels()) for source in named] == [["New York"], ["red"]]
 
 
 def test_lists_name_their_labels_ahead(tmp_path: Path) -> None:

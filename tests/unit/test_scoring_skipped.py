@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from service.console.text import storable
 from service.listing.skipped import Skipped
 from service.scoring.sources import expand
-from service.scoring.sources.leaf import sifted
+from service.scoring.sources.source import sifted
 from tests.support.images import coloured, encoded
 from tests.support.names import file_names
 
@@ -63,9 +63,9 @@ def tarred(path: Path, names: dict[str, bytes] | None = None, prefix: str = "") 
 
 def read(source: object, skip: int = 0) -> tuple[list[str], Skipped]:
     """The paths of the items after the first `skip`, relative to the source, and the rest."""
-    (leaf,) = expand([str(source)])
+    (stream,) = expand([str(source)])
     skipped = Skipped()
-    paths = [item.path for item in sifted(leaf, skip, skipped)]
+    paths = [item.path for item in sifted(stream, skip, skipped)]
     return [path.removeprefix(f"{source}/").removeprefix("./") for path in paths], skipped
 
 
@@ -91,8 +91,8 @@ def test_every_source_takes_and_counts_the_same(tmp_path: Path, kind: str, skip:
     assert [path.rpartition(f"{tmp_path.name}/")[2] for path in paths] == TAKEN[skip:]
     assert counts(skipped) == SKIPPED
     assert skipped.hidden == 4
-    (leaf,) = expand([str(source)])
-    assert leaf.count() in (len(TAKEN), None)
+    (stream,) = expand([str(source)])
+    assert stream.count() in (len(TAKEN), None)
 
 
 def test_a_glob_counts_what_it_names(tmp_path: Path) -> None:
@@ -144,8 +144,8 @@ def test_members_of_a_sample_belong_to_its_image(tmp_path: Path) -> None:
     paths, skipped = read(source)
     assert paths == ["001.jpg", "003.jpg"]
     assert counts(skipped) == {".txt": 1}
-    (leaf,) = expand([str(source)])
-    assert [item.label for item in leaf.items()] == ["3", None]
+    (stream,) = expand([str(source)])
+    assert [item.label for item in stream.items()] == ["3", None]
 
 
 def test_links_in_a_tar_are_said(tmp_path: Path) -> None:
@@ -161,9 +161,9 @@ def test_links_in_a_tar_are_said(tmp_path: Path) -> None:
             link = tarfile.TarInfo(name)
             link.type, link.linkname = kind, "a.jpg"
             archive.addfile(link)
-    (leaf,) = expand([str(path)])
+    (stream,) = expand([str(path)])
     skipped = Skipped()
-    found = {item.path.rpartition("/")[2]: item.error for item in sifted(leaf, 0, skipped)}
+    found = {item.path.rpartition("/")[2]: item.error for item in sifted(stream, 0, skipped)}
     assert found["a.jpg"] is None
     for name in ("b.jpg", "c.jpg"):
         assert found[name] == "DataError: the member is a link to a.jpg, and is not followed"
@@ -180,9 +180,9 @@ def test_any_names_in_a_tar_that_breaks_off(names: list[str], cut: int) -> None:
         whole = tarred(Path(folder) / "whole.tar", dict.fromkeys(names, IMAGE)).read_bytes()
         path = Path(folder) / "cut.tar"
         path.write_bytes(whole[: max(0, len(whole.rstrip(b"\0")) - cut)])
-        (leaf,) = expand([str(path)])
+        (stream,) = expand([str(path)])
         skipped = Skipped()
-        items = list(sifted(leaf, 0, skipped))
+        items = list(sifted(stream, 0, skipped))
     assert "breaks off" in (items[-1].error or "")
     for item in items:
         storable(item.path).encode()

@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def items(*sources: object, columns: Columns | None = None) -> list[Item]:
-    return [item for leaf in expand(map(str, sources), columns) for item in leaf.items()]
+    return [item for stream in expand(map(str, sources), columns) for item in stream.items()]
 
 
 def paths(*sources: object, columns: Columns | None = None) -> list[str]:
@@ -77,7 +77,7 @@ def test_a_glob_of_shards_is_a_leaf_for_each(folder: Path, tmp_path: Path) -> No
         write_tar(tmp_path / f"shard-{number:03}.tar", [(path.name, path.read_bytes())])
     assert len(expand([f"{tmp_path}/shard-*.tar"])) == 9
     braces = expand([f"{tmp_path}/shard-{{002..004}}.tar"])
-    assert [Path(leaf.name).name for leaf in braces] == [f"shard-00{n}.tar" for n in (2, 3, 4)]
+    assert [Path(stream.name).name for stream in braces] == [f"shard-00{n}.tar" for n in (2, 3, 4)]
     with pytest.raises(UsageError, match=r"no file .*shard-009"):
         expand([f"{tmp_path}/shard-{{002..009}}.tar"])
 
@@ -130,9 +130,9 @@ def test_tables_of_bytes(folder: Path, tmp_path: Path, kind: str) -> None:
     assert [item.read() for item in found] == data
     assert [item.label for item in found] == labels
     assert found[3].path == ("3.png" if kind == "struct" else f"{path}#3")
-    (leaf,) = expand([str(path)])
+    (stream,) = expand([str(path)])
     for skip in range(len(data) + 1):
-        assert [item.read() for item in leaf.items(skip)] == data[skip:]
+        assert [item.read() for item in stream.items(skip)] == data[skip:]
 
 
 def test_a_table_of_paths(folder: Path, tmp_path: Path) -> None:
@@ -164,8 +164,8 @@ def test_a_webdataset_shard(folder: Path, tmp_path: Path, suffix: str) -> None:
         ("003.jpg", None),
     ]
     assert found[0].read() == red.read_bytes()
-    (leaf,) = expand([str(path)])
-    assert [i.path for i in leaf.items(2)] == [i.path for i in found[2:]]
+    (stream,) = expand([str(path)])
+    assert [i.path for i in stream.items(2)] == [i.path for i in found[2:]]
 
 
 def test_a_truncated_tar_gives_what_it_has_and_says_so(folder: Path, tmp_path: Path) -> None:
@@ -201,8 +201,8 @@ def test_zip(folder: Path, tmp_path: Path) -> None:
     found = items(path)
     assert [item.path for item in found] == [f"{path}/{name}" for name, _ in members]
     assert [item.read() for item in found] == [data for _, data in members]
-    (leaf,) = expand([str(path)])
-    assert leaf.count() == 9
+    (stream,) = expand([str(path)])
+    assert stream.count() == 9
     (tmp_path / "cut.zip").write_bytes(path.read_bytes()[:-30])
     (broken,) = items(tmp_path / "cut.zip")
     assert "the zip file cannot be read" in (broken.error or "")
@@ -263,8 +263,8 @@ def test_every_leaf_skips_as_slicing_does(folder: Path, tmp_path: Path) -> None:
         f"{folder}/*/*.png",
         *(tmp_path / f"a.{s}" for s in ("tar", "zip", "txt", "csv")),
     ]
-    for leaf in expand(map(str, sources)):
-        whole = [item.path for item in leaf.items()]
+    for stream in expand(map(str, sources)):
+        whole = [item.path for item in stream.items()]
         assert len(whole) == 9
         for skip in (1, 5, 9, 12):
-            assert [item.path for item in leaf.items(skip)] == list(islice(whole, skip, None))
+            assert [item.path for item in stream.items(skip)] == list(islice(whole, skip, None))

@@ -127,7 +127,7 @@ def test_a_file_that_never_settles_is_an_error(
 
 @dataclass(frozen=True)
 class Shard:
-    """A leaf of one file that `change` alters while it is read."""
+    """A source of one file that `change` alters while it is read."""
 
     name: str
     change: Any

@@ -25,11 +25,11 @@ DEFAULTS: tuple[Mode, ...] = ("none", "five_crop", "dense")
 
 
 def held_out(
-    package: ModelPackage, data: Path, say: Callable[[str], None] = lambda _: None
+    package: ModelPackage, data: Path, log: Callable[[str], None] = lambda _: None
 ) -> Sequence[LabelledFile]:
     """The calibration split of the data set that the package was trained on.
 
-    `say` gets messages about files that are no images, and the notes about the data.
+    `log` gets messages about files that are no images, and the notes about the data.
 
     Raises:
         DataError: the data is not what the package was trained on, or its split is too small.
@@ -41,7 +41,7 @@ def held_out(
             "its calibration images may have been trained on"
         )
     for line in images.lines():
-        say(line)
+        log(line)
     if len(images.calibration) < LEAST_CALIBRATION_IMAGES:
         raise DataError(
             f"{len(images.calibration)} calibration images; at least {LEAST_CALIBRATION_IMAGES} "
@@ -57,7 +57,7 @@ def calibrate(
     tolerance: Tolerance | None = None,
     budgets: Mapping[Precision, float] | None = None,
     default_mode: Mode | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Manifest:
     """Fit every precision of the package in `folder` on `items` and write its manifest.
 
@@ -73,7 +73,7 @@ def calibrate(
         DataError: a class that the model does not have, or no readable image.
     """
     if ModelPackage.load(folder).manifest.task == "multi_label":
-        return multi_label.calibrate(folder, items, default_mode=default_mode, say=say)
+        return multi_label.calibrate(folder, items, default_mode=default_mode, log=log)
     tolerance, budgets = tolerance or Tolerance(), budgets or {}
     package = ModelPackage.load(folder)
     firsts = adaptive.candidates(package.manifest.input)
@@ -81,7 +81,7 @@ def calibrate(
         precision: measure(folder, precision, items, firsts) for precision in package.precisions
     }
     for path, reason in next(iter(measured.values())).unreadable.items():
-        say(f"skipped {path}: {reason}")
+        log(f"skipped {path}: {reason}")
     fitted: dict[Precision, dict[Mode, ModeCalibration]] = {
         p: {mode: _plain(p, mode, m) for mode in PLAIN_MODES} for p, m in measured.items()
     }
@@ -96,7 +96,7 @@ def calibrate(
     chosen = adaptive.best(led, tolerance, budgets.get(leading))
     for (precision, index), one in tried.items():
         mark = "*" if index == chosen else " "
-        say(f"{mark} {precision} {adaptive.describe(configs[index])}: {one.text}")
+        log(f"{mark} {precision} {adaptive.describe(configs[index])}: {one.text}")
         if index == chosen:
             fitted[precision]["adaptive"] = one.entry
     manifest = package.manifest.model_copy(

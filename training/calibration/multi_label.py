@@ -51,7 +51,7 @@ def calibrate(
     items: Sequence[LabelledFile],
     *,
     default_mode: Mode | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Manifest:
     """Fit every precision and mode of the package in `folder` on `items`; write its manifest.
 
@@ -66,12 +66,12 @@ def calibrate(
         precision: measure(folder, precision, items) for precision in package.precisions
     }
     for path, reason in next(iter(measured.values())).unreadable.items():
-        say(f"skipped {path}: {reason}")
+        log(f"skipped {path}: {reason}")
     leading: Precision = "int8" if "int8" in measured else package.precisions[0]
     entries = tuple(_fit(p, mode, m) for p, m in measured.items() for mode in MODES)
     for entry in entries:
         limits = entry.thresholds["mean"]
-        say(
+        log(
             f"  {entry.precision} {entry.mode}: temperature {entry.temperature:.3f}, thresholds "
             f"{min(limits):.3f} to {max(limits):.3f}"
         )

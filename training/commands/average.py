@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.console.stdio import answer, say
+from service.console.stdio import answer, log
 from training.commands.options import Workers
 
 app = typer.Typer()
@@ -33,4 +33,4 @@ def average(
     from training.data.named_data import located
     from training.fit.average import average as mean_of
 
-    answer(mean_of(runs, located(data), out, images=images, workers=workers, say=say))
+    answer(mean_of(runs, located(data), out, images=images, workers=workers, log=log))

@@ -6,7 +6,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from service.console.stdio import answer, say
+from service.console.stdio import answer, log
 from service.errors import UsageError
 from service.package.manifest import Mode, Precision
 
@@ -57,7 +57,7 @@ def calibrate(
     from training.data.named_data import located
 
     data = located(data)
-    items = calibration.held_out(ModelPackage.load(package), data, say)
+    items = calibration.held_out(ModelPackage.load(package), data, log)
     tolerance = Tolerance(top1=top1_tolerance, nll=nll_tolerance)
     manifest = calibration.calibrate(
         package,
@@ -65,7 +65,7 @@ def calibrate(
         tolerance=tolerance,
         budgets=_budgets(adaptive_cost or []),
         default_mode=default_mode,
-        say=say,
+        log=log,
     )
     answer(f"{package}: calibrated on {len(items)} images; default mode {manifest.default_mode}")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 from rich.table import Table
 
-from service.console.stdio import print_json, say
+from service.console.stdio import log, print_json
 from service.console.terminal import console
 from service.errors import UsageError
 from service.package.manifest import Aggregation, Mode, Precision
@@ -87,13 +87,13 @@ def evaluate(
     else:
         show(measured)
     for path, reason in measured.unreadable.items():
-        say(f"skipped {path}: {reason}")
+        log(f"skipped {path}: {reason}")
     for line in (*items.notes, *measured.left_out.lines(undecoded=False)):
-        say(line)
+        log(line)
     if report:
         from training.evaluation.report import write_report
 
-        say(f"report: {write_report(package, measured, report)}")
+        log(f"report: {write_report(package, measured, report)}")
     if record:
         from training.evaluation.record import record_metrics
 
@@ -125,13 +125,13 @@ def _evaluate_labels(
             table.add_row(*row.cells())
         console().print(table)
     for path, reason in measured.unreadable.items():
-        say(f"skipped {path}: {reason}")
+        log(f"skipped {path}: {reason}")
     for line in (*items.notes, *measured.left_out.lines(undecoded=False)):
-        say(line)
+        log(line)
     if report:
         from training.evaluation.multi_label_report import write_report
 
-        say(f"report: {write_report(measured, report)}")
+        log(f"report: {write_report(measured, report)}")
     if record:
         from training.evaluation.record import record_label_metrics
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from service.console.stdio import answer, say
+from service.console.stdio import answer, log
 from service.errors import UsageError
 from service.package.manifest import Decode, InputSize
 from training.commands.options import Overwrite
@@ -74,7 +74,7 @@ def export(
             raise UsageError("--add-fp16 PACKAGE takes no run, --out, --data or sizes")
         from training.export.fp16 import add_fp16 as add
 
-        answer(add(add_fp16, say=say))
+        answer(add(add_fp16, log=log))
         return
     if run is None or out is None or data is None:
         raise UsageError("an export needs RUN, --out FOLDER and --data FOLDER")
@@ -94,7 +94,7 @@ def export(
             decode=decode,
             statistics_images=statistics_images,
             overwrite=overwrite,
-            say=say,
+            log=log,
         )
     )
 

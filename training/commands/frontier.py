@@ -5,7 +5,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from service.console.stdio import print_json, say
+from service.console.stdio import log, print_json
 from service.package.manifest import Mode, Precision
 from training.commands.evaluate import chosen
 from training.commands.options import AsJson, Precisions
@@ -89,7 +89,7 @@ def frontier(
         image_size=timed_size,
     )
     for line in (*items.notes, *measured.left_out.lines()):
-        say(line)
+        log(line)
     if as_json:
         print_json(report.as_json(measured), indent=1)
     else:
@@ -112,4 +112,4 @@ def frontier(
         text = json_text(report.as_json(measured), indent=1) + "\n"
         (out / "frontier.json").write_text(text, encoding="utf-8")
         plot(measured, out / "frontier.png")
-        say(f"wrote {out}/frontier.md, .json and .png")
+        log(f"wrote {out}/frontier.md, .json and .png")

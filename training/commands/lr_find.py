@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.console.stdio import answer, print_json, say
+from service.console.stdio import answer, log, print_json
 from training.commands.options import AsJson, Init, Overrides, RecipeName, TrainingData, Workers
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def lr_find(
             start=start,
             steps=steps,
             workers=workers,
-            say=say,
+            log=log,
         )
     _plot(test, out)
     if as_json:
@@ -53,7 +53,7 @@ def lr_find(
     else:
         for name, lr in test.suggestions.items():
             answer(f"{name:8} {lr:.2e}")
-        say(f"plot: {out}")
+        log(f"plot: {out}")
 
 
 def _plot(test: "RangeTest", out: Path) -> None:

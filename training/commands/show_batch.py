@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.console.stdio import answer, say
+from service.console.stdio import answer, log
 from training.commands.options import Init, Overrides, RecipeName, TrainingData
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def show_batch(
 
     data = located(data)
     start = start_from(init) if init else None
-    batch = sample_batch(data, recipes.load(recipe, overrides), start=start, say=say)
+    batch = sample_batch(data, recipes.load(recipe, overrides), start=start, log=log)
     _draw(batch.samples[:images], out)
-    say(
+    log(
         f"the network gets values of mean {batch.mean:.2f} and standard deviation {batch.std:.2f} "
         f"({batch.normalization})"
     )

@@ -61,7 +61,7 @@ def train(
     from training.run import checkpoint
     from training.run.tensorboard import TensorBoardLogger
 
-    say = saying_once()
+    log = saying_once()
     if threads:
         torch.set_num_threads(threads)
     data = located(data)
@@ -80,23 +80,23 @@ def train(
             start=start,
             workers=workers,
             board=board,
-            say=say,
+            log=log,
         )
     except KeyboardInterrupt:
         if not (folder / checkpoint.STATE).exists():
-            say("stopped before the end of the first epoch: nothing to go on with")
+            log("stopped before the end of the first epoch: nothing to go on with")
         elif distributed.is_main():
-            say(f"stopped; the same command with --resume goes on after the last epoch in {folder}")
+            log(f"stopped; the same command with --resume goes on after the last epoch in {folder}")
         raise
     if not distributed.is_main():
         return
-    package = export_package(folder, out, data, overwrite=True, say=say)
+    package = export_package(folder, out, data, overwrite=True, log=log)
     try:
-        items = held_out(ModelPackage.load(package), data, say)
+        items = held_out(ModelPackage.load(package), data, log)
     except DataError as error:
-        say(f"not calibrated: {error}")
+        log(f"not calibrated: {error}")
     else:
-        calibrate(package, items, say=say)
+        calibrate(package, items, log=log)
     answer(package)
 
 

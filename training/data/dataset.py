@@ -215,19 +215,19 @@ def unreadable(items: Sequence[Item], threads: int = 4) -> dict[Path, str]:
         return dict(filter(None, pool.map(check, items)))
 
 
-def readable(images: Split, say: Callable[[str], None]) -> Split:
-    """The split without the files that cannot be decoded. `say` gets a message for each of them.
+def readable(images: Split, log: Callable[[str], None]) -> Split:
+    """The split without the files that cannot be decoded. `log` gets a message for each of them.
 
-    `say` also gets the notes about the data and the files that were skipped earlier.
+    `log` also gets the notes about the data and the files that were skipped earlier.
 
     Raises:
         DataError: a class, or the whole training part, has no readable image.
     """
     for line in images.lines():
-        say(line)
+        log(line)
     broken = unreadable((*images.train, *images.calibration))
     for path, reason in broken.items():
-        say(f"left out {path}: {reason}")
+        log(f"left out {path}: {reason}")
     train = tuple(item for item in images.train if item.path not in broken)
     without = set(images.classes) - {
         label for item in train for label in labels_of(item, images.task)

@@ -16,7 +16,7 @@ from training.data.labelled import Labelled
 from training.data.left_out import LeftOut, left_out
 from training.evaluation.methods import BASELINES, MethodName, method_named
 from training.evaluation.metrics import Scores, confusion, flips, scores
-from training.evaluation.predictions import LabelledFile, Outcomes, outcomes
+from training.evaluation.predictions import LabelledFile, Predictions, predict
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Evaluation:
     """All measurements on one data set."""
 
     rows: tuple[Evaluated, ...]
-    outcomes: dict[Precision, Outcomes]
+    predictions: dict[Precision, Predictions]
     left_out: LeftOut
 
     @property
@@ -69,7 +69,7 @@ class Evaluation:
 
     def per_class(self, precision: Precision, mode: MethodName, classes: int) -> list[float]:
         """Accuracy of each class; nan if the class has no image."""
-        got = self.outcomes[precision]
+        got = self.predictions[precision]
         table = confusion(got.by_name[mode].probabilities, got.labels)
         totals = table.sum(1)
         return [float(table[k, k] / totals[k]) if totals[k] else np.nan for k in range(classes)]
@@ -91,13 +91,13 @@ def evaluate(
         ModelPackageError, UsageError: see `Predictor.from_package`.
     """
     rows: list[Evaluated] = []
-    by_precision: dict[Precision, Outcomes] = {}
+    by_precision: dict[Precision, Predictions] = {}
     unreadable: dict[Path, str] = {}
     present: set[int] = set()
     chosen = precisions or Predictor.from_package(package, provider=provider).package.precisions
     for precision in chosen:
         predictor = Predictor.from_package(package, precision=precision, provider=provider)
-        got = outcomes(predictor, items, [method_named(mode, coverage) for mode in modes])
+        got = predict(predictor, items, [method_named(mode, coverage) for mode in modes])
         by_precision[precision] = got
         unreadable |= got.unreadable
         rows += [_row(precision, got, mode) for mode in modes]
@@ -106,22 +106,22 @@ def evaluate(
     return Evaluation(tuple(rows), by_precision, left_out(items, manifest, present, unreadable))
 
 
-def _row(precision: Precision, got: Outcomes, mode: MethodName) -> Evaluated:
-    outcome = got.by_name[mode]
+def _row(precision: Precision, got: Predictions, mode: MethodName) -> Evaluated:
+    answers = got.by_name[mode]
     turned: tuple[int | None, int | None] = (None, None)
     if mode != "none" and "none" in got.by_name:
         single = got.by_name["none"].probabilities
-        turned = flips(single, outcome.probabilities, got.labels)
+        turned = flips(single, answers.probabilities, got.labels)
     return Evaluated(
         precision=precision,
         mode=mode,
-        scores=scores(outcome.probabilities, got.labels),
-        cost=outcome.cost,
-        gate_open=outcome.gate_open,
+        scores=scores(answers.probabilities, got.labels),
+        cost=answers.cost,
+        gate_open=answers.gate_open,
         turned_wrong=turned[0],
         turned_right=turned[1],
-        coverage=None if outcome.covered is None else float(outcome.covered.mean()),
-        mean_set_size=None if outcome.set_sizes is None else float(outcome.set_sizes.mean()),
+        coverage=None if answers.covered is None else float(answers.covered.mean()),
+        mean_set_size=None if answers.set_sizes is None else float(answers.set_sizes.mean()),
     )
 
 

@@ -13,7 +13,7 @@ from service.package.manifest import Aggregation, Manifest, Mode, MultiLabelMetr
 from service.package.package import ModelPackage
 from training.data.left_out import LeftOut, left_out
 from training.evaluation.multi_label_metrics import LabelScores, scores
-from training.evaluation.multi_label_predictions import LabelOutcomes, answers
+from training.evaluation.multi_label_predictions import LabelPredictions, answers
 from training.evaluation.predictions import LabelledFile
 
 COLUMNS = (
@@ -72,7 +72,7 @@ class LabelEvaluation:
     manifest: Manifest
     aggregate: Aggregation
     rows: tuple[LabelRow, ...]
-    outcomes: dict[Precision, LabelOutcomes]
+    predictions: dict[Precision, LabelPredictions]
     left_out: LeftOut
 
     @property
@@ -98,7 +98,7 @@ def evaluate(
     """
     loaded = ModelPackage.load(package)
     rows: list[LabelRow] = []
-    by_precision: dict[Precision, LabelOutcomes] = {}
+    by_precision: dict[Precision, LabelPredictions] = {}
     unreadable: dict[Path, str] = {}
     present: set[int] = set()
     for precision in precisions or loaded.precisions:

@@ -31,7 +31,7 @@ class LabelAnswers:
 
 
 @dataclass(frozen=True)
-class LabelOutcomes:
+class LabelPredictions:
     """The answers of every mode, and the truth."""
 
     truth: Truth
@@ -60,7 +60,7 @@ def answers(
     items: Sequence[LabelledFile],
     modes: Sequence[Mode],
     aggregate: Aggregation = "mean",
-) -> LabelOutcomes:
+) -> LabelPredictions:
     """Answer every image in every mode, exactly as in serving.
 
     Raises:
@@ -77,7 +77,7 @@ def answers(
     by_mode: dict[Mode, LabelAnswers] = {
         mode: _of_mode([own[i] for own in found], truth.shape[1]) for i, mode in enumerate(modes)
     }
-    return LabelOutcomes(truth, tuple(item.path for item in kept), by_mode, unreadable)
+    return LabelPredictions(truth, tuple(item.path for item in kept), by_mode, unreadable)
 
 
 def _of_mode(found: Sequence[Classification], classes: int) -> LabelAnswers:

@@ -11,7 +11,7 @@ from service.package.manifest import Mode, Precision
 from training.data.captions import caption
 from training.evaluation.multi_label import COLUMNS, LabelEvaluation
 from training.evaluation.multi_label_metrics import f1
-from training.evaluation.multi_label_predictions import LabelAnswers, LabelOutcomes
+from training.evaluation.multi_label_predictions import LabelAnswers, LabelPredictions
 from training.evaluation.report import CAPTION_LETTERS, WORST, bullets, learning_curves, thumbnails
 
 mpl.use("Agg")
@@ -28,7 +28,7 @@ def write_report(measured: LabelEvaluation, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     last = measured.rows[-1]
-    precision, got = last.precision, measured.outcomes[last.precision]
+    precision, got = last.precision, measured.predictions[last.precision]
     default = measured.manifest.default_mode
     mode = default if default in got.by_mode else last.mode
     own = got.by_mode[mode]
@@ -45,7 +45,7 @@ def write_report(measured: LabelEvaluation, folder: Path) -> Path:
 
 
 def _markdown(measured: LabelEvaluation, precision: Precision, mode: Mode) -> str:
-    manifest, got = measured.manifest, measured.outcomes[precision]
+    manifest, got = measured.manifest, measured.predictions[precision]
     own = got.by_mode[mode]
     (row,) = [r for r in measured.rows if (r.precision, r.mode) == (precision, mode)]
     each = zip(
@@ -84,7 +84,7 @@ def _percent(value: float) -> str:
     return "" if np.isnan(value) else f"{100 * value:.2f}"
 
 
-def _worst(own: LabelAnswers, got: LabelOutcomes) -> list[int]:
+def _worst(own: LabelAnswers, got: LabelPredictions) -> list[int]:
     """The images with wrong answers, the least likely truth first."""
     given = np.where(got.truth, own.probabilities, 1 - own.probabilities)
     wrong = np.flatnonzero((own.present != got.truth).any(1))
@@ -98,7 +98,7 @@ def _caption(names: list[str], present: np.ndarray, truth: np.ndarray) -> str:
     return f"{caption(said, CAPTION_LETTERS)}\nis {caption(true, CAPTION_LETTERS - 3)}"
 
 
-def _reliability(own: LabelAnswers, got: LabelOutcomes, path: Path) -> None:
+def _reliability(own: LabelAnswers, got: LabelPredictions, path: Path) -> None:
     """Probability of every yes, against how often yes was true."""
     values, truth = own.probabilities.ravel(), got.truth.ravel()
     index = np.minimum((values * BINS).astype(np.int64), BINS - 1)

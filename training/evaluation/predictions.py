@@ -45,7 +45,7 @@ class Unreadable:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MethodPredictions:
     """One candidate's answers for N images."""
 
     name: str
@@ -59,12 +59,12 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class Predictions:
     """The answers of every candidate, and the truth."""
 
     labels: NDArray[np.int64]
     paths: tuple[Path, ...]
-    by_name: dict[str, Outcome]
+    by_name: dict[str, MethodPredictions]
     unreadable: dict[Path, str]
 
 
@@ -144,9 +144,9 @@ def collect(
     return kept, results, unreadable.reasons
 
 
-def outcomes(
+def predict(
     predictor: Predictor, items: Sequence[LabelledFile], methods: Sequence[Method]
-) -> Outcomes:
+) -> Predictions:
     """Answer every image with every candidate. A mode answers exactly as it is served.
 
     Raises:
@@ -161,16 +161,18 @@ def outcomes(
     kept, answers, unreadable = collect(predictor, items, start, what)
     labels = np.array([index[item.label] for item in kept])
     by_name = {
-        one.name: _outcome(one.name, [own[i] for own in answers], labels)
+        one.name: _of_method(one.name, [own[i] for own in answers], labels)
         for i, one in enumerate(methods)
     }
-    return Outcomes(labels, tuple(item.path for item in kept), by_name, unreadable)
+    return Predictions(labels, tuple(item.path for item in kept), by_name, unreadable)
 
 
-def _outcome(name: str, answers: Sequence[Result], labels: NDArray[np.int64]) -> Outcome:
+def _of_method(
+    name: str, answers: Sequence[Result], labels: NDArray[np.int64]
+) -> MethodPredictions:
     gates = [a.gate_open for a in answers if a.gate_open is not None]
     sets = [a.prediction_set for a in answers if a.prediction_set is not None]
-    return Outcome(
+    return MethodPredictions(
         name=name,
         probabilities=np.stack([a.probabilities for a in answers]),
         cost=float(np.mean([a.cost for a in answers])),

@@ -45,7 +45,7 @@ def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     manifest = ModelPackage.load(package).manifest
     precision, mode = _shown(manifest, measured)
-    got = measured.outcomes[precision]
+    got = measured.predictions[precision]
     probabilities, labels = got.by_name[mode].probabilities, got.labels
     names = distinct_names(manifest.labels)
     reliability_diagram(probabilities, labels, folder / "reliability.png")

@@ -81,7 +81,7 @@ def export_package(
     statistics_images: int = 0,
     quantization: Quantization | None = None,
     overwrite: bool = False,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Path:
     """Export the run's checkpoint to `out_folder`, which is replaced as a whole or not at all.
 
@@ -101,7 +101,7 @@ def export_package(
     check_replaceable(out_folder, overwrite=overwrite)
     check_version(version)
     source = load_source(
-        run_folder, data_folder, allow_unfinished=allow_unfinished, sizes=sizes, say=say
+        run_folder, data_folder, allow_unfinished=allow_unfinished, sizes=sizes, log=log
     )
     source = replace(source, sizes=source.sizes.model_copy(update={"decode": decode}))
     with replacing(out_folder) as folder:
@@ -110,10 +110,10 @@ def export_package(
             source = _with_served_statistics(source, statistics_images, provenance)
         names = labels(source.state.facts["classes"], data_folder)
         for line in shared_names(names):
-            say(line)
-        files = [_write_fp32(source, names, folder, provenance, say)]
+            log(line)
+        files = [_write_fp32(source, names, folder, provenance, log)]
         if int8:
-            files.append(_write_int8(source, folder, quantization, provenance, say))
+            files.append(_write_int8(source, folder, quantization, provenance, log))
         manifest = Manifest(
             name=out_folder.name,
             version=version,
@@ -127,7 +127,7 @@ def export_package(
         )
         write_manifest(folder, manifest)
         if fp16:
-            add_fp16(folder, say=say)
+            add_fp16(folder, log=log)
         write_model_card(folder)
     return out_folder
 
@@ -138,7 +138,7 @@ def load_source(
     *,
     allow_unfinished: bool,
     sizes: InputSize | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Source:
     """Read the checkpoint and find its images.
 
@@ -157,9 +157,9 @@ def load_source(
     images = split(data_folder, recipe)
     if images.fingerprint() == state.facts["fingerprint"]:
         for line in images.lines():
-            say(line)
+            log(line)
     else:
-        images = readable(images, say)  # training left unreadable files out
+        images = readable(images, log)  # training left unreadable files out
     if images.fingerprint() != state.facts["fingerprint"]:
         raise DataError(
             f"{data_folder} is not what {run_folder} was trained on: files were added, removed or "
@@ -186,7 +186,7 @@ def _write_fp32(
     names: tuple[Label, ...],
     folder: Path,
     provenance: dict[str, Any],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> OnnxFile:
     """Export, store the weights as float16, compare the file with torch on the same weights."""
     exact = source.graph(source.state.weights)
@@ -202,7 +202,7 @@ def _write_fp32(
         "largest_relative_difference": compare(exact, path, some, shapes(source.sizes)),
     }
     worst = max(provenance["parity"]["largest_relative_difference"].values())
-    say(f"{path.name}: {_mib(path)}; agrees with the checkpoint to {worst:.0e}")
+    log(f"{path.name}: {_mib(path)}; agrees with the checkpoint to {worst:.0e}")
     return describe(folder, "fp32")
 
 
@@ -211,7 +211,7 @@ def _write_int8(
     folder: Path,
     how: Quantization | None,
     provenance: dict[str, Any],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> OnnxFile:
     how = how or Quantization()
     fp32, path = folder / FILES["fp32"], folder / FILES["int8"]
@@ -228,7 +228,7 @@ def _write_int8(
         "against_fp32": measured,
         "largest_relative_difference": apart,
     }
-    say(f"{path.name}: {_mib(path)}; top-1 as fp32 on {measured['top1_agreement']:.1%} of views")
+    log(f"{path.name}: {_mib(path)}; top-1 as fp32 on {measured['top1_agreement']:.1%} of views")
     return describe(folder, "int8")
 
 

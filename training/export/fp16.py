@@ -42,7 +42,7 @@ def to_fp16(fp32: Path, fp16: Path) -> None:
     copy_metadata(fp32, fp16)
 
 
-def add_fp16(folder: Path, say: Callable[[str], None] = print) -> Path:
+def add_fp16(folder: Path, log: Callable[[str], None] = print) -> Path:
     """Derive ``model.fp16.onnx`` from the package's fp32 graph and add it to the manifest.
 
     Raises:
@@ -73,7 +73,7 @@ def add_fp16(folder: Path, say: Callable[[str], None] = print) -> Path:
     changed = {"files": tuple(files), "provenance": provenance}
     write_manifest(folder, package.manifest.model_copy(update=changed))
     write_model_card(folder)
-    say(f"{path.name}: {path.stat().st_size / 2**20:.1f} MiB; agrees with fp32 to {apart:.0e}")
+    log(f"{path.name}: {path.stat().st_size / 2**20:.1f} MiB; agrees with fp32 to {apart:.0e}")
     return path
 
 

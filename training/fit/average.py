@@ -35,7 +35,7 @@ def average(
     *,
     images: int = STATISTICS_IMAGES,
     workers: int = 0,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Path:
     """Write the mean of `runs` to the run folder `out`, with the recipe of the last of them.
 
@@ -54,7 +54,7 @@ def average(
         _check_alike(run, state, runs[-1], states[-1])
     facts = states[-1].facts
     recipe = Recipe.from_json(facts["recipe"])
-    items = readable(split(data, recipe), say)
+    items = readable(split(data, recipe), log)
     if items.fingerprint() != facts["fingerprint"]:
         raise DataError(f"{data} is not the data that {runs[-1]} was trained on")
     seed_all(recipe.seed, 0)
@@ -73,7 +73,7 @@ def average(
     }
     weights = learn.model.state_dict()
     checkpoint.save(out, Checkpoint(weights, {}, {**facts, "averaged": averaged}))
-    say(f"mean of {len(runs)} runs: calibration loss {loss:.4f}, accuracy {accuracy:.4f}")
+    log(f"mean of {len(runs)} runs: calibration loss {loss:.4f}, accuracy {accuracy:.4f}")
     return out
 
 

@@ -15,7 +15,7 @@ SMALLEST_BATCH = 8
 
 
 def fit_to_data(
-    recipe: Recipe, training_images: int, say: Callable[[str], None], processes: int = 1
+    recipe: Recipe, training_images: int, log: Callable[[str], None], processes: int = 1
 ) -> Recipe:
     """The recipe with a batch that gives an epoch at least `recipe.least_steps` steps, if it can.
 
@@ -38,7 +38,7 @@ def fit_to_data(
         )
     if batch != recipe.batch_images:
         steps = training_images // batch
-        say(
+        log(
             f"batches of {batch} images instead of {recipe.batch_images}: with "
             f"{training_images} training images an epoch takes {steps} step{'s'[: steps != 1]} "
             f"(--set batch_images={recipe.batch_images} keeps the larger ones)"

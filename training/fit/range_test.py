@@ -39,17 +39,17 @@ def range_test(
     start: InitialWeights | None = None,
     steps: int = 100,
     workers: int = 0,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> RangeTest:
     """Run the test at the first stage's size. `scratch` holds the weights to restore afterwards.
 
     Raises:
         DataError: the data cannot be trained on, or has fewer images than one batch.
     """
-    images = readable(split(data, recipe), say)
-    recipe = fit_to_data(recipe, len(images.train), say)
+    images = readable(split(data, recipe), log)
+    recipe = fit_to_data(recipe, len(images.train), log)
     stats = channel_stats(recipe, images, start)
-    learn: Any = Run(recipe, images, stats, scratch, None, start, workers, say).learn
+    learn: Any = Run(recipe, images, stats, scratch, None, start, workers, log).learn
     learn.path = scratch
     suggested = learn.lr_find(num_it=steps, suggest_funcs=SUGGESTIONS, show_plot=False)
     kept = slice(steps // 10, -5)  # fastai's rules leave out the divergence at the end

@@ -47,16 +47,16 @@ def sample_batch(
     recipe: Recipe,
     *,
     start: InitialWeights | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Batch:
     """The first training batch of the recipe's first stage, augmented and mixed.
 
     Raises:
         DataError: the data cannot be trained on, or has fewer images than one batch.
     """
-    images = readable(split(data, recipe), say)  # without broken files, as in training
-    recipe = fit_to_data(recipe, len(images.train), say)
-    say(f"{len(images.train)} training images of {len(images.classes)} classes")
+    images = readable(split(data, recipe), log)  # without broken files, as in training
+    recipe = fit_to_data(recipe, len(images.train), log)
+    log(f"{len(images.train)} training images of {len(images.classes)} classes")
     stats = channel_stats(recipe, images, start)
     used = None if stats.source == "none" else stats
     loaders = dataloaders(images, recipe, recipe.stages[0].size_at(0), used)

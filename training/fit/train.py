@@ -65,7 +65,7 @@ def train(
     start: InitialWeights | None = None,
     workers: int = 0,
     board: TensorBoardLogger | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Path:
     """Train `recipe` on ``data_folder/train``, writing checkpoints to `run_folder`.
 
@@ -81,7 +81,7 @@ def train(
         UsageError: the folder holds a run and `resume` is false, or its recipe differs.
     """
     if not distributed.is_main():
-        board, say = None, _silent
+        board, log = None, _silent
 
     unread: list[int] = []
 
@@ -91,17 +91,17 @@ def train(
             raise UsageError(f"{run_folder} holds a run: go on with --resume, or name another")
         found = split(data_folder, recipe)
         labels(found.classes, data_folder)  # the export needs them: refuse before hours of work
-        images = readable(found, say)
+        images = readable(found, log)
         if not images.calibration:
             raise DataError(
                 f"no image is held out for calibration: a share of {recipe.calibration_share} of "
                 f"every class comes to none of {len(images.train)} (--set calibration_share=…)"
             )
         if too_few := _too_few(images):
-            say(too_few)
+            log(too_few)
         before, after = (len(s.train) + len(s.calibration) for s in (found, images))
         unread.append(before - after)
-        fitted = fit_to_data(recipe, len(images.train), say, distributed.processes())
+        fitted = fit_to_data(recipe, len(images.train), log, distributed.processes())
         if not begun:
             return fitted, images, channel_stats(recipe, images, start), None
         state = checkpoint.load(run_folder)
@@ -110,11 +110,11 @@ def train(
 
     with distributed.joined():
         fitted, images, stats, state = distributed.from_main(prepared)
-        run = Run(fitted, images, stats, run_folder, state, start, workers, say, board)
+        run = Run(fitted, images, stats, run_folder, state, start, workers, log, board)
         with closing(board) if board else nullcontext():
             run.go()
     if sum(unread):
-        say(f"trained without {sum(unread)} unreadable images, named above")
+        log(f"trained without {sum(unread)} unreadable images, named above")
     return run_folder
 
 
@@ -143,11 +143,11 @@ class Run:
         state: Checkpoint | None,
         start: InitialWeights | None,
         workers: int,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         board: TensorBoardLogger | None = None,
     ) -> None:
         self.recipe, self.images, self.stats = recipe, images, stats
-        self.folder, self.workers, self.say, self.board = folder, workers, say, board
+        self.folder, self.workers, self.log, self.board = folder, workers, log, board
         # A process loads its share of a batch at once.
         self.loaded = replace(recipe, batch_images=distributed.share_of_batch(recipe.batch_images))
         self.history: list[dict[str, Any]] = state.facts["history"] if state else []
@@ -163,7 +163,7 @@ class Run:
         )
         if start is not None and state is None:
             untrained = load_matching(self.learn.model, start.weights)
-            say(f"started from other weights; left untrained: {', '.join(untrained) or 'none'}")
+            log(f"started from other weights; left untrained: {', '.join(untrained) or 'none'}")
         self.learn.create_opt()
         self.state = state
         if state:
@@ -176,7 +176,7 @@ class Run:
     def go(self) -> None:
         done = len(self.history)
         _, arithmetic = precision.callbacks()
-        self.say(
+        self.log(
             f"{len(self.images.train)} training and {len(self.images.calibration)} calibration "
             f"images, {len(self.images.classes)} classes; {self.total_epochs} epochs in "
             f"{arithmetic}" + (f", going on after epoch {done}" if done else "")
@@ -237,7 +237,7 @@ class Run:
         draw_curves(self.history, self.folder / "history.png")
         if self.board:
             self.board.epoch(row)
-        self.say(
+        self.log(
             f"epoch {row['epoch']}/{self.total_epochs} at {row['size_px']} px: "
             f"loss {row['train_loss']:.4f}, calibration loss {row['calibration_loss']:.4f}, "
             f"accuracy {row['calibration_accuracy']:.4f}, {row['seconds']:.0f} s"

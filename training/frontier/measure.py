@@ -30,7 +30,7 @@ from service.package.manifest import Manifest, Mode, Precision
 from training.data.left_out import LeftOut, left_out
 from training.evaluation.methods import Method, methods
 from training.evaluation.metrics import Scores, flips, scores
-from training.evaluation.predictions import LabelledFile, Outcomes, outcomes
+from training.evaluation.predictions import LabelledFile, Predictions, predict
 
 BATCH_IMAGES = (1, 8, 32)
 THROUGHPUT_IMAGES = 64
@@ -112,7 +112,7 @@ def measure(
     compared: dict[Precision, list[Method]] = {
         p: methods(one, modes, gate_costs, aspect) for p, one in predictors.items()
     }
-    answers = {p: outcomes(one, items, compared[p]) for p, one in predictors.items()}
+    answers = {p: predict(one, items, compared[p]) for p, one in predictors.items()}
     kept = {path for got in answers.values() for path in got.paths}
     decoded = [item.path for item in items if item.path in kept]
     with _timed(decoded, timed_images, image_size, seed) as sample:
@@ -180,7 +180,7 @@ def _timed(
 
 
 def _left_out(
-    items: Sequence[LabelledFile], manifest: Manifest, answers: Iterable[Outcomes]
+    items: Sequence[LabelledFile], manifest: Manifest, answers: Iterable[Predictions]
 ) -> LeftOut:
     present: set[int] = set()
     unreadable: dict[Path, str] = {}

@@ -14,7 +14,7 @@ from service.api.server.preflight import check_packages, say_what_is_passed_over
 from service.api.server.shared import Shared
 from service.api.server.supervisor import Supervisor
 from service.api.web.hosts import LOCAL
-from service.console.stdio import say
+from service.console.stdio import log
 from service.errors import StartFailed, UsageError
 from service.inference.image.budget import usual_pixels
 from service.inference.runtime.cores import usable_cores
@@ -59,13 +59,13 @@ def _leave_out_links() -> None:
     for variable in links:
         del os.environ[variable]
     if links:
-        say(f"quincunx: ignored, since they describe services: {', '.join(links)}")
+        log(f"quincunx: ignored, since they describe services: {', '.join(links)}")
 
 
 def _use_new_names() -> None:
     """Warn once about old names of variables, and give the workers the new ones."""
     for warning in rename_warnings(os.environ):
-        say(f"quincunx: {warning}")
+        log(f"quincunx: {warning}")
     renamed = with_new_names(os.environ)
     for variable in set(os.environ) - set(renamed):
         del os.environ[variable]
@@ -96,7 +96,7 @@ def _serve(settings: Settings, tags: list[str], listener: socket.socket, workers
             start_new_session=True,  # Ctrl-C is for the supervisor alone
         )
 
-    log = start_logging(settings.log_format)
+    logging = start_logging(settings.log_format)
     try:
         Supervisor(
             start,
@@ -107,7 +107,7 @@ def _serve(settings: Settings, tags: list[str], listener: socket.socket, workers
             on_ready=say_so,
         ).run()
     finally:
-        log.stop()
+        logging.stop()
 
 
 def _listen(host: str, port: int) -> socket.socket:

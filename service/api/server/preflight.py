@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from service.api.server.models import package_folders
-from service.console.stdio import say
+from service.console.stdio import log
 from service.errors import UsageError
 from service.inference.runtime import providers
 from service.inference.tta.steps import Model, Options, check_default_mode, check_options
@@ -49,7 +49,7 @@ def say_what_is_passed_over(settings: Settings) -> None:
     if not settings.packages:
         for root in {folder.parent for folder in package_folders(settings)}:
             for folder in without_manifest(root):
-                say(f"quincunx: passed over {folder}: it has a graph, but no manifest.json")
+                log(f"quincunx: passed over {folder}: it has a graph, but no manifest.json")
 
 
 def _can_degrade(model: Model, settings: Settings) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.api.server.shared import Shared, Slot
-from service.console.stdio import say
+from service.console.stdio import log
 from service.errors import QuincunxError, ServerError, UsageError
 
 logger = logging.getLogger("quincunx.service")
@@ -144,7 +144,7 @@ def starting(slot: Slot | None = None) -> Generator[None]:
         if _started is not None and slot is not None:
             slot.fail(code, str(error))
         else:
-            say(f"quincunx: error: {error}")
+            log(f"quincunx: error: {error}")
         os._exit(code)
     except Exception as error:
         if slot is not None:

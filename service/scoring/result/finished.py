@@ -63,9 +63,9 @@ def tally_if_same(run: Run, target: Target, settings: dict[str, Any]) -> tuple[T
             f"{target.name} is there already, and has {rows} rows of {images}. {ADVICE}"
         )
     threads = run.resolved_speed.decode_threads
-    if found := other_images(run.leaves, were, _paths(target.name), threads):
+    if found := other_images(run.sources, were, _paths(target.name), threads):
         raise OutputError(f"{target.name} is there already, of other images: {found}. {ADVICE}")
-    return tally, counted_again(run.leaves, skipped, run.passed_over.own)
+    return tally, counted_again(run.sources, skipped, run.passed_over.own)
 
 
 def _tally(run: Run, name: str) -> Tally:

@@ -71,7 +71,7 @@ def write_output(
             or what an earlier run left is damaged.
         DataError: there is no image, or a source has changed since the run began.
     """
-    target = Target(output, run.leaves)
+    target = Target(output, run.sources)
     settings = run.settings()
     folder = target.work_folder(work)
     run.passed_over.ignore(folder, *target.files)
@@ -104,9 +104,9 @@ def _write(
         _check_unchanged(run, journal)
         observer = observer or NullObserver()
         observer.began(journal.rows)
-        for leaf in run.leaves:
-            if isinstance(leaf, Replayed):
-                leaf.stop_recording()
+        for source in run.sources:
+            if isinstance(source, Replayed):
+                source.stop_recording()
         rate = _score(run, rows, journal, observer)
         if journal.rows == 0:
             raise no_image(run)
@@ -131,7 +131,7 @@ def _check_unchanged(run: Run, journal: Journal) -> None:
     if journal.rows == 0:
         return
     threads = run.resolved_speed.decode_threads
-    if found := changed_since(run.leaves, journal.records, journal.next, threads):
+    if found := changed_since(run.sources, journal.records, journal.next, threads):
         raise DataError(
             f"{found}. The {journal.rows} finished rows in {journal.folder} are of the source as "
             "it was: put it back to finish that run, or start anew (--restart)"
@@ -154,7 +154,7 @@ def _still_wanted(run: Run, target: Target, journal: Journal) -> dict[str, Any] 
         journal.clear()
         return None
     threads = run.resolved_speed.decode_threads
-    found = other_images(run.leaves, prints(done["fingerprint"]), None, threads)
+    found = other_images(run.sources, prints(done["fingerprint"]), None, threads)
     if found is None:
         return done
     if unnamed:
@@ -207,7 +207,7 @@ def _merge(
     run: Run, journal: Journal, target: Target, settings: dict[str, Any]
 ) -> tuple[Tally, list[list[Any]]]:
     """Write the result under a temporary name. Returns its counts and its fingerprint."""
-    fingerprint = Fingerprint(len(run.leaves))
+    fingerprint = Fingerprint(len(run.sources))
     for content in journal.contents():
         fingerprint.add(records(content))
     tally, made_of = tally_of(run.predictor.manifest), fingerprint.as_list()

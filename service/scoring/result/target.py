@@ -16,7 +16,7 @@ from service.scoring.files import filesystem, is_file, is_folder, local_path, op
 from service.scoring.result.durable import readable_errors
 from service.scoring.result.journal import lock
 from service.scoring.result.sinks import sink_for
-from service.scoring.sources import Leaf
+from service.scoring.sources import ImageSource
 
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES})
@@ -30,7 +30,7 @@ class Target:
     A link is followed, so that two names of one file are one target.
     """
 
-    def __init__(self, output: str, leaves: Sequence[Leaf] = ()) -> None:
+    def __init__(self, output: str, sources: Sequence[ImageSource] = ()) -> None:
         """Check everything that can be checked before any image is scored.
 
         Raises:
@@ -53,8 +53,8 @@ class Target:
             raise OutputError(f"{output} is a folder: name a file in it")
         if there and self.path is not None and not self.path.is_file():
             raise OutputError(f"{output} is no regular file: name another")
-        for leaf in leaves:
-            if self._is(leaf.name):
+        for source in sources:
+            if self._is(source.name):
                 raise UsageError(f"{output} is also a source: it would be replaced")
 
     @property

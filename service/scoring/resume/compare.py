@@ -16,7 +16,7 @@ from service.scoring.result.parts import Recorded
 from service.scoring.resume.fingerprint import Digest, Print, file_stamps
 from service.scoring.resume.stamps import stamp
 from service.scoring.resume.trace import Trace, items_of, load
-from service.scoring.sources import Leaf
+from service.scoring.sources import ImageSource
 
 AT_ONCE = 64
 """Images that are read at once."""
@@ -24,41 +24,44 @@ T = TypeVar("T")
 
 
 def changed_since(
-    leaves: Sequence[Leaf], records: Callable[[], Iterable[Recorded]], end: Position, threads: int
+    sources: Sequence[ImageSource],
+    records: Callable[[], Iterable[Recorded]],
+    end: Position,
+    threads: int,
 ) -> str | None:
     """What differs between the finished rows of an unfinished run and the sources now, in words.
 
     `records` gives the finished rows from the first, as often as it is called; `end` is the
     position after the last of them. None: the run may go on.
     """
-    proven = _proven_by_stamp(leaves, records())
+    proven = _proven_by_stamp(sources, records())
     finished = {n for n in range(end.source) if n not in proven}
     with ThreadPoolExecutor(threads, "score-compare") as pool:
-        for source, group in groupby(records(), key=lambda record: record.source):
-            if source in proven:
+        for number, group in groupby(records(), key=lambda record: record.source):
+            if number in proven:
                 continue
-            leaf = leaves[source]
-            found = _first_difference(leaf, group, source in finished, pool)
-            finished.discard(source)
+            source = sources[number]
+            found = _first_difference(source, group, number in finished, pool)
+            finished.discard(number)
             if found:
-                return f"{leaf.name} has changed: {found}"
-    for source in sorted(finished):  # these sources held no image
-        if (item := next(leaves[source].items(), None)) is not None:
+                return f"{source.name} has changed: {found}"
+    for number in sorted(finished):  # these sources held no image
+        if (item := next(sources[number].items(), None)) is not None:
             now = _renamed(None, storable(item.path))
-            return f"{leaves[source].name} has changed: image 1 {now}"
+            return f"{sources[number].name} has changed: image 1 {now}"
     return None
 
 
 def other_images(
-    leaves: Sequence[Leaf], were: Sequence[Print], paths: Iterator[str] | None, threads: int
+    sources: Sequence[ImageSource], were: Sequence[Print], paths: Iterator[str] | None, threads: int
 ) -> str | None:
     """What differs between the images of a finished result and the sources now, in words.
 
     `paths` are the result's own, where they are known, to name the first that differs. None: the
     result is of these very images.
     """
-    together = len(were) == 1 and len(leaves) != 1
-    groups = [list(leaves)] if together else [[leaf] for leaf in leaves]
+    together = len(were) == 1 and len(sources) != 1
+    groups = [list(sources)] if together else [[source] for source in sources]
     with ThreadPoolExecutor(threads, "score-compare") as pool:
         for group, was in zip(groups, were, strict=True):
             name = "the sources" if together else group[0].name
@@ -71,20 +74,20 @@ def other_images(
     return None
 
 
-def _is_same_file(leaf: Leaf, was: Print) -> bool:
-    now = stamp(leaf.name)
+def _is_same_file(source: ImageSource, was: Print) -> bool:
+    now = stamp(source.name)
     return now is not None and file_stamps(now) == was.stamps
 
 
 def _other_images_in(
-    leaves: list[Leaf], was: Print, expected: Iterator[str] | None, pool: ThreadPoolExecutor
+    sources: list[ImageSource], was: Print, expected: Iterator[str] | None, pool: ThreadPoolExecutor
 ) -> str | None:
     if was.kind == "images" and (expected is not None or was.stamps is not None):
-        now, found = _print_of(leaves, expected, _stamp_only, pool)
+        now, found = _print_of(sources, expected, _stamp_only, pool)
         if found or (was.stamps is not None and now.stamps == was.stamps):
             return found
         expected = None  # the names are the same: the bytes decide
-    now, found = _print_of(leaves, expected, _read, pool)
+    now, found = _print_of(sources, expected, _read, pool)
     if found:
         return found
     if now.images != was.images:
@@ -95,14 +98,14 @@ def _other_images_in(
 
 
 def _print_of(
-    leaves: list[Leaf],
+    sources: list[ImageSource],
     expected: Iterator[str] | None,
     trace: Callable[[Item], Trace],
     pool: ThreadPoolExecutor,
 ) -> tuple[Print, str | None]:
     """The print of sources as they are now, up to the first name that is not as `expected`."""
     digest, number = Digest(), 0
-    for items in _batched(chain.from_iterable(map(items_of, leaves))):
+    for items in _batched(chain.from_iterable(map(items_of, sources))):
         # Threads help if files are read or queried over a network; otherwise they cost time.
         here = trace is _stamp_only and all(local_path(item.path) for item in items)
         traces = map(trace, items) if here else pool.map(trace, items)
@@ -117,20 +120,20 @@ def _print_of(
     return digest.print(), None
 
 
-def _proven_by_stamp(leaves: Sequence[Leaf], records: Iterable[Recorded]) -> set[int]:
+def _proven_by_stamp(sources: Sequence[ImageSource], records: Iterable[Recorded]) -> set[int]:
     """The archives and tables that have the stamp that every finished row of theirs has."""
     proven: set[int] = set()
-    for source, group in groupby(records, key=lambda record: record.source):
+    for number, group in groupby(records, key=lambda record: record.source):
         stamps = {record.trace.stamp if record.trace.embedded else None for record in group}
-        if None not in stamps and stamps == {stamp(leaves[source].name)}:
-            proven.add(source)
+        if None not in stamps and stamps == {stamp(sources[number].name)}:
+            proven.add(number)
     return proven
 
 
 def _first_difference(
-    leaf: Leaf, were: Iterable[Recorded], finished: bool, pool: ThreadPoolExecutor
+    source: ImageSource, were: Iterable[Recorded], finished: bool, pool: ThreadPoolExecutor
 ) -> str | None:
-    items, number = items_of(leaf), 0
+    items, number = items_of(source), 0
     for batch in _batched(were):
         now = [next(items, None) for _ in batch]
         waiting = {

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from service.listing.skipped import Skipped
 from service.scoring.own_files import OwnFiles
-from service.scoring.sources import Leaf, Tar
-from service.scoring.sources.leaf import Sieve
+from service.scoring.sources import ImageSource, Tar
+from service.scoring.sources.source import Sieve
 
 
 class PassedOver:
@@ -58,16 +58,16 @@ class PassedOver:
         return total
 
 
-def counted_again(leaves: Sequence[Leaf], was: Skipped, own: OwnFiles) -> Skipped:
+def counted_again(sources: Sequence[ImageSource], was: Skipped, own: OwnFiles) -> Skipped:
     """The files that the sources of a finished run skip now. `was` is what they skipped then.
 
     A tar would have to be read completely, so if there is one, `was` is returned.
     """
-    if any(isinstance(leaf, Tar) for leaf in leaves):
+    if any(isinstance(source, Tar) for source in sources):
         return was
     now = Skipped(ignored=own)
-    for leaf in leaves:
-        if isinstance(leaf, Sieve):
-            for _ in leaf.sifted(0, now):
+    for source in sources:
+        if isinstance(source, Sieve):
+            for _ in source.sifted(0, now):
                 pass
     return now

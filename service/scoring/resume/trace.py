@@ -10,7 +10,7 @@ from service.listing.skipped import Skipped
 from service.scoring.files import blaming_the_machine
 from service.scoring.item import Item
 from service.scoring.resume.stamps import read_stamped, same_bytes, stamp
-from service.scoring.sources.leaf import Leaf, sifted
+from service.scoring.sources.source import ImageSource, sifted
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +36,21 @@ class Loaded:
     error: str | None = None
 
 
-def items_of(leaf: Leaf, skip: int = 0, skipped: Skipped | None = None) -> Iterator[Item]:
-    """The items of a leaf. Items inside the leaf's own file have the stamp of that file.
+def items_of(source: ImageSource, skip: int = 0, skipped: Skipped | None = None) -> Iterator[Item]:
+    """The items of a source. Items inside the source's own file have the stamp of that file.
 
     `skipped` counts the files that a folder or an archive holds beside its images.
 
     Raises:
         DataError: the file changed while it was read, so its items may be of two versions.
     """
-    before = stamp(leaf.name)
-    for item in sifted(leaf, skip, Skipped() if skipped is None else skipped):
+    before = stamp(source.name)
+    for item in sifted(source, skip, Skipped() if skipped is None else skipped):
         yield replace(item, stamp=before) if item.embedded else item
-    after = stamp(leaf.name)
+    after = stamp(source.name)
     if after is not None and not same_bytes(before, after):
         raise DataError(
-            f"{leaf.name} changed while it was read: some images may be of the old file and some "
+            f"{source.name} changed while it was read: some images may be of the old file and some "
             "of the new one. Start anew when it is complete (--restart)"
         )
 

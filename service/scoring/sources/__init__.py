@@ -9,8 +9,8 @@ from service.errors import DataError, UsageError
 from service.scoring.files import is_folder, is_url, parent
 from service.scoring.sources.archives import Tar, Zip
 from service.scoring.sources.folder import File, Folder, Glob
-from service.scoring.sources.leaf import Columns, Leaf
 from service.scoring.sources.lists import CsvList, TextList
+from service.scoring.sources.source import Columns, ImageSource
 from service.scoring.sources.tables import Table
 from service.scoring.sources.walk import MAGIC, glob, walk
 from service.tabular.partitions import part_files, partitions
@@ -27,11 +27,11 @@ BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 MAX_SHARDS = 1_000_000
 
 
-def expand(sources: Iterable[str], columns: Columns | None = None) -> list[Leaf]:
-    """Turn the user's sources into leaves, in order, and check each leaf.
+def expand(sources: Iterable[str], columns: Columns | None = None) -> list[ImageSource]:
+    """Turn the names that a user gives into image sources, in order, and check each of them.
 
-    A glob or `{000..123}` of archives, tables or lists becomes a leaf for each file; a glob of
-    images stays one leaf.
+    A glob or `{000..123}` of archives, tables or lists becomes a source for each file; a glob of
+    images stays one source.
 
     Raises:
         UsageError: a source does not exist or is of an unknown kind, or a list or table is damaged;
@@ -39,27 +39,27 @@ def expand(sources: Iterable[str], columns: Columns | None = None) -> list[Leaf]
     """
     columns = columns or Columns()
     try:
-        leaves = [leaf for source in sources for leaf in _leaves(source, columns)]
+        expanded = [one for source in sources for one in _expanded(source, columns)]
     except DataError as error:
         raise UsageError(str(error)) from error
-    if sum(leaf.name == "-" for leaf in leaves) > 1:
+    if sum(one.name == "-" for one in expanded) > 1:
         raise UsageError("standard input (-) can be read once only")
-    for leaf in leaves:
+    for one in expanded:
         try:
-            leaf.check()
+            one.check()
         except DataError as error:  # the error names the file and the line
             raise UsageError(str(error)) from error
         except (OSError, ImportError, ValueError) as error:
-            raise UsageError(f"{leaf.name} cannot be read: {error}") from error
-    return leaves
+            raise UsageError(f"{one.name} cannot be read: {error}") from error
+    return expanded
 
 
-def _leaves(source: str, columns: Columns) -> Iterator[Leaf]:
+def _expanded(source: str, columns: Columns) -> Iterator[ImageSource]:
     if source == "-":
         yield TextList(source, columns)
     elif BRACES.search(source):
         for name in _braces(source):
-            yield from _leaves(name, columns)
+            yield from _expanded(name, columns)
     elif MAGIC.search(source) and not _exists(source):
         if not source.lower().endswith(CONTAINERS):
             yield Glob(source)
@@ -79,7 +79,7 @@ def _leaves(source: str, columns: Columns) -> Iterator[Leaf]:
         yield File(source)
 
 
-def _parts(folder: str, suffix: str, columns: Columns) -> Iterator[Leaf]:
+def _parts(folder: str, suffix: str, columns: Columns) -> Iterator[ImageSource]:
     """The part files of a table that is a folder, as Spark writes them.
 
     Relative paths in them are relative to the parent folder of the table.
@@ -101,7 +101,7 @@ def _exists(source: str) -> bool:
     return not is_url(source) and os.path.exists(source)
 
 
-def _container(name: str, columns: Columns) -> Leaf:
+def _container(name: str, columns: Columns) -> ImageSource:
     lowered = name.lower()
     if lowered.endswith(TAR_SUFFIXES):
         return Tar(name)

@@ -1,4 +1,4 @@
-"""Leaves for archives: tar shards named as in WebDataset, and zip files."""
+"""Sources for archives: tar shards named as in WebDataset, and zip files."""
 
 import gzip
 import json

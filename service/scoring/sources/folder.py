@@ -1,4 +1,4 @@
-"""Leaves for image files: a folder, a glob, one file."""
+"""Sources for image files: a folder, a glob, one file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

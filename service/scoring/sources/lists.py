@@ -1,4 +1,4 @@
-"""Leaves for lists of paths: a text file, a CSV, standard input."""
+"""Sources for lists of paths: a text file, a CSV, standard input."""
 
 import io
 import sys
@@ -12,7 +12,7 @@ from typing import Any
 from service.errors import UsageError
 from service.scoring.files import is_file, join, open_binary, parent
 from service.scoring.item import Item
-from service.scoring.sources.leaf import Columns
+from service.scoring.sources.source import Columns
 from service.tabular import text
 from service.tabular.columns import PATH_COLUMNS, listed, pick
 from service.tabular.delimited import Delimited, Record, plain, read

@@ -9,7 +9,7 @@ from typing import IO
 
 from service.errors import OutputError
 from service.scoring.item import Item
-from service.scoring.sources.leaf import Leaf
+from service.scoring.sources.source import ImageSource
 
 MEMORY_BYTES = 16 * 1024 * 1024
 
@@ -20,8 +20,8 @@ class Replayed:
     The items are paths; up to `MEMORY_BYTES` of them stay in memory, more in a temporary file.
     """
 
-    def __init__(self, leaf: Leaf) -> None:
-        self._leaf = leaf
+    def __init__(self, source: ImageSource) -> None:
+        self._source = source
         self._live: Iterator[Item] | None = None
         self._kept: IO[bytes] = tempfile.SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115
         weakref.finalize(self, self._kept.close)
@@ -29,10 +29,10 @@ class Replayed:
 
     @property
     def name(self) -> str:
-        return self._leaf.name
+        return self._source.name
 
     def check(self) -> None:
-        self._leaf.check()
+        self._source.check()
 
     def count(self) -> int | None:
         return None
@@ -59,7 +59,7 @@ class Replayed:
             at += len(line)
             yield Item(**json.loads(line))
         if self._live is None:
-            self._live = self._leaf.items()
+            self._live = self._source.items()
         for item in self._live:
             if self._recording:
                 self._keep(item)

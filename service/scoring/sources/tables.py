@@ -1,4 +1,4 @@
-"""Leaves for Parquet and Arrow tables: a column of image bytes, or one of paths."""
+"""Sources for Parquet and Arrow tables: a column of image bytes, or one of paths."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import pyarrow as pa
 from service.errors import TooLarge, UsageError
 from service.scoring.files import check_length, is_file, join, open_binary, parent
 from service.scoring.item import Item
-from service.scoring.sources.leaf import Columns
+from service.scoring.sources.source import Columns
 from service.tabular import arrow_cells as cells
 from service.tabular.arrow_files import BROKEN, ArrowReader, opened
 from service.tabular.columns import PATH_COLUMNS, listed, pick

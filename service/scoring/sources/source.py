@@ -1,4 +1,4 @@
-"""Leaves: every source becomes one or more ordered, repeatable streams of items."""
+"""Image sources: what a user names becomes one or more ordered, repeatable streams of items."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Columns:
     """The separator of cells in a CSV. None: recognised from its header."""
 
 
-class Leaf(Protocol):
+class ImageSource(Protocol):
     """One folder, list, table or archive. Picklable, so that a cluster can send it to nodes."""
 
     @property
@@ -44,7 +44,7 @@ class Leaf(Protocol):
 
 @runtime_checkable
 class Sieve(Protocol):
-    """A leaf that may also hold files that are not images: a folder, a glob or an archive."""
+    """A source that may also hold files that are not images: a folder, a glob or an archive."""
 
     def sifted(self, skip: int, skipped: Skipped) -> Iterator[Item]:
         """Like `items`, and every skipped file is counted in `skipped`.
@@ -54,14 +54,14 @@ class Sieve(Protocol):
         ...
 
 
-def sifted(leaf: Leaf, skip: int, skipped: Skipped) -> Iterator[Item]:
-    """The items of any leaf. `skipped` counts the files that a `Sieve` skips."""
-    return leaf.sifted(skip, skipped) if isinstance(leaf, Sieve) else leaf.items(skip)
+def sifted(source: ImageSource, skip: int, skipped: Skipped) -> Iterator[Item]:
+    """The items of any source. `skipped` counts the files that a `Sieve` skips."""
+    return source.sifted(skip, skipped) if isinstance(source, Sieve) else source.items(skip)
 
 
 @runtime_checkable
 class KnowsLabels(Protocol):
-    """A leaf that can name the true labels without reading the images."""
+    """A source that can name the true labels without reading the images."""
 
     def true_labels(self) -> Iterator[str]:
         """The labels of the rows in the label column that was asked for, repeated as they are."""
