@@ -13,7 +13,8 @@ from service.errors import OutOfResources, OutputError, TooLarge
 
 MAX_IMAGE_BYTES = 256 * 1024 * 1024
 SPILL_NAMES = 100_000
-"""A folder with more names than this is sorted on disk, not in memory."""
+"""A folder with more names than this is sorted on disk. `sorted(os.scandir())` would hold all names
+in memory, about 160 bytes for each: 160 MB for a million images."""
 
 
 _FILES = "; raise the limit on open files (ulimit -n)"

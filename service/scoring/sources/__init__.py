@@ -113,7 +113,11 @@ def _container(name: str, columns: Columns) -> ImageSource:
 
 
 def _braces(source: str) -> Iterator[str]:
-    """`shard-{000..012}.tar` names thirteen files, as WebDataset writes it."""
+    """`shard-{000..012}.tar` names thirteen files, as WebDataset writes it.
+
+    The package braceexpand would also expand a file name such as `{a,b}.tar` and refuse `{a.tar`,
+    and it makes the list of all numbers before the first: `{0..9999999999}` fills the memory.
+    """
     match = BRACES.search(source)
     if match is None:
         yield source

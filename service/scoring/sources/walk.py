@@ -1,5 +1,6 @@
 """Folders, walked in the order of their names: the images in them, and a count of the rest."""
 
+import fnmatch
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -105,26 +106,25 @@ def split_glob(pattern: str) -> tuple[str, str]:
     return scheme + mark + root, "/".join(parts[first:])
 
 
+# wcmatch and fsspec have this too, but `photos/**.jpg` is `photos/*.jpg` for wcmatch and an error
+# for fsspec, and in fsspec `[!a]` matches a slash. Neither walks a folder in sorted order.
+_TOKEN = re.compile(r"\*\*/?|\*|\?|\[[!^]?\]?[^]/]*\]|.", re.DOTALL)
+_WILDCARDS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
 def glob_regex(pattern: str) -> re.Pattern[str]:
-    """A regular expression for a relative path; `**` crosses folders, `*` and `?` do not."""
-    text, at = "", 0
-    while at < len(pattern):
-        if pattern.startswith("**/", at):
-            text, at = text + "(?:.*/)?", at + 3
-        elif pattern.startswith("**", at):
-            text, at = text + ".*", at + 2
-        elif pattern[at] == "*":
-            text, at = text + "[^/]*", at + 1
-        elif pattern[at] == "?":
-            text, at = text + "[^/]", at + 1
-        elif pattern[at] == "[" and (end := pattern.find("]", at + 2)) > 0:
-            inside = pattern[at + 1 : end].replace("\\", "\\\\")
-            negated = inside.startswith(("!", "^"))
-            text += f"[{'^/' if negated else ''}{inside[negated:]}]"
-            at = end + 1
-        else:
-            text, at = text + re.escape(pattern[at]), at + 1
-    return re.compile(text, re.DOTALL)
+    """A regular expression for a relative path; `**` crosses folders, `*` `?` `[…]` do not."""
+    return re.compile(_TOKEN.sub(_token_regex, pattern), re.DOTALL)
+
+
+def _token_regex(token: re.Match[str]) -> str:
+    text = token.group()
+    if text in _WILDCARDS:
+        return _WILDCARDS[text]
+    if len(text) == 1:
+        return re.escape(text)
+    sequence = fnmatch.translate(re.sub(r"^\[\^", "[!", text))
+    return f"(?!/){sequence[:-2]}"  # without the mark of the end, \Z or \z
 
 
 def glob(pattern: str, skipped: Skipped | None = None) -> Iterator[str]:
