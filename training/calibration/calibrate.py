@@ -13,13 +13,14 @@ from service.errors import DataError
 from service.inference.tta.aggregate import aggregate, softmax, temper
 from service.package.manifest import Manifest, Mode, ModeCalibration, Precision
 from service.package.package import ModelPackage
-from training.calibration import adaptive, fitting, gates, multi_label
+from training.calibration import adaptive, fitting, gates
 from training.calibration.calibration_logits import PLAIN_MODES, Measured, measure
 from training.calibration.gates import Tolerance
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, trained_split
 from training.evaluation.metrics import Probabilities, nll
 from training.evaluation.predictions import LabelledFile
 from training.export.writer import write_manifest
+from training.task import TRAINING_TASKS
 
 DEFAULTS: tuple[Mode, ...] = ("none", "five_crop", "dense")
 
@@ -72,8 +73,19 @@ def calibrate(
     Raises:
         DataError: a class that the model does not have, or no readable image.
     """
-    if ModelPackage.load(folder).manifest.task == "multi_label":
-        return multi_label.calibrate(folder, items, default_mode=default_mode, log=log)
+    task = TRAINING_TASKS[ModelPackage.load(folder).manifest.task]
+    return task.calibrate(folder, items, tolerance, budgets, default_mode, log)
+
+
+def calibrate_single_label(
+    folder: Path,
+    items: Sequence[LabelledFile],
+    tolerance: Tolerance | None,
+    budgets: Mapping[Precision, float] | None,
+    default_mode: Mode | None,
+    log: Callable[[str], None],
+) -> Manifest:
+    """`calibrate` for a package whose images have one true class."""
     tolerance, budgets = tolerance or Tolerance(), budgets or {}
     package = ModelPackage.load(folder)
     firsts = adaptive.candidates(package.manifest.input)

@@ -49,11 +49,14 @@ class Measured:
 def calibrate(
     folder: Path,
     items: Sequence[LabelledFile],
-    *,
-    default_mode: Mode | None = None,
-    log: Callable[[str], None] = print,
+    _tolerance: object,
+    _budgets: object,
+    default_mode: Mode | None,
+    log: Callable[[str], None],
 ) -> Manifest:
     """Fit every precision and mode of the package in `folder` on `items`; write its manifest.
+
+    Tolerance and budgets are for `adaptive`, which a multi-label package does not have.
 
     Raises:
         DataError: a class that the model does not have, or no readable image.

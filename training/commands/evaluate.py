@@ -1,19 +1,15 @@
 """`quincunx evaluate`: metrics of a package, for each mode and precision."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import Annotated, get_args
 
 import typer
-from rich.table import Table
 
 from service.console.stdio import log, print_json
 from service.console.terminal import console
 from service.errors import UsageError
-from service.package.manifest import Aggregation, Mode, Precision
+from service.package.manifest import Aggregation, Precision
 from training.commands.options import AsJson, Precisions
-
-if TYPE_CHECKING:
-    from training.data.labelled import Labelled
 
 app = typer.Typer()
 
@@ -64,78 +60,32 @@ def evaluate(
     """
     from service.package.package import ModelPackage
     from training.data.named_data import located
-    from training.evaluation import evaluate as evaluation
-    from training.evaluation.methods import BASELINES
+    from training.evaluation.evaluate import labelled
+    from training.task import TRAINING_TASKS
 
     manifest = ModelPackage.load(package).manifest
-    several = manifest.task == "multi_label"
-    known = get_args(Mode) if several else (*get_args(Mode), *BASELINES)
+    task = TRAINING_TASKS[manifest.task]
     gated = any(entry.gate for entry in manifest.calibration)
-    modes = chosen(tta or (DEFAULT_MODES if gated else UNGATED_MODES), known, "tta")
+    modes = chosen(tta or (DEFAULT_MODES if gated else UNGATED_MODES), task.methods(), "tta")
     precisions = chosen(precision, get_args(Precision), "precision") if precision else None
-    items = evaluation.labelled(located(data), manifest)
-    if several:
-        if coverage is not None:
-            raise UsageError("--coverage needs one true class, and this package is multi-label")
-        _evaluate_labels(package, items, modes, precisions, aggregate, report, record, as_json)
-        return
-    if aggregate != "mean":
-        raise UsageError("--aggregate is for multi-label packages; others are measured by the mean")
-    measured = evaluation.evaluate(package, items, modes, precisions, coverage=coverage)
-    if as_json:
-        print_json(evaluation.as_json(measured))
-    else:
-        show(measured)
-    for path, reason in measured.unreadable.items():
-        log(f"skipped {path}: {reason}")
-    for line in (*items.notes, *measured.left_out.lines(undecoded=False)):
-        log(line)
-    if report:
-        from training.evaluation.report import write_report
-
-        log(f"report: {write_report(package, measured, report)}")
-    if record:
-        from training.evaluation.record import record_metrics
-
-        record_metrics(package, measured)
-
-
-def _evaluate_labels(
-    package: Path,
-    items: "Labelled",
-    modes: list[Mode],
-    precisions: list[Precision] | None,
-    aggregate: Aggregation,
-    report: Path | None,
-    record: bool,
-    as_json: bool,
-) -> None:
-    from training.evaluation import multi_label as evaluation
-
     if record and aggregate != "mean":
         raise UsageError("--record keeps what is served by default: --aggregate mean")
-    measured = evaluation.evaluate(package, items, modes, precisions, aggregate=aggregate)
+    items = labelled(located(data), manifest)
+    measured = task.evaluate(
+        package, items, modes, precisions, coverage=coverage, aggregate=aggregate
+    )
     if as_json:
-        print_json(evaluation.as_json(measured))
+        print_json(task.as_json(measured))
     else:
-        table = Table(title=f"{measured.rows[0].scores.images} images, {aggregate} over views")
-        for column in evaluation.COLUMNS:
-            table.add_column(column)
-        for row in measured.rows:
-            table.add_row(*row.cells())
-        console().print(table)
+        console().print(task.terminal_table(measured))
     for path, reason in measured.unreadable.items():
         log(f"skipped {path}: {reason}")
     for line in (*items.notes, *measured.left_out.lines(undecoded=False)):
         log(line)
     if report:
-        from training.evaluation.multi_label_report import write_report
-
-        log(f"report: {write_report(measured, report)}")
+        log(f"report: {task.write_report(package, measured, report)}")
     if record:
-        from training.evaluation.record import record_label_metrics
-
-        record_label_metrics(package, measured)
+        task.record(package, measured)
 
 
 def chosen(text: str, known: tuple[str, ...], option: str) -> list:
@@ -151,38 +101,3 @@ def chosen(text: str, known: tuple[str, ...], option: str) -> list:
     if not values:
         raise UsageError(f"--{option} is empty; choose of {', '.join(known)}")
     return list(dict.fromkeys(values))
-
-
-def show(measured) -> None:
-    """Print the table."""
-    rows = measured.rows
-    table = Table(title=f"{rows[0].scores.images} images")
-    for column in ("precision", "mode", "top-1 %", "95%", "top-5 %", "NLL", "ECE %"):
-        table.add_column(column, justify="left" if column in {"precision", "mode"} else "right")
-    table.add_column("cost (crops)", justify="right")
-    table.add_column("right→wrong", justify="right")
-    table.add_column("wrong→right", justify="right")
-    with_sets = any(row.coverage is not None for row in rows)
-    if with_sets:
-        table.add_column("coverage %", justify="right")
-        table.add_column("set size", justify="right")
-    for row in rows:
-        s = row.scores
-        low, high = s.top1_interval
-        cells = [
-            row.precision,
-            row.mode,
-            f"{100 * s.top1:.2f}",
-            f"{100 * low:.2f} to {100 * high:.2f}",
-            "" if s.top5 is None else f"{100 * s.top5:.2f}",
-            f"{s.nll:.4f}",
-            f"{100 * s.ece:.2f}",
-            f"{row.cost:.2f}",
-            "" if row.turned_wrong is None else str(row.turned_wrong),
-            "" if row.turned_right is None else str(row.turned_right),
-        ]
-        if with_sets:
-            cells.append("" if row.coverage is None else f"{100 * row.coverage:.2f}")
-            cells.append("" if row.mean_set_size is None else f"{row.mean_set_size:.2f}")
-        table.add_row(*cells)
-    console().print(table)

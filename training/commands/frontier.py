@@ -56,6 +56,7 @@ def frontier(
     from service.console.terminal import console
     from service.console.text import json_text
     from service.errors import UsageError
+    from service.inference.tta.task import TASKS
     from service.package.package import ModelPackage
     from training.data.named_data import located
     from training.evaluation.evaluate import labelled
@@ -65,7 +66,7 @@ def frontier(
 
     timed_size = None if image_size is None else ImageSize.parse(image_size)
     manifest = ModelPackage.load(package).manifest
-    if manifest.task == "multi_label":
+    if not TASKS[manifest.task].one_is_true:
         raise UsageError(
             f"frontier plots top-1, and {manifest.name} is multi-label; quincunx evaluate measures "
             "its modes"

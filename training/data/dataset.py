@@ -17,6 +17,7 @@ from typing import Any
 
 from service.errors import ClientError, DataError
 from service.inference.decode import decode_image
+from service.inference.tta.task import TASKS
 from service.listing.skipped import Skipped
 from service.package.manifest import Manifest, TaskName
 from training.data.class_folders import compared, read_class_folders
@@ -27,6 +28,7 @@ from training.data.pixels import read_image
 from training.data.stratify import stratified
 from training.data.table import SUFFIXES, Table, is_table, read_table
 from training.recipe import Recipe
+from training.task import TRAINING_TASKS
 
 __all__ = ["Item", "Split", "readable", "scan", "split", "stratified", "unreadable", "validation"]
 
@@ -90,7 +92,8 @@ def split(data: Path, recipe: Recipe) -> Split:
         DataError: no images, or no classes.
     """
     items, task = _training_part(data, recipe)
-    counts = Counter(label for item in items for label in labels_of(item, task))
+    of_task = TRAINING_TASKS[task]
+    counts = Counter(label for item in items for label in of_task.labels_of(item))
     if not counts:
         raise DataError(f"{data}: no training image has a label")
     _look_at(counts, task)
@@ -119,11 +122,6 @@ def validation(data: Path, trained: Manifest | None = None) -> Labelled:
     if not table.val:
         raise DataError(f"{data} has no row whose split is val: nothing to report on")
     return Labelled(table.val)
-
-
-def labels_of(item: Item, task: TaskName) -> tuple[str, ...]:
-    """The true classes of an image: one, or any number if the task is multi-label."""
-    return item.labels if task == "multi_label" else (item.label,)
 
 
 def trained_split(data: Path, provenance: dict[str, Any]) -> Split | None:
@@ -188,7 +186,7 @@ def _look_at(counts: Counter[str], task: TaskName) -> None:
             f"classes are imbalanced: {most!r} has {most_count} images, {least!r} {least_count}",
             stacklevel=3,
         )
-    if len(counts) == 1 and task == "single_label":
+    if len(counts) == 1 and TASKS[task].one_is_true:
         warnings.warn(
             f"there is one class, {most!r}, so every image will be put into it; whether it is in "
             "an image or not is multi-label: a table with path,label where an empty label means "
@@ -229,9 +227,8 @@ def readable(images: Split, log: Callable[[str], None]) -> Split:
     for path, reason in broken.items():
         log(f"left out {path}: {reason}")
     train = tuple(item for item in images.train if item.path not in broken)
-    without = set(images.classes) - {
-        label for item in train for label in labels_of(item, images.task)
-    }
+    labels_of = TRAINING_TASKS[images.task].labels_of
+    without = set(images.classes) - {label for item in train for label in labels_of(item)}
     if without:
         raise DataError(f"no readable training image of {', '.join(sorted(without))}")
     calibration = tuple(item for item in images.calibration if item.path not in broken)

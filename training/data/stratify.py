@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from service.package.manifest import TaskName
 from training.data.item import Item
+from training.task import TRAINING_TASKS
 
 
 def stratified(
@@ -14,18 +15,21 @@ def stratified(
     seed: int | str,
     task: TaskName = "single_label",
 ) -> tuple[list[Item], list[Item]]:
-    """Split off `share` of every class (rounded, seeded): (the rest, the share)."""
-    if task == "multi_label":
-        return _by_labels(items, share, seed)
-    by_class: dict[str, list[Item]] = {}
+    """Split off `share` of every class (seeded): (the rest, the share)."""
+    return TRAINING_TASKS[task].split_off(items, share, seed)
+
+
+def by_class(items: Sequence[Item], share: float, seed: int | str) -> tuple[list[Item], list[Item]]:
+    """For images of one class each: the share of every class, rounded."""
+    members_of: dict[str, list[Item]] = {}
     for item in items:
-        by_class.setdefault(item.label, []).append(item)
-    counts = {label: round(share * len(members)) for label, members in by_class.items()}
-    _give_to_small(counts, by_class, share, seed)
+        members_of.setdefault(item.label, []).append(item)
+    counts = {label: round(share * len(members)) for label, members in members_of.items()}
+    _give_to_small(counts, members_of, share, seed)
     rest: list[Item] = []
     taken: list[Item] = []
-    for label in sorted(by_class):
-        members = by_class[label]
+    for label in sorted(members_of):
+        members = members_of[label]
         random.Random(f"{seed}/{label}").shuffle(members)
         taken += members[: counts[label]]
         rest += members[counts[label] :]
@@ -33,7 +37,7 @@ def stratified(
 
 
 def _give_to_small(
-    counts: dict[str, int], by_class: dict[str, list[Item]], share: float, seed: int | str
+    counts: dict[str, int], members_of: dict[str, list[Item]], share: float, seed: int | str
 ) -> None:
     """Classes that are too small for one image each give one in turn, in a random order.
 
@@ -42,13 +46,13 @@ def _give_to_small(
     if not 0 < share < 1:
         return
     small = sorted(label for label, count in counts.items() if not count)
-    owed = round(share * sum(len(by_class[label]) for label in small))
-    able = [label for label in small if len(by_class[label]) > 1]
+    owed = round(share * sum(len(members_of[label]) for label in small))
+    able = [label for label in small if len(members_of[label]) > 1]
     for label in random.Random(f"{seed}/small").sample(able, min(owed, len(able))):
         counts[label] = 1
 
 
-def _by_labels(
+def by_labels(
     items: Sequence[Item], share: float, seed: int | str
 ) -> tuple[list[Item], list[Item]]:
     """Iterative stratification (Sechidis et al., 2011): the rarest label is distributed first.

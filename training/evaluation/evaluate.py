@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from service.errors import UsageError
 from service.inference.predictor import Predictor
 from service.inference.runtime.providers import Provider
-from service.package.manifest import Manifest, Metrics, Precision
+from service.package.manifest import Aggregation, Manifest, Metrics, Precision
 from service.package.package import ModelPackage
 from training.data.dataset import validation
 from training.data.labelled import Labelled
@@ -82,14 +83,18 @@ def evaluate(
     precisions: Iterable[Precision] | None = None,
     *,
     coverage: float | None = None,
+    aggregate: Aggregation = "mean",
     provider: Provider = "cpu",
 ) -> Evaluation:
     """Measure `modes`, which may include baselines, at every precision of the package.
 
     Raises:
         DataError: a class that the model does not have, or no readable image.
-        ModelPackageError, UsageError: see `Predictor.from_package`.
+        ModelPackageError: see `Predictor.from_package`.
+        UsageError: another aggregation than the mean; or see `Predictor.from_package`.
     """
+    if aggregate != "mean":
+        raise UsageError("--aggregate is for multi-label packages; others are measured by the mean")
     rows: list[Evaluated] = []
     by_precision: dict[Precision, Predictions] = {}
     unreadable: dict[Path, str] = {}

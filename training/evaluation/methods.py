@@ -26,6 +26,11 @@ BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 MethodName = Mode | Baseline
 
 
+def method_names() -> tuple[str, ...]:
+    """The modes and baselines that `evaluate` knows."""
+    return (*get_args(Mode), *BASELINES)
+
+
 @dataclass(frozen=True)
 class Result:
     """A candidate's answer for one image, and its cost in single crops."""

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from service.errors import UsageError
 from service.inference.predictor import Predictor
 from service.inference.runtime.providers import Provider
 from service.package.manifest import Aggregation, Manifest, Mode, MultiLabelMetrics, Precision
@@ -19,6 +20,11 @@ from training.evaluation.predictions import LabelledFile
 COLUMNS = (
     "precision", "mode", "mAP %", "95%", "micro F1 %", "macro F1 %", "NLL", "cost (crops)",
 )  # fmt: skip
+
+
+def mode_names() -> tuple[str, ...]:
+    """The modes that `evaluate` knows."""
+    return get_args(Mode)
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ def evaluate(
     modes: Sequence[Mode],
     precisions: Iterable[Precision] | None = None,
     *,
+    coverage: float | None = None,
     aggregate: Aggregation = "mean",
     provider: Provider = "cpu",
 ) -> LabelEvaluation:
@@ -94,8 +101,11 @@ def evaluate(
 
     Raises:
         DataError: a class that the model does not have, or no readable image.
-        ModelPackageError, UsageError: see `Predictor.from_package` and `check_options`.
+        ModelPackageError: see `Predictor.from_package`.
+        UsageError: a coverage; or see `Predictor.from_package` and `check_options`.
     """
+    if coverage is not None:
+        raise UsageError("--coverage needs one true class, and this package is multi-label")
     loaded = ModelPackage.load(package)
     rows: list[LabelRow] = []
     by_precision: dict[Precision, LabelPredictions] = {}

@@ -8,6 +8,7 @@ import numpy as np
 from service.console.markdown import table
 from service.package.labels import distinct_names
 from service.package.manifest import Mode, Precision
+from service.package.package import ModelPackage
 from training.data.captions import caption
 from training.evaluation.multi_label import COLUMNS, LabelEvaluation
 from training.evaluation.multi_label_metrics import f1
@@ -20,7 +21,7 @@ from matplotlib import pyplot as plt
 BINS = 15
 
 
-def write_report(measured: LabelEvaluation, folder: Path) -> Path:
+def write_report(package: Path, measured: LabelEvaluation, folder: Path) -> Path:
     """Write ``report.md`` and its pictures into `folder`.
 
     The pictures show the last measured precision. The mode is the package's default mode if it was
@@ -29,7 +30,7 @@ def write_report(measured: LabelEvaluation, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     last = measured.rows[-1]
     precision, got = last.precision, measured.predictions[last.precision]
-    default = measured.manifest.default_mode
+    default = ModelPackage.load(package).manifest.default_mode
     mode = default if default in got.by_mode else last.mode
     own = got.by_mode[mode]
     _reliability(own, got, folder / "reliability.png")

@@ -7,6 +7,7 @@ from typing import Any
 from service.console.markdown import code, plain, table
 from service.package.manifest import InputSize, Manifest
 from service.package.package import ModelPackage
+from training.task import TRAINING_TASKS
 
 CARD = "MODEL_CARD.md"
 
@@ -43,12 +44,10 @@ def _head(manifest: Manifest) -> str:
     parameters = manifest.architecture.get("parameters")
     size = f" with {parameters / 1e6:.1f} million parameters" if parameters else ""
     sizes = manifest.input
-    what = "classifier"
-    if manifest.task == "multi_label":
-        what = "multi-label classifier (any number of classes in an image, or none)"
+    kind = TRAINING_TASKS[manifest.task].card_kind
     return (
         f"# {manifest.name}, version {manifest.version}\n\n"
-        f"An image {what} of {len(manifest.labels)} classes: {plain(name)}{size}, trained and "
+        f"An image {kind} of {len(manifest.labels)} classes: {plain(name)}{size}, trained and "
         "exported by Quincunx.\n\n"
         f"Images are resized so that the shorter side is {sizes.resize_px} px "
         f"({sizes.interpolation}); crops are {sizes.crop_px}×{sizes.crop_px} px. "
@@ -228,8 +227,11 @@ def _label_metrics(manifest: Manifest) -> str:
 def _calibration(manifest: Manifest) -> str:
     if not manifest.calibration:
         return ""
-    if manifest.task == "multi_label":
-        return _thresholds(manifest)
+    return TRAINING_TASKS[manifest.task].card_calibration(manifest)
+
+
+def gates(manifest: Manifest) -> str:
+    """The section of a single-label model: temperatures, gates and prediction sets."""
     rows = [
         (
             c.precision,
@@ -246,7 +248,8 @@ def _calibration(manifest: Manifest) -> str:
     return f"## Calibration\n\nFitted on images held out of training.\n\n{table(columns, rows)}"
 
 
-def _thresholds(manifest: Manifest) -> str:
+def thresholds(manifest: Manifest) -> str:
+    """The section of a multi-label model: temperatures and thresholds."""
     rows = [
         (c.precision, c.mode, f"{c.temperature:.3f}", f"{min(limits):.3f} to {max(limits):.3f}")
         for c in manifest.calibration
@@ -267,9 +270,7 @@ def _limits(manifest: Manifest) -> str:
         else "The terms of the training images also apply to the weights. No image is part of this "
         "package."
     )
-    answers = "gives every image one of them, also an image of something else"
-    if manifest.task == "multi_label":
-        answers = "says yes or no for each of them, also for an image of something else"
+    answers = TRAINING_TASKS[manifest.task].card_answers
     return (
         "## Licence and limits\n\n"
         f"{origin} The code that made the package is under Apache-2.0.\n\n"

@@ -5,7 +5,6 @@ from typing import Any
 
 from fastai.data.all import DataLoaders
 from fastai.learner import Learner
-from fastai.metrics import accuracy, accuracy_multi
 from fastai.optimizer import SGD, Adam, ranger
 from fastai.torch_core import params
 from torch import nn
@@ -15,6 +14,7 @@ from training.fit import mixers, multi_scale, precision
 from training.fit.losses import loss_of
 from training.network import architecture
 from training.recipe import Recipe
+from training.task import TRAINING_TASKS
 
 OPTIMIZERS: dict[str, Any] = {
     "adam": Adam,
@@ -54,7 +54,7 @@ def learner(
         loss_func=loss_of(recipe, task),
         opt_func=OPTIMIZERS[recipe.optimizer],
         splitter=body_and_head if pretrained else one_group,
-        metrics=accuracy_multi if task == "multi_label" else accuracy,
+        metrics=TRAINING_TASKS[task].metric(),
         wd=recipe.weight_decay,
         cbs=[*speed, *multi_scale.multi_scale(recipe), *mixers.mixer(recipe)],
     )

@@ -1,5 +1,6 @@
 """From a scanned data set to fastai DataLoaders."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from fastai.vision.all import (
     aug_transforms,
 )
 
-from training.data.dataset import Item, Split
+from training.data.dataset import Split
 from training.data.pixels import pixels_of
 from training.data.stats import ChannelStats
 from training.recipe import Recipe
+from training.task import TRAINING_TASKS
 
 
 def load_image(path: Path) -> PILImage:
@@ -32,11 +34,14 @@ def load_image(path: Path) -> PILImage:
     return PILImage.create(pixels_of(path))
 
 
-def target(split: Split, item: Item) -> str | list[float]:
-    """The class of an image. For multi-label data: 1 for every class that is present, else 0."""
-    if split.task == "single_label":
-        return item.label
-    return [float(name in item.labels) for name in split.classes]
+def class_block(classes: Sequence[str]) -> TransformBlock:
+    """Targets of images with one class each: its index."""
+    return CategoryBlock(vocab=list(classes))
+
+
+def labels_block(classes: Sequence[str]) -> TransformBlock:
+    """Targets of images with any number of classes: 1 or 0 for each class."""
+    return MultiCategoryBlock(encoded=True, vocab=list(classes))
 
 
 def dataloaders(
@@ -54,15 +59,14 @@ def dataloaders(
         batch_transforms = []
     if stats is not None:
         batch_transforms.append(Normalize.from_stats(stats.mean, stats.std, cuda=False))
+    task = TRAINING_TASKS[split.task]
     block = DataBlock(
         blocks=[
             TransformBlock(type_tfms=[load_image], batch_tfms=[IntToFloatTensor]),
-            MultiCategoryBlock(encoded=True, vocab=list(split.classes))
-            if split.task == "multi_label"
-            else CategoryBlock(vocab=list(split.classes)),
+            task.target_block(split.classes),
         ],
         get_x=lambda item: item.path,
-        get_y=partial(target, split),
+        get_y=partial(task.target, split.classes),
         splitter=IndexSplitter(range(len(split.train), len(items))),
         item_tfms=item_transforms,
         batch_tfms=batch_transforms,

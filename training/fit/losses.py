@@ -11,6 +11,7 @@ from fastai.losses import (
 
 from service.package.manifest import TaskName
 from training.recipe import Recipe
+from training.task import TRAINING_TASKS
 
 
 class SmoothedBinaryFlat(BCEWithLogitsLossFlat):
@@ -31,7 +32,14 @@ class SmoothedBinaryFlat(BCEWithLogitsLossFlat):
 
 def loss_of(recipe: Recipe, task: TaskName = "single_label") -> Any:
     """The task's loss, with smoothed labels if the recipe has label smoothing."""
-    eps = recipe.label_smoothing
-    if task == "multi_label":
-        return SmoothedBinaryFlat(eps) if eps else BCEWithLogitsLossFlat()
-    return LabelSmoothingCrossEntropyFlat(eps=eps) if eps else CrossEntropyLossFlat()
+    return TRAINING_TASKS[task].loss(recipe.label_smoothing)
+
+
+def cross_entropy(smoothing: float) -> Any:
+    """The loss of logits [N, K] against class indices [N]."""
+    return LabelSmoothingCrossEntropyFlat(eps=smoothing) if smoothing else CrossEntropyLossFlat()
+
+
+def binary_cross_entropy(smoothing: float) -> Any:
+    """The loss of logits [N, K] against targets [N, K] in 0..1."""
+    return SmoothedBinaryFlat(smoothing) if smoothing else BCEWithLogitsLossFlat()

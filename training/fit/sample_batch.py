@@ -1,6 +1,6 @@
 """One training batch for people to look at: pixels, and the label of each image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from training.fit.seeding import seed_all, seed_loaders
 from training.fit.train import channel_stats
 from training.network.initial_weights import InitialWeights
 from training.recipe import Recipe
+from training.task import TRAINING_TASKS
 
 
 @dataclass(frozen=True)
@@ -99,16 +100,24 @@ def _mixed(
         mixer("before_train")
         mixer("before_batch")
     inputs = torch.as_tensor(learn.xb[0]).detach().cpu().float()
-    if images.task == "multi_label":
-        return inputs, [dict(enumerate(target.tolist())) for target in learn.yb[0].cpu()]
+    return inputs, TRAINING_TASKS[images.task].target_shares(learn, made)
+
+
+def mixed_labels(learn: Any, _: Sequence[Any]) -> list[dict[int, float]]:
+    """The shares in a batch of multi-label targets. A mixer has mixed the targets themselves."""
+    return [dict(enumerate(target.tolist())) for target in learn.yb[0].cpu()]
+
+
+def mixed_classes(learn: Any, made: Sequence[Any]) -> list[dict[int, float]]:
+    """The shares in a batch of class indices. A mixer holds the other index and its share."""
     own = [int(index) for index in learn.yb[0]]
     if not made:
-        return inputs, [{index: 1.0} for index in own]
-    mixer: Any = made[0]
+        return [{index: 1.0} for index in own]
+    mixer = made[0]
     kept = torch.as_tensor(mixer.lam).float().flatten().cpu().expand(len(own))
     shares: list[dict[int, float]] = []
     for index, other, share in zip(own, mixer.yb1[0], kept.tolist(), strict=True):
         both = {index: share}
         both[int(other)] = both.get(int(other), 0.0) + 1 - share
         shares.append(both)
-    return inputs, shares
+    return shares
