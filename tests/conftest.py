@@ -8,6 +8,12 @@ from service.inference.predictor import Predictor
 from tests.support.tiny import tiny_package
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop of async tests: asyncio, as in the service."""
+    return "asyncio"
+
+
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny package with fp32 and int8 graphs."""

@@ -1,6 +1,5 @@
 """A multi-label package over HTTP, on the terminal and in scoring: the same labels everywhere."""
 
-import asyncio
 import csv
 import json
 from pathlib import Path
@@ -43,22 +42,19 @@ def _photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 TRUTH = {"both.png": {"blue", "red"}, "one.png": {"green"}, "none.png": set[str]()}
 
 
-def posted(package: Path, path: str, **request: Any) -> httpx.Response:
-    async def main() -> httpx.Response:
-        async with in_process(package) as running:
-            method = "POST" if request else "GET"
-            return await running.client.request(method, path, **request)
-
-    return asyncio.run(main())
+async def posted(package: Path, path: str, **request: Any) -> httpx.Response:
+    async with in_process(package) as running:
+        method = "POST" if request else "GET"
+        return await running.client.request(method, path, **request)
 
 
 @pytest.mark.parametrize("name", TRUTH)
-def test_classify_answers_with_the_labels_above_their_thresholds(
+async def test_classify_answers_with_the_labels_above_their_thresholds(
     several: Path, photos: Path, name: str
 ) -> None:
     files = {"image": (photos / name).read_bytes()}
     query = {"tta": "five_crop", "aggregate": "max", "include": "views,heatmap"}
-    response = posted(several, "/classify", params=query, files=files)
+    response = await posted(several, "/classify", params=query, files=files)
     answer = schemas.ClassifyAnswer.model_validate_json(response.content, strict=True)
     assert answer.labels is not None
     assert {label.label for label in answer.labels} == TRUTH[name]
@@ -67,33 +63,37 @@ def test_classify_answers_with_the_labels_above_their_thresholds(
     assert answer.heatmap is not None
 
 
-def test_the_single_label_answer_is_as_it_was(package: Path, photos: Path) -> None:
+async def test_the_single_label_answer_is_as_it_was(package: Path, photos: Path) -> None:
     files = {"image": (photos / "one.png").read_bytes()}
-    assert "labels" not in posted(package, "/classify", files=files).json()
+    response = await posted(package, "/classify", files=files)
+    assert "labels" not in response.json()
 
 
 @pytest.mark.parametrize("query", [{"tta": "adaptive"}, {"coverage": "0.9"}])
-def test_what_makes_no_sense_is_a_400(several: Path, photos: Path, query: dict[str, str]) -> None:
+async def test_what_makes_no_sense_is_a_400(
+    several: Path, photos: Path, query: dict[str, str]
+) -> None:
     files = {"image": (photos / "one.png").read_bytes()}
-    response = posted(several, "/classify", params=query, files=files)
+    response = await posted(several, "/classify", params=query, files=files)
     assert response.status_code == 400
     assert "multi-label" in response.json()["error"]["message"]
 
 
-def test_the_model_says_its_task(several: Path) -> None:
-    response = posted(several, "/models/several")
+async def test_the_model_says_its_task(several: Path) -> None:
+    response = await posted(several, "/models/several")
     detail = schemas.ModelDetail.model_validate_json(response.content, strict=True)
     assert detail.task == "multi_label"
 
 
-def test_the_inference_protocol_gives_sigmoids(several: Path, photos: Path) -> None:
+async def test_the_inference_protocol_gives_sigmoids(several: Path, photos: Path) -> None:
     pixels = np.stack([coloured("red", 96, 96), np.zeros((96, 96, 3), np.uint8)])
     request = {
         "inputs": [{"name": "images", "datatype": "UINT8", "shape": list(pixels.shape),
                     "data": pixels.ravel().tolist()}],
         "parameters": {"tta": "dense"},
     }  # fmt: skip
-    (output,) = posted(several, "/v2/models/several/infer", json=request).json()["outputs"]
+    response = await posted(several, "/v2/models/several/infer", json=request)
+    (output,) = response.json()["outputs"]
     red, black = np.reshape(output["data"], output["shape"])
     assert red[0] > 0.9
     assert black.sum() < 0.5  # none of them: nothing makes the row sum to 1

@@ -1,6 +1,5 @@
 """A table of several labels, from training to the served answer; the same labels everywhere."""
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -86,21 +85,18 @@ def test_evaluation_is_recorded_and_reported(trained: Path, table: Path, tmp_pat
 
 
 @pytest.mark.parametrize("aggregate", ["mean", "max", "weighted"])
-def test_the_served_labels_are_those_of_the_library(
+async def test_the_served_labels_are_those_of_the_library(
     trained: Path, table: Path, aggregate: str
 ) -> None:
     files = [item.path.read_bytes() for item in validation(table)[:6]]
     predictor = Predictor.from_package(trained, provider="cpu", threads=1)
     expected = predictor.classify(files, "five_crop", aggregate=aggregate)  # type: ignore[arg-type]
 
-    async def main() -> list[dict]:
-        async with in_process(trained) as running:
-            query = {"tta": "five_crop", "aggregate": aggregate}
-            images = [("images", (f"{n}", data)) for n, data in enumerate(files)]
-            response = await running.client.post("/classify_batch", params=query, files=images)
-            return response.json()["results"]
-
-    for got, wanted in zip(asyncio.run(main()), expected, strict=True):
+    async with in_process(trained) as running:
+        query = {"tta": "five_crop", "aggregate": aggregate}
+        images = [("images", (f"{n}", data)) for n, data in enumerate(files)]
+        response = await running.client.post("/classify_batch", params=query, files=images)
+    for got, wanted in zip(response.json()["results"], expected, strict=True):
         assert wanted.labels is not None
         assert [label["label"] for label in got["labels"]] == [one.id for one in wanted.labels]
         probabilities = [one["probability"] for one in got["predictions"]]

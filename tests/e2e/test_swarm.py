@@ -102,12 +102,12 @@ async def over_aio(server: Server, found: dict[str, list[int]]) -> None:
         found.update(zip(ways, answers, strict=True))
 
 
-def test_everybody_gets_the_answer_to_the_own_image(roomy: Server) -> None:
+async def test_everybody_gets_the_answer_to_the_own_image(roomy: Server) -> None:
     found: dict[str, list[int]] = {}
     host = roomy.url.removeprefix("http://")
     thread = threading.Thread(target=over_threads, args=(host, found))
     thread.start()
-    asyncio.run(over_aio(roomy, found))
+    await over_aio(roomy, found)
     thread.join()
     assert len(found) == 5
     for way, answers in found.items():

@@ -56,7 +56,7 @@ def folder(crowd: Crowd, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("tta", get_args(Mode))
-def test_mates_and_ways_in_change_no_answer(
+async def test_mates_and_ways_in_change_no_answer(
     package: Path, predictor: Predictor, crowd: Crowd, folder: Path, tta: Mode
 ) -> None:
     boxes = BOXES if tta == "custom" else ()
@@ -68,7 +68,7 @@ def test_mates_and_ways_in_change_no_answer(
     for row in score(folder, predictor, tta=tta, boxes=boxes, all_probabilities=True):
         assert row.probabilities is not None, row.error
         scored[Path(row.path).stem] = np.array(row.probabilities)
-    http, protocol = asyncio.run(served(package, crowd, tta))
+    http, protocol = await served(package, crowd, tta)
 
     for name in crowd:
         for way in (scored, http, protocol):

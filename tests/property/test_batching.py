@@ -20,19 +20,17 @@ from service.inference.engine import Steps
 from service.inference.predictor import Predictor
 from service.inference.runtime.session import Output
 from service.inference.tta.steps import Classification, Options
-from service.scheduler.batcher import Batcher
 from tests.support.batching import (
     IMAGES,
     LONG_S,
     Pixels,
-    Recorder,
     alone,
     asked,
     assert_same,
+    batching,
     begin,
     plain,
     queued,
-    run,
     two_steps,
     until,
 )
@@ -57,7 +55,7 @@ MODES = ["none", "five_crop", "ten_crop", "dense", "adaptive"]
     own_runner=st.booleans(),
     single_request_mode=st.booleans(),
 )
-def test_every_answer_equals_the_one_by_one_answer(
+async def test_every_answer_equals_the_one_by_one_answer(
     predictor: Predictor,
     jobs: list[tuple[int, str, int]],
     max_batch_views: int,
@@ -66,7 +64,15 @@ def test_every_answer_equals_the_one_by_one_answer(
     own_runner: bool,
     single_request_mode: bool,
 ) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+    async with batching(
+        predictor,
+        max_batch_views=max_batch_views,
+        max_concurrent_batches=max_concurrent_batches,
+        threads=threads,
+        own_runner=own_runner,
+        single_request_mode=single_request_mode,
+    ) as (batcher, recorder):
+
         async def one(image: int, mode: str, yields: int) -> Classification:
             for _ in range(yields):
                 await asyncio.sleep(0)
@@ -80,15 +86,9 @@ def test_every_answer_equals_the_one_by_one_answer(
         of_latency = recorder.latency_session.batches if recorder.latency_session else []
         assert max(recorder.batches + of_latency) <= max_batch_views
 
-    run(
-        predictor, body, max_batch_views=max_batch_views,
-        max_concurrent_batches=max_concurrent_batches, threads=threads, own_runner=own_runner,
-        single_request_mode=single_request_mode,
-    )  # fmt: skip
 
-
-def test_views_of_different_requests_share_a_batch(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_views_of_different_requests_share_a_batch(predictor: Predictor) -> None:
+    async with batching(predictor, max_batch_views=32) as (batcher, recorder):
         recorder.gate.clear()
         work = begin(predictor, IMAGES[0], "five_crop")
         tasks = [asked(batcher, work)]
@@ -101,15 +101,12 @@ def test_views_of_different_requests_share_a_batch(predictor: Predictor) -> None
         assert done[0][1].batches == [5]
         assert done[4][1].batches == [20]
 
-    run(predictor, body, max_batch_views=32)
 
-
-def test_a_thread_of_its_own_runs_the_batches_and_the_workers_all_else(
+async def test_a_thread_of_its_own_runs_the_batches_and_the_workers_all_else(
     predictor: Predictor,
 ) -> None:
     ran, begun = set[str](), set[str]()
-
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+    async with batching(predictor, own_runner=True) as (batcher, recorder):
         run_batch = recorder.session.run
 
         class Session:
@@ -124,14 +121,12 @@ def test_a_thread_of_its_own_runs_the_batches_and_the_workers_all_else(
         recorder.session = Session()
         tasks = [asked(batcher, work) for _ in range(4)]
         await asyncio.gather(*tasks)
-
-    run(predictor, body, own_runner=True)
     assert ran == {"gpu_0"}
     assert all(name.startswith("worker_") for name in begun)
 
 
-def test_a_failing_image_fails_alone(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_a_failing_image_fails_alone(predictor: Predictor) -> None:
+    async with batching(predictor) as (batcher, recorder):
         recorder.poison = 7
         bad, good = plain(7), plain(200)
         images = [good, bad, good, good, bad, good]
@@ -145,14 +140,12 @@ def test_a_failing_image_fails_alone(predictor: Predictor) -> None:
         failed = [isinstance(result, InferenceFailed) for result in results]
         assert failed == [False, True, False, False, True, False]
 
-    run(predictor, body)
 
-
-def test_an_image_that_cannot_be_decoded_fails_alone(predictor: Predictor) -> None:
+async def test_an_image_that_cannot_be_decoded_fails_alone(predictor: Predictor) -> None:
     def broken() -> Steps:
         raise BadImage("broken")
 
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+    async with batching(predictor) as (batcher, _):
         good = begin(predictor, IMAGES[1], "dense")
         results = await asyncio.gather(
             *(batcher.submit(w, views=1, timeout_s=LONG_S) for w in (good, broken, good)),
@@ -160,11 +153,9 @@ def test_an_image_that_cannot_be_decoded_fails_alone(predictor: Predictor) -> No
         )
         assert [isinstance(result, BadImage) for result in results] == [False, True, False]
 
-    run(predictor, body)
 
-
-def test_a_cancelled_request_frees_its_place(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_a_cancelled_request_frees_its_place(predictor: Predictor) -> None:
+    async with batching(predictor, max_queue_views=10) as (batcher, recorder):
         recorder.gate.clear()
         work = begin(predictor, IMAGES[0], "five_crop")
         first = asked(batcher, work)
@@ -181,11 +172,9 @@ def test_a_cancelled_request_frees_its_place(predictor: Predictor) -> None:
         await asyncio.gather(first, third)
         assert recorder.batches == [5, 5]  # the cancelled views never ran
 
-    run(predictor, body, max_queue_views=10)
 
-
-def test_what_cannot_make_its_deadline_is_refused_at_once(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_what_cannot_make_its_deadline_is_refused_at_once(predictor: Predictor) -> None:
+    async with batching(predictor) as (batcher, recorder):
         work = begin(predictor, IMAGES[0], "five_crop")
         await batcher.submit(work, views=5, timeout_s=LONG_S)  # learns a rate
         recorder.gate.clear()
@@ -197,22 +186,18 @@ def test_what_cannot_make_its_deadline_is_refused_at_once(predictor: Predictor) 
         recorder.gate.set()
         await first
 
-    run(predictor, body)
 
-
-def test_an_idle_batcher_admits_whatever_the_estimate(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_an_idle_batcher_admits_whatever_the_estimate(predictor: Predictor) -> None:
+    async with batching(predictor) as (batcher, _):
         batcher.admission.seconds_per_view = 1e6  # one slow batch must not lock all out
         work = begin(predictor, IMAGES[0], "none")
         await batcher.submit(work, views=1, timeout_s=LONG_S)
 
-    run(predictor, body)
 
-
-def test_a_second_pass_is_counted_while_it_waits_and_is_never_refused(
+async def test_a_second_pass_is_counted_while_it_waits_and_is_never_refused(
     predictor: Predictor,
 ) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+    async with batching(predictor, max_queue_views=1) as (batcher, recorder):
         first_gate = recorder.gate
         first_gate.clear()
         work = two_steps(predictor)
@@ -227,22 +212,20 @@ def test_a_second_pass_is_counted_while_it_waits_and_is_never_refused(
         answer, _ = await image
         assert_same(answer, alone(predictor, plain(10), "none"))
 
-    run(predictor, body, max_queue_views=1)
 
-
-def test_a_deadline_that_passes_while_waiting_ends_the_wait(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_a_deadline_that_passes_while_waiting_ends_the_wait(predictor: Predictor) -> None:
+    async with batching(predictor) as (batcher, recorder):
         recorder.gate.clear()
         work = begin(predictor, IMAGES[0], "none")
         with pytest.raises(DeadlineExceeded):
             await batcher.submit(work, views=1, timeout_s=0.05)
         assert batcher.admission.views == 0
 
-    run(predictor, body)
 
-
-def test_draining_finishes_what_was_admitted_and_refuses_the_rest(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_draining_finishes_what_was_admitted_and_refuses_the_rest(
+    predictor: Predictor,
+) -> None:
+    async with batching(predictor) as (batcher, recorder):
         recorder.gate.clear()
         work = begin(predictor, IMAGES[0], "five_crop")
         admitted = asked(batcher, work)
@@ -256,5 +239,3 @@ def test_draining_finishes_what_was_admitted_and_refuses_the_rest(predictor: Pre
         answer, _ = await admitted
         assert_same(answer, alone(predictor, IMAGES[0], "five_crop"))
         await draining
-
-    run(predictor, body)

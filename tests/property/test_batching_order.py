@@ -7,26 +7,24 @@ from service.errors import BadImage
 from service.inference.engine import Steps
 from service.inference.predictor import Predictor
 from service.inference.tta.steps import Classification, Options
-from service.scheduler.batcher import Batcher
 from service.scheduler.queue import StageTimings
 from tests.support.batching import (
     IMAGES,
     Held,
-    Recorder,
     alone,
     asked,
     assert_same,
+    batching,
     begin,
     plain,
     queued,
-    run,
     two_steps,
     until,
 )
 
 
-def test_what_waits_is_shared_among_the_free_slots(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_what_waits_is_shared_among_the_free_slots(predictor: Predictor) -> None:
+    async with batching(predictor, max_concurrent_batches=3) as (batcher, recorder):
         recorder.gate.clear()
         work = begin(predictor, IMAGES[0], "five_crop")
         first = asked(batcher, work)
@@ -38,11 +36,12 @@ def test_what_waits_is_shared_among_the_free_slots(predictor: Predictor) -> None
         for answer, _ in await asyncio.gather(first, second):
             assert_same(answer, alone(predictor, IMAGES[0], "five_crop"))
 
-    run(predictor, body, max_concurrent_batches=3)
 
-
-def test_a_busy_slot_is_left_its_share_in_whole_images(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_a_busy_slot_is_left_its_share_in_whole_images(predictor: Predictor) -> None:
+    async with batching(predictor, max_concurrent_batches=2, max_batch_views=20) as (
+        batcher,
+        recorder,
+    ):
         gates = [threading.Event() for _ in range(3)]
         tasks: list[asyncio.Task[tuple[Classification, StageTimings]]] = []
         for taken, recorder.gate in enumerate(gates[:2], start=1):
@@ -58,11 +57,9 @@ def test_a_busy_slot_is_left_its_share_in_whole_images(predictor: Predictor) -> 
         gates[2].set()
         await asyncio.gather(*tasks)
 
-    run(predictor, body, max_concurrent_batches=2, max_batch_views=20)
 
-
-def test_few_views_let_the_images_that_wait_go_first(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_few_views_let_the_images_that_wait_go_first(predictor: Predictor) -> None:
+    async with batching(predictor, threads=1) as (batcher, recorder):
         held, ran_after = Held(predictor), list[int]()
 
         def later() -> Steps:
@@ -79,11 +76,9 @@ def test_few_views_let_the_images_that_wait_go_first(predictor: Predictor) -> No
         await asked(batcher, begin(predictor, IMAGES[0], "none"), views=1)
         assert recorder.batches == [1]  # and wait for nobody where nobody waits
 
-    run(predictor, body, threads=1)
 
-
-def test_few_views_do_not_wait_for_images_that_are_gone(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_few_views_do_not_wait_for_images_that_are_gone(predictor: Predictor) -> None:
+    async with batching(predictor, threads=1) as (batcher, _):
         held = Held(predictor)
         waiting = asked(batcher, held, views=1)
         await until(held.begun.is_set)
@@ -95,14 +90,11 @@ def test_few_views_do_not_wait_for_images_that_are_gone(predictor: Predictor) ->
         answer, _ = await waiting
         assert_same(answer, alone(predictor, IMAGES[0], "none"))
 
-    run(predictor, body, threads=1)
 
-
-def test_few_views_wait_for_a_few_images_at_most(predictor: Predictor) -> None:
+async def test_few_views_wait_for_a_few_images_at_most(predictor: Predictor) -> None:
     """Where images go on coming that add no views, those that wait are not forgotten."""
     most = 6
-
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+    async with batching(predictor, threads=1, max_batch_views=most) as (batcher, recorder):
         held, ran_after = Held(predictor), list[int]()
 
         def broken() -> Steps:
@@ -118,11 +110,9 @@ def test_few_views_wait_for_a_few_images_at_most(predictor: Predictor) -> None:
         await asyncio.gather(*others, return_exceptions=True)
         assert ran_after == [0] * most + [1] * most
 
-    run(predictor, body, threads=1, max_batch_views=most)
 
-
-def test_a_second_pass_goes_before_the_images_that_came_later(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_a_second_pass_goes_before_the_images_that_came_later(predictor: Predictor) -> None:
+    async with batching(predictor, max_batch_views=1) as (batcher, recorder):
         gate, read = recorder.gate, threading.Event()
         gate.clear()
         works = [two_steps(predictor, read)]
@@ -140,5 +130,3 @@ def test_a_second_pass_goes_before_the_images_that_came_later(predictor: Predict
         recorder.gate.set()
         await asyncio.gather(*tasks)
         assert recorder.shades == [10, 20, 10, 10, 10, 30, 40]
-
-    run(predictor, body, max_batch_views=1)

@@ -9,7 +9,6 @@ from service.errors import InferenceFailed
 from service.inference.engine import Steps
 from service.inference.predictor import Predictor
 from service.inference.tta.steps import Options
-from service.scheduler.batcher import Batcher
 from service.scheduler.policy import COOLDOWN_IMAGES
 from tests.support.batching import (
     IMAGES,
@@ -18,9 +17,9 @@ from tests.support.batching import (
     alone,
     asked,
     assert_same,
+    batching,
     begin,
     plain,
-    run,
     until,
 )
 
@@ -30,8 +29,10 @@ def latency_of(recorder: Recorder) -> Recorder:
     return recorder.latency_session
 
 
-def test_a_single_request_takes_every_slot(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_a_single_request_takes_every_slot(predictor: Predictor) -> None:
+    async with batching(
+        predictor, max_concurrent_batches=3, threads=3, single_request_mode=True
+    ) as (batcher, recorder):
         latency, begun = latency_of(recorder), threading.Event()
 
         def later() -> Steps:
@@ -51,11 +52,11 @@ def test_a_single_request_takes_every_slot(predictor: Predictor) -> None:
         assert latency.batches == [5]
         assert recorder.batches == [1]
 
-    run(predictor, body, max_concurrent_batches=3, threads=3, single_request_mode=True)
 
-
-def test_after_overlap_a_few_images_must_arrive_without_overlap(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_after_overlap_a_few_images_must_arrive_without_overlap(predictor: Predictor) -> None:
+    async with batching(
+        predictor, max_concurrent_batches=2, threads=2, single_request_mode=True
+    ) as (batcher, recorder):
         latency, held, uncontended = latency_of(recorder), Held(predictor), list[bool]()
 
         def work() -> Steps:
@@ -75,11 +76,11 @@ def test_after_overlap_a_few_images_must_arrive_without_overlap(predictor: Predi
             assert len(latency.batches) == max(0, number - COOLDOWN_IMAGES)
             assert uncontended[-1] == (number > COOLDOWN_IMAGES)
 
-    run(predictor, body, max_concurrent_batches=2, threads=2, single_request_mode=True)
 
-
-def test_an_image_beside_another_takes_one_slot(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_an_image_beside_another_takes_one_slot(predictor: Predictor) -> None:
+    async with batching(
+        predictor, max_concurrent_batches=2, threads=2, single_request_mode=True
+    ) as (batcher, recorder):
         held = Held(predictor)
         other = asked(batcher, held, views=1)
         await until(held.begun.is_set)
@@ -90,29 +91,24 @@ def test_an_image_beside_another_takes_one_slot(predictor: Predictor) -> None:
         held.free.set()
         await other
 
-    run(predictor, body, max_concurrent_batches=2, threads=2, single_request_mode=True)
 
-
-def test_more_views_than_a_batch_may_have_take_the_slots_in_turn(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_more_views_than_a_batch_may_have_take_the_slots_in_turn(
+    predictor: Predictor,
+) -> None:
+    async with batching(
+        predictor, max_concurrent_batches=2, threads=2, max_batch_views=4, single_request_mode=True
+    ) as (batcher, recorder):
         await until(lambda: batcher._workers.idle == 2)
         answer, _ = await asked(batcher, begin(predictor, IMAGES[0], "ten_crop"), views=10)
         assert_same(answer, alone(predictor, IMAGES[0], "ten_crop"))
         assert sum(recorder.batches + latency_of(recorder).batches) == 10
         assert max(recorder.batches + latency_of(recorder).batches) <= 4
 
-    run(
-        predictor,
-        body,
-        max_concurrent_batches=2,
-        threads=2,
-        max_batch_views=4,
-        single_request_mode=True,
-    )
 
-
-def test_an_image_that_fails_or_leaves_gives_the_slots_back(predictor: Predictor) -> None:
-    async def body(batcher: Batcher, recorder: Recorder) -> None:
+async def test_an_image_that_fails_or_leaves_gives_the_slots_back(predictor: Predictor) -> None:
+    async with batching(
+        predictor, max_concurrent_batches=2, threads=2, single_request_mode=True
+    ) as (batcher, recorder):
         latency = latency_of(recorder)
         latency.poison = recorder.poison = 7
         with pytest.raises(InferenceFailed):
@@ -126,5 +122,3 @@ def test_an_image_that_fails_or_leaves_gives_the_slots_back(predictor: Predictor
         waiting = asked(batcher, begin(predictor, plain(11), "none"), views=1)
         latency.gate.set()
         assert_same((await waiting)[0], alone(predictor, plain(11), "none"))
-
-    run(predictor, body, max_concurrent_batches=2, threads=2, single_request_mode=True)

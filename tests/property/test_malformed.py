@@ -1,9 +1,8 @@
 """Whatever bytes arrive, the answer is the sender's fault or right; the server goes on."""
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,14 +17,13 @@ SETTINGS = settings(
 )
 
 
-def run(package: Path, body: Callable[[Running], Coroutine[Any, Any, None]]) -> None:
-    async def main() -> None:
-        async with in_process(package) as running:
-            await body(running)
-            after = await running.client.post("/classify", files={"image": REAL[0]})
-            assert after.json()["label"] == "red"
-
-    asyncio.run(main())
+@asynccontextmanager
+async def serving(package: Path) -> AsyncIterator[Running]:
+    """Serve the package. At the end it must still answer."""
+    async with in_process(package) as running:
+        yield running
+        after = await running.client.post("/classify", files={"image": REAL[0]})
+        assert after.json()["label"] == "red"
 
 
 @SETTINGS
@@ -43,13 +41,13 @@ def run(package: Path, body: Callable[[Running], Coroutine[Any, Any, None]]) -> 
     ),
     path=st.sampled_from(["/classify", "/classify_batch", "/v2/models/tiny/infer"]),
 )
-def test_arbitrary_bodies_give_no_5xx(package: Path, body: bytes, kind: str, path: str) -> None:
-    async def post(running: Running) -> None:
+async def test_arbitrary_bodies_give_no_5xx(
+    package: Path, body: bytes, kind: str, path: str
+) -> None:
+    async with serving(package) as running:
         headers = [(b"content-type", kind.encode())]
         response = await running.client.post(path, content=body, headers=headers)
         assert response.status_code < 500
-
-    run(package, post)
 
 
 @SETTINGS
@@ -59,28 +57,24 @@ def test_arbitrary_bodies_give_no_5xx(package: Path, body: bytes, kind: str, pat
     junk=st.binary(min_size=1, max_size=40),
     cut=st.floats(0.05, 1),
 )
-def test_mutated_images_give_no_5xx(
+async def test_mutated_images_give_no_5xx(
     package: Path, real: bytes, at: float, junk: bytes, cut: float
 ) -> None:
-    async def post(running: Running) -> None:
+    async with serving(package) as running:
         start = int(at * len(real))
         data = (real[:start] + junk + real[start + len(junk) :])[: int(cut * len(real))]
         response = await running.client.post("/classify", files={"image": data})
         assert response.status_code < 500
 
-    run(package, post)
-
 
 @SETTINGS
 @given(query=st.lists(st.tuples(st.text(max_size=12), st.text(max_size=20)), max_size=4))
-def test_arbitrary_options_give_no_5xx(package: Path, query: list[tuple[str, str]]) -> None:
-    async def post(running: Running) -> None:
+async def test_arbitrary_options_give_no_5xx(package: Path, query: list[tuple[str, str]]) -> None:
+    async with serving(package) as running:
         response = await running.client.post(
             "/classify", params=tuple(query), files={"image": REAL[1]}
         )
         assert response.status_code < 500
-
-    run(package, post)
 
 
 @SETTINGS
@@ -88,10 +82,8 @@ def test_arbitrary_options_give_no_5xx(package: Path, query: list[tuple[str, str
     name=st.sampled_from(["tta", "top_k", "coverage", "boxes", "include", "gate_cost", "model"]),
     value=st.text(max_size=30) | st.floats().map(str) | st.integers().map(str),
 )
-def test_arbitrary_values_give_no_5xx(package: Path, name: str, value: str) -> None:
-    async def post(running: Running) -> None:
+async def test_arbitrary_values_give_no_5xx(package: Path, name: str, value: str) -> None:
+    async with serving(package) as running:
         query = {"tta": "custom", "boxes": "0,0,1,1"} | {name: value}
         response = await running.client.post("/classify", params=query, files={"image": REAL[1]})
         assert response.status_code < 500
-
-    run(package, post)

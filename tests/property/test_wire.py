@@ -1,14 +1,15 @@
 """However bytes are cut into packets, they mean the same; no bytes end the server."""
 
-import asyncio
 from contextlib import suppress
 from itertools import pairwise
 
-import uvloop
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.wire import CLOSE, GET, Wire, post, statuses, wired
+from tests.support.wire import CLOSE, GET, LOOPS, post, statuses, wired
+
+pytestmark = pytest.mark.parametrize("anyio_backend", LOOPS[1:])
 
 OFFER = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
 REQUESTS = st.lists(
@@ -51,47 +52,23 @@ PIECES = st.sampled_from(
 PACKETS = st.lists(PIECES, max_size=6).map(b"".join) | st.binary(max_size=50)
 
 
-def test_cuts_change_nothing() -> None:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-
-        @settings(max_examples=60, deadline=None)
-        @given(requests=REQUESTS, cuts=st.lists(st.integers(0, 3000), max_size=12))
-        def check(requests: list[bytes], cuts: list[int]) -> None:
-            stream = b"".join(requests) + GET + CLOSE + b"\r\n"
-            at = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-            packets = [stream[a:b] for a, b in pairwise(at)]
-
-            async def body() -> None:
-                async with wired() as wire:
-                    answer = await wire.say(*packets)
-                    expected = [401 if b"/early" in request else 200 for request in requests]
-                    assert statuses(answer) == [*expected, 200]
-
-            runner.run(body())
-
-        check()
+@settings(max_examples=60, deadline=None)
+@given(requests=REQUESTS, cuts=st.lists(st.integers(0, 3000), max_size=12))
+async def test_cuts_change_nothing(requests: list[bytes], cuts: list[int]) -> None:
+    stream = b"".join(requests) + GET + CLOSE + b"\r\n"
+    at = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    packets = [stream[a:b] for a, b in pairwise(at)]
+    async with wired() as wire:
+        answer = await wire.say(*packets)
+        expected = [401 if b"/early" in request else 200 for request in requests]
+        assert statuses(answer) == [*expected, 200]
 
 
-def test_no_bytes_end_the_server() -> None:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-
-        async def throw(wire: Wire, packets: list[bytes]) -> None:
-            with suppress(ConnectionError):
-                answer = await wire.say(*packets, eof=True)
-                assert all(status < 500 for status in statuses(answer))
-            assert statuses(await wire.say(GET + CLOSE + b"\r\n")) == [200]
-
-        @settings(max_examples=150, deadline=None)
-        @given(
-            packets=st.lists(
-                st.lists(PIECES, max_size=6).map(b"".join) | st.binary(max_size=50), max_size=4
-            )
-        )
-        def check(packets: list[bytes]) -> None:
-            async def body() -> None:
-                async with wired(keep_alive_ms=100, header_timeout_ms=1000) as wire:
-                    await throw(wire, packets)
-
-            runner.run(body())
-
-        check()
+@settings(max_examples=150, deadline=None)
+@given(packets=st.lists(PACKETS, max_size=4))
+async def test_no_bytes_end_the_server(packets: list[bytes]) -> None:
+    async with wired(keep_alive_ms=100, header_timeout_ms=1000) as wire:
+        with suppress(ConnectionError):
+            answer = await wire.say(*packets, eof=True)
+            assert all(status < 500 for status in statuses(answer))
+        assert statuses(await wire.say(GET + CLOSE + b"\r\n")) == [200]

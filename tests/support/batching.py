@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,38 +47,34 @@ class Recorder:
         return self.session.run(views, output)
 
 
-def run(
+@asynccontextmanager
+async def batching(
     predictor: Predictor,
-    body: Callable[[Batcher, Recorder], Coroutine[Any, Any, None]],
     max_batch_views: int = 8,
     max_queue_views: int = 10_000,
     max_concurrent_batches: int = 1,
     threads: int = 4,
     own_runner: bool = False,
     single_request_mode: bool = False,
-) -> None:
-    """Run `body` with a batcher of its own; with `own_runner` as on a GPU."""
-
-    async def main() -> None:
-        recorder = Recorder(predictor)
-        recorder.latency_session = Recorder(predictor) if single_request_mode else None
-        workers = Workers(threads)
-        runner = Workers(1, nicer=0, name="gpu") if own_runner else None
-        try:
-            batcher = Batcher(
-                recorder, workers, max_batch_views=max_batch_views, max_queue_views=max_queue_views,
-                max_concurrent_batches=max_concurrent_batches, runner=runner,
-                latency_session=recorder.latency_session,
-            )  # fmt: skip
-            await body(batcher, recorder)
-            for session in filter(None, (recorder, recorder.latency_session)):
-                session.gate.set()
-            await batcher.drain()
-            assert batcher.admission.views == 0
-        finally:
-            workers.shutdown()
-
-    asyncio.run(main())
+) -> AsyncIterator[tuple[Batcher, Recorder]]:
+    """A batcher and its session; with `own_runner` as on a GPU. At the end nothing may be left."""
+    recorder = Recorder(predictor)
+    recorder.latency_session = Recorder(predictor) if single_request_mode else None
+    workers = Workers(threads)
+    runner = Workers(1, nicer=0, name="gpu") if own_runner else None
+    try:
+        batcher = Batcher(
+            recorder, workers, max_batch_views=max_batch_views, max_queue_views=max_queue_views,
+            max_concurrent_batches=max_concurrent_batches, runner=runner,
+            latency_session=recorder.latency_session,
+        )  # fmt: skip
+        yield batcher, recorder
+        for session in filter(None, (recorder, recorder.latency_session)):
+            session.gate.set()
+        await batcher.drain()
+        assert batcher.admission.views == 0
+    finally:
+        workers.shutdown()
 
 
 def asked(

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -20,6 +21,11 @@ from service.errors import QuincunxError
 from service.settings import Settings
 
 LIMIT_S = 60.0
+LOOPS = [
+    pytest.param(("asyncio", {"use_uvloop": uvloop}), id="uvloop" if uvloop else "asyncio")
+    for uvloop in (False, True)
+]
+"""Values of `anyio_backend`: the event loops that the transport runs on."""
 CLOSE = b"Connection: close\r\n"
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n"
 

@@ -1,8 +1,8 @@
 """The load test's own HTTP client: what it takes for an answer, and what for a broken one."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 
 import pytest
@@ -19,36 +19,31 @@ INFORMED = b"HTTP/1.1 100 Continue\r\n\r\n" + PLAIN
 REQUEST = head("http://host/classify", {}, 2) + b"{}"
 
 
-def served(
-    answers: list[list[bytes]], body: Callable[[Address], Awaitable[None]], *, close: bool = False
-) -> None:
-    """Run `body` against a server that answers each request with the next pieces."""
+@asynccontextmanager
+async def served(answers: list[list[bytes]], *, close: bool = False) -> AsyncIterator[Address]:
+    """The address of a server that answers each request with the next pieces."""
+    waiting = iter(answers)
+    ended = asyncio.Event()
 
-    async def main() -> None:
-        waiting = iter(answers)
-        ended = asyncio.Event()
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readexactly(len(REQUEST)):
+                for piece in next(waiting):
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(0)
+                if close:
+                    break
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set()
 
-        async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with suppress(asyncio.IncompleteReadError, ConnectionError):
-                while await reader.readexactly(len(REQUEST)):
-                    for piece in next(waiting):
-                        writer.write(piece)
-                        await writer.drain()
-                        await asyncio.sleep(0)
-                    if close:
-                        break
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-            ended.set()
-
-        async with asyncio.timeout(LIMIT_S):
-            server = await asyncio.start_server(client, "127.0.0.1", 0)
-            await body(Address("127.0.0.1", server.sockets[0].getsockname()[1], tls=False))
-            await ended.wait()
-            server.close()
-
-    asyncio.run(main())
+    async with asyncio.timeout(LIMIT_S):
+        server = await asyncio.start_server(client, "127.0.0.1", 0)
+        yield Address("127.0.0.1", server.sockets[0].getsockname()[1], tls=False)
+        await ended.wait()
+        server.close()
 
 
 @settings(deadline=None, max_examples=40)
@@ -56,7 +51,7 @@ def served(
     answers=st.lists(st.sampled_from([PLAIN, CHUNKED, EMPTY, INFORMED]), min_size=1, max_size=4),
     data=st.data(),
 )
-def test_however_it_is_cut_every_answer_is_read_to_its_end(
+async def test_however_it_is_cut_every_answer_is_read_to_its_end(
     answers: list[bytes], data: st.DataObject
 ) -> None:
     cut: list[list[bytes]] = []
@@ -65,48 +60,41 @@ def test_however_it_is_cut_every_answer_is_read_to_its_end(
         edges = [0, *sorted(places), len(answer)]
         cut.append([answer[a:b] for a, b in pairwise(edges)])
     statuses = {PLAIN: 200, CHUNKED: 429, EMPTY: 503, INFORMED: 200}
-
-    async def body(address: Address) -> None:
+    async with served(cut) as address:
         connection = await Connection.to(address)
         for answer in answers:
             assert await connection.exchange(REQUEST) == statuses[answer]
             assert connection.open
         connection.close()
 
-    served(cut, body)
 
-
-def test_an_answer_without_a_length_ends_with_its_connection() -> None:
-    async def body(address: Address) -> None:
+async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
+    async with served([[b"HTTP/1.0 200 OK\r\n\r\n", b"to the end"]], close=True) as address:
         connection = await Connection.to(address)
         assert await connection.exchange(REQUEST) == 200
         assert not connection.open
 
-    served([[b"HTTP/1.0 200 OK\r\n\r\n", b"to the end"]], body, close=True)
 
-
-def test_a_connection_that_the_server_will_close_is_not_used_again() -> None:
-    async def body(address: Address) -> None:
+async def test_a_connection_that_the_server_will_close_is_not_used_again() -> None:
+    async with served(
+        [[b"HTTP/1.1 429 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"]]
+    ) as address:
         connection = await Connection.to(address)
         assert await connection.exchange(REQUEST) == 429
         assert not connection.open
         with pytest.raises(ConnectionError):
             await connection.exchange(REQUEST)
 
-    served([[b"HTTP/1.1 429 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"]], body)
-
 
 @pytest.mark.parametrize(
     "answer", [b"", PLAIN[:-1], CHUNKED[:-5], b"HTTP/1.1 200", b"SSH-2.0-x\r\n"]
 )
-def test_half_an_answer_and_no_http_are_broken_connections(answer: bytes) -> None:
-    async def body(address: Address) -> None:
+async def test_half_an_answer_and_no_http_are_broken_connections(answer: bytes) -> None:
+    async with served([[answer] if answer else []], close=True) as address:
         connection = await Connection.to(address)
         with pytest.raises(ConnectionError):
             await connection.exchange(REQUEST)
         assert not connection.open
-
-    served([[answer] if answer else []], body, close=True)
 
 
 def test_the_head_names_host_length_and_query() -> None:

@@ -29,7 +29,7 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-def follow(
+async def follow(
     shared: Shared,
     load: Callable[[], None],
     act: Callable[[Reloads], object],
@@ -37,56 +37,54 @@ def follow(
 ) -> None:
     """Let two workers follow what `act` announces, until they have loaded so often."""
     loads = [0, 0]
+    workers = [Reloads(shared) for _ in loads]
 
-    async def main() -> None:
-        workers = [Reloads(shared) for _ in loads]
+    async def counted(number: int) -> None:
+        loads[number] += 1
+        load()
 
-        async def counted(number: int) -> None:
-            loads[number] += 1
-            load()
+    async def watch(number: int) -> None:
+        await workers[number].follow(lambda: counted(number))
 
-        async def watch(number: int) -> None:
-            await workers[number].follow(lambda: counted(number))
-
-        tasks = [asyncio.create_task(watch(number)) for number in range(2)]
-        act(workers[0])
-        await until(lambda: tuple(loads) == until_loads)
-        # What is announced next is the next that they load: nothing was loaded twice before.
-        shared.announce()
-        await until(lambda: loads[0] > until_loads[0] and loads[1] > until_loads[1])
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    asyncio.run(main())
-
-
-def test_the_others_load_once_and_the_announcer_not_again(shared: Shared) -> None:
-    follow(shared, lambda: None, lambda first: first.announce(), (0, 1))
-
-
-def test_a_signal_to_the_supervisor_reaches_all(shared: Shared) -> None:
-    follow(shared, lambda: None, lambda _: shared.announce(), (1, 1))
-
-
-def test_a_worker_that_starts_after_a_reload_has_seen_it(shared: Shared) -> None:
+    tasks = [asyncio.create_task(watch(number)) for number in range(2)]
+    act(workers[0])
+    await until(lambda: tuple(loads) == until_loads)
+    # What is announced next is the next that they load: nothing was loaded twice before.
     shared.announce()
-    follow(shared, lambda: None, lambda first: first.announce(), (0, 1))
+    await until(lambda: loads[0] > until_loads[0] and loads[1] > until_loads[1])
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
-def test_a_load_that_fails_is_tried_again(shared: Shared, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_others_load_once_and_the_announcer_not_again(shared: Shared) -> None:
+    await follow(shared, lambda: None, lambda first: first.announce(), (0, 1))
+
+
+async def test_a_signal_to_the_supervisor_reaches_all(shared: Shared) -> None:
+    await follow(shared, lambda: None, lambda _: shared.announce(), (1, 1))
+
+
+async def test_a_worker_that_starts_after_a_reload_has_seen_it(shared: Shared) -> None:
+    shared.announce()
+    await follow(shared, lambda: None, lambda first: first.announce(), (0, 1))
+
+
+async def test_a_load_that_fails_is_tried_again(
+    shared: Shared, caplog: pytest.LogCaptureFixture
+) -> None:
     failures = [OSError("no memory"), OSError("no memory")]
 
     def load() -> None:
         if failures:
             raise failures.pop()
 
-    follow(shared, load, lambda first: first.announce(), (0, 3))
+    await follow(shared, load, lambda first: first.announce(), (0, 3))
     assert caplog.text.count("it tries again") == 2
 
 
-def test_a_load_that_fails_for_good_is_said_and_the_watch_goes_on(
+async def test_a_load_that_fails_for_good_is_said_and_the_watch_goes_on(
     shared: Shared, caplog: pytest.LogCaptureFixture
 ) -> None:
     failures = [OSError("no memory") for _ in range(3)]
@@ -95,5 +93,5 @@ def test_a_load_that_fails_for_good_is_said_and_the_watch_goes_on(
         if failures:
             raise failures.pop()
 
-    follow(shared, load, lambda first: first.announce(), (0, 3))
+    await follow(shared, load, lambda first: first.announce(), (0, 3))
     assert caplog.text.count("this worker serves its old models") == 1

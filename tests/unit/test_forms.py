@@ -1,6 +1,5 @@
 """What a body is taken for: an image, a form with files, or neither."""
 
-import asyncio
 import gzip
 import threading
 from collections.abc import Iterator
@@ -100,22 +99,18 @@ def test_other_types_are_refused(kind: str) -> None:
         parsed(kind=kind)
 
 
-def test_a_large_form_is_answered_as_a_small_one(package: Path) -> None:
+async def test_a_large_form_is_answered_as_a_small_one(package: Path) -> None:
     """It is parsed in another thread."""
-
-    async def main() -> None:
-        async with in_process(package) as running:
-            for padding in (b"", b"preamble" * 20_000 + b"\r\n"):
-                body = padding + part("form-data; name=image; filename*=a''b", PHOTO) + b"--b--"
-                response = await running.client.post(
-                    "/classify", content=body, headers={"content-type": FORM}
-                )
-                assert response.json()["label"] == "red"
-
-    asyncio.run(main())
+    async with in_process(package) as running:
+        for padding in (b"", b"preamble" * 20_000 + b"\r\n"):
+            body = padding + part("form-data; name=image; filename*=a''b", PHOTO) + b"--b--"
+            response = await running.client.post(
+                "/classify", content=body, headers={"content-type": FORM}
+            )
+            assert response.json()["label"] == "red"
 
 
-def test_a_large_form_is_parsed_beside_the_event_loop(
+async def test_a_large_form_is_parsed_beside_the_event_loop(
     package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that nothing in it can stop other requests; a small one is quicker where it is."""
@@ -127,16 +122,12 @@ def test_a_large_form_is_parsed_beside_the_event_loop(
         return split(body, boundary)
 
     monkeypatch.setattr(bodies, "split", noting)
-
-    async def main() -> None:
-        async with in_process(package) as running:
-            small = part("form-data; name=image; filename=p", PHOTO) + b"--b--"
-            for body in (small, b"x" * bodies.LOOP_BYTES + b"\r\n" + small):
-                for coding in ("identity", "gzip"):
-                    packed = gzip.compress(body) if coding == "gzip" else body
-                    headers = {"content-type": FORM, "content-encoding": coding}
-                    answer = await running.client.post("/classify", content=packed, headers=headers)
-                    assert answer.status_code == 200
-
-    asyncio.run(main())
+    async with in_process(package) as running:
+        small = part("form-data; name=image; filename=p", PHOTO) + b"--b--"
+        for body in (small, b"x" * bodies.LOOP_BYTES + b"\r\n" + small):
+            for coding in ("identity", "gzip"):
+                packed = gzip.compress(body) if coding == "gzip" else body
+                headers = {"content-type": FORM, "content-encoding": coding}
+                answer = await running.client.post("/classify", content=packed, headers=headers)
+                assert answer.status_code == 200
     assert threads == [True, True, False, False]

@@ -1,7 +1,7 @@
 """Requests of web pages: which names they may use, and which origins may ask."""
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,10 @@ POSTS = ["/classify", "/classify_batch", "/models/reload", "/v2/models/tiny/infe
          "/v2/models/tiny/versions/1/infer"]  # fmt: skip
 
 
-def run(
-    package: Path, body: Callable[[httpx.AsyncClient], Coroutine[Any, Any, None]], **settings: Any
-) -> None:
-    async def main() -> None:
-        async with in_process(package, **settings) as running:
-            await body(running.client)
-
-    asyncio.run(main())
+@asynccontextmanager
+async def client_of(package: Path, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async with in_process(package, **settings) as running:
+        yield running.client
 
 
 SAFE = ["localhost", "localhost:3000", "LOCALHOST", "localhost.", "a.localhost", "127.0.0.1",
@@ -76,8 +72,8 @@ def test_no_host_is_too_odd_to_be_judged(host: str) -> None:
     Hosts(("a.example.com",)).allows(host)
 
 
-def test_a_foreign_name_is_a_421_everywhere(package: Path) -> None:
-    async def body(client: httpx.AsyncClient) -> None:
+async def test_a_foreign_name_is_a_421_everywhere(package: Path) -> None:
+    async with client_of(package, allowed_hosts=("localhost",)) as client:
         for path in ("/", "/models", "/metrics", "/livez", "/readyz", "/nowhere"):
             refused = await client.get(path, headers={"Host": "evil.example:3000"})
             assert refused.status_code == 421
@@ -86,26 +82,22 @@ def test_a_foreign_name_is_a_421_everywhere(package: Path) -> None:
             assert "QUINCUNX_ALLOWED_HOSTS" in error["message"]
             assert (await client.get(path, headers={"Host": "10.0.0.1:3000"})).status_code != 421
 
-    run(package, body, allowed_hosts=("localhost",))
 
-
-def test_under_v2_a_foreign_name_is_refused_in_the_shape_of_the_protocol(package: Path) -> None:
-    async def body(client: httpx.AsyncClient) -> None:
+async def test_under_v2_a_foreign_name_is_refused_in_the_shape_of_the_protocol(
+    package: Path,
+) -> None:
+    async with client_of(package, allowed_hosts=("localhost",)) as client:
         refused = await client.get("/v2/models/tiny", headers={"Host": "evil.example"})
         assert refused.status_code == 421
         assert "QUINCUNX_ALLOWED_HOSTS" in refused.json()["error"]
 
-    run(package, body, allowed_hosts=("localhost",))
-
 
 @pytest.mark.parametrize("hosts", [[], [b"a", b"b"], [b"a", b"a"]])
-def test_there_is_one_host_header(package: Path, hosts: list[bytes]) -> None:
-    async def body(client: httpx.AsyncClient) -> None:
+async def test_there_is_one_host_header(package: Path, hosts: list[bytes]) -> None:
+    async with client_of(package) as client:
         request = client.build_request("GET", "/models")
         request.headers = httpx.Headers([(b"Host", host) for host in hosts])
         assert (await client.send(request)).status_code == 400
-
-    run(package, body)
 
 
 SAME = {"Origin": "http://test"}
@@ -126,13 +118,13 @@ SAME = {"Origin": "http://test"}
         {"Origin": "http://q.lan:3000", "Host": "Q.lan:3000"},
     ],
 )
-def test_programs_and_the_server_s_own_page_may_ask(package: Path, headers: dict[str, str]) -> None:
-    async def body(client: httpx.AsyncClient) -> None:
+async def test_programs_and_the_server_s_own_page_may_ask(
+    package: Path, headers: dict[str, str]
+) -> None:
+    async with client_of(package) as client:
         answer = await client.post("/classify", files=PHOTO, headers=headers)
         assert answer.status_code == 200
         assert "access-control-allow-origin" not in answer.headers
-
-    run(package, body)
 
 
 @pytest.mark.parametrize(
@@ -148,8 +140,10 @@ def test_programs_and_the_server_s_own_page_may_ask(package: Path, headers: dict
         {"Origin": EVIL, "X-Forwarded-Host": ""},
     ],
 )
-def test_a_page_of_another_origin_may_not_post(package: Path, headers: dict[str, str]) -> None:
-    async def body(client: httpx.AsyncClient) -> None:
+async def test_a_page_of_another_origin_may_not_post(
+    package: Path, headers: dict[str, str]
+) -> None:
+    async with client_of(package, admin_keys=("admin",), cors_origins=(APP,)) as client:
         keyed = {**headers, "X-API-Key": "admin"}
         for path in POSTS:
             refused = await client.post(path, files=PHOTO, headers=keyed)
@@ -159,8 +153,6 @@ def test_a_page_of_another_origin_may_not_post(package: Path, headers: dict[str,
         read = await client.get("/models", headers=headers)
         assert read.status_code == 200
         assert "access-control-allow-origin" not in read.headers
-
-    run(package, body, admin_keys=("admin",), cors_origins=(APP,))
 
 
 def preflight(method: str = "POST", origin: str = APP) -> dict[str, str]:
@@ -173,10 +165,11 @@ def preflight(method: str = "POST", origin: str = APP) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("origins", [(APP,), ("https://other.example", APP), ("*",)])
-def test_an_allowed_origin_may_ask_and_read(package: Path, origins: tuple[str, ...]) -> None:
+async def test_an_allowed_origin_may_ask_and_read(package: Path, origins: tuple[str, ...]) -> None:
     """Also without a key: a preflight has none."""
-
-    async def body(client: httpx.AsyncClient) -> None:
+    async with client_of(
+        package, cors_origins=origins, api_keys=("key",), admin_keys=("admin",)
+    ) as client:
         for path in POSTS:
             asked = await client.options(path, headers=preflight())
             assert asked.status_code == 204
@@ -194,8 +187,6 @@ def test_an_allowed_origin_may_ask_and_read(package: Path, origins: tuple[str, .
             if "*" not in origins:
                 assert answer.headers["vary"] == "Origin"
 
-    run(package, body, cors_origins=origins, api_keys=("key",), admin_keys=("admin",))
-
 
 ERRORS = [
     ("POST", "/classify", b"x" * 2000, 413),
@@ -209,33 +200,29 @@ ERRORS = [
 ]
 
 
-def test_errors_can_be_read_too(package: Path) -> None:
-    async def body(client: httpx.AsyncClient) -> None:
+async def test_errors_can_be_read_too(package: Path) -> None:
+    async with client_of(package, cors_origins=(APP,), max_request_bytes=1000) as client:
         for method, path, content, status in ERRORS:
             answer = await client.request(method, path, content=content, headers={"Origin": APP})
             assert answer.status_code == status
             assert answer.headers["access-control-allow-origin"] == APP
 
-    run(package, body, cors_origins=(APP,), max_request_bytes=1000)
-
 
 @pytest.mark.parametrize("origins", [(), (APP,)])
-def test_a_preflight_of_another_origin_is_refused(package: Path, origins: tuple[str, ...]) -> None:
-    async def body(client: httpx.AsyncClient) -> None:
+async def test_a_preflight_of_another_origin_is_refused(
+    package: Path, origins: tuple[str, ...]
+) -> None:
+    async with client_of(package, cors_origins=origins) as client:
         for path in ("/classify", "/models", "/nowhere"):
             refused = await client.options(path, headers=preflight(origin=EVIL))
             assert refused.status_code == 403
             assert "access-control-allow-origin" not in refused.headers
             assert (await client.options(path)).status_code in (404, 405)
 
-    run(package, body, cors_origins=origins)
 
-
-def test_answers_differ_by_origin_where_origins_are_named(package: Path) -> None:
-    async def body(client: httpx.AsyncClient) -> None:
+async def test_answers_differ_by_origin_where_origins_are_named(package: Path) -> None:
+    async with client_of(package, cors_origins=(APP,)) as client:
         assert (await client.get("/models")).headers["vary"] == "Origin"
-
-    run(package, body, cors_origins=(APP,))
 
 
 @pytest.mark.parametrize(

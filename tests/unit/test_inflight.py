@@ -95,28 +95,23 @@ async def until_held(running: Running, size: int) -> None:
 
 @pytest.mark.parametrize("path", ["/classify", "/classify_batch", "/v2/models/tiny/infer"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_over_the_bound_a_body_is_a_429_and_room_comes_back(
+async def test_over_the_bound_a_body_is_a_429_and_room_comes_back(
     package: Path, path: str, packed: bool
 ) -> None:
-    async def main() -> None:
-        async with in_process(
-            package, max_request_bytes=60_000, max_inflight_bytes=100_000
-        ) as running:
-            slow = Slow(running, 2, 40_000)
-            await until_held(running, 80_000)
-            body = gzip.compress(bytes(50_000)) if packed else bytes(50_000)
-            headers = {"content-encoding": "gzip"} if packed else {}
-            refused = await running.client.post(path, content=body, headers=headers)
-            assert refused.status_code == 429
-            assert int(refused.headers["retry-after"]) >= 1
-            assert "QUINCUNX_MAX_INFLIGHT_BYTES" in refused.text
-            small = await running.client.post("/classify", content=PHOTO[:20_000], headers=PNG)
-            assert small.status_code == 422
-            assert await slow.finish() == [422, 422]
-            assert running.held_bytes() == 0
-            answer = await running.client.post("/classify", content=PHOTO, headers=PNG)
-            assert answer.json()["label"] == "red"
-            assert "quincunx_held_bytes 0.0" in running.metrics.expose().decode()
-
     assert len(PHOTO) < 60_000
-    asyncio.run(main())
+    async with in_process(package, max_request_bytes=60_000, max_inflight_bytes=100_000) as running:
+        slow = Slow(running, 2, 40_000)
+        await until_held(running, 80_000)
+        body = gzip.compress(bytes(50_000)) if packed else bytes(50_000)
+        headers = {"content-encoding": "gzip"} if packed else {}
+        refused = await running.client.post(path, content=body, headers=headers)
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) >= 1
+        assert "QUINCUNX_MAX_INFLIGHT_BYTES" in refused.text
+        small = await running.client.post("/classify", content=PHOTO[:20_000], headers=PNG)
+        assert small.status_code == 422
+        assert await slow.finish() == [422, 422]
+        assert running.held_bytes() == 0
+        answer = await running.client.post("/classify", content=PHOTO, headers=PNG)
+        assert answer.json()["label"] == "red"
+        assert "quincunx_held_bytes 0.0" in running.metrics.expose().decode()

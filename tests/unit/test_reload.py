@@ -95,37 +95,33 @@ def _no_collection() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", REQUESTS)
-def test_a_request_whose_body_is_on_its_way_keeps_its_model(folder: Path, kind: str) -> None:
+async def test_a_request_whose_body_is_on_its_way_keeps_its_model(folder: Path, kind: str) -> None:
     path, body, headers = REQUESTS[kind]
+    async with in_process(folder) as running:
+        begun, go_on = asyncio.Event(), asyncio.Event()
 
-    async def main() -> None:
-        async with in_process(folder) as running:
-            begun, go_on = asyncio.Event(), asyncio.Event()
+        async def slow() -> AsyncIterator[bytes]:
+            yield body[:100]
+            begun.set()
+            await go_on.wait()
+            yield body[100:]
 
-            async def slow() -> AsyncIterator[bytes]:
-                yield body[:100]
-                begun.set()
-                await go_on.wait()
-                yield body[100:]
-
-            task = asyncio.create_task(running.client.post(path, content=slow(), headers=headers))
-            await begun.wait()
-            tiny_package(folder, int8=False, version="2")
-            await running.models.load()
-            tiny_package(folder, int8=False, version="3")
-            await running.models.load()
-            go_on.set()
-            answer = await task
-            assert answer.status_code == 200, answer.text
-            assert versions(answer.json()) == {"1"}
-            fresh = await running.client.post("/classify", files={"image": RED})
-            assert versions(fresh.json()) == {"3"}
-
-    asyncio.run(main())
+        task = asyncio.create_task(running.client.post(path, content=slow(), headers=headers))
+        await begun.wait()
+        tiny_package(folder, int8=False, version="2")
+        await running.models.load()
+        tiny_package(folder, int8=False, version="3")
+        await running.models.load()
+        go_on.set()
+        answer = await task
+        assert answer.status_code == 200, answer.text
+        assert versions(answer.json()) == {"1"}
+        fresh = await running.client.post("/classify", files={"image": RED})
+        assert versions(fresh.json()) == {"3"}
 
 
 @pytest.mark.parametrize("kind", REQUESTS)
-def test_a_request_that_runs_keeps_its_model(
+async def test_a_request_that_runs_keeps_its_model(
     folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, body, headers = REQUESTS[kind]
@@ -135,45 +131,39 @@ def test_a_request_that_runs_keeps_its_model(
         assert gate.wait(LIMIT_S)
         return run(self, *arguments)
 
-    async def main() -> None:
-        async with in_process(folder) as running:
-            monkeypatch.setattr(Session, "run", held)
-            old = running.models.get()
-            task = asyncio.create_task(running.client.post(path, content=body, headers=headers))
-            await until(lambda: old.batcher.admission.views)
-            monkeypatch.setattr(Session, "run", run)  # the new models warm up
-            tiny_package(folder, int8=False, version="2")
-            await running.models.load()
-            assert running.models.get().version == "2"
-            gate.set()
-            answer = await task
-            assert answer.status_code == 200, answer.text
-            assert versions(answer.json()) == {"1"}
-
-    asyncio.run(main())
+    async with in_process(folder) as running:
+        monkeypatch.setattr(Session, "run", held)
+        old = running.models.get()
+        task = asyncio.create_task(running.client.post(path, content=body, headers=headers))
+        await until(lambda: old.batcher.admission.views)
+        monkeypatch.setattr(Session, "run", run)  # the new models warm up
+        tiny_package(folder, int8=False, version="2")
+        await running.models.load()
+        assert running.models.get().version == "2"
+        gate.set()
+        answer = await task
+        assert answer.status_code == 200, answer.text
+        assert versions(answer.json()) == {"1"}
 
 
-def test_old_models_are_freed_without_a_garbage_collection(
+async def test_old_models_are_freed_without_a_garbage_collection(
     folder: Path, no_collection: None
 ) -> None:
-    async def main() -> None:
-        async with in_process(folder) as running:
-            for version in ("2", "3"):
-                for path, body, headers in REQUESTS.values():
-                    await running.client.post(path, content=body, headers=headers)
-                await running.client.post("/classify?tta=adaptive", content=b"no image")
-                served = running.models.get()
-                session = served.predictor.session
-                gone = [weakref.ref(one) for one in (served.batcher, session, session._session)]
-                del served, session
-                tiny_package(folder, int8=False, version=version)
-                await running.models.load()
-                await until(lambda gone=gone: not any(one() for one in gone))
-
-    asyncio.run(main())
+    async with in_process(folder) as running:
+        for version in ("2", "3"):
+            for path, body, headers in REQUESTS.values():
+                await running.client.post(path, content=body, headers=headers)
+            await running.client.post("/classify?tta=adaptive", content=b"no image")
+            served = running.models.get()
+            session = served.predictor.session
+            gone = [weakref.ref(one) for one in (served.batcher, session, session._session)]
+            del served, session
+            tiny_package(folder, int8=False, version=version)
+            await running.models.load()
+            await until(lambda gone=gone: not any(one() for one in gone))
 
 
-def test_models_of_a_reload_that_fails_are_freed_too(
+async def test_models_of_a_reload_that_fails_are_freed_too(
     folder: Path, tmp_path: Path, no_collection: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[weakref.ref[Session]] = []
@@ -183,40 +173,33 @@ def test_models_of_a_reload_that_fails_are_freed_too(
         init(session, *arguments, **options)
         opened.append(weakref.ref(session))
 
-    async def main() -> None:
-        broken = tiny_package(tmp_path / "other", int8=False, name="other")
-        async with in_process(folder, packages=(folder, broken)) as running:
-            monkeypatch.setattr(Session, "__init__", remembered)
-            (broken / "model.onnx").write_bytes(b"altered")
-            with pytest.raises(ModelPackageError, match="altered"):
-                await running.models.load()
-            assert opened
-            await until(lambda: not any(session() for session in opened))
-            assert [served.name for served in running.models] == ["tiny", "other"]
-            assert (await running.client.post("/classify", files={"image": RED})).is_success
-
-    asyncio.run(main())
+    broken = tiny_package(tmp_path / "other", int8=False, name="other")
+    async with in_process(folder, packages=(folder, broken)) as running:
+        monkeypatch.setattr(Session, "__init__", remembered)
+        (broken / "model.onnx").write_bytes(b"altered")
+        with pytest.raises(ModelPackageError, match="altered"):
+            await running.models.load()
+        assert opened
+        await until(lambda: not any(session() for session in opened))
+        assert [served.name for served in running.models] == ["tiny", "other"]
+        assert (await running.client.post("/classify", files={"image": RED})).is_success
 
 
-def test_a_reload_follows_a_link_again(tmp_path: Path) -> None:
+async def test_a_reload_follows_a_link_again(tmp_path: Path) -> None:
     for version in ("1", "2"):
         tiny_package(tmp_path / f"v{version}", int8=False, version=version)
     current = tmp_path / "current"
     current.symlink_to("v1")
-
-    async def main() -> None:
-        async with in_process(current) as running:
-            assert running.models.get().version == "1"
-            fresh = tmp_path / "fresh"
-            fresh.symlink_to("v2")
-            fresh.replace(current)
-            await running.models.load()
-            assert running.models.get().version == "2"
-
-    asyncio.run(main())
+    async with in_process(current) as running:
+        assert running.models.get().version == "1"
+        fresh = tmp_path / "fresh"
+        fresh.symlink_to("v2")
+        fresh.replace(current)
+        await running.models.load()
+        assert running.models.get().version == "2"
 
 
-def test_a_reload_follows_the_links_of_a_kubernetes_volume(tmp_path: Path) -> None:
+async def test_a_reload_follows_the_links_of_a_kubernetes_volume(tmp_path: Path) -> None:
     """Each file is a link through `..data`, which is switched at once."""
     folder = tmp_path / "mounted"
     for version in ("1", "2"):
@@ -224,19 +207,15 @@ def test_a_reload_follows_the_links_of_a_kubernetes_volume(tmp_path: Path) -> No
     (folder / "..data").symlink_to("..1")
     for name in ("manifest.json", "model.onnx"):
         (folder / name).symlink_to(Path("..data") / name)
-
-    async def main() -> None:
-        async with in_process(folder) as running:
-            assert running.models.get().version == "1"
-            (folder / "..tmp").symlink_to("..2")
-            (folder / "..tmp").replace(folder / "..data")
-            await running.models.load()
-            assert running.models.get().version == "2"
-
-    asyncio.run(main())
+    async with in_process(folder) as running:
+        assert running.models.get().version == "1"
+        (folder / "..tmp").symlink_to("..2")
+        (folder / "..tmp").replace(folder / "..data")
+        await running.models.load()
+        assert running.models.get().version == "2"
 
 
-def test_a_package_that_is_replaced_while_it_is_read_is_read_again(
+async def test_a_package_that_is_replaced_while_it_is_read_is_read_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, calls = Predictor.from_package, 0
@@ -250,21 +229,17 @@ def test_a_package_that_is_replaced_while_it_is_read_is_read_again(
         return original(path, **options)
 
     monkeypatch.setattr(Predictor, "from_package", replaced_meanwhile)
-
-    async def main() -> None:
-        async with in_process(folder) as running:
-            assert running.models.get().version == "2"
-            assert calls == 2
-            (folder / "model.onnx").write_bytes(b"altered")  # and nobody touches it again
-            with pytest.raises(ModelPackageError, match="altered"):
-                await running.models.load()
-            assert calls == 3
-            assert running.models.get().version == "2"
-
-    asyncio.run(main())
+    async with in_process(folder) as running:
+        assert running.models.get().version == "2"
+        assert calls == 2
+        (folder / "model.onnx").write_bytes(b"altered")  # and nobody touches it again
+        with pytest.raises(ModelPackageError, match="altered"):
+            await running.models.load()
+        assert calls == 3
+        assert running.models.get().version == "2"
 
 
-def test_a_package_that_changes_at_every_try_is_an_error(
+async def test_a_package_that_changes_at_every_try_is_an_error(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = 0
@@ -277,50 +252,37 @@ def test_a_package_that_changes_at_every_try_is_an_error(
 
     monkeypatch.setattr(Predictor, "from_package", replaced_meanwhile)
     chosen = Settings.model_validate({"packages": (folder,), "provider": "cpu"})
-
-    async def main() -> None:
-        models = Models(chosen, lambda _: NullObserver())
-        with pytest.raises(ModelPackageError, match="altered"):
-            await models.load()
-        assert calls == TRIES
-
-    asyncio.run(main())
+    models = Models(chosen, lambda _: NullObserver())
+    with pytest.raises(ModelPackageError, match="altered"):
+        await models.load()
+    assert calls == TRIES
 
 
-def test_a_deleted_package_fails_the_reload_and_serving_goes_on(folder: Path) -> None:
-    async def main() -> None:
-        async with in_process(folder, admin_keys=("secret",)) as running:
-            shutil.rmtree(folder)
-            refused = await running.client.post("/models/reload", headers={"X-API-Key": "secret"})
-            assert refused.status_code == 500
-            assert str(folder) in refused.json()["error"]["message"]
-            answer = await running.client.post("/classify", files={"image": RED})
-            assert versions(answer.json()) == {"1"}
-
-    asyncio.run(main())
+async def test_a_deleted_package_fails_the_reload_and_serving_goes_on(folder: Path) -> None:
+    async with in_process(folder, admin_keys=("secret",)) as running:
+        shutil.rmtree(folder)
+        refused = await running.client.post("/models/reload", headers={"X-API-Key": "secret"})
+        assert refused.status_code == 500
+        assert str(folder) in refused.json()["error"]["message"]
+        answer = await running.client.post("/classify", files={"image": RED})
+        assert versions(answer.json()) == {"1"}
 
 
-def test_reloads_that_overlap_all_succeed_and_leave_one_set(folder: Path) -> None:
-    async def main() -> None:
-        async with in_process(folder) as running:
-            first = running.models.get()
-            loaded = await asyncio.gather(*(running.models.load() for _ in range(4)))
-            assert running.models.get() is loaded[-1][0]
-            assert len({id(served) for (served,) in [*loaded, (first,)]}) == 5
-            await until(lambda: not running.models._retiring)
-
-    asyncio.run(main())
+async def test_reloads_that_overlap_all_succeed_and_leave_one_set(folder: Path) -> None:
+    async with in_process(folder) as running:
+        first = running.models.get()
+        loaded = await asyncio.gather(*(running.models.load() for _ in range(4)))
+        assert running.models.get() is loaded[-1][0]
+        assert len({id(served) for (served,) in [*loaded, (first,)]}) == 5
+        await until(lambda: not running.models._retiring)
 
 
-def test_a_reload_during_the_shutdown_changes_nothing(folder: Path) -> None:
-    async def main() -> None:
-        async with in_process(folder) as running:
-            before = running.models.get()
-            reload = asyncio.create_task(running.models.load())
-            await asyncio.sleep(0)
-            running.models.close()
-            with pytest.raises(ShuttingDown):
-                await reload
-            assert running.models.get() is before
-
-    asyncio.run(main())
+async def test_a_reload_during_the_shutdown_changes_nothing(folder: Path) -> None:
+    async with in_process(folder) as running:
+        before = running.models.get()
+        reload = asyncio.create_task(running.models.load())
+        await asyncio.sleep(0)
+        running.models.close()
+        with pytest.raises(ShuttingDown):
+            await reload
+        assert running.models.get() is before

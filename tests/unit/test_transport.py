@@ -1,13 +1,13 @@
 """HTTP/1.1 as clients speak it, and as some misuse it, on raw sockets."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from service.api.transport.counting import FREE_CHUNKS
-from service.errors import ClientError
-from tests.support.wire import CLOSE, GET, Wire, post, refused, statuses, until
+from tests.support.wire import CLOSE, GET, LOOPS, post, refused, statuses, until, wired
+
+pytestmark = pytest.mark.parametrize("anyio_backend", LOOPS)
 
 OFFERS = {
     "h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAA\r\n",
@@ -22,12 +22,9 @@ OFFERS = {
 @pytest.mark.parametrize("offer", OFFERS)
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("cut", [0, 1, 50, 400])
-def test_an_offer_to_upgrade_is_ignored(
-    run: Callable[..., None], offer: str, chunked: bool, cut: int
-) -> None:
+async def test_an_offer_to_upgrade_is_ignored(offer: str, chunked: bool, cut: int) -> None:
     """The body arrives with the head, or in other packets, and the connection goes on."""
-
-    async def body(wire: Wire) -> None:
+    async with wired() as wire:
         first = post(b"x" * 200, OFFERS[offer], chunked=chunked)
         pieces = [first[i : i + cut] for i in range(0, len(first), cut)] if cut else [first]
         rest = GET + OFFERS[offer] + b"\r\n" + post(b"", OFFERS[offer]) + GET + CLOSE + b"\r\n"
@@ -37,17 +34,13 @@ def test_an_offer_to_upgrade_is_ignored(
             ("/b", 200), ("/a", 0), ("/b", 0), ("/a", 0),
         ]  # fmt: skip
 
-    run(body)
 
-
-def test_a_large_body_with_an_offer_arrives_whole(run: Callable[..., None]) -> None:
-    async def body(wire: Wire) -> None:
+async def test_a_large_body_with_an_offer_arrives_whole() -> None:
+    async with wired() as wire:
         upload = post(bytes(3_000_000), OFFERS["h2c"])
         answer = await wire.say(upload + GET + CLOSE + b"\r\n")
         assert statuses(answer) == [200, 200]
         assert b"/b 3000000;" in answer
-
-    run(body)
 
 
 @pytest.mark.parametrize(
@@ -78,31 +71,25 @@ def test_a_large_body_with_an_offer_arrives_whole(run: Callable[..., None]) -> N
         ),
     ],
 )
-def test_what_no_handler_sees_is_answered_all_the_same(
-    run: Callable[..., None], request_: bytes, status: int, says: str
+async def test_what_no_handler_sees_is_answered_all_the_same(
+    request_: bytes, status: int, says: str
 ) -> None:
-    async def body(wire: Wire) -> None:
+    async with wired(max_header_bytes=2000, max_headers=20) as wire:
         assert says in refused(await wire.say(request_), status)["error"]
         assert not wire.seen
         after = await wire.say(GET + CLOSE + b"\r\n")
         assert statuses(after) == [200]
 
-    run(body, max_header_bytes=2000, max_headers=20)
 
-
-def test_the_path_of_what_is_refused_is_known_for_the_shape_of_its_answer(
-    run: Callable[..., None],
-) -> None:
-    async def body(wire: Wire) -> None:
+async def test_the_path_of_what_is_refused_is_known_for_the_shape_of_its_answer() -> None:
+    async with wired(max_header_bytes=2000) as wire:
         answer = await wire.say(b"GET /v2/models?x=1 HTTP/1.1\r\nX: " + b"a" * 9000 + b"\r\n\r\n")
         assert refused(answer, 431)["path"] == "/v2/models"
         assert refused(await wire.say(b"nonsense\r\n\r\n"), 400)["path"] == ""
 
-    run(body, max_header_bytes=2000)
 
-
-def test_heads_within_the_limits_pass_in_any_packets(run: Callable[..., None]) -> None:
-    async def body(wire: Wire) -> None:
+async def test_heads_within_the_limits_pass_in_any_packets() -> None:
+    async with wired(max_header_bytes=2000, max_headers=20) as wire:
         head = GET + b"X: " + b"a" * 1900 + b"\r\n" + CLOSE + b"\r\n"
         for size in (1, 100, 5000):
             answer = await wire.say(*[head[i : i + size] for i in range(0, len(head), size)])
@@ -111,21 +98,17 @@ def test_heads_within_the_limits_pass_in_any_packets(run: Callable[..., None]) -
         assert statuses(await wire.say(many)) == [200] * 51
         assert statuses(await wire.say(post(bytes(500_000)) + GET + CLOSE + b"\r\n")) == [200] * 2
 
-    run(body, max_header_bytes=2000, max_headers=20)
 
-
-def test_trailers_are_no_headers(run: Callable[..., None]) -> None:
-    async def body(wire: Wire) -> None:
+async def test_trailers_are_no_headers() -> None:
+    async with wired() as wire:
         chunked = (
             GET + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Api-Key: a\r\n\r\n"
         )
         assert statuses(await wire.say(chunked)) == [200]
 
-    run(body)
 
-
-def test_an_answer_before_a_refusal_is_sent_first(run: Callable[..., None]) -> None:
-    async def body(wire: Wire) -> None:
+async def test_an_answer_before_a_refusal_is_sent_first() -> None:
+    async with wired() as wire:
         pending = asyncio.create_task(
             wire.say(GET.replace(b"/a", b"/wait") + b"\r\n" + GET + b"\r\nnonsense\r\n\r\n")
         )
@@ -135,45 +118,29 @@ def test_an_answer_before_a_refusal_is_sent_first(run: Callable[..., None]) -> N
         assert statuses(answer) == [200, 200, 400]
         assert b"/wait 0;" in answer
 
-    run(body)
 
-
-def test_a_body_that_turns_bad_ends_its_request(run: Callable[..., None]) -> None:
-    async def body(wire: Wire) -> None:
+async def test_a_body_that_turns_bad_ends_its_request() -> None:
+    async with wired() as wire:
         chunked = GET + b"Transfer-Encoding: chunked\r\n\r\n"
         refused(await wire.say(chunked + b"1\r\nx\r\n", b"zz\r\n"), 400)
         await until(lambda: wire.gone == 1)
         early = await wire.say(chunked.replace(b"/a", b"/early") + b"1\r\nx\r\n", b"zz\r\n")
         assert statuses(early) in ([401], [400])
 
-    run(body)
 
-
-def test_an_early_answer_is_read_by_a_client_that_goes_on_sending(run: Callable[..., None]) -> None:
-    async def body(wire: Wire) -> None:
+async def test_an_early_answer_is_read_by_a_client_that_goes_on_sending() -> None:
+    async with wired() as wire:
         for more in (CLOSE, b""):
             upload = post(bytes(20_000_000), more, b"/early")
             answer = await wire.say(upload + (b"" if more else GET + CLOSE + b"\r\n"))
             assert statuses(answer) == [401] if more else [401, 200]
 
-    run(body)
 
-
-def test_a_client_that_has_sent_all_may_close_its_half(run: Callable[..., None]) -> None:
-    async def body(wire: Wire) -> None:
+async def test_a_client_that_has_sent_all_may_close_its_half() -> None:
+    async with wired() as wire:
         pending = asyncio.create_task(wire.say(GET.replace(b"/a", b"/wait") + b"\r\n", eof=True))
         await until(lambda: wire.state.tasks)
         wire.go.set()
         assert statuses(await pending) == [200]
         assert await wire.say(post(b"x" * 100)[:-1], eof=True) == b""
         await wire.until_alone()
-
-    run(body)
-
-
-def test_refusals_are_errors_of_the_sender() -> None:
-    from service.errors import HeadersTooLarge, RequestTimeout, TargetTooLong
-
-    for error, status in ((HeadersTooLarge, 431), (RequestTimeout, 408), (TargetTooLong, 414)):
-        assert issubclass(error, ClientError)
-        assert error.status == status

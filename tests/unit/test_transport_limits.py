@@ -2,18 +2,19 @@
 
 import asyncio
 import re
-from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 
 from service.api.transport.counting import MAX_WAITING
-from tests.support.wire import CLOSE, GET, Wire, post, refused, statuses, until
+from tests.support.wire import CLOSE, GET, LOOPS, post, refused, statuses, until, wired
+
+pytestmark = pytest.mark.parametrize("anyio_backend", LOOPS)
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n", b"G", GET, GET + b"X: y\r\n"])
-def test_a_connection_without_a_whole_head_is_closed(run: Callable[..., None], sent: bytes) -> None:
-    async def body(wire: Wire) -> None:
+async def test_a_connection_without_a_whole_head_is_closed(sent: bytes) -> None:
+    async with wired(header_timeout_ms=200) as wire:
         answer = await wire.say(sent) if sent else await wire.say()
         if sent.strip():
             assert "QUINCUNX_HEADER_TIMEOUT_MS" in refused(answer, 408)["error"]
@@ -21,11 +22,9 @@ def test_a_connection_without_a_whole_head_is_closed(run: Callable[..., None], s
             assert answer == b""
         assert wire.reasons == ["slow" if sent.strip() else "silent"]
 
-    run(body, header_timeout_ms=200)
 
-
-def test_drops_of_a_head_do_not_keep_a_connection(run: Callable[..., None]) -> None:
-    async def body(wire: Wire) -> None:
+async def test_drops_of_a_head_do_not_keep_a_connection() -> None:
+    async with wired(header_timeout_ms=200) as wire:
         reader, writer = await wire.open()
         writer.write(b"GET / HTTP/1.1\r\n")
 
@@ -41,24 +40,16 @@ def test_drops_of_a_head_do_not_keep_a_connection(run: Callable[..., None]) -> N
         dripping.cancel()
         writer.close()
 
-    run(body, header_timeout_ms=200)
-
 
 @pytest.mark.parametrize("more", [b"", b"G"])
-def test_an_idle_connection_is_closed_after_its_answers(
-    run: Callable[..., None], more: bytes
-) -> None:
-    async def body(wire: Wire) -> None:
+async def test_an_idle_connection_is_closed_after_its_answers(more: bytes) -> None:
+    async with wired(header_timeout_ms=300, keep_alive_ms=50) as wire:
         answer = await wire.say(GET + b"\r\n" + post(b"x") + more)
         assert statuses(answer) == [200, 200, 408] if more else [200, 200]
 
-    run(body, header_timeout_ms=300, keep_alive_ms=50)
 
-
-def test_a_connection_whose_refused_body_is_through_is_idle_and_closed(
-    run: Callable[..., None],
-) -> None:
-    async def body(wire: Wire) -> None:
+async def test_a_connection_whose_refused_body_is_through_is_idle_and_closed() -> None:
+    async with wired(keep_alive_ms=300) as wire:
         upload = post(bytes(500_000), path=b"/early")
         reader, writer = await wire.open()
         writer.write(upload[:1000])
@@ -68,11 +59,9 @@ def test_a_connection_whose_refused_body_is_through_is_idle_and_closed(
             await asyncio.wait_for(reader.read(), 60)
         writer.close()
 
-    run(body, keep_alive_ms=300)
 
-
-def test_at_the_limit_the_longest_silent_connection_makes_room(run: Callable[..., None]) -> None:
-    async def body(wire: Wire) -> None:
+async def test_at_the_limit_the_longest_silent_connection_makes_room() -> None:
+    async with wired(max_connections=4) as wire:
         held = [await wire.open() for _ in range(4)]
         held[0][1].write(GET + b"\r\n")
         await held[0][0].readuntil(b"/a 0;")
@@ -86,11 +75,9 @@ def test_at_the_limit_the_longest_silent_connection_makes_room(run: Callable[...
         for _, writer in held:
             writer.close()
 
-    run(body, max_connections=4)
 
-
-def test_at_the_limit_with_all_busy_a_connection_is_turned_away(run: Callable[..., None]) -> None:
-    async def body(wire: Wire) -> None:
+async def test_at_the_limit_with_all_busy_a_connection_is_turned_away() -> None:
+    async with wired(max_connections=2) as wire:
         waiting = GET.replace(b"/a", b"/wait") + CLOSE + b"\r\n"
         busy = [asyncio.create_task(wire.say(waiting)) for _ in range(2)]
         await until(lambda: len(wire.state.tasks) == 2)
@@ -100,14 +87,10 @@ def test_at_the_limit_with_all_busy_a_connection_is_turned_away(run: Callable[..
         assert [statuses(await task) for task in busy] == [[200], [200]]
         assert wire.reasons == ["full"]
 
-    run(body, max_connections=2)
-
 
 @pytest.mark.parametrize("more", [CLOSE, b""])
-def test_an_answer_that_nobody_takes_is_counted_and_dropped(
-    run: Callable[..., None], more: bytes
-) -> None:
-    async def body(wire: Wire) -> None:
+async def test_an_answer_that_nobody_takes_is_counted_and_dropped(more: bytes) -> None:
+    async with wired(send_timeout_ms=100) as wire:
         reader, writer = await wire.open()
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(GET.replace(b"/a", b"/big/30000000") + more + b"\r\n")
@@ -117,11 +100,9 @@ def test_an_answer_that_nobody_takes_is_counted_and_dropped(
         assert wire.reasons == ["unread"]
         writer.transport.abort()
 
-    run(body, send_timeout_ms=100)
 
-
-def test_pipelined_requests_are_answered_in_order_up_to_a_limit(run: Callable[..., None]) -> None:
-    async def body(wire: Wire) -> None:
+async def test_pipelined_requests_are_answered_in_order_up_to_a_limit() -> None:
+    async with wired() as wire:
         few = [GET.replace(b"/a", b"/%d" % i) + b"\r\n" for i in range(12)]
         answer = await wire.say(b"".join(few) + GET + CLOSE + b"\r\n")
         assert statuses(answer) == [200] * 13
@@ -132,15 +113,12 @@ def test_pipelined_requests_are_answered_in_order_up_to_a_limit(run: Callable[..
         assert answered == [200] * (len(answered) - 1) + [429]
         assert len(answered) == MAX_WAITING + 2 == len(wire.seen) + 1
 
-    run(body)
 
-
-def test_pipelined_requests_end_with_their_connection(
-    run: Callable[..., None], caplog: pytest.LogCaptureFixture
+async def test_pipelined_requests_end_with_their_connection(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The one that is being answered is not the one that came last."""
-
-    async def body(wire: Wire) -> None:
+    async with wired(send_timeout_ms=100) as wire:
         reader, writer = await wire.open()
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         writer.write((GET.replace(b"/a", b"/big/3000000") + b"\r\n") * 20)
@@ -149,13 +127,11 @@ def test_pipelined_requests_end_with_their_connection(
         assert wire.reasons == ["unread"]
         assert len(wire.seen) < 20
         writer.transport.abort()
-
-    run(body, send_timeout_ms=100)
     assert not caplog.records  # no exception of an answer to a closed connection
 
 
-def test_an_answer_that_is_taken_in_time_arrives_whole(run: Callable[..., None]) -> None:
-    async def body(wire: Wire) -> None:
+async def test_an_answer_that_is_taken_in_time_arrives_whole() -> None:
+    async with wired(send_timeout_ms=30_000) as wire:
         reader, writer = await wire.open()
         writer.write(GET.replace(b"/a", b"/big/20000000") + CLOSE + b"\r\n")
         answer = await asyncio.wait_for(reader.read(), 60)
@@ -163,13 +139,9 @@ def test_an_answer_that_is_taken_in_time_arrives_whole(run: Callable[..., None])
         assert wire.inflight.held_bytes == 0
         writer.close()
 
-    run(body, send_timeout_ms=30_000)
 
-
-def test_a_server_that_ends_waits_for_no_answer_longer_than_the_limit(
-    run: Callable[..., None],
-) -> None:
-    async def body(wire: Wire) -> None:
+async def test_a_server_that_ends_waits_for_no_answer_longer_than_the_limit() -> None:
+    async with wired(send_timeout_ms=100) as wire:
         reader, writer = await wire.open()
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(GET.replace(b"/a", b"/big/30000000") + b"\r\n")
@@ -181,5 +153,3 @@ def test_a_server_that_ends_waits_for_no_answer_longer_than_the_limit(
         other.close()
         await wire.until_alone()
         writer.transport.abort()
-
-    run(body, send_timeout_ms=100)
