@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from service.package.task_rules import TASK_RULES
+
 if TYPE_CHECKING:
     from service.package.manifest import Gate, Manifest, ModeCalibration
 
@@ -38,7 +40,7 @@ def _check_labels(manifest: "Manifest") -> None:
         raise ValueError("label indices must count up from 0")
     if twice := repeated(unicodedata.normalize("NFC", label.id) for label in labels):
         raise ValueError(f"label ids must differ, but {twice[0]!r} is there more than once")
-    if manifest.task == "multi_label":
+    if TASK_RULES[manifest.task].ids_share_a_cell:
         for label in labels:
             if ";" in label.id or label.id != label.id.strip():
                 raise ValueError(
@@ -53,10 +55,9 @@ def _check_files(manifest: "Manifest") -> None:
 
 
 def _check_metrics(manifest: "Manifest") -> None:
-    single = manifest.task == "single_label"
-    if manifest.multi_label_metrics if single else manifest.metrics:
-        key = "multi_label_metrics" if single else "metrics"
-        raise ValueError(f"a {manifest.task} model has no {key}")
+    foreign = TASK_RULES[manifest.task].foreign_metrics
+    if getattr(manifest, foreign):
+        raise ValueError(f"a {manifest.task} model has no {foreign}")
     _once((f"{row.precision} {row.mode}" for row in manifest.metrics), "metrics")
     rows = manifest.multi_label_metrics
     _once((f"{row.precision} {row.mode}" for row in rows), "multi_label_metrics")
@@ -74,10 +75,9 @@ def _check_metrics(manifest: "Manifest") -> None:
 
 
 def _check_calibration(entry: "ModeCalibration", manifest: "Manifest", where: str) -> None:
-    if manifest.task == "single_label" and entry.thresholds:
-        raise ValueError(f"{where} has thresholds, but the model is single_label")
-    if manifest.task == "multi_label" and (entry.conformal or entry.gate or entry.gate_curve):
-        raise ValueError(f"{where} has a gate or prediction sets, but the model is multi_label")
+    rules = TASK_RULES[manifest.task]
+    if any(getattr(entry, name) for name in rules.not_fitted):
+        raise ValueError(f"{where} has {rules.not_fitted_text}, but the model is {manifest.task}")
     classes = len(manifest.labels)
     for how, thresholds in entry.thresholds.items():
         if len(thresholds) != classes:
@@ -124,8 +124,10 @@ def _check_adaptive(manifest: "Manifest") -> None:
     if manifest.default_mode == "custom":
         raise ValueError("default_mode cannot be custom: a request without boxes has no such views")
     if manifest.default_mode == "adaptive":
-        if manifest.task == "multi_label":
-            raise ValueError("default_mode is adaptive, which a multi_label model does not have")
+        if not TASK_RULES[manifest.task].adaptive:
+            raise ValueError(
+                f"default_mode is adaptive, which a {manifest.task} model does not have"
+            )
         if not any(entry.gate for entry in manifest.calibration):
             raise ValueError("default_mode is adaptive, but no calibration has a gate")
 

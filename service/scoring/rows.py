@@ -11,6 +11,7 @@ from service.package.manifest import Manifest
 from service.scoring.item import Position
 from service.scoring.options import ScoreOptions
 from service.scoring.resume.trace import Trace
+from service.scoring.task import SCORING_TASKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,7 @@ def schema(options: ScoreOptions, manifest: Manifest) -> pa.Schema:
     if options.sha256:
         fields.append(("sha256", text))
     fields += [("status", text), ("error", text), ("label", text)]
-    if manifest.task == "multi_label":
-        fields.append(("labels", pa.list_(text)))
+    fields += SCORING_TASKS[manifest.task].columns
     for rank in range(1, min(options.top_k, len(manifest.labels)) + 1):
         fields += [(f"top{rank}_id", text), (f"top{rank}_name", text)]
         fields.append((f"top{rank}_probability", number))

@@ -10,13 +10,14 @@ from service.inference.engine import InProgress, run_to_end
 from service.inference.image.budget import DECODING
 from service.inference.predictor import Predictor, TopClass
 from service.inference.tta.steps import Classification, Options, check_options
-from service.inference.tta.task import SEPARATOR, split_labels
+from service.inference.tta.task import SEPARATOR
 from service.package.labels import LabelIndex, normalized
 from service.scoring.files import parent
 from service.scoring.item import Item, Position
 from service.scoring.options import ScoreOptions
 from service.scoring.resume.trace import load, told
 from service.scoring.rows import Row
+from service.scoring.task import SCORING_TASKS
 
 
 @dataclass
@@ -47,8 +48,8 @@ class Scorer:
         self._modes = [options.inference]
         if options.single and predictor.model.mode(options.inference) != "none":
             self._modes.append(Options(tta="none"))
-        labels = predictor.manifest.labels
-        self.labels = LabelIndex(labels)
+        self.labels = LabelIndex(predictor.manifest.labels)
+        self.task = SCORING_TASKS[predictor.manifest.task]
 
     def prepare(self, item: Item, position: Position) -> Prepared:
         """Read, decode, resize and cut one image; one that fails becomes a row that says so."""
@@ -110,29 +111,25 @@ class Scorer:
 
     def check_labels(self, text: str) -> None:
         """Raises DataError where a label is the name of several classes."""
-        for part in self._parts(text):
+        for part in self.task.labels_in(text) or ():
             self.labels.find(part)
-
-    def _parts(self, text: str) -> tuple[str, ...]:
-        several = self.predictor.manifest.task == "multi_label"
-        return split_labels(text) if several else (text,)
 
     def _label(self, item: Item) -> str | None:
         """The ids of the true classes, `;` between; a label that the model lacks, as it stands.
 
         None where no label is known: the column has none, or the folder's name is no class.
         """
-        several = self.predictor.manifest.task == "multi_label"
         if item.label is None:
             folder = parent(item.path).rpartition("/")[2]
-            return None if several else self.labels.of_folder(folder)
-        if not item.label.strip() and not several:
+            return self.labels.of_folder(folder) if self.task.folder_is_label else None
+        parts = self.task.labels_in(item.label)
+        if parts is None:
             return None
-        found = {part: self.labels.find(part) for part in self._parts(item.label)}
+        found = {part: self.labels.find(part) for part in parts}
         if item.may_be_caption and None in found.values():
             return None
-        parts = {label_id or storable(normalized(part)) for part, label_id in found.items()}
-        return SEPARATOR.join(sorted(parts))
+        known = {label_id or storable(normalized(part)) for part, label_id in found.items()}
+        return SEPARATOR.join(sorted(known))
 
 
 def _ms(start: float) -> float:

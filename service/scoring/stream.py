@@ -9,7 +9,7 @@ from service.scoring import rows as columns
 from service.scoring.result.output import Observer, Rows, no_image, summarize
 from service.scoring.result.sinks import JsonLinesSink
 from service.scoring.run import BEGINNING, Run
-from service.scoring.summary.label_tally import tally_of
+from service.scoring.task import tally_of
 
 
 def stream_rows(run: Run, stream: IO[bytes], rows: Rows, observer: Observer) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from service.scoring.resume.compare import other_images
 from service.scoring.resume.fingerprint import prints
 from service.scoring.resume.passed_over import counted_again
 from service.scoring.run import Run
-from service.scoring.summary.label_tally import tally_of
 from service.scoring.summary.tally import Tally
+from service.scoring.task import tally_of
 from service.tabular.arrow import ipc, pq
 
 METADATA_KEY = b"quincunx"

@@ -21,8 +21,8 @@ from service.scoring.resume.fingerprint import Fingerprint, prints
 from service.scoring.rows import Row
 from service.scoring.run import Run
 from service.scoring.sources.replay import Replayed
-from service.scoring.summary.label_tally import LabelTally, tally_of
 from service.scoring.summary.tally import Tally
+from service.scoring.task import tally_of
 
 PART_ROWS = 8_192
 PART_SECONDS = 10.0
@@ -226,7 +226,7 @@ def _merge(
 def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
     """The summary: counts, errors by kind, and accuracy if labels are known."""
     predictor = run.predictor
-    summary = {
+    return {
         "output": output,
         "images": tally.ok + tally.failed.total(),
         "ok": tally.ok,
@@ -238,9 +238,8 @@ def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
         "tta": predictor.model.mode(run.options.inference),
         "label_column": run.columns.label,
         "true_labels": tally.truth.summary(),
-        "accuracy": tally.accuracy(),
+        **tally.facts(),
     }
-    return summary | ({"labels": tally.agreement()} if isinstance(tally, LabelTally) else {})
 
 
 def no_image(run: Run) -> DataError:

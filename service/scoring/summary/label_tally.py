@@ -7,7 +7,6 @@ from typing import Any
 import pyarrow as pa
 
 from service.inference.tta.task import split_labels
-from service.package.manifest import Manifest
 from service.scoring.summary.tally import UNKNOWN, Tally
 
 
@@ -34,6 +33,10 @@ class LabelTally(Tally):
             self.true.update(one if one in classes else UNKNOWN for one in true)
             self.answered.update(got)
             self.both.update(true & got)
+
+    def facts(self) -> dict[str, Any]:
+        """For the summary: the labels, and no accuracy, since no single class is true."""
+        return {"accuracy": None, "labels": self.agreement()}
 
     def agreement(self) -> dict[str, Any] | None:
         """Shares of right labels; None if no answered image has labels.
@@ -62,9 +65,3 @@ class LabelTally(Tally):
             "precision": both / answered if answered else None,
             "f1": 2 * both / (true + answered) if true + answered else None,
         }
-
-
-def tally_of(manifest: Manifest) -> Tally:
-    """The counter for the rows of a run of this model."""
-    labels = tuple(label.id for label in manifest.labels)
-    return LabelTally(labels) if manifest.task == "multi_label" else Tally(labels)

@@ -77,6 +77,10 @@ class Tally:
     def labelled(self) -> int:
         return self.confusion.total()
 
+    def facts(self) -> dict[str, Any]:
+        """For the summary: the accuracy, if labels are known."""
+        return {"accuracy": self.accuracy()}
+
     def accuracy(self) -> dict[str, Any] | None:
         """Top-1 and top-k with intervals, each class, and the single crop against TTA.
 

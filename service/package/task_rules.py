@@ -1,0 +1,41 @@
+"""What a manifest may hold depends on its task: the differences, as data."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from service.package.manifest import TaskName
+
+
+@dataclass(frozen=True)
+class TaskRules:
+    """What the manifest of a model with this task must not hold."""
+
+    foreign_metrics: str
+    """The field with the metrics of the other task."""
+    not_fitted: tuple[str, ...]
+    """Fields of `ModeCalibration` that have no meaning for the task."""
+    not_fitted_text: str
+    """These fields in words."""
+    adaptive: bool
+    """`adaptive` may be the default mode: its gate asks about one true class."""
+    ids_share_a_cell: bool
+    """A cell of a table may hold several ids with `;` between them."""
+
+
+TASK_RULES: "dict[TaskName, TaskRules]" = {
+    "single_label": TaskRules(
+        foreign_metrics="multi_label_metrics",
+        not_fitted=("thresholds",),
+        not_fitted_text="thresholds",
+        adaptive=True,
+        ids_share_a_cell=False,
+    ),
+    "multi_label": TaskRules(
+        foreign_metrics="metrics",
+        not_fitted=("conformal", "gate", "gate_curve"),
+        not_fitted_text="a gate or prediction sets",
+        adaptive=False,
+        ids_share_a_cell=True,
+    ),
+}
