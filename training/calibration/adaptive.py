@@ -17,7 +17,7 @@ from service.package.manifest import (
     Precision,
 )
 from training.calibration import fitting, gates
-from training.calibration.calibration_logits import AUGMENTED, SECONDS, Measured
+from training.calibration.calibration_logits import AUGMENTED, SECONDS, CalibrationLogits
 from training.calibration.gates import Tolerance
 from training.evaluation.metrics import Probabilities, nll
 
@@ -111,7 +111,7 @@ def best(tried: Sequence[Fitted], tolerance: Tolerance, budget: float | None = N
 
 def fit(
     precision: Precision,
-    measured: Measured,
+    logits: CalibrationLogits,
     config: Adaptive,
     plain: dict[Mode, ModeCalibration],
     tolerance: Tolerance,
@@ -123,13 +123,13 @@ def fit(
     in single crops, the reference is always `SERVED_AS`. The mixture with the best likelihood is
     not always the most accurate one, so the second pass alone is tried too.
     """
-    first, labels = measured.first_pass(config), measured.labels
+    first, labels = logits.first_pass(config), logits.labels
     temperature = fitting.temperature(softmax(first.logits), labels)
     alone = temper(softmax(first.logits), temperature)
-    second = tempered(measured, config.second, plain)
-    augmented = [tempered(measured, mode, plain) for mode in AUGMENTED]
+    second = tempered(logits, config.second, plain)
+    augmented = [tempered(logits, mode, plain) for mode in AUGMENTED]
     likelier = min(augmented, key=lambda answers: nll(answers, labels))
-    wanted = tempered(measured, SERVED_AS, plain)
+    wanted = tempered(logits, SERVED_AS, plain)
 
     def with_share(share: float) -> Fitted:
         both = blend(alone, second, share)
@@ -150,10 +150,10 @@ def fit(
             temperature=round(temperature, 6),
             second_share=share,
             second_temperature=round(second_temperature, 6),
-            conformal=measured.quantiles(answers),
+            conformal=logits.quantiles(answers),
             gate=choice.gate,
             gate_curve=tuple(
-                gate.model_copy(update={"conformal": measured.quantiles(_answers(passes, gate))})
+                gate.model_copy(update={"conformal": logits.quantiles(_answers(passes, gate))})
                 for gate in choice.curve
             ),
         )
@@ -166,9 +166,11 @@ def fit(
     return tried[best(tried, tolerance, budget)]
 
 
-def tempered(measured: Measured, mode: Mode, plain: dict[Mode, ModeCalibration]) -> Probabilities:
+def tempered(
+    logits: CalibrationLogits, mode: Mode, plain: dict[Mode, ModeCalibration]
+) -> Probabilities:
     """The answers of a plain mode, with its fitted temperature."""
-    return temper(aggregate(measured.views[mode], "mean"), plain[mode].temperature)
+    return temper(aggregate(logits.views[mode], "mean"), plain[mode].temperature)
 
 
 def _answers(passes: gates.Passes, gate: Gate) -> Probabilities:

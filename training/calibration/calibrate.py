@@ -14,7 +14,7 @@ from service.inference.tta.aggregate import aggregate, softmax, temper
 from service.package.manifest import Manifest, Mode, ModeCalibration, Precision
 from service.package.package import ModelPackage
 from training.calibration import adaptive, fitting, gates
-from training.calibration.calibration_logits import PLAIN_MODES, Measured, measure
+from training.calibration.calibration_logits import PLAIN_MODES, CalibrationLogits, collect_logits
 from training.calibration.gates import Tolerance
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, trained_split
 from training.evaluation.metrics import Probabilities, nll
@@ -89,19 +89,20 @@ def calibrate_single_label(
     tolerance, budgets = tolerance or Tolerance(), budgets or {}
     package = ModelPackage.load(folder)
     firsts = adaptive.candidates(package.manifest.input)
-    measured: dict[Precision, Measured] = {
-        precision: measure(folder, precision, items, firsts) for precision in package.precisions
+    logits: dict[Precision, CalibrationLogits] = {
+        precision: collect_logits(folder, precision, items, firsts)
+        for precision in package.precisions
     }
-    for path, reason in next(iter(measured.values())).unreadable.items():
+    for path, reason in next(iter(logits.values())).unreadable.items():
         log(f"skipped {path}: {reason}")
     fitted: dict[Precision, dict[Mode, ModeCalibration]] = {
-        p: {mode: _plain(p, mode, m) for mode in PLAIN_MODES} for p, m in measured.items()
+        p: {mode: _plain(p, mode, m) for mode in PLAIN_MODES} for p, m in logits.items()
     }
-    leading: Precision = "int8" if "int8" in measured else package.precisions[0]
+    leading: Precision = "int8" if "int8" in logits else package.precisions[0]
     configs = adaptive.pairs(firsts, package.manifest.input, budgets.get(leading))
     tried: dict[tuple[Precision, int], adaptive.Fitted] = {
         (p, i): adaptive.fit(p, m, config, fitted[p], tolerance, budgets.get(p))
-        for p, m in measured.items()
+        for p, m in logits.items()
         for i, config in enumerate(configs)
     }
     led = [tried[leading, i] for i in range(len(configs))]
@@ -116,15 +117,15 @@ def calibrate_single_label(
             "calibration": tuple(e for modes in fitted.values() for e in modes.values()),
             "adaptive": configs[chosen],
             "default_mode": default_mode
-            or _default_mode(fitted[leading], measured[leading], tried[leading, chosen], tolerance),
+            or _default_mode(fitted[leading], logits[leading], tried[leading, chosen], tolerance),
         }
     )
     write_manifest(folder, Manifest.model_validate(manifest.model_dump()))
     return manifest
 
 
-def _plain(precision: Precision, mode: Mode, measured: Measured) -> ModeCalibration:
-    views, labels = measured.views[mode], measured.labels
+def _plain(precision: Precision, mode: Mode, logits: CalibrationLogits) -> ModeCalibration:
+    views, labels = logits.views[mode], logits.labels
     raw = aggregate(views, "mean")
     temperature = fitting.temperature(raw, labels)
     several = views.shape[1] > 1
@@ -133,26 +134,26 @@ def _plain(precision: Precision, mode: Mode, measured: Measured) -> ModeCalibrat
         mode=mode,
         temperature=round(temperature, 6),
         view_weights=fitting.view_weights(softmax(views), labels) if several else None,
-        conformal=measured.quantiles(temper(raw, temperature)),
+        conformal=logits.quantiles(temper(raw, temperature)),
     )
 
 
 def _default_mode(
     fitted: dict[Mode, ModeCalibration],
-    measured: Measured,
+    logits: CalibrationLogits,
     tried: adaptive.Fitted,
     tolerance: Tolerance,
 ) -> Mode:
     """The cheapest mode whose answers are about as good as the best mode's."""
     answers: dict[Mode, Probabilities] = {
-        mode: adaptive.tempered(measured, mode, fitted) for mode in DEFAULTS
+        mode: adaptive.tempered(logits, mode, fitted) for mode in DEFAULTS
     }
     answers["adaptive"] = tried.probabilities
-    costs = {**measured.costs, "adaptive": tried.gate.expected_cost}
-    best = min(answers.values(), key=lambda p: nll(p, measured.labels))
+    costs = {**logits.costs, "adaptive": tried.gate.expected_cost}
+    best = min(answers.values(), key=lambda p: nll(p, logits.labels))
     good: list[Mode] = [
         mode
         for mode, probabilities in answers.items()
-        if gates.good_enough(probabilities, best, measured.labels, tolerance)
+        if gates.good_enough(probabilities, best, logits.labels, tolerance)
     ]
     return min(good, key=lambda mode: costs[mode]) if good else "five_crop"

@@ -37,7 +37,7 @@ class FirstPass:
 
 
 @dataclass(frozen=True)
-class Measured:
+class CalibrationLogits:
     """Logits of every view of every mode: float64[N, V, K] per mode.
 
     The first half of N are the images, the second half their mirror images. So fitting has twice as
@@ -66,12 +66,12 @@ class Measured:
         return {key(c): round(quantile(true, c), 8) for c in COVERAGES}
 
 
-def measure(
+def collect_logits(
     folder: Path,
     precision: Precision,
     items: Sequence[LabelledFile],
     firsts: Sequence[Adaptive],
-) -> Measured:
+) -> CalibrationLogits:
     """Run every pass of every mode and of every candidate in `firsts` once over `items`.
 
     Raises:
@@ -106,7 +106,7 @@ def measure(
     for position, wanted in enumerate(plans):
         both = [row[at] for at in (position, position + len(plans)) for row in reads]
         logits[wanted] = np.stack([read.logits for read in both]).astype(np.float64)
-    return Measured(
+    return CalibrationLogits(
         labels=np.array([index[item.label] for item in kept] * 2),
         views={mode: logits[mode] for mode in PLAIN_MODES},
         costs={mode: costs[mode] for mode in PLAIN_MODES},

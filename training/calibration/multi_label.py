@@ -36,7 +36,7 @@ MAP_TOLERANCE, NLL_TOLERANCE = 0.002, 0.01
 
 
 @dataclass(frozen=True)
-class Measured:
+class MultiLabelLogits:
     """Logits of every view of every mode for N calibration images: float64[N, V, K] per mode."""
 
     truth: Truth
@@ -65,13 +65,13 @@ def calibrate(
     if default_mode is not None and default_mode not in MODES:
         raise UsageError(f"the default mode must be of {', '.join(MODES)}, but got {default_mode}")
     package = ModelPackage.load(folder)
-    measured: dict[Precision, Measured] = {
-        precision: measure(folder, precision, items) for precision in package.precisions
+    logits: dict[Precision, MultiLabelLogits] = {
+        precision: collect_logits(folder, precision, items) for precision in package.precisions
     }
-    for path, reason in next(iter(measured.values())).unreadable.items():
+    for path, reason in next(iter(logits.values())).unreadable.items():
         log(f"skipped {path}: {reason}")
-    leading: Precision = "int8" if "int8" in measured else package.precisions[0]
-    entries = tuple(_fit(p, mode, m) for p, m in measured.items() for mode in MODES)
+    leading: Precision = "int8" if "int8" in logits else package.precisions[0]
+    entries = tuple(_fit(p, mode, m) for p, m in logits.items() for mode in MODES)
     for entry in entries:
         limits = entry.thresholds["mean"]
         log(
@@ -84,14 +84,16 @@ def calibrate(
     changed = {
         "calibration": entries,
         "adaptive": None,
-        "default_mode": default_mode or _default_mode(measured[leading], fitted),
+        "default_mode": default_mode or _default_mode(logits[leading], fitted),
     }
     manifest = Manifest.model_validate(package.manifest.model_copy(update=changed).model_dump())
     write_manifest(folder, manifest)
     return manifest
 
 
-def measure(folder: Path, precision: Precision, items: Sequence[LabelledFile]) -> Measured:
+def collect_logits(
+    folder: Path, precision: Precision, items: Sequence[LabelledFile]
+) -> MultiLabelLogits:
     """Run every pass of every mode once over `items`."""
     predictor = Predictor.from_package(folder, precision=precision, provider="cpu")
     planner = predictor.model.planner
@@ -103,7 +105,7 @@ def measure(folder: Path, precision: Precision, items: Sequence[LabelledFile]) -
     kept, reads, unreadable = collect(predictor, items, start, f"calibrating {precision}")
     side_px = predictor.manifest.input.resize_px
     square = Size(side_px, side_px)
-    return Measured(
+    return MultiLabelLogits(
         truth=truth_of(kept, predictor.manifest),
         views={
             mode: np.stack([own[i].logits for own in reads]).astype(np.float64)
@@ -114,10 +116,10 @@ def measure(folder: Path, precision: Precision, items: Sequence[LabelledFile]) -
     )
 
 
-def _fit(precision: Precision, mode: Mode, measured: Measured) -> ModeCalibration:
+def _fit(precision: Precision, mode: Mode, logits: MultiLabelLogits) -> ModeCalibration:
     """Fit the temperature for `mean`, the default aggregation. All aggregations use it. Then fit
     thresholds for each aggregation."""
-    views, truth = measured.views[mode], measured.truth
+    views, truth = logits.views[mode], logits.truth
     temperature = round(fitting.temperature(aggregate(views, "mean", None, MULTI_LABEL), truth), 6)
     weights = None
     if views.shape[1] > 1:
@@ -137,15 +139,15 @@ def _fit(precision: Precision, mode: Mode, measured: Measured) -> ModeCalibratio
     )
 
 
-def _default_mode(measured: Measured, fitted: dict[Mode, ModeCalibration]) -> Mode:
+def _default_mode(logits: MultiLabelLogits, fitted: dict[Mode, ModeCalibration]) -> Mode:
     """The cheapest mode whose answers are about as good as the best mode's."""
     losses: dict[Mode, float] = {}
     precisions: dict[Mode, float] = {}
     for mode in DEFAULTS:
-        raw = aggregate(measured.views[mode], "mean", None, MULTI_LABEL)
+        raw = aggregate(logits.views[mode], "mean", None, MULTI_LABEL)
         answered: Probabilities = temper(raw, fitted[mode].temperature, MULTI_LABEL)
-        losses[mode] = binary_nll(answered, measured.truth)
-        precisions[mode] = mean_of_known(average_precisions(answered, measured.truth))
+        losses[mode] = binary_nll(answered, logits.truth)
+        precisions[mode] = mean_of_known(average_precisions(answered, logits.truth))
     best = min(DEFAULTS, key=lambda mode: losses[mode])
     good: list[Mode] = [
         mode
@@ -153,4 +155,4 @@ def _default_mode(measured: Measured, fitted: dict[Mode, ModeCalibration]) -> Mo
         if losses[mode] <= losses[best] + NLL_TOLERANCE
         and precisions[mode] >= precisions[best] - MAP_TOLERANCE
     ]
-    return min(good, key=lambda mode: measured.costs[mode])
+    return min(good, key=lambda mode: logits.costs[mode])
