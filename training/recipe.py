@@ -15,6 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from service.errors import UsageError
+from service.package.manifest import Decode, InputSize
 
 Schedule = Literal["one_cycle", "flat_cos", "fine_tune"]
 Optimizer = Literal["adam", "ranger", "sgd"]
@@ -69,6 +70,11 @@ class Recipe:
     """The side of a crop when the model is served."""
     resize_px: int = 256
     """The shorter side an image is resized to before crops are cut."""
+    decode: Decode = "scaled"
+    """How files become pixels, in training and in the package: `scaled` lets the decoder scale down
+    a JPEG that is much larger than needed, `exact` decodes every pixel."""
+    decode_factor: int = 3
+    """`scaled` only: how many times larger than needed a decoded image stays at least, 1 to 8."""
     batch_images: int = 64
     """Images in one step of the optimizer, summed over all processes that train together."""
     least_steps: int = 20
@@ -129,19 +135,38 @@ class Recipe:
             )
         if not self.stages or any(stage.epochs < 1 for stage in self.stages):
             raise UsageError("a recipe needs at least one stage, of at least one epoch")
+        self.input_size()  # refuse sizes that no package can have before hours of training
+
+    def input_size(self) -> InputSize:
+        """How the exported package will make views of a file.
+
+        Raises:
+            UsageError: a package cannot have these sizes.
+        """
+        try:
+            return InputSize(
+                crop_px=self.crop_px,
+                resize_px=self.resize_px,
+                decode=self.decode,
+                decode_factor=self.decode_factor,
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            raise UsageError(f"{name}: {first['msg']}, but got {first['input']!r}") from None
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Recipe":
-        """Check plain JSON.
+        """Check plain JSON. A recipe without `decode` is old: every pixel was decoded then.
 
         Raises:
             UsageError: an unknown key, a value of the wrong type, or values that do not fit.
         """
         try:
-            return _RECIPE.validate_json(json.dumps(data))
+            return _RECIPE.validate_json(json.dumps({"decode": "exact", **data}))
         except ValidationError as error:
             raise UsageError(_said(error)) from error
 

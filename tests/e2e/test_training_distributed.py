@@ -39,9 +39,9 @@ out = Path(out)
 load, record, seed_loaders = loaders.load_image, fitting.Run.record, fitting.seed_loaders
 seen = []
 
-def noted(path: Path) -> PILImage:
+def noted(path: Path, **how) -> PILImage:
     seen.append(f"{path.parent.name}/{path.name}")
-    return load(path)
+    return load(path, **how)
 
 def seeded(*given):
     seen.clear()  # fastai loads a few images when it makes its loaders

@@ -206,7 +206,8 @@ def test_it_is_served_at_the_sizes_that_were_asked_for(
     package = export_package(
         run_folder, tmp_path / "larger", drawn_data, int8=False, sizes=sizes, log=lambda _: None
     )
-    assert ModelPackage.load(package).manifest.input == sizes
+    scaled = sizes.model_copy(update={"decode": "scaled"})
+    assert ModelPackage.load(package).manifest.input == scaled
     answer = (
         Predictor.from_package(package).classify([encoded(drawn(200, 300))], tta="dense")[0].answer
     )

@@ -38,13 +38,13 @@ def export(
         typer.Option(min=1, help="Shorter side of the resized image; by default the recipe's."),
     ] = None,
     decode: Annotated[
-        Decode,
+        Decode | None,
         typer.Option(
             help="How files become pixels. exact: every pixel is decoded, then resized. scaled: "
             "JPEGs much larger than the views are scaled down by their decoder, which is several "
-            "times faster for photos of phones."
+            "times faster for photos of phones. By default as the run was trained."
         ),
-    ] = "exact",
+    ] = None,
     statistics_images: Annotated[
         int,
         typer.Option(

@@ -22,13 +22,13 @@ def read_image(path: Path) -> bytes:
         return read_bytes(str(path))
 
 
-def pixels_of(path: Path) -> Pixels:
-    """Every pixel of a file, uint8[H, W, 3], by the code that serves.
+def pixels_of(path: Path, least_size: LeastSize | None = None) -> Pixels:
+    """The pixels of a file, uint8[h, w, 3]: every pixel, or fewer where `least_size` allows it.
 
     Raises:
         DataError: the file cannot be read or decoded; the message names it.
     """
-    return open_image(path).array()
+    return open_image(path, least_size).array()
 
 
 def open_image(path: Path, least_size: LeastSize | None = None) -> DecodedImage:

@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.inference.image.geometry import LeastSize
 from training.data.pixels import pixels_of
 
 
@@ -46,11 +48,13 @@ def from_images(images: Iterable[NDArray[np.uint8]], source: str = "dataset") ->
     return ChannelStats((r, g, b), (sr, sg, sb), source)
 
 
-def from_files(paths: Iterable[Path], threads: int = 4) -> ChannelStats:
-    """The statistics of every pixel of every file.
+def from_files(
+    paths: Iterable[Path], least_size: LeastSize | None = None, threads: int = 4
+) -> ChannelStats:
+    """The statistics of every pixel of every file, decoded as `least_size` says.
 
     Raises:
         DataError: a file cannot be decoded.
     """
     with ThreadPoolExecutor(threads) as pool:
-        return from_images(pool.map(pixels_of, paths))
+        return from_images(pool.map(partial(pixels_of, least_size=least_size), paths))

@@ -77,7 +77,7 @@ def export_package(
     version: str = "1",
     allow_unfinished: bool = False,
     sizes: InputSize | None = None,
-    decode: Decode = "exact",
+    decode: Decode | None = None,
     statistics_images: int = 0,
     quantization: Quantization | None = None,
     overwrite: bool = False,
@@ -85,10 +85,10 @@ def export_package(
 ) -> Path:
     """Export the run's checkpoint to `out_folder`, which is replaced as a whole or not at all.
 
-    `sizes` are the served sizes, by default the recipe's. `decode` says how files become pixels:
-    see `InputSize`. `statistics_images` is a number of training images: on their crops, cut as in
-    serving, the statistics of batch normalization are measured again. 0 keeps the statistics of
-    training.
+    `sizes` are the served sizes, by default the recipe's. `decode` says how files become pixels
+    (see `InputSize`), by default as in training. `statistics_images` is a number of training
+    images: on their crops, cut as in serving, the statistics of batch normalization are measured
+    again. 0 keeps the statistics of training.
 
     `data_folder` holds the images of the run. Some of them check parity, training images calibrate
     int8, and the calibration split shows how often int8 agrees with fp32.
@@ -103,7 +103,8 @@ def export_package(
     source = load_source(
         run_folder, data_folder, allow_unfinished=allow_unfinished, sizes=sizes, log=log
     )
-    source = replace(source, sizes=source.sizes.model_copy(update={"decode": decode}))
+    if decode:
+        source = replace(source, sizes=source.sizes.model_copy(update={"decode": decode}))
     with replacing(out_folder) as folder:
         provenance = _provenance(source)
         if statistics_images:
@@ -168,8 +169,10 @@ def load_source(
     for name, tensor in state.weights.items():
         if not bool(torch.isfinite(tensor).all()):
             raise ExportError(f"{run_folder} has diverged: {name} holds values that are no numbers")
-    own = InputSize(crop_px=recipe.crop_px, resize_px=recipe.resize_px)
-    return Source(state, recipe, images, sizes or own)
+    own = recipe.input_size()
+    if sizes:
+        own = own.model_copy(update={"crop_px": sizes.crop_px, "resize_px": sizes.resize_px})
+    return Source(state, recipe, images, own)
 
 
 def _with_served_statistics(source: Source, images: int, provenance: dict[str, Any]) -> Source:

@@ -18,20 +18,21 @@ from fastai.vision.all import (
     IntToFloatTensor,
     Normalize,
     PILImage,
-    RandomResizedCrop,
     aug_transforms,
 )
 
+from service.inference.image.geometry import LeastSize
 from training.data.dataset import Split
 from training.data.pixels import pixels_of
 from training.data.stats import ChannelStats
+from training.fit.item_crop import item_crop, least_size
 from training.recipe import Recipe
 from training.task import TRAINING_TASKS
 
 
-def load_image(path: Path) -> PILImage:
-    """The pixels of a file as fastai's image."""
-    return PILImage.create(pixels_of(path))
+def load_image(path: Path, least_size: LeastSize | None = None) -> PILImage:
+    """The pixels of a file as fastai's image, decoded as `least_size` says."""
+    return PILImage.create(pixels_of(path, least_size))
 
 
 def class_block(classes: Sequence[str]) -> TransformBlock:
@@ -49,20 +50,19 @@ def dataloaders(
 ) -> DataLoaders:
     """DataLoaders of `size_px` crops: train augmented, calibration centred."""
     items = [*split.train, *split.calibration]
+    item_transforms: list[Any] = [item_crop(recipe, size_px).transform()]
+    batch_transforms: list[Any] = []
     if recipe.augment == "presize":
-        # The presizing of the fastai book: a large crop for each item on the CPU, then all other
-        # transforms in one interpolation over the whole batch.
-        item_transforms: list[Any] = [RandomResizedCrop(recipe.presize_px, min_scale=0.35)]
-        batch_transforms = aug_transforms(size=size_px, min_scale=recipe.min_scale)
+        batch_transforms += aug_transforms(size=size_px, min_scale=recipe.min_scale)
     else:
-        item_transforms = [RandomResizedCrop(size_px, min_scale=recipe.min_scale), FlipItem(0.5)]
-        batch_transforms = []
+        item_transforms.append(FlipItem(0.5))
+    load = partial(load_image, least_size=least_size(recipe, size_px))
     if stats is not None:
         batch_transforms.append(Normalize.from_stats(stats.mean, stats.std, cuda=False))
     task = TRAINING_TASKS[split.task]
     block = DataBlock(
         blocks=[
-            TransformBlock(type_tfms=[load_image], batch_tfms=[IntToFloatTensor]),
+            TransformBlock(type_tfms=[load], batch_tfms=[IntToFloatTensor]),
             task.target_block(split.classes),
         ],
         get_x=lambda item: item.path,

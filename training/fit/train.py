@@ -14,6 +14,7 @@ from fastai.torch_core import get_model
 from rich.progress import Progress
 
 from service.errors import DataError, TrainingDiverged, UsageError
+from service.inference.tta.planner import Planner
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, Split, readable, split
 from training.data.labels import labels
 from training.data.stats import IDENTITY, IMAGENET, ChannelStats, from_files
@@ -53,7 +54,8 @@ def channel_stats(recipe: Recipe, data: Split, start: InitialWeights | None = No
         return IMAGENET
     if recipe.normalization == "none":
         return IDENTITY
-    return from_files(item.path for item in data.train)
+    planner = Planner(recipe.input_size())
+    return from_files((item.path for item in data.train), planner.decoding())
 
 
 def train(
@@ -316,8 +318,14 @@ class EachEpoch(Callback):
 def _check_same(state: Checkpoint, recipe: Recipe, images: Split) -> None:
     saved = Recipe.from_json(state.facts["recipe"])
     if saved != recipe:
-        changed = [k for k, v in asdict(recipe).items() if asdict(saved)[k] != v]
-        raise UsageError(f"--resume needs the run's own recipe; it differs in {', '.join(changed)}")
+        values = saved.to_json()
+        changed = [key for key, value in recipe.to_json().items() if values[key] != value]
+        simple = [key for key in changed if isinstance(values[key], (str, int, float))]
+        hint = " ".join(f"--set {key}={values[key]}" for key in simple if key != "summary")
+        raise UsageError(
+            f"--resume needs the run's own recipe; it differs in {', '.join(changed)}"
+            + (f" (the run: {hint})" if hint else "")
+        )
     if state.facts["fingerprint"] != images.fingerprint():
         raise DataError("--resume needs the run's own data: files were added, removed or changed")
 
