@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from fastai.vision.all import RandomResizedCrop
 
@@ -27,7 +28,7 @@ class ItemCrop:
 
     def shorter_side_px(self) -> int:
         """The shorter side that an image must have so that no crop is enlarged."""
-        crop = self.transform()
+        crop: Any = self.transform()
         # The sides of a crop are sqrt(area * ratio) and sqrt(area / ratio).
         smallest = math.sqrt(self.min_scale * crop.ratio[0])
         validation_px = self.side_px + math.ceil(self.side_px * crop.val_xtra / 8) * 8
