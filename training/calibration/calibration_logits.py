@@ -1,6 +1,6 @@
 """Every pass that any mode needs, run once over the calibration split."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
@@ -8,11 +8,12 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from service.inference.engine import StepsOf
 from service.inference.image.geometry import Size
 from service.inference.image.views import AnyImage, mirrored, size_of
 from service.inference.predictor import Predictor
 from service.inference.tta.conformal import COVERAGES, key, quantile
-from service.inference.tta.passes import PassOutputs, Results, View, read_passes
+from service.inference.tta.passes import PassOutputs, read_passes
 from service.inference.tta.planner import Pass, Planner
 from service.package.manifest import Adaptive, InputSize, Mode, Precision, SecondMode
 from training.evaluation.metrics import Labels, Probabilities
@@ -90,7 +91,7 @@ def collect_logits(
         own = {i: one.plan("adaptive", size).first for i, one in enumerate(planners)}
         return plain | own
 
-    def start(pixels: AnyImage) -> list[Generator[list[View], Results, PassOutputs]]:
+    def start(pixels: AnyImage) -> list[StepsOf[PassOutputs]]:
         mirror = mirrored(pixels)
         return [
             read_passes(image, own)

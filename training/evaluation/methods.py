@@ -1,17 +1,18 @@
 """The compared methods of answering an image: every TTA mode, and baselines."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 from zlib import crc32
 
 import numpy as np
 
+from service.inference.engine import StepsOf
 from service.inference.image.geometry import FractionBox, Size, shorter_side_on_stride, whole
 from service.inference.image.views import AnyImage, Pixels, as_pixels, size_of
 from service.inference.predictor import Predictor
 from service.inference.tta.aggregate import softmax, temper
-from service.inference.tta.passes import Results, View, read_passes
+from service.inference.tta.passes import read_passes
 from service.inference.tta.planner import Pass
 from service.inference.tta.steps import Options
 from service.package.manifest import Mode
@@ -41,15 +42,12 @@ class Result:
     prediction_set: tuple[int, ...] | None = None
 
 
-Steps = Generator[list[View], Results, Result]
-
-
 @dataclass(frozen=True)
 class Method:
     """A named method of answering an image; `start` begins with one image."""
 
     name: str
-    start: Callable[[Predictor, AnyImage], Steps]
+    start: Callable[[Predictor, AnyImage], StepsOf[Result]]
     baseline: bool = False
 
 
@@ -79,7 +77,7 @@ def methods(
 
 
 def _of_rectangles(candidate: Method, aspect: float) -> Method:
-    def start(predictor: Predictor, image: AnyImage) -> Steps:
+    def start(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
         return candidate.start(predictor, rectangle(image, aspect))
 
     return replace(candidate, start=start)
@@ -110,14 +108,14 @@ def method_named(name: MethodName, coverage: float | None = None) -> Method:
 def mode_candidate(name: str, options: Options) -> Method:
     """A mode as it is served."""
 
-    def start(predictor: Predictor, image: AnyImage) -> Steps:
+    def start(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
         answer = yield from predictor.start(image, options)
         return Result(answer.probabilities, answer.cost, answer.gate_open, answer.prediction_set)
 
     return Method(name, start)
 
 
-def _full_image(predictor: Predictor, image: AnyImage) -> Steps:
+def _full_image(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
     """The whole image at the size of `dense`, pooled by the network itself, without windows."""
     planner = predictor.model.planner
     resized = shorter_side_on_stride(size_of(image), predictor.manifest.input.resize_px)
@@ -127,7 +125,7 @@ def _full_image(predictor: Predictor, image: AnyImage) -> Steps:
     return Result(temper(softmax(read.logits[0]), temperature), planner.cost(passes))
 
 
-def _five_passes(predictor: Predictor, image: AnyImage) -> Steps:
+def _five_passes(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
     """Five crops in the usual way: each runs through the whole network, and nothing is shared."""
     planner = predictor.model.planner
     passes = planner.passes("five_crop", size_of(image))
@@ -136,7 +134,7 @@ def _five_passes(predictor: Predictor, image: AnyImage) -> Steps:
     return Result(temper(softmax(read.logits).mean(0), temperature), planner.cost(passes))
 
 
-def _fastai_tta(predictor: Predictor, image: AnyImage) -> Steps:
+def _fastai_tta(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
     """fastai's `learn.tta`: four random training views averaged after softmax, and the centre crop.
 
     The answer is 0.75 of the mean of the random views and 0.25 of the centre crop (`beta=0.25`).
@@ -177,7 +175,7 @@ def _random_box(size: Size, random: np.random.Generator) -> FractionBox:
     )
 
 
-BASELINE_JOBS: dict[Baseline, Callable[[Predictor, AnyImage], Steps]] = {
+BASELINE_JOBS: dict[Baseline, Callable[[Predictor, AnyImage], StepsOf[Result]]] = {
     "full_image": _full_image,
     "five_passes": _five_passes,
     "fastai_tta": _fastai_tta,

@@ -1,15 +1,15 @@
 """Run images with several true labels through the code that serves."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.inference.engine import Steps
 from service.inference.image.views import AnyImage
 from service.inference.predictor import Predictor
-from service.inference.tta.passes import Results, View
 from service.inference.tta.steps import Classification, Options
 from service.inference.tta.task import split_labels
 from service.package.labels import class_ids
@@ -68,7 +68,7 @@ def answers(
     """
     truth_of(items, predictor.manifest)  # raises before anything is run
 
-    def start(pixels: AnyImage) -> list[Generator[list[View], Results, Classification]]:
+    def start(pixels: AnyImage) -> list[Steps]:
         return [predictor.start(pixels, Options(tta=m, aggregate=aggregate)) for m in modes]
 
     what = f"{predictor.manifest.name} {predictor.precision}"

@@ -1,6 +1,6 @@
 """Run labelled images through the code that serves, once for several methods of answering."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,10 +13,9 @@ from rich.console import Console
 from rich.progress import track
 
 from service.errors import ClientError, DataError
-from service.inference.engine import run_all
+from service.inference.engine import StepsOf, run_all
 from service.inference.image.views import AnyImage
 from service.inference.predictor import Predictor
-from service.inference.tta.passes import Results, View
 from service.package.labels import class_ids
 from service.package.manifest import Manifest
 from training.data.pixels import read_image
@@ -120,12 +119,12 @@ def chunks(source: Iterable[T], length: int = CHUNK_IMAGES) -> Iterator[list[T]]
 def collect(
     predictor: Predictor,
     items: Sequence[LabelledFile],
-    start: Callable[[AnyImage], Sequence[Generator[list[View], Results, T]]],
+    start: Callable[[AnyImage], Sequence[StepsOf[T]]],
     what: str,
 ) -> tuple[list[LabelledFile], list[list[T]], dict[Path, str]]:
-    """Run the jobs that `start` makes for each image. The jobs of a chunk share batches.
+    """Run the generators that `start` makes for each image. A chunk of images shares batches.
 
-    If several jobs of an image need the same view, it runs once.
+    If several generators of an image need the same view, it runs once.
 
     Returns the readable items, one list of results per item, and the unreadable files.
     """
@@ -154,7 +153,7 @@ def predict(
     """
     index = label_index(items, predictor.manifest)
 
-    def start(pixels: AnyImage) -> list[Generator[list[View], Results, Result]]:
+    def start(pixels: AnyImage) -> list[StepsOf[Result]]:
         return [one.start(predictor, pixels) for one in methods]
 
     what = f"{predictor.manifest.name} {predictor.precision}"
