@@ -16,9 +16,11 @@ from pydantic.dataclasses import dataclass
 
 from service.errors import UsageError
 from service.package.manifest import Decode, InputSize
+from training.recipe_checks import check
+from training.recipe_overrides import override_value, said
 
-Schedule = Literal["one_cycle", "flat_cos", "fine_tune"]
-Optimizer = Literal["adam", "ranger", "sgd"]
+Schedule = Literal["one_cycle", "flat_cos", "cosine", "fine_tune"]
+Optimizer = Literal["adam", "adamw", "ranger", "sgd"]
 Mixer = Literal["none", "mixup", "cutmix", "resizemix"]
 Augment = Literal["crop", "presize"]
 Normalization = Literal["imagenet", "dataset", "init", "none"]
@@ -37,16 +39,30 @@ class Stage:
     lr: float = 3e-3
     grow_at: tuple[tuple[int, int], ...] = ()
     """Progressive resizing inside the fit: (epoch, size_px) pairs. The schedule goes on."""
+    grow_at_share: tuple[tuple[float, int], ...] = ()
+    """The same by the share of the epochs that is done: (share, size_px) pairs, such as
+    (0.75, 192). It fits any number of epochs. A stage has `grow_at` or `grow_at_share`."""
+    warm_up: float = 0.05
+    """`cosine` only: the share of the fit in which the learning rate grows linearly from 0."""
     frozen_epochs: int = 1
     """`fine_tune` only: epochs with a frozen body, before the `epochs` that train all layers."""
 
-    def size_at(self, epoch: int) -> int:
+    def size_at(self, epoch: float) -> int:
         """The side in pixels of the crops of epoch `epoch` (counted from 0)."""
         size_px = self.size_px
-        for start, grown_px in self.grow_at:
-            if epoch >= start:
+        by_share = [(share * self.epochs, grown_px) for share, grown_px in self.grow_at_share]
+        for start, grown_px in [*self.grow_at, *by_share]:
+            if epoch >= start - 1e-6:
                 size_px = grown_px
         return size_px
+
+    def sizes(self) -> list[int]:
+        """Every size that the stage names."""
+        return [
+            self.size_px,
+            *(px for _, px in self.grow_at),
+            *(px for _, px in self.grow_at_share),
+        ]
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -57,6 +73,41 @@ class Architecture:
     act: Literal["relu", "mish"] = "relu"
     self_attention: bool = False
     widen: float = 1.0
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Mix:
+    """One mixer of several, and the share of the batches that it mixes."""
+
+    mixer: Literal["mixup", "cutmix", "resizemix"]
+    share: float
+    alpha: float = 0.4
+    """Of the Beta(alpha, alpha) distribution that mixup and CutMix draw from."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Ema:
+    """An exponential moving average (EMA) of the weights, updated after every step.
+
+    The averaged weights are validated, saved and exported. The raw weights go on training.
+    """
+
+    decay: float = 0.0
+    """Share of the average that a step keeps, such as 0.9995. 0: no average."""
+    warm_up: int = 10
+    """Step t uses the smaller of `decay` and (1 + t) / (warm_up + t), so that the average forgets
+    the untrained weights soon. 0: always `decay`."""
+
+
+@dataclass(frozen=True, config=CHECKED)
+class Distillation:
+    """What a teacher (`quincunx train --teacher`) adds to the loss; unused without a teacher."""
+
+    weight: float = 1.0
+    """Factor of the Kullback-Leibler divergence from the teacher, which is multiplied by the
+    square of the temperature as well (Hinton et al., arXiv:1503.02531)."""
+    temperature: float = 2.0
+    """Divides the logits of teacher and student before softmax."""
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -85,6 +136,9 @@ class Recipe:
     larger than the stage's crops. Empty: always the side of the stage's crops."""
     optimizer: Optimizer = "adam"
     weight_decay: float = 1e-2
+    decay_vectors: bool = False
+    """Whether weight decay works on vectors too: biases, and scales of batch normalization."""
+    ema: Ema = field(default_factory=Ema)
     normalization: Normalization = "imagenet"
     """`dataset`: computed over all training images. `init`: that of the initial weights."""
     augment: Augment = "presize"
@@ -93,8 +147,16 @@ class Recipe:
     min_scale: float = 0.75
     """The smallest share of the image's area that a random crop may have."""
     mixer: Mixer = "none"
+    """One mixer for all batches; for several, see `mixes`."""
     mixer_alpha: float = 0.4
+    mixes: tuple[Mix, ...] = ()
+    """Several mixers: each batch draws one of them by its share. The remaining batches are not
+    mixed. A recipe has `mixer` or `mixes`."""
     label_smoothing: float = 0.0
+    distillation: Distillation = field(default_factory=Distillation)
+    statistics_images: int = 0
+    """After training, measure the statistics of batch normalization again on served crops of so
+    many training images. 0: keep those of training."""
     task: Literal["auto", "single_label", "multi_label"] = "auto"
     """`auto`: multi-label if a cell of a table holds several labels with `;` between them."""
     validation_share: float = 0.2
@@ -111,30 +173,7 @@ class Recipe:
     `seed`: runs that continue one another, or are averaged, then hold out the same images."""
 
     def __post_init__(self) -> None:
-        sizes = [self.crop_px, self.resize_px, *self.batch_sizes_px]
-        sizes += [s.size_at(e) for s in self.stages for e in range(s.epochs)]
-        for side_px in sizes:
-            if side_px % 32:
-                raise UsageError(
-                    f"sizes must be multiples of the network's stride, 32 px, but got {side_px}: "
-                    "other sides leave half-padded features at the border"
-                )
-        for name in ("validation_share", "calibration_share", "subset_share", "min_scale"):
-            share = getattr(self, name)
-            if not 0 <= share <= 1:
-                raise UsageError(f"{name} must lie in 0..1, but got {share}")
-        if not 0 <= self.label_smoothing < 1:
-            raise UsageError(f"label_smoothing must lie in 0..1, but got {self.label_smoothing}")
-        if self.batch_images < 2:
-            raise UsageError(f"batch_images must be at least 2, but got {self.batch_images}")
-        if self.least_steps < 0:
-            raise UsageError(f"least_steps must be at least 0, but got {self.least_steps}")
-        if self.resize_px < self.crop_px:
-            raise UsageError(
-                f"resize_px ({self.resize_px}) must be at least crop_px ({self.crop_px})"
-            )
-        if not self.stages or any(stage.epochs < 1 for stage in self.stages):
-            raise UsageError("a recipe needs at least one stage, of at least one epoch")
+        check(self)
         self.input_size()  # refuse sizes that no package can have before hours of training
 
     def input_size(self) -> InputSize:
@@ -168,7 +207,7 @@ class Recipe:
         try:
             return _RECIPE.validate_json(json.dumps({"decode": "exact", **data}))
         except ValidationError as error:
-            raise UsageError(_said(error)) from error
+            raise UsageError(said(error)) from error
 
 
 def names() -> list[str]:
@@ -190,64 +229,8 @@ def load(name: str, overrides: list[str] | None = None) -> Recipe:
     if "batch_images" in {override.partition("=")[0].strip() for override in overrides or []}:
         data["least_steps"] = 0  # a batch that was asked for is not changed
     for override in overrides or []:
-        _override(data, override)
+        override_value(data, override)
     return Recipe.from_json(data)
-
-
-def _override(data: dict[str, Any], text: str) -> None:
-    path, equals, raw = text.partition("=")
-    if not equals:
-        raise UsageError(f"an override is KEY=VALUE, but got {text!r}")
-    *parents, leaf = path.strip().split(".")
-    node: Any = data
-    for key in ["stages" if key == "stage" else key for key in parents]:
-        node = _child(node, key, path)
-    _child(node, leaf, path)
-    try:
-        value = json.loads(raw)
-    except json.JSONDecodeError:
-        value = raw
-    if isinstance(node, list | tuple):
-        raise UsageError(f"{path!r} names a whole stage; name one of its values")
-    node[leaf] = value
-
-
-def _child(node: Any, key: str, path: str) -> Any:
-    if isinstance(node, list | tuple):
-        if key.isdigit() and 1 <= int(key) <= len(node):
-            return node[int(key) - 1]
-        raise UsageError(f"{path!r}: stages are counted from 1 to {len(node)}, but got {key!r}")
-    if isinstance(node, dict) and key in node:
-        return node[key]
-    known = ", ".join(node) if isinstance(node, dict) else "none"
-    raise UsageError(f"{path!r}: no key {key!r} here; known keys: {known}")
-
-
-def _said(error: ValidationError) -> str:
-    """The first error, worded like an override."""
-    first = error.errors()[0]
-    parts = list(first["loc"])
-    if len(parts) > 1 and parts[0] == "stages":  # counted from 1, as in --set
-        parts[:2] = ["stage", int(parts[1]) + 1]
-    path = ".".join(["recipe", *map(str, parts)])
-    got = first["input"]
-    match first["type"]:
-        case "unexpected_keyword_argument":
-            return f"{path} is no key of a recipe"
-        case "dataclass_type":
-            return f"{path} is a group of values; name one of them, as in {path}.KEY"
-        case "literal_error":
-            wanted = first.get("ctx", {})["expected"].replace("'", "").replace(" or ", ", ")
-            return f"{path} must be one of {wanted}, but got {got!r}"
-        case "tuple_type":
-            return f"{path} must be a list of items, but got {got!r}"
-        case "missing" if isinstance(first["loc"][-1], int):
-            parent, items = path.rpartition(".")[0], len(error.errors()) + len(got)
-            return f"{parent} must be a list of {items} items, but got {got!r}"
-        case kind if kind.removesuffix("_type") in ("int", "float", "bool", "string"):
-            return f"{path} must be {kind.removesuffix('_type')}, but got {got!r}"
-        case _:
-            return f"{path}: {first['msg']}, but got {got!r}"
 
 
 _RECIPE = TypeAdapter(Recipe)

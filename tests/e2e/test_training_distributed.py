@@ -32,11 +32,12 @@ import torch
 from training import recipe
 from training.fit import distributed, loaders
 from training.fit import train as fitting
+from training.fit.loop import each_epoch
 from fastai.vision.all import PILImage  # after training, which prepares torchvision
 
 folder, out, *overrides = sys.argv[1:]
 out = Path(out)
-load, record, seed_loaders = loaders.load_image, fitting.Run.record, fitting.seed_loaders
+load, record, seed_loaders = loaders.load_image, fitting.Run.record, each_epoch.seed_loaders
 seen = []
 
 def noted(path: Path, **how) -> PILImage:
@@ -59,7 +60,7 @@ def recorded(run, row):
     if distributed.is_main() and row["epoch"] == 1:
         shutil.copytree(out / "straight", out / "stopped")
 
-loaders.load_image, fitting.Run.record, fitting.seed_loaders = noted, recorded, seeded
+loaders.load_image, fitting.Run.record, each_epoch.seed_loaders = noted, recorded, seeded
 runs = {}
 with distributed.joined():
     distributed.joined = nullcontext

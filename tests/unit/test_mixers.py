@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from training.fit import mixers
 from training.fit.learner import loss_of
-from training.recipe import Recipe, Stage
+from training.recipe import Mix, Recipe, Stage
 
 N, K, SIDE = 6, 5, 32
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
@@ -135,3 +135,56 @@ def test_resizemix_pastes_the_whole_image_shrunk() -> None:
 
 def test_no_mixer_is_no_callback() -> None:
     assert mixers.mixer(recipe()) == []
+
+
+MIX = [("mixup", 0.5, 0.2), ("cutmix", 0.3, 1.0)]
+
+
+def test_several_mixers_share_the_batches() -> None:
+    made = recipe(mixes=tuple(Mix(*values) for values in MIX), label_smoothing=0.1)
+    chosen = {"MixUp": 0, "CutMix": 0, "NoneType": 0}
+    for seed in range(200):
+        mixer, images, loss = mixed(made, seed)
+        chosen[type(mixer.chosen).__name__] += 1
+        if mixer.chosen is None:
+            assert torch.equal(images, images[:, :1, :1, :1].expand_as(images))
+            assert loss(torch.eye(N, K), LABELS) == loss_of(made)(torch.eye(N, K), LABELS)
+    assert chosen["MixUp"] == pytest.approx(100, abs=25)
+    assert chosen["CutMix"] == pytest.approx(60, abs=22)
+    assert chosen["NoneType"] == pytest.approx(40, abs=20)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_mixed_batch_of_several_mixers_has_their_targets(seed: int) -> None:
+    made = recipe(mixes=(Mix("cutmix", share=1.0, alpha=1.0),), label_smoothing=0.1)
+    mixer, images, loss = mixed(made, seed)
+    kept = float((images[0, 0] == 0).float().mean())
+    lam = torch.full((N, 1), float(mixer.lam)).double()
+    assert kept in (pytest.approx(float(mixer.lam), abs=1e-6), 1.0)
+    expected = lam * smoothed(LABELS, 0.1) + (1 - lam) * smoothed(mixer.yb1[0], 0.1)
+    torch.testing.assert_close(target_behind(loss, LABELS), expected, atol=1e-6, rtol=0)
+
+
+def test_cutmix_draws_what_fastais_draws() -> None:
+    from fastai.callback.mixup import CutMix
+
+    for seed in range(10):
+        results: list[Tensor] = []
+        for kind in (mixers.CutMix, CutMix):
+            torch.manual_seed(seed)
+            mixer: Any = kind(1.0)
+            images = torch.rand(N, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+            learn = SimpleNamespace(
+                xb=(images,),
+                yb=(LABELS,),
+                x=images,
+                y=LABELS,
+                training=True,
+                loss_func=loss_of(recipe()),
+            )
+            mixer.learn = learn
+            mixer.before_train()
+            mixer.before_batch()
+            results += [learn.xb[0], torch.as_tensor(mixer.lam).float().flatten()]
+        assert torch.equal(results[0], results[2])
+        torch.testing.assert_close(results[1], results[3])

@@ -49,6 +49,9 @@ def test_each_recipe_of_the_chapter_changes_what_it_is_named_for() -> None:
         ("architecture.name=xresnet34", lambda r: r.architecture.name == "xresnet34"),
         ("architecture.self_attention=true", lambda r: r.architecture.self_attention is True),
         ("mixer=resizemix", lambda r: r.mixer == "resizemix"),
+        ("ema.decay=0.999", lambda r: r.ema.decay == 0.999 and r.ema.warm_up == 10),
+        ("stage.1.grow_at_share=[[0.5, 192]]", lambda r: r.stages[0].size_at(2) == 192),
+        ('mixes=[{"mixer": "mixup", "share": 0.5}]', lambda r: r.mixes[0].alpha == 0.4),
     ],
 )
 def test_override(override: str, got: object) -> None:
@@ -77,6 +80,18 @@ def test_override(override: str, got: object) -> None:
         ("calibration_share=1.5", "must lie in 0..1, but got 1.5"),
         ("label_smoothing=1", "must lie in 0..1, but got 1.0"),
         ("batch_images=1", "at least 2, but got 1"),
+        ("stage.1.grow_at=[[2, 100]]", "32 px, but got 100"),
+        ("stage.1.grow_at_share=[[1.5, 192]]", "stage.1.grow_at_share must lie in 0..1"),
+        ("stage.1.warm_up=1", "below 1, but got 1"),
+        ("mix.1.share=0.5", "the recipe has no mixes"),
+        ('mixes=[{"mixer": "mixup"}]', "recipe.mix.1.share"),
+        ('mixes=[{"mixer": "none", "share": 1}]', "recipe.mix.1.mixer must be one of mixup"),
+        ('mixes=[{"mixer": "cutmix", "share": -0.5}]', "mix.1.share must lie in 0..1"),
+        ('mixes=[{"mixer": "cutmix", "share": 1, "alpha": 0}]', "mix.1.alpha must be above 0"),
+        ("ema.decay=1", "ema.decay must lie in 0..1 and below 1, but got 1"),
+        ("ema=0.9", "is a group of values"),
+        ("distillation.temperature=0", "distillation.temperature above 0"),
+        ("statistics_images=-1", "statistics_images must be at least 0"),
     ],
 )
 def test_a_wrong_override_is_a_usage_error_that_says_why(override: str, message: str) -> None:
@@ -103,3 +118,31 @@ def test_the_command_lists_and_shows() -> None:
     assert shown["stages"][0]["epochs"] == 3
     refused = CliRunner().invoke(cli.app, ["recipes", "show", "nope"])
     assert refused.exit_code == 2
+
+
+def test_sizes_that_grow_by_share_fit_any_number_of_epochs() -> None:
+    for epochs in (4, 20, 300):
+        made = recipe.load("gpu", [f"stage.1.epochs={epochs}"])
+        sizes = [made.stages[0].size_at(epoch) for epoch in range(epochs)]
+        assert sizes == sorted(sizes)
+        shares = [sizes.count(px) / epochs for px in (128, 160, 192)]
+        assert shares == pytest.approx([0.3, 0.45, 0.25], abs=1 / epochs)
+
+
+def test_values_of_mixes_can_be_changed_one_by_one() -> None:
+    made = recipe.load("gpu", ["mix.2.alpha=0.7", "mix.1.share=0.25"])
+    assert [(m.mixer, m.share, m.alpha) for m in made.mixes] == [
+        ("mixup", 0.25, 0.2), ("cutmix", 0.3, 0.7),
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match=r"add up to at most 1, but got 1\.3"):
+        recipe.load("gpu", ["mix.1.share=1"])
+    with pytest.raises(UsageError, match="give one of them"):
+        recipe.load("gpu", ["mixer=mixup"])
+    with pytest.raises(UsageError, match="mixes are counted from 1 to 2, but got '3'"):
+        recipe.load("gpu", ["mix.3.share=1"])
+
+
+def test_a_recipe_of_an_earlier_version_loads() -> None:
+    new = {"ema", "mixes", "distillation", "statistics_images", "decay_vectors"}
+    old = {k: v for k, v in recipe.load("mixup").to_json().items() if k not in new}
+    assert Recipe.from_json(old) == recipe.load("mixup")

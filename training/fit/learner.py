@@ -1,27 +1,20 @@
 """A fastai Learner for a recipe: network, loss, optimizer and the callbacks that fit needs."""
 
-from functools import partial
 from typing import Any
 
 from fastai.data.all import DataLoaders
 from fastai.learner import Learner
-from fastai.optimizer import SGD, Adam, ranger
 from fastai.torch_core import params
 from torch import nn
 
 from service.package.manifest import TaskName
 from training.fit import mixers, multi_scale, precision
+from training.fit.loop.optimizers import optimizer
+from training.fit.loop.smooth_loss import DeviceSmoothLoss
 from training.fit.losses import loss_of
 from training.network import architecture
 from training.recipe import Recipe
 from training.task import TRAINING_TASKS
-
-OPTIMIZERS: dict[str, Any] = {
-    "adam": Adam,
-    # Momentum, square momentum and eps of the Imagenette leaderboard.
-    "ranger": partial(ranger, mom=0.95, sqr_mom=0.99, eps=1e-6),
-    "sgd": partial(SGD, mom=0.9),
-}
 
 
 def body_and_head(model: nn.Sequential) -> list[list[nn.Parameter]]:
@@ -52,13 +45,15 @@ def learner(
         dls,
         architecture.build(recipe.architecture, classes),
         loss_func=loss_of(recipe, task),
-        opt_func=OPTIMIZERS[recipe.optimizer],
+        opt_func=optimizer(recipe),
         splitter=body_and_head if pretrained else one_group,
         metrics=TRAINING_TASKS[task].metric(),
         wd=recipe.weight_decay,
+        wd_bn_bias=recipe.decay_vectors,
         cbs=[*speed, *multi_scale.multi_scale(recipe), *mixers.mixer(recipe)],
     )
     if hasattr(made, "progress"):
         made.remove_cb(made.progress)
+    made.recorder.smooth_loss = DeviceSmoothLoss()
     made.logger = lambda *_: None  # the run itself reports its epochs
     return made

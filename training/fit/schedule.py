@@ -1,5 +1,7 @@
 """Stages to fits. A fit is a learning-rate schedule, a number of epochs, and parameters."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,8 @@ class Fit:
     pct_start: float
     div: float = 25.0
     flat: bool = False
+    warm_up: float | None = None
+    """Not None: a cosine after a linear warm-up over this share of the fit."""
 
 
 def fits(stages: tuple[Stage, ...]) -> list[Fit]:
@@ -33,6 +37,8 @@ def fits(stages: tuple[Stage, ...]) -> list[Fit]:
             planned.append(Fit(stage, stage.epochs, stage.lr, False, 0.25))
         elif stage.schedule == "flat_cos":
             planned.append(Fit(stage, stage.epochs, stage.lr, False, 0.72, flat=True))
+        elif stage.schedule == "cosine":
+            planned.append(Fit(stage, stage.epochs, stage.lr, False, 0.0, warm_up=stage.warm_up))
         else:
             if stage.frozen_epochs:
                 planned.append(Fit(stage, stage.frozen_epochs, stage.lr, True, 0.99))
@@ -42,14 +48,33 @@ def fits(stages: tuple[Stage, ...]) -> list[Fit]:
     return planned
 
 
+def warm_cosine(peak: Any, warm_up: float) -> Callable[[float], Any]:
+    """The learning rate at each position 0..1 of a fit: linear up to `peak`, then half a cosine.
+
+    `warm_up` is the share of the fit in which the rate grows. Like the other schedules this one
+    ends, and begins, at a hundred thousandth of the peak.
+    """
+
+    def rate(position: float) -> Any:
+        if position < warm_up:
+            share = position / warm_up
+        else:
+            share = (1 + math.cos(math.pi * (position - warm_up) / (1 - warm_up))) / 2
+        return peak * max(share, 1e-5)
+
+    return rate
+
+
 def scheduler(learn: Learner, fit: Fit) -> ParamScheduler:
     """The callback that changes learning rate and momentum. It depends only on the position in the
     fit, so a resumed fit continues the same schedule."""
     optimizer: Any = learn.opt
     optimizer.set_hyper("lr", fit.lr)
     peak = np.array([hyper["lr"] for hyper in optimizer.hypers])
-    if fit.flat:
-        curves: dict[str, Any] = {"lr": combined_cos(fit.pct_start, peak, peak, peak / 1e5)}
+    if fit.warm_up is not None:
+        curves: dict[str, Any] = {"lr": warm_cosine(peak, fit.warm_up)}
+    elif fit.flat:
+        curves = {"lr": combined_cos(fit.pct_start, peak, peak, peak / 1e5)}
     else:
         curves = {
             "lr": combined_cos(fit.pct_start, peak / fit.div, peak, peak / 1e5),

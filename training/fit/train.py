@@ -1,19 +1,16 @@
 """Run a recipe: fit after fit. Every epoch ends with a checkpoint that a run can resume from."""
 
 import csv
-import math
-import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from fastai.callback.core import Callback
 from fastai.torch_core import get_model
 from rich.progress import Progress
 
-from service.errors import DataError, TrainingDiverged, UsageError
+from service.errors import DataError, UsageError
 from service.inference.tta.planner import Planner
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, Split, readable, split
 from training.data.labels import labels
@@ -22,8 +19,9 @@ from training.fit import distributed, precision
 from training.fit.batch_size import fit_to_data
 from training.fit.learner import learner
 from training.fit.loaders import dataloaders
+from training.fit.loop.each_epoch import EachEpoch
 from training.fit.schedule import Fit, fits, scheduler
-from training.fit.seeding import seed_all, seed_loaders
+from training.fit.seeding import seed_all
 from training.network.initial_weights import InitialWeights, load_matching
 from training.recipe import Recipe
 from training.run import checkpoint
@@ -244,75 +242,6 @@ class Run:
             f"loss {row['train_loss']:.4f}, calibration loss {row['calibration_loss']:.4f}, "
             f"accuracy {row['calibration_accuracy']:.4f}, {row['seconds']:.0f} s"
         )
-
-
-class EachEpoch(Callback):
-    """Seed, resize, show progress and record, once an epoch."""
-
-    learn: Any
-    order = 60  # after the Recorder has its values, before fastai's SkipToEpoch (70)
-
-    def __init__(self, run: Run, fit: Fit, first: int, start: int, bar: Progress) -> None:
-        self.run_, self.fit_, self.first, self.start, self.bar = run, fit, first, start, bar
-        self.size_px = 0
-
-    def before_epoch(self) -> None:
-        if self.epoch < self.start:
-            return
-        number = self.first + self.epoch
-        size_px = self.fit_.stage.size_at(self.epoch)
-        if size_px != self.size_px:
-            self.size_px = size_px
-            self.learn.dls = self.run_.loaders(size_px)
-        # Seed after the loaders are made: making them draws random numbers, and a resumed run makes
-        # them again.
-        seed_all(self.run_.recipe.seed, number + 1, distributed.process())
-        seed_loaders(self.learn.dls, self.run_.recipe.seed, number)
-        self.learn.recorder.smooth_loss.reset()  # per epoch, because a resumed run has no earlier
-        self.began = time.monotonic()
-        self.task = self.bar.add_task(
-            f"epoch {number + 1}/{self.run_.total_epochs}, {size_px} px",
-            total=self.run_.batches,
-            loss="",
-        )
-
-    def after_batch(self) -> None:
-        if self.training:
-            loss = float(self.learn.smooth_loss)
-            self.check(loss, "training")
-            self.bar.update(self.task, advance=1, loss=f"loss {loss:.4f}")
-            if self.run_.board:
-                number = (self.first + self.epoch) * self.run_.batches + self.iter + 1
-                lr = float(self.learn.opt.hypers[-1]["lr"])
-                self.run_.board.batch(number, train_loss=loss, lr=lr)
-
-    def after_epoch(self) -> None:
-        if self.epoch < self.start:
-            return
-        self.bar.remove_task(self.task)
-        train_loss, calibration_loss, accuracy = (float(v) for v in self.learn.recorder.log[1:4])
-        self.check(calibration_loss, "calibration")
-        self.run_.record(
-            {
-                "epoch": self.first + self.epoch + 1,
-                "size_px": self.size_px,
-                "lr": float(self.learn.opt.hypers[-1]["lr"]),
-                "train_loss": train_loss,
-                "calibration_loss": calibration_loss,
-                "calibration_accuracy": accuracy,
-                "seconds": round(time.monotonic() - self.began, 2),
-            }
-        )
-
-    def check(self, loss: float, of: str) -> None:
-        """Stop at once if the loss is not a number: no later epoch can repair the weights."""
-        if not math.isfinite(loss):
-            rate = float(self.learn.opt.hypers[-1]["lr"])
-            raise TrainingDiverged(
-                f"the {of} loss became {loss} in epoch {self.first + self.epoch + 1} at a learning "
-                f"rate of {rate:.2g}; nothing is exported. Lower the rate (--set stage.1.lr=…); "
-                "quincunx lr-find suggests one"
-            )
 
 
 def _check_same(state: Checkpoint, recipe: Recipe, images: Split) -> None:

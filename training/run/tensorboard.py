@@ -32,9 +32,13 @@ class TensorBoardLogger:
 
         self.writer = SummaryWriter(str(self.folder), purge_step=batches + 1 if batches else None)
 
+    def takes(self, number: int) -> bool:
+        """Whether `batch` logs this batch: the first of every ten, counted over the run from 1."""
+        return number % EVERY_BATCHES == 1
+
     def batch(self, number: int, **values: float) -> None:
-        """Log the first of every ten batches; `number` counts those of the run, from 1."""
-        if number % EVERY_BATCHES == 1:
+        """Log the values of a batch that `takes` chose."""
+        if self.takes(number):
             self._add("batch", values, number)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
