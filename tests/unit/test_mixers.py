@@ -137,11 +137,11 @@ def test_no_mixer_is_no_callback() -> None:
     assert mixers.mixer(recipe()) == []
 
 
-MIX = [("mixup", 0.5, 0.2), ("cutmix", 0.3, 1.0)]
+MIX = (Mix("mixup", share=0.5, alpha=0.2), Mix("cutmix", share=0.3, alpha=1.0))
 
 
 def test_several_mixers_share_the_batches() -> None:
-    made = recipe(mixes=tuple(Mix(*values) for values in MIX), label_smoothing=0.1)
+    made = recipe(mixes=MIX, label_smoothing=0.1)
     chosen = {"MixUp": 0, "CutMix": 0, "NoneType": 0}
     for seed in range(200):
         mixer, images, loss = mixed(made, seed)
