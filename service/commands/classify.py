@@ -18,6 +18,7 @@ def classify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files.")],
     model: options.Model = None,
     tta: options.Tta = None,
+    box: options.Box = None,
     top_k: options.TopK = 3,
     precision: options.Precision = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
@@ -29,18 +30,20 @@ def classify(
     """
     from service.console.stdio import log, print_json
     from service.errors import ClientError, UsageError
+    from service.inference.option_text import box_of
     from service.inference.predictor import Predictor
     from service.package.labels import distinct_names
     from service.package.shipped import named_or_shipped
     from service.scoring.files import blaming_the_machine
 
     predictor = Predictor.from_package(named_or_shipped(model), precision=precision)
+    boxes = tuple(box_of("--box", text) for text in box or ())
     rows: list[dict[str, Any]] = []
     for file in files:
         try:
             with blaming_the_machine(str(file)):
                 data = file.read_bytes()
-            (prediction,) = predictor.classify([data], tta, top_k=top_k)
+            (prediction,) = predictor.classify([data], tta, top_k=top_k, boxes=boxes)
             rows.append(_row(file, prediction))
         except UsageError:
             raise  # an option is wrong, not this file

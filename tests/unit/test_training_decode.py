@@ -24,7 +24,7 @@ from training import recipe as recipes
 from training.data.dataset import Split, split
 from training.data.samples import views
 from training.data.stats import from_files, from_images
-from training.export.export import export_package
+from training.export.export import load_source
 from training.fit.item_crop import item_crop, least_size
 from training.fit.loaders import dataloaders, load_image
 from training.fit.sample_batch import sample_batch
@@ -190,19 +190,24 @@ def old_run(folder: Path, data: Path) -> Path:
 def test_a_package_decodes_as_its_run_did(exported: Path, tmp_path: Path, drawn_data: Path) -> None:
     sizes = ModelPackage.load(exported).manifest.input
     assert (sizes.decode, sizes.decode_factor) == ("scaled", 3)
-    old = old_run(tmp_path / "run", drawn_data)
-    package = export_package(old, tmp_path / "old", drawn_data, int8=False, log=lambda _: None)
-    assert ModelPackage.load(package).manifest.input.decode == "exact"
+    old = load_source(old_run(tmp_path / "run", drawn_data), drawn_data, allow_unfinished=False)
+    assert old.sizes.decode == "exact"
 
 
-@pytest.mark.parametrize("decode", ["exact", "scaled", None])
-def test_the_command_takes_the_way_of_decoding(
-    decode: str | None, run_folder: Path, drawn_data: Path, tmp_path: Path
+def test_the_command_overrides_the_recipe(
+    run_folder: Path, drawn_data: Path, tmp_path: Path
 ) -> None:
-    option = ["--decode", decode] if decode else []
     package = tmp_path / "made"
     given = ["export", str(run_folder), "--out", str(package), "--data", str(drawn_data)]
-    result = CliRunner().invoke(cli.app, [*given, "--no-int8", *option])
+    result = CliRunner().invoke(cli.app, [*given, "--no-int8", "--decode", "exact"])
     assert result.exit_code == 0, result.output
     content = json.loads((package / "manifest.json").read_text())
-    assert content["input"]["decode"] == (decode or "scaled")
+    assert content["input"]["decode"] == "exact"
+    assert "scaled down" not in (package / "MODEL_CARD.md").read_text()
+
+
+def test_the_command_names_the_ways_of_decoding(tmp_path: Path) -> None:
+    given = ["export", "run", "--out", str(tmp_path / "made"), "--data", "data"]
+    result = CliRunner().invoke(cli.app, [*given, "--decode", "half"])
+    assert result.exit_code == 2
+    assert "'exact', 'scaled'" in result.output
