@@ -111,7 +111,7 @@ def test_two_processes_train_one_network_on_two_shares(data: Path, tmp_path: Pat
     assert said.count("epoch 2/2") == 2
 
     # The run that was stopped after its first epoch went on to the same weights.
-    assert said.count("going on after epoch 1") == 1
+    assert said.count("continuing after epoch 1") == 1
     assert [epoch["weights"] for epoch in one["stopped"]] == [second["weights"]]
     assert one["stopped"][0]["seen"] == second["seen"]
     resumed = checkpoint.load(tmp_path / "stopped")

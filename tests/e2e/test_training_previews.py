@@ -75,6 +75,6 @@ def test_too_few_images_for_a_batch_is_said(data: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(cli.app, arguments)
     assert result.exit_code == 1
     assert (
-        "training images make no batch of 500: add images, or take a smaller batch with --set"
+        "training images are fewer than a batch of 500: add images, or use a smaller batch"
         in result.stderr
     )

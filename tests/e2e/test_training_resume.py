@@ -105,7 +105,7 @@ def test_a_finished_run_resumes_to_itself(data: Path, straight: Path) -> None:
 
 
 def test_a_run_is_not_overwritten_and_not_resumed_as_another(data: Path, straight: Path) -> None:
-    with pytest.raises(UsageError, match="go on with --resume"):
+    with pytest.raises(UsageError, match="continue it with --resume"):
         train(data, recipe.load("small-cpu", TINY), straight)
     other = recipe.load("small-cpu", [*TINY, "label_smoothing=0.2"])
     with pytest.raises(UsageError, match="it differs in label_smoothing"):
@@ -154,5 +154,5 @@ def test_fine_tuning_starts_from_another_run(data: Path, straight: Path, tmp_pat
     assert checkpoint.load(tmp_path / "tuned").facts["started_from"]["name"] == straight.name
 
     wrong = recipe.load("fine-tune", [*tiny, "architecture.name=xresnet34"])
-    with pytest.raises(UsageError, match="is the architecture that of the recipe"):
+    with pytest.raises(UsageError, match="must be that of the recipe"):
         train(data, wrong, tmp_path / "wrong", start=start_from(straight), log=lambda _: None)

@@ -60,7 +60,7 @@ def test_a_batch_that_no_epoch_fills_is_refused_before_training(tmp_path: Path) 
     data = drawn_dataset(tmp_path / "data", train=12, val=1)
     code, said = run_train(data, tmp_path / "model", "--set", "batch_images=64")
     assert code == 1
-    assert "30 training images make no batch of 64" in said
+    assert "30 training images are fewer than a batch of 64" in said
     assert not (tmp_path / "model").exists()
 
 

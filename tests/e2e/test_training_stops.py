@@ -50,7 +50,7 @@ def test_ctrl_c_leaves_a_usable_checkpoint(data: Path, tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
-    assert said.rstrip().endswith(f"--resume goes on after the last epoch in {run}")
+    assert said.rstrip().endswith(f"--resume continues after the last epoch in {run}")
     assert not (tmp_path / "model").exists()
     state = checkpoint.load(run)
     assert state.facts["history"]
@@ -93,7 +93,7 @@ def test_imbalance_is_warned_of(tmp_path: Path) -> None:
 def test_holding_no_image_out_is_refused(tmp_path: Path) -> None:
     data = drawn_dataset(tmp_path / "data", train=6, val=1)
     made = recipe.load("small-cpu", [*TINY, "calibration_share=0", "stage.1.epochs=1"])
-    with pytest.raises(DataError, match=r"0\.0 of every class comes to none of 18"):
+    with pytest.raises(DataError, match=r"calibration_share=0\.0 rounds to 0 of 18 images"):
         train(data, made, tmp_path / "run", log=lambda _: None)
 
 

@@ -249,5 +249,5 @@ def test_a_folder_of_something_else_is_not_overwritten(
     run_folder: Path, drawn_data: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"photo")
-    with pytest.raises(UsageError, match="is no model package"):
+    with pytest.raises(UsageError, match="is not a model package"):
         export_package(run_folder, tmp_path, drawn_data)

@@ -34,9 +34,11 @@ def test_a_batch_that_was_asked_for_is_kept() -> None:
 
 
 def test_fewer_images_than_a_batch_are_refused() -> None:
-    with pytest.raises(DataError, match=r"44 training images make no batch of 64.*batch_images=11"):
+    with pytest.raises(
+        DataError, match=r"44 training images are fewer than a batch of 64.*batch_images=11"
+    ):
         fitted(44, "batch_images=64")
-    with pytest.raises(DataError, match=r"7 training images make no batch of 8"):
+    with pytest.raises(DataError, match=r"7 training images are fewer than a batch of 8"):
         fitted(7)
 
 

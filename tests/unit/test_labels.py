@@ -63,7 +63,7 @@ def test_several_classes_may_have_one_name_and_stay_apart(tmp_path: Path) -> Non
     assert [label.name for label in made] == ["tench", "crane", "crane"]
     assert distinct_names(made) == ["tench", "crane (n02012849)", "crane (n03126707)"]
     assert shared_names(made) == [
-        "2 classes are called 'crane': n02012849, n03126707; answers tell them apart by id"
+        "2 classes are called 'crane': n02012849, n03126707; answers have their ids"
     ]
     assert shared_names(made[:2]) == []
 

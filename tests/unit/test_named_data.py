@@ -80,7 +80,7 @@ def test_without_a_network_the_error_says_what_to_do(
     arguments = ["show-batch", "imagenette", "--recipe", "small-cpu"]
     result = CliRunner().invoke(cli.app, arguments)
     assert result.exit_code == 1
-    assert "cannot be had from" in result.stderr
+    assert "cannot be downloaded from" in result.stderr
 
 
 @pytest.mark.parametrize("kind", ["above", "absolute", "link"])

@@ -42,7 +42,7 @@ def test_any_package_and_any_other_folder_is_kept(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds a model package: name another"):
         check_replaceable(package, overwrite=False)
     (package / "manifest.json").rename(package / "notes.txt")
-    with pytest.raises(UsageError, match="is no model package"):
+    with pytest.raises(UsageError, match="is not a model package"):
         check_replaceable(package, overwrite=True)
 
 
@@ -50,7 +50,7 @@ def test_any_package_and_any_other_folder_is_kept(tmp_path: Path) -> None:
 def test_a_name_that_no_package_can_have_is_refused_before_any_work(
     tmp_path: Path, name: str
 ) -> None:
-    with pytest.raises(UsageError, match="a package is called what its folder is"):
+    with pytest.raises(UsageError, match="a package has the name of its folder"):
         check_replaceable(tmp_path / name, overwrite=True)
 
 

@@ -165,7 +165,7 @@ def test_without_one_a_fifth_is_held_out_and_reported_on(folder: Path, package: 
 
 
 def test_one_class_is_a_warning_that_names_the_other_way(folder: Path) -> None:
-    with pytest.warns(UserWarning, match="is multi-label: a table with path,label"):
+    with pytest.warns(UserWarning, match="use a multi-label table of path,label"):
         images = split(many(folder, "label", ["cat"] * 8), RECIPE)
     assert images.classes == ("cat",)
     with warnings.catch_warnings():

@@ -84,9 +84,12 @@ def train(
         )
     except KeyboardInterrupt:
         if not (folder / checkpoint.STATE).exists():
-            log("stopped before the end of the first epoch: nothing to go on with")
+            log("stopped before the end of the first epoch: there is no checkpoint to continue")
         elif distributed.is_main():
-            log(f"stopped; the same command with --resume goes on after the last epoch in {folder}")
+            log(
+                "stopped. The same command with --resume continues after the last epoch in "
+                f"{folder}"
+            )
         raise
     if not distributed.is_main():
         return

@@ -1,7 +1,7 @@
 """Class folders, ``<class>/*``: the folder is the label of every image in it, however deep.
 
-Hidden and system folders are no classes, and the files that are no images are counted: the rule is
-that of scoring (`service.listing.image_files`). Folders whose names mean the same class are
+Hidden and system folders are not classes. Files that are not images are skipped and counted, by the
+same rule as in scoring (`service.listing.image_files`). Folders whose names mean the same class are
 refused.
 """
 
@@ -80,9 +80,9 @@ def compared(train: Labelled, val: Path) -> list[str]:
     trained, held = ({item.label for item in part} for part in (train, reported))
     notes: list[str] = []
     if only := sorted(trained - held):
-        notes.append(f"no image of {_listed(only)} under {val}: nothing will be reported on it")
+        notes.append(f"no image of {_listed(only)} under {val}, so its accuracy cannot be measured")
     if only := sorted(held - trained):
-        notes.append(f"no image of {_listed(only)} to train on: evaluate will refuse {val}")
+        notes.append(f"no image of {_listed(only)} to train on. evaluate will refuse {val}")
     return notes
 
 
@@ -133,7 +133,7 @@ def _check_names(folder: Path, names: Iterable[str]) -> Iterator[str]:
             raise DataError(
                 f"{len(same)} folders in {folder} are of the class {label!r}: "
                 f"{', '.join(map(ascii, same))}. Their names differ only in outer spaces or in the "
-                "form of Unicode: put them together, or rename them"
+                "form of Unicode: merge or rename them"
             )
         if same[0].strip() != same[0]:
             yield f"the class folder {same[0]!r} in {folder} is read as {label!r}"
@@ -142,7 +142,7 @@ def _check_names(folder: Path, names: Iterable[str]) -> Iterator[str]:
         cases.setdefault(label.casefold(), []).append(label)
     for same in cases.values():
         if len(same) > 1:
-            yield f"classes whose names differ in case only are kept apart: {_listed(same)}"
+            yield f"classes whose names differ only in case stay separate: {_listed(same)}"
 
 
 def _is_text(name: str) -> bool:

@@ -188,9 +188,9 @@ def _look_at(counts: Counter[str], task: TaskName) -> None:
         )
     if len(counts) == 1 and TASKS[task].one_is_true:
         warnings.warn(
-            f"there is one class, {most!r}, so every image will be put into it; whether it is in "
-            "an image or not is multi-label: a table with path,label where an empty label means "
-            "that it is not (--set task=multi_label)",
+            f"there is only one class, {most!r}, so every answer will be {most!r}. To ask whether "
+            "an image shows it, use a multi-label table of path,label, with an empty label where "
+            "it is absent (--set task=multi_label)",
             stacklevel=3,
         )
 

@@ -55,7 +55,7 @@ def labels(classes: Sequence[str], data_folder: Path) -> tuple[Label, ...]:
             or a name that a manifest cannot hold.
     """
     if twice := repeated(map(same_name, classes)):
-        raise DataError(f"two classes are called {twice[0]!r}, spelled with other characters")
+        raise DataError(f"two classes are called {twice[0]!r}, written with different characters")
     names = {**IMAGENETTE, **IMAGEWOOF, **_from_file(classes, data_folder)}
     found: list[Label] = []
     for index, folder in enumerate(classes):
@@ -78,7 +78,7 @@ def shared_names(found: Sequence[Label]) -> list[str]:
     for label in found:
         by_name.setdefault(normalized(label.name), []).append(label.id)
     return [
-        f"{len(ids)} classes are called {name!r}: {', '.join(ids)}; answers tell them apart by id"
+        f"{len(ids)} classes are called {name!r}: {', '.join(ids)}; answers have their ids"
         for name, ids in by_name.items()
         if len(ids) > 1
     ]

@@ -15,7 +15,7 @@ MOST_NAMED = 10
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Files and classes that the numbers of an evaluation know nothing of."""
+    """Files and classes that an evaluation does not measure."""
 
     skipped: Skipped = field(default_factory=Skipped)
     """Files that are no images, or not of a format that is decoded."""

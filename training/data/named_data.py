@@ -40,7 +40,7 @@ def located(data: Path) -> Path:
             return Path(untar_data(url))
     except Exception as error:  # urllib's, fastdownload's (a plain Exception) and tarfile's
         raise DataError(
-            f"no folder {data}, and the data set of that name cannot be had from {url}: "
+            f"no folder {data}, and the data set of that name cannot be downloaded from {url}: "
             f"{error}; offline, name a folder or a table instead"
         ) from error
 

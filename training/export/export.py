@@ -153,7 +153,7 @@ def load_source(
         epochs = sum(fit.epochs for fit in fits(recipe.stages))
         raise ExportError(
             f"{run_folder} has done {len(state.facts['history'])} of {epochs} epochs: "
-            "go on with quincunx train --resume, or export it as it is with --allow-unfinished"
+            "continue it with quincunx train --resume, or export it now with --allow-unfinished"
         )
     images = split(data_folder, recipe)
     if images.fingerprint() == state.facts["fingerprint"]:
@@ -168,7 +168,7 @@ def load_source(
         )
     for name, tensor in state.weights.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise ExportError(f"{run_folder} has diverged: {name} holds values that are no numbers")
+            raise ExportError(f"{run_folder} has diverged: {name} holds NaN or infinite values")
     own = recipe.input_size()
     if sizes:
         own = own.model_copy(update={"crop_px": sizes.crop_px, "resize_px": sizes.resize_px})

@@ -42,12 +42,12 @@ def check_parity(
     A difference is relative to the largest logit of its batch. Returns the largest for each shape.
 
     Raises:
-        ExportError: the file is no valid ONNX, or a difference is over the tolerance.
+        ExportError: the file is not valid ONNX, or a difference is over the tolerance.
     """
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except Exception as error:  # the checker and shape inference raise different types
-        raise ExportError(f"{path.name} is no valid ONNX model: {error}") from error
+        raise ExportError(f"{path.name} is not a valid ONNX model: {error}") from error
     worst = compare(graph, path, items, shapes(sizes))
     for name, value in worst.items():
         if not value <= TOLERANCE:  # not: NaN must fail too
@@ -67,8 +67,8 @@ def check_int8(path: Path, differences: dict[str, float]) -> None:
     for name, value in differences.items():
         if not value <= INT8_TOLERANCE:
             raise ExportError(
-                f"{path.name} is no rounded form of the checkpoint: at {name} px outputs differ by "
-                f"{value:.0%} of the largest; the limit is {INT8_TOLERANCE:.0%} (--no-int8)"
+                f"{path.name} is not a rounded form of the checkpoint: at {name} px outputs differ "
+                f"by {value:.0%} of the largest; the limit is {INT8_TOLERANCE:.0%} (--no-int8)"
             )
 
 

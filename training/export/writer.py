@@ -37,7 +37,7 @@ FILES: dict[Precision, str] = {
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder` that takes its place where the block ends without an error.
+    """A new folder beside `folder`. It replaces `folder` if the block ends without an error.
 
     A package written before is replaced whole: its metrics and calibration belong to other weights.
     An error or a signal in the block removes the new folder. A killed process cannot: what it left
@@ -88,13 +88,13 @@ def check_replaceable(folder: Path, *, overwrite: bool) -> None:
     """
     if not NAME_PATTERN.fullmatch(folder.name):
         raise UsageError(
-            f"a package is called what its folder is, and {folder.name!r} is no name for one: take "
+            f"a package has the name of its folder, and {folder.name!r} is not a valid name: use "
             "up to 64 lower case letters, digits, '.', '_' and '-'"
         )
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / MANIFEST).exists():
-        raise UsageError(f"{folder} exists and is no model package: name another folder")
+        raise UsageError(f"{folder} exists and is not a model package: name another folder")
     if not overwrite:
         raise UsageError(
             f"{folder} holds a model package{_what_is_lost(folder)}: name another folder, or "

@@ -90,7 +90,9 @@ def mean(weights: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
 def _check_alike(run: Path, state: Checkpoint, last: Path, wanted: Checkpoint) -> None:
     for key in ("classes", "fingerprint", "normalization"):
         if state.facts[key] != wanted.facts[key]:
-            raise UsageError(f"{run} and {last} differ in their {key}: their mean means nothing")
+            raise UsageError(
+                f"{run} and {last} differ in their {key}, so their mean is meaningless"
+            )
     ours = {key: value.shape for key, value in state.weights.items()}
     if ours != {key: value.shape for key, value in wanted.weights.items()}:
         raise UsageError(f"{run} and {last} are of different architectures")

@@ -33,8 +33,8 @@ def fit_to_data(
         batch //= 2
     if training_images < batch:
         raise DataError(
-            f"{training_images} training images make no batch of {batch}: add images, or take a "
-            f"smaller batch with --set batch_images={max(2, training_images // 4)}"
+            f"{training_images} training images are fewer than a batch of {batch}: add "
+            f"images, or use a smaller batch with --set batch_images={max(2, training_images // 4)}"
         )
     if batch != recipe.batch_images:
         steps = training_images // batch

@@ -88,14 +88,17 @@ def train(
     def prepared() -> tuple[Recipe, Split, ChannelStats, Checkpoint | None]:
         begun = (run_folder / checkpoint.STATE).exists()
         if begun and not resume:
-            raise UsageError(f"{run_folder} holds a run: go on with --resume, or name another")
+            raise UsageError(
+                f"{run_folder} holds a run: continue it with --resume, or name another folder"
+            )
         found = split(data_folder, recipe)
         labels(found.classes, data_folder)  # the export needs them: refuse before hours of work
         images = readable(found, log)
         if not images.calibration:
             raise DataError(
-                f"no image is held out for calibration: a share of {recipe.calibration_share} of "
-                f"every class comes to none of {len(images.train)} (--set calibration_share=…)"
+                f"no image is held out for calibration: calibration_share="
+                f"{recipe.calibration_share} rounds to 0 of {len(images.train)} images "
+                "(--set calibration_share=…)"
             )
         if too_few := _too_few(images):
             log(too_few)
@@ -179,7 +182,7 @@ class Run:
         self.log(
             f"{len(self.images.train)} training and {len(self.images.calibration)} calibration "
             f"images, {len(self.images.classes)} classes; {self.total_epochs} epochs in "
-            f"{arithmetic}" + (f", going on after epoch {done}" if done else "")
+            f"{arithmetic}" + (f", continuing after epoch {done}" if done else "")
         )
         if self.board:
             self.board.open(done * self.batches)

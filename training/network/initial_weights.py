@@ -73,7 +73,7 @@ def load_matching(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> l
     if set(left) - head:
         raise UsageError(
             f"--init: {len(left)} of {len(learned)} weights are missing there or have another "
-            f"shape, {left[0]} first: is the architecture that of the recipe?"
+            f"shape, {left[0]} first: the architecture must be that of the recipe"
         )
     model.load_state_dict(fitting, strict=False)
     return left
