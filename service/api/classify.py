@@ -7,7 +7,7 @@ from typing import Any
 
 from service.api.context import Context
 from service.api.degrade import applied_mode
-from service.api.heatmap import heatmap_json, with_class_map
+from service.api.heatmap import check_heatmap, heatmap_json, with_class_map
 from service.api.http.problems import describe, note_failure
 from service.api.observability.tracing import trace_image
 from service.api.options import RequestOptions
@@ -46,7 +46,7 @@ class Work:
         uncontended = self.served.batcher.uncontended
         steps = self.served.predictor.start(image, self.options, uncontended=uncontended)
         if self.want_class_map:
-            return with_class_map(steps, image, self.served.predictor.manifest.input)
+            return with_class_map(steps, image, self.served.predictor.model.planner)
         return steps
 
 
@@ -58,6 +58,8 @@ def resolve(asked: RequestOptions, served: Served) -> Mode:
     """
     model = served.predictor.model
     check_options(asked, model)
+    if "heatmap" in asked.include:
+        check_heatmap(model.manifest)
     return model.mode(asked)
 
 
@@ -160,6 +162,7 @@ def _answer_json(
         "tta_requested": served.predictor.model.mode(asked),
         "tta_applied": applied,
         "aggregate": asked.aggregate,
+        "calibrated": answer.calibrated,
         "passes": answer.passes,
         "cost": round(answer.cost, 4),
     }

@@ -21,6 +21,9 @@ def describe_model(served: Served, *, default: bool, full: bool = False) -> dict
         "crop_px": manifest.input.crop_px,
         "resize_px": manifest.input.resize_px,
         "default_tta": manifest.default_mode,
+        "modes": list(predictor.model.modes),
+        "calibrated": predictor.model.is_calibrated(manifest.default_mode),
+        "heatmap": manifest.graph.takes_whole_images,
     }
     if full:
         content["labels"] = [label.model_dump() for label in manifest.labels]

@@ -13,12 +13,14 @@ from PIL import Image
 
 from service.errors import UsageError
 from service.inference.engine import Steps
-from service.inference.image.geometry import shorter_side_on_stride
+from service.inference.image.geometry import Box
 from service.inference.image.views import AnyImage, resize, size_of
 from service.inference.tta.passes import Results, View
+from service.inference.tta.planner import Planner
 from service.inference.tta.steps import Classification
 from service.inference.tta.task import Task
-from service.package.manifest import InputSize
+from service.package.manifest import Manifest
+from service.package.modes import why_not
 
 OVERLAY_PX_PER_CELL = 32
 MOST_OVERLAY_PX = 512 * 512
@@ -30,26 +32,40 @@ MOST_CROPS = 32
 RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], float)
 
 
+def check_heatmap(manifest: Manifest) -> None:
+    """Raises UsageError for a model whose graph cannot look at a whole photo."""
+    if reason := why_not(manifest, "dense"):
+        raise UsageError(f"{manifest.name} has no heat map: {reason}")
+
+
 def with_class_map(
-    steps: Steps, image: AnyImage, size: InputSize
+    steps: Steps, image: AnyImage, planner: Planner
 ) -> Generator[list[View], Results, Classification]:
     """The answer of `steps`, with a pass more for the class map where none of its own gave one.
 
     Raises:
         UsageError: a photo so wide or tall that the pass would be over `MOST_CROPS` crops.
     """
-    given = size_of(image)
-    whole = shorter_side_on_stride(given, size.resize_px)
-    if whole.pixels > MOST_CROPS * size.crop_px**2:
+    given, crop_px = size_of(image), planner.input.crop_px
+    whole = planner.whole_image(given)
+    if whole.size.pixels > MOST_CROPS * crop_px**2:
         raise UsageError(
             f"a heat map of {given.width}×{given.height} px would take "
-            f"{whole.pixels / size.crop_px**2:.0f} crops; the limit is {MOST_CROPS}"
+            f"{whole.size.pixels / crop_px**2:.0f} crops; the limit is {MOST_CROPS}"
         )
     answer = yield from steps
     if answer.class_map is not None:
         return answer
-    (class_map,) = yield [View(resize(image, whole), "class_map")]
-    return replace(answer, class_map=class_map)
+    pixels = resize(image, whole.resized, whole.interpolation)
+    if whole.windows_from == "class_map":
+        (class_map,) = yield [View(pixels, "class_map")]
+        return replace(answer, class_map=class_map)
+    # A graph that takes windows has no class map: a window for every cell makes one.
+    step = planner.graph.stride_px
+    high, wide = whole.size.height // step, whole.size.width // step
+    cells = tuple(Box(step * y, step * x, step, step) for y in range(high) for x in range(wide))
+    (logits,) = yield [View(pixels, "window_logits", cells)]  # (high * wide, K)
+    return replace(answer, class_map=np.ascontiguousarray(logits.T).reshape(-1, high, wide))
 
 
 def heatmap_json(

@@ -2,16 +2,13 @@
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.image.views import Pixels
-from service.inference.runtime.session import Output
-from service.inference.runtime.shared_crops import Features
 from service.inference.stage_clock import stage
-from service.inference.tta.passes import Results, View
+from service.inference.tta.passes import InferenceBackend, Results, View, run_batch
 from service.inference.tta.steps import Classification
 
 T = TypeVar("T")
@@ -20,12 +17,6 @@ StepsOf = Generator[list[View], Results, T]
 Steps = StepsOf[Classification]
 
 MAX_BATCH_VIEWS = 32
-
-
-class InferenceBackend(Protocol):
-    """Runs one batch of views, as a `Session` does."""
-
-    def run(self, views: Pixels | Features, output: Output) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True)
@@ -97,9 +88,8 @@ def run_views(
     for indices in by_key.values():
         for start in range(0, len(indices), max_batch_views):
             chunk = indices[start : start + max_batch_views]
-            stacked = np.stack([views[i].pixels for i in chunk])
             with stage("inference"):
-                found = session.run(stacked, views[chunk[0]].output)
+                found = run_batch([views[i] for i in chunk], session)
             results.update(zip(chunk, found, strict=True))
     return [results[index] for index in range(len(views))]
 

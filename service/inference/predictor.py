@@ -110,9 +110,10 @@ class Predictor:
             package.manifest.input,
             (threads, *second),
             provider=chosen,
+            graph=package.manifest.graph,
             data=package.read(precision),
         )
-        check_fit(session, package.manifest)
+        check_fit(session, package.manifest, exact=precision != "int8")
         latency_session = others[0] if others else None
         return cls(package, precision, session, max_pixels, max_decode_ms, latency_session)
 
@@ -169,11 +170,13 @@ class Predictor:
             generators = [classify_steps(image, Options(tta=mode), model) for _ in range(images)]
             run_all(generators, session, max(images, MAX_BATCH_VIEWS))
 
-        single: tuple[Mode, ...] = ("none", "five_crop", "dense")
+        answered = self.model.modes
+        usual: tuple[Mode, ...] = ("none", "five_crop", "dense")
+        single: list[Mode] = [mode for mode in usual if mode in answered]
         for session in filter(None, (self.session, self.latency_session)):
             for mode in single:
                 run(mode, session=session)
-        of_each_output: tuple[Mode, ...] = ("none", "dense")
+        of_each_output = [mode for mode in single if mode != "five_crop"]
         with ThreadPoolExecutor(max_concurrent_batches) as pool:
             for mode in of_each_output:
                 batches = [batch_views] * max_concurrent_batches

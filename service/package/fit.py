@@ -1,45 +1,162 @@
-"""Hold an opened graph to its manifest: run it once and look at what it gives."""
+"""Hold an opened graph to its manifest: run it and look at what it gives."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.errors import InferenceFailed, ModelPackageError
+from service.inference.image.geometry import Box, Size
 from service.inference.runtime.session import Output, Session
-from service.package.manifest import STRIDE_PX, Manifest
+from service.inference.tta.planner import Planner
+from service.inference.tta.windows import as_input
+from service.package.manifest import Manifest
+
+STRIDES = 4
+"""How many strides wider than high the image is on which cells are counted."""
+BLOCK_PX = 8
+EXACT_SHARE, INT8_SHARE = 0.02, 0.25
+"""How far the logits of the whole window may be from the logits, as a share of the largest. int8
+may round the two ways differently."""
+Values = NDArray[np.float32]
 
 
-def check_fit(session: Session, manifest: Manifest) -> None:
-    """Run the graph on a crop, and on a whole image, as every mode does.
+def check_fit(session: Session, manifest: Manifest, *, exact: bool = True) -> None:
+    """Run the graph on a crop and, where the manifest says that it can, on a whole image.
 
     What a graph says of its outputs may be less than the truth: a network that was exported with a
-    fixed size inside fails only when it runs, and one whose training failed gives no numbers.
+    fixed size inside fails only when it runs, and one whose training failed gives no numbers. A
+    class map or windows that belong to another layer give answers of the right shape and no sense.
+
+    `exact`: false for int8, whose two ways to the same logits are rounded differently.
 
     Raises:
-        ModelPackageError: the graph fails, gives other shapes than the contract, or gives NaN.
+        ModelPackageError: the graph fails, gives other shapes than the contract, gives NaN, or its
+            windows do not agree with its logits or with its stride.
     """
-    crop_px, resize_px = manifest.input.crop_px, manifest.input.resize_px
+    check = _Check(session, manifest, EXACT_SHARE if exact else INT8_SHARE)
+    crop_px, graph = manifest.input.crop_px, manifest.graph
     # Two crops show a graph that takes one image at a time. On a GPU each shape costs a search.
-    images = 2 if session.provider == "cpu" else 1
-    cells = -(-resize_px // STRIDE_PX)
-    classes = len(manifest.labels)
-    _check_run(session, (images, crop_px), "logits", (images, classes))
-    _check_run(session, (1, resize_px), "class_map", (1, classes, cells, cells))
+    on_cpu = session.provider == "cpu"
+    images = 2 if on_cpu else 1
+    check.run(images, Size(crop_px, crop_px), "logits", (images, check.classes))
+    if on_cpu and graph.sizes == "dynamic":
+        smallest = Size(graph.smallest_px, graph.smallest_px)
+        check.run(1, smallest, "logits", (1, check.classes))
+    if not graph.takes_whole_images:
+        return
+    square = Size(manifest.input.resize_px, manifest.input.resize_px)
+    whole = Planner(manifest.input, graph=graph).whole_image(square).resized
+    if graph.kind == "class_map":
+        check.class_map(whole)
+        wide = Size(whole.height, whole.width + STRIDES * graph.stride_px)
+        if on_cpu:
+            check.cells(wide)
+    else:
+        check.windows(whole, images)
 
 
-def _check_run(
-    session: Session, given: tuple[int, int], output: Output, expected: tuple[int, ...]
-) -> None:
-    number, side_px = given
-    # Every value of a pixel, so that a channel that is always 0 does not hide anything.
-    values = np.arange(number * side_px * side_px * 3, dtype=np.uint32) * 7
-    views = (values % 256).astype(np.uint8).reshape(number, side_px, side_px, 3)
-    try:
-        got = session.run(views, output)
-    except InferenceFailed as error:
-        raise ModelPackageError(f"{session.path} does not run: {error}") from error
-    if got.shape != expected:
-        raise ModelPackageError(
-            f"{session.path} must give {output} of shape {list(expected)} for images of "
-            f"{list(views.shape)}, but gives {list(got.shape)}"
-        )
-    if not np.isfinite(got).all():
-        raise ModelPackageError(f"{session.path} gives {output} that are NaN or infinite")
+class _Check:
+    """Runs of one graph, each held to what it must give."""
+
+    def __init__(self, session: Session, manifest: Manifest, share: float) -> None:
+        self._session = session
+        self._stride_px = manifest.graph.stride_px
+        self._share = share
+        self.classes = len(manifest.labels)
+
+    def run(
+        self,
+        number: int,
+        size: Size,
+        output: Output,
+        expected: tuple[int | None, ...],
+        windows: Values | None = None,
+    ) -> Values:
+        """Run `number` drawn images. The output must be finite, of the shape `expected`.
+
+        None is an axis of any length.
+        """
+        views = _drawn(number, size)
+        try:
+            got = self._session.run(views, output, windows)
+        except InferenceFailed as error:
+            raise ModelPackageError(f"{self._session.path} does not run: {error}") from error
+        if len(got.shape) != len(expected) or any(
+            wanted not in (None, axis) for axis, wanted in zip(got.shape, expected, strict=True)
+        ):
+            shape = ", ".join("?" if axis is None else str(axis) for axis in expected)
+            self._refuse(
+                f"must give {output} of shape [{shape}] for images of {list(views.shape)}, "
+                f"but gives {list(got.shape)}"
+            )
+        if not np.isfinite(got).all():
+            self._refuse(f"gives {output} that are NaN or infinite")
+        return got
+
+    def class_map(self, size: Size) -> None:
+        """The mean of the class map is the logits."""
+        logits = self.run(1, size, "logits", (1, self.classes))
+        class_map = self.run(1, size, "class_map", (1, self.classes, None, None))
+        cells, expected = class_map.shape[2:], (self._along(size.height), self._along(size.width))
+        if any(abs(got - wanted) > 1 for got, wanted in zip(cells, expected, strict=True)):
+            shape = [1, self.classes, *expected]
+            self._refuse(
+                f"must give class_map of shape {shape} for images of "
+                f"[1, {size.height}, {size.width}, 3], but gives {list(class_map.shape)}: "
+                f"graph.stride_px is {self._stride_px}"
+            )
+        self._same(class_map.mean((2, 3)), logits, "the mean of class_map")
+
+    def cells(self, wide: Size) -> None:
+        """A stride more of the image is a cell more of the class map."""
+        high, across = self.run(1, wide, "class_map", (1, self.classes, None, None)).shape[2:]
+        if across - high != STRIDES:
+            self._refuse(
+                f"has {across - high} cells more in an image that is "
+                f"{STRIDES * self._stride_px} px wider: graph.stride_px cannot be {self._stride_px}"
+            )
+
+    def windows(self, size: Size, images: int) -> None:
+        """The whole window gives the logits; windows within one cell agree, others differ."""
+        step = self._stride_px
+        boxes = [
+            Box(0, 0, size.height, size.width),
+            Box(0, 0, step, step),
+            Box(0, 0, step // 2, step // 2),
+            Box(size.height - step, size.width - step, step, step),
+            Box(0, step, step, step),
+        ]
+        if size.width < 2 * step:
+            boxes = boxes[:3]
+        shape = (images, len(boxes), self.classes)
+        got = self.run(images, size, "window_logits", shape, as_input(boxes, size))
+        logits = self.run(images, size, "logits", (images, self.classes))
+        self._same(got[:, 0], logits, "the window of the whole image")
+        self._same(got[:, 2], got[:, 1], f"half a cell of graph.stride_px {step}", "the whole cell")
+        for index, where in ((3, "the last cell"), (4, "the cell beside it"))[: len(boxes) - 3]:
+            if np.array_equal(got[:, index], got[:, 1]):
+                self._refuse(
+                    f"gives the same window_logits for the first cell and {where}: it takes no "
+                    f"notice of windows, or its stride is not {step} px"
+                )
+
+    def _along(self, length_px: int) -> int:
+        return -(-length_px // self._stride_px)
+
+    def _same(self, got: Values, wanted: Values, what: str, of: str = "the logits") -> None:
+        apart, largest = float(np.abs(got - wanted).max()), float(np.abs(wanted).max())
+        if apart > self._share * largest + 1e-6:
+            self._refuse(
+                f"is not what its manifest says: {what} must give {of}, but is {apart:.3g} apart "
+                f"where the largest is {largest:.3g}"
+            )
+
+    def _refuse(self, reason: str) -> None:
+        raise ModelPackageError(f"{self._session.path} {reason}")
+
+
+def _drawn(number: int, size: Size) -> NDArray[np.uint8]:
+    """Coarse noise, the same at every call: every value of a pixel, every channel by itself."""
+    cells = (number, -(-size.height // BLOCK_PX), -(-size.width // BLOCK_PX), 3)
+    coarse = np.random.default_rng(0).integers(0, 256, cells, dtype=np.uint8)
+    fine = coarse.repeat(BLOCK_PX, axis=1).repeat(BLOCK_PX, axis=2)
+    return np.ascontiguousarray(fine[:, : size.height, : size.width])

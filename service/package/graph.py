@@ -7,23 +7,36 @@ comes as bytes, and no digest covers that data.
 # pyright: basic, reportMissingTypeStubs=false
 # (onnx has type stubs only for its protobuf classes)
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from service.console.text import shown
 from service.errors import ModelPackageError
+from service.package.manifest import Graph, GraphKind
 
 IMAGES = "images"
 CHANNELS = 3
+EDGES = 4
+ANY_SIZE = "any number, height and width, uint8[N, H, W, 3]"
+SIGNATURES: dict[GraphKind, tuple[tuple[str, ...], dict[str, int]]] = {
+    "class_map": ((), {"class_map": 4}),
+    "windows": (("windows",), {"window_logits": 3}),
+    "crops": ((), {}),
+}
+"""Of each kind: its inputs beside the images, and its outputs beside the logits with their rank."""
+CLASS_AXES = {"class_map": 1, "window_logits": 2}
 READS_FILES = frozenset({"EPContext"})
 """Operators whose attributes name files."""
 
 
-def check_graph(data: bytes, path: Path) -> int:
-    """Hold a graph to the contract of a package; returns its number of classes.
+def check_graph(data: bytes, path: Path, graph: Graph | None = None) -> int:
+    """Hold a graph file to the contract of a package; returns its number of classes.
 
-    images: uint8[N, H, W, 3] -> logits: float32[N, K], class_map: float32[N, K, h, w], where N, H
-    and W are free and K is fixed. Nothing outside of `data` belongs to it. `path` is for messages.
+    images: uint8[N, H, W, 3] -> logits: float32[N, K], where N is free and K is fixed. Kind
+    `class_map` also gives class_map: float32[N, K, h, w]. Kind `windows` also takes windows:
+    float32[V, 4] and gives window_logits: float32[N, V, K]. H and W are free, or the only size of
+    the manifest. Nothing outside of `data` belongs to the graph. `path` is for messages. Without
+    `graph` the file itself says its kind, and any size is accepted.
 
     Raises:
         ModelPackageError: the graph is unreadable, reads other files, or has another signature.
@@ -35,61 +48,98 @@ def check_graph(data: bytes, path: Path) -> int:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
         raise ModelPackageError(f"{path} cannot be loaded: it is no ONNX graph") from error
-    for graph in _graphs(model):
-        for tensor in _tensors(graph):
+    for part in _graphs(model):
+        for tensor in _tensors(part):
             if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
                 raise ModelPackageError(
                     f"{path} keeps the weights {tensor.name!r} in another file, which no digest of "
                     "the manifest covers: save the graph without external data, as "
                     "onnx.save(onnx.load(FILE), FILE) does"
                 )
-        for node in graph.node:
+        for node in part.node:
             if node.op_type in READS_FILES:
                 raise ModelPackageError(
                     f"{path} has the operator {node.op_type}, which reads other files"
                 )
-    return _check_signature(model.graph, path)
+    return _check_signature(model.graph, path, graph)
 
 
-def _check_signature(graph, path: Path) -> int:
+def _check_signature(found, path: Path, graph: Graph | None) -> int:
     from onnx import TensorProto
 
-    stored = {tensor.name for tensor in graph.initializer}
-    inputs = {value.name: value for value in graph.input if value.name not in stored}
-    outputs = {value.name: value for value in graph.output}
+    stored = {tensor.name for tensor in found.initializer}
+    inputs = {value.name: value for value in found.input if value.name not in stored}
+    outputs = {value.name: value for value in found.output}
+    kind = _kind(inputs, outputs) if graph is None else graph.kind
+    taken, more = SIGNATURES[kind]
     given = inputs.get(IMAGES)
     if (
-        set(inputs) != {IMAGES}
+        set(inputs) != {IMAGES, *taken}
         or _element(given) != TensorProto.UINT8
-        or not {"logits", "class_map"} <= set(outputs)
+        or not {"logits", *more} <= set(outputs)
     ):
+        wanted = [f"{IMAGES}: uint8[N, H, W, 3]", *(f"{name}: float32[V, 4]" for name in taken)]
         raise ModelPackageError(
-            f"{path} must take images: uint8[N, H, W, 3] and give logits and class_map, "
-            f"but takes {_described(inputs.values())} and gives {_described(outputs.values())}"
+            f"{path} must take {' and '.join(wanted)} and give {' and '.join(('logits', *more))} "
+            f"(graph kind {kind}), but takes {_described(inputs.values())} and gives "
+            f"{_described(outputs.values())}"
         )
-    axes = _axes(given) or []
-    fixed = [axis for axis in axes[:3] if isinstance(axis, int)]
-    if len(axes) != 4 or fixed or (isinstance(axes[3], int) and axes[3] != CHANNELS):
-        raise ModelPackageError(
-            f"{path} must take images of any number, height and width, uint8[N, H, W, 3], but "
-            f"takes {_described([given])}"
-        )
-    for name, rank in (("logits", 2), ("class_map", 4)):
-        axes = _axes(outputs[name])
-        if _element(outputs[name]) != TensorProto.FLOAT or len(axes or [None] * rank) != rank:
+    _check_images(given, path, graph)
+    for name in taken:
+        _check_floats(inputs[name], 2, path, "take")
+        edges = (_axes(inputs[name]) or [None, None])[1]
+        if isinstance(edges, int) and edges != EDGES:
             raise ModelPackageError(
-                f"{path} must give {name} as float32 with {rank} axes, but gives "
-                f"{_described([outputs[name]])}"
+                f"{path} must take {name} as left, top, right, bottom, float32[V, 4], but takes "
+                f"{_described([inputs[name]])}"
             )
+    for name, rank in {"logits": 2, **more}.items():
+        _check_floats(outputs[name], rank, path, "give")
     classes = (_axes(outputs["logits"]) or [None, None])[1]
     if not isinstance(classes, int):
         raise ModelPackageError(f"{path} must have a fixed number of classes, but has {classes!r}")
-    mapped = (_axes(outputs["class_map"]) or [None, None])[1]
-    if isinstance(mapped, int) and mapped != classes:
-        raise ModelPackageError(
-            f"{path} gives logits of {classes} classes, but a class_map of {mapped}"
-        )
+    for name in more:
+        axis = CLASS_AXES[name]
+        also = (_axes(outputs[name]) or [None] * (axis + 1))[axis]
+        if isinstance(also, int) and also != classes:
+            raise ModelPackageError(
+                f"{path} gives logits of {classes} classes, but a {name} of {also}"
+            )
     return classes
+
+
+def _kind(inputs: Collection[str], outputs: Collection[str]) -> GraphKind:
+    """The kind that a graph is, by the names that it has; a package says it in its manifest."""
+    if "windows" in inputs:
+        return "windows"
+    return "class_map" if "class_map" in outputs else "crops"
+
+
+def _check_images(given, path: Path, graph: Graph | None) -> None:
+    """N free, three channels, and H and W free unless the manifest has one size, which they are."""
+    axes = _axes(given) or []
+    only = graph.sizes[0] if graph and graph.sizes != "dynamic" and len(graph.sizes) == 1 else None
+    fits = len(axes) == 4 and not isinstance(axes[0], int)
+    fits = fits and not (isinstance(axes[3], int) and axes[3] != CHANNELS)
+    if graph is not None:
+        sides = zip(axes[1:3], only or (None, None), strict=False)
+        fits = fits and all(not isinstance(axis, int) or axis == side for axis, side in sides)
+    if not fits:
+        wanted = f"any number, uint8[N, {only[0]}, {only[1]}, 3]" if only else ANY_SIZE
+        raise ModelPackageError(
+            f"{path} must take images of {wanted}, but takes {_described([given])}"
+        )
+
+
+def _check_floats(value, rank: int, path: Path, verb: str) -> None:
+    from onnx import TensorProto
+
+    axes = _axes(value)
+    if _element(value) != TensorProto.FLOAT or len(axes or [None] * rank) != rank:
+        raise ModelPackageError(
+            f"{path} must {verb} {value.name} as float32 with {rank} axes, but {verb}s "
+            f"{_described([value])}"
+        )
 
 
 def _element(value) -> int:

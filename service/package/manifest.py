@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from service.package import manifest_checks
+from service.package import graph_checks, manifest_checks
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""What is written. Version 1, of packages from before, is read too: see `graph_checks`."""
 STRIDE_PX = 32
+"""The stride of our own networks and of every package of version 1."""
 MAX_SIDE_PX = 3136
 """The largest side that a square image may be resized to: see `views.MOST_ENLARGED_PX`."""
 MAX_NAME_LENGTH = 500
@@ -22,18 +24,23 @@ MAX_GRAPH_BYTES = 2**31 - 1
 
 Precision = Literal["fp32", "fp16", "int8"]
 TaskName = Literal["single_label", "multi_label"]
-Mode = Literal["none", "five_crop", "ten_crop", "dense", "adaptive", "custom"]
+Mode = Literal["none", "five_crop", "ten_crop", "dense", "centre_dense", "adaptive", "custom"]
 SecondMode = Literal["none", "dense", "five_crop"]
 Aggregation = Literal["mean", "max", "gmean", "logit_mean", "weighted"]
 Decode = Literal["exact", "scaled"]
+Interpolation = Literal["bilinear", "bicubic"]
+GraphKind = Literal["class_map", "windows", "crops"]
 GateKind = Literal["probability", "margin", "entropy", "normalized_logits"]
+
+EQUAL_SHARE = 0.5
+"""Of each of two passes that count alike."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]
 """Far beyond these the softmax of tempered logits is no longer a number."""
 Count = Annotated[int, Field(ge=0)]
-SidePx = Annotated[int, Field(gt=0, le=MAX_SIDE_PX, multiple_of=STRIDE_PX)]
+SidePx = Annotated[int, Field(gt=0, le=MAX_SIDE_PX)]
 
 VERSION_PATTERN = r"^[0-9]+(\.[0-9]+){0,2}$"
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -61,11 +68,12 @@ class Label(Part):
 
 
 class InputSize(Part):
-    """How an image becomes views: sides in pixels, multiples of the stride."""
+    """How an image becomes views: sides in pixels."""
 
     crop_px: SidePx
     resize_px: SidePx
-    interpolation: Literal["bilinear"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
+    """The filter of every resize. Both are antialiased, as Pillow's are."""
     decode: Decode = "exact"
     """`exact`: every pixel of a file is decoded, then resized. `scaled`: a JPEG that is much larger
     than the views is scaled down by its decoder first."""
@@ -79,6 +87,28 @@ class InputSize(Part):
                 f"resize_px must be at least crop_px, but got {self.resize_px} < {self.crop_px}"
             )
         return self
+
+
+class Graph(Part):
+    """What the graphs of a package compute, and for images of which sizes."""
+
+    kind: GraphKind = "class_map"
+    """`class_map`: logits and a class map, whose mean over a window is the logits of the window.
+    `windows`: takes windows beside the images, and gives the logits of each. `crops`: logits only.
+    """
+    sizes: Literal["dynamic"] | tuple[tuple[SidePx, SidePx], ...] = "dynamic"
+    """`dynamic`: any height and width of at least `smallest_px`. Else the pairs of height and width
+    that were checked, and no others."""
+    stride_px: SidePx = STRIDE_PX
+    """Pixels between neighbouring cells of the last features. The sides of a pass over a whole
+    image are multiples of it."""
+    smallest_px: SidePx = STRIDE_PX
+    """The smallest side that the graph accepts."""
+
+    @property
+    def takes_whole_images(self) -> bool:
+        """Whether a photo of any shape can run in one pass, and windows be read out of it."""
+        return self.kind != "crops" and self.sizes == "dynamic"
 
 
 class Normalization(Part):
@@ -96,6 +126,10 @@ class OnnxFile(Part):
     precision: Precision
     size_bytes: int = Field(gt=0, le=MAX_GRAPH_BYTES)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    calibrated_as: Precision | None = None
+    """The precision whose calibration this one takes over, as fp16 takes over that of fp32."""
+    agreement: float | None = Field(default=None, ge=0)
+    """The largest difference between the probabilities of both that was seen."""
 
     @field_validator("file")
     @classmethod
@@ -157,8 +191,13 @@ class ModeCalibration(Part):
 
     Of `adaptive`: for the answers of its first pass alone.
     """
-    second_share: float = Field(default=1.0, gt=0, le=1)
-    """`adaptive` only: how much the second pass counts in the answer of both passes."""
+    second_share: float = Field(
+        default_factory=lambda fields: EQUAL_SHARE if fields.get("mode") == "centre_dense" else 1.0,
+        gt=0,
+        le=1,
+    )
+    """How much the second pass counts in the answer of both: of `adaptive`, and of `centre_dense`,
+    whose second pass is the dense one."""
     second_temperature: Temperature = 1.0
     """`adaptive` only: for the mixture of both passes, each tempered by its own before."""
     view_weights: tuple[Share, ...] | None = None
@@ -195,17 +234,13 @@ class Adaptive(Part):
                 f"first_crop_px must be at most first_px, but got {self.first_crop_px} > "
                 f"{self.first_px}"
             )
-        if self.first_inset and self.first_px < 2 * STRIDE_PX:
-            raise ValueError(
-                f"first_inset needs a first_px of at least {2 * STRIDE_PX}, but got {self.first_px}"
-            )
         return self
 
 
 class Manifest(Part):
     """A model package, described."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     name: str
     version: str = Field(pattern=VERSION_PATTERN)
     architecture: dict[str, Any]
@@ -213,6 +248,7 @@ class Manifest(Part):
     """`single_label`: one class is true of an image; `multi_label`: any number of them, or none."""
     labels: tuple[Label, ...] = Field(min_length=1)
     input: InputSize
+    graph: Graph = Graph()
     normalization: Normalization
     files: tuple[OnnxFile, ...] = Field(min_length=1)
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -233,12 +269,19 @@ class Manifest(Part):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "Manifest":
+        graph_checks.check(self)
         manifest_checks.check(self)
         return self
 
     def calibration_for(self, precision: Precision, mode: Mode) -> ModeCalibration:
         """What was fitted for `precision` and `mode`; neutral where nothing was."""
-        for entry in self.calibration:
-            if (entry.precision, entry.mode) == (precision, mode):
-                return entry
-        return ModeCalibration(precision=precision, mode=mode)
+        return self.fitted_for(precision, mode) or ModeCalibration(precision=precision, mode=mode)
+
+    def fitted_for(self, precision: Precision, mode: Mode) -> ModeCalibration | None:
+        """What was fitted for `mode`: for `precision`, else for the one it is calibrated as."""
+        others = (f.calibrated_as for f in self.files if f.precision == precision)
+        for wanted in (precision, *others):
+            for entry in self.calibration:
+                if (entry.precision, entry.mode) == (wanted, mode):
+                    return entry
+        return None

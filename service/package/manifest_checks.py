@@ -11,7 +11,7 @@ from service.package.task_rules import TASK_RULES
 if TYPE_CHECKING:
     from service.package.manifest import Gate, Manifest, ModeCalibration
 
-VIEWS = {"none": 1, "five_crop": 5, "ten_crop": 10, "dense": 5}
+VIEWS = {"none": 1, "five_crop": 5, "ten_crop": 10, "dense": 5, "centre_dense": 6}
 """Views or windows of each mode that has a fixed number of them."""
 SUM_TOLERANCE = 1e-3
 
@@ -52,6 +52,13 @@ def _check_labels(manifest: "Manifest") -> None:
 def _check_files(manifest: "Manifest") -> None:
     _once((file.precision for file in manifest.files), "files")
     _once((file.file for file in manifest.files), "files")
+    followers = {file.precision for file in manifest.files if file.calibrated_as}
+    for file in manifest.files:
+        if file.calibrated_as in followers:
+            raise ValueError(
+                f"{file.file} is calibrated_as {file.calibrated_as}, which has no calibration of "
+                "its own: it is calibrated_as another precision itself"
+            )
 
 
 def _check_metrics(manifest: "Manifest") -> None:

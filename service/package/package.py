@@ -84,7 +84,8 @@ class ModelPackage:
     def _read(self, file: OnnxFile) -> bytes:
         data = contained.read_verified(self.folder, file.file, file.size_bytes, file.sha256)
         path = self.folder / file.file
-        classes, labels = check_graph(data, path), len(self.manifest.labels)
+        classes = check_graph(data, path, self.manifest.graph)
+        labels = len(self.manifest.labels)
         if classes != labels:
             raise ModelPackageError(
                 f"{path} answers for {classes} classes, but {MANIFEST} has {labels} labels"

@@ -21,12 +21,10 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-import numpy as np
-
 from service.errors import DeadlineExceeded, InferenceFailed
-from service.inference.engine import Done, InferenceBackend, Steps, step
+from service.inference.engine import Done, Steps, step
 from service.inference.image.budget import DECODING
-from service.inference.tta.passes import Results, View
+from service.inference.tta.passes import InferenceBackend, Results, View, run_batch
 from service.inference.tta.steps import Classification
 from service.scheduler import policy
 from service.scheduler.admission import Admission, NullObserver, Observer
@@ -256,7 +254,7 @@ class Batcher:
     ) -> list[Result]:
         """A result for each view. If a batch fails, each of its images runs on its own."""
         try:
-            return list(session.run(np.stack([v.pixels for v in views]), views[0].output))
+            return list(run_batch(views, session))
         except Exception as error:
             if len({item.image for item in queued}) == 1:
                 return [error] * len(queued)

@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.engine import Steps
-from service.inference.runtime.session import Output
-from service.inference.tta.passes import View
+from service.inference.tta.passes import Key, View
 from service.inference.tta.steps import Classification
 
-Key = tuple[tuple[int, ...], Output]
 Result = NDArray[np.float32] | Exception
 
 

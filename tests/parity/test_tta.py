@@ -117,7 +117,7 @@ def test_adaptive_answers_from_both_passes_when_its_gate_opens(tmp_path: Path) -
     for seed in range(12):
         image = drawn(150, 140, seed)
         got = predictor.classify([image], "adaptive")[0].answer
-        small = resize(image, shorter_side_on_stride(Size(150, 140), 96))
+        small = resize(image, shorter_side_on_stride(Size(150, 140), 96, 32))
         first = softmax(predictor.session.run(small[None], "logits"))[0]
         if got.gate_open:
             opened += 1

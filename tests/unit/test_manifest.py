@@ -156,7 +156,7 @@ WRONG: dict[str, tuple[Change, str]] = {
         "greater than 0",
     ),
     "typo": (lambda m: m.update(calibrations=[]), "at calibrations"),
-    "newer": (lambda m: m.update(schema_version=2), "at schema_version"),
+    "newer": (lambda m: m.update(schema_version=3), "at schema_version"),
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.inference.tta.aggregate import aggregate, blend, softmax, temper
+from service.inference.tta.aggregate import aggregate_mode, blend, softmax, temper
 from service.inference.tta.gate import gate_value
 from service.package.manifest import (
     STRIDE_PX,
@@ -170,7 +170,8 @@ def tempered(
     logits: CalibrationLogits, mode: Mode, plain: dict[Mode, ModeCalibration]
 ) -> Probabilities:
     """The answers of a plain mode, with its fitted temperature."""
-    return temper(aggregate(logits.views[mode], "mean"), plain[mode].temperature)
+    raw = aggregate_mode(logits.views[mode], "mean", plain[mode])
+    return temper(raw, plain[mode].temperature)
 
 
 def _answers(passes: gates.Passes, gate: Gate) -> Probabilities:

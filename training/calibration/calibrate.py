@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from service.errors import DataError
-from service.inference.tta.aggregate import aggregate, softmax, temper
+from service.inference.tta.aggregate import aggregate_mode, softmax, temper
 from service.package.manifest import Manifest, Mode, ModeCalibration, Precision
 from service.package.package import ModelPackage
 from training.calibration import adaptive, fitting, gates
-from training.calibration.calibration_logits import PLAIN_MODES, CalibrationLogits, collect_logits
+from training.calibration.calibration_logits import CalibrationLogits, collect_logits
 from training.calibration.gates import Tolerance
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, trained_split
 from training.evaluation.metrics import Probabilities, nll
@@ -96,7 +96,7 @@ def calibrate_single_label(
     for path, reason in next(iter(logits.values())).unreadable.items():
         log(f"skipped {path}: {reason}")
     fitted: dict[Precision, dict[Mode, ModeCalibration]] = {
-        p: {mode: _plain(p, mode, m) for mode in PLAIN_MODES} for p, m in logits.items()
+        p: {mode: _plain(p, mode, m) for mode in m.views} for p, m in logits.items()
     }
     leading: Precision = "int8" if "int8" in logits else package.precisions[0]
     configs = adaptive.pairs(firsts, package.manifest.input, budgets.get(leading))
@@ -126,7 +126,7 @@ def calibrate_single_label(
 
 def _plain(precision: Precision, mode: Mode, logits: CalibrationLogits) -> ModeCalibration:
     views, labels = logits.views[mode], logits.labels
-    raw = aggregate(views, "mean")
+    raw = aggregate_mode(views, "mean", ModeCalibration(precision=precision, mode=mode))
     temperature = fitting.temperature(raw, labels)
     several = views.shape[1] > 1
     return ModeCalibration(

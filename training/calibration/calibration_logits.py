@@ -12,18 +12,33 @@ from service.inference.engine import StepsOf
 from service.inference.image.geometry import Size
 from service.inference.image.views import AnyImage, mirrored, size_of
 from service.inference.predictor import Predictor
+from service.inference.tta.aggregate import all_views
 from service.inference.tta.conformal import COVERAGES, key, quantile
 from service.inference.tta.passes import PassOutputs, read_passes
 from service.inference.tta.planner import Pass, Planner
-from service.package.manifest import Adaptive, InputSize, Mode, Precision, SecondMode
+from service.package.manifest import (
+    Adaptive,
+    Graph,
+    InputSize,
+    Manifest,
+    Mode,
+    Precision,
+    SecondMode,
+)
+from service.package.modes import why_not
 from training.evaluation.metrics import Labels, Probabilities
 from training.evaluation.predictions import LabelledFile, collect, label_index
 
-PLAIN_MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense")
+PLAIN_MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense", "centre_dense")
 SECONDS: tuple[SecondMode, ...] = get_args(SecondMode)
 """Modes that may be the second pass of `adaptive`."""
 AUGMENTED: tuple[SecondMode, ...] = ("dense", "five_crop")
 """Second passes with several windows or crops."""
+
+
+def plain_modes(manifest: Manifest) -> tuple[Mode, ...]:
+    """The plain modes that the package can answer."""
+    return tuple(mode for mode in PLAIN_MODES if not why_not(manifest, mode))
 
 
 @dataclass(frozen=True)
@@ -81,12 +96,13 @@ def collect_logits(
     predictor = Predictor.from_package(folder, precision=precision, provider="cpu")
     manifest = predictor.manifest
     index = label_index(items, manifest)
-    planner = Planner(manifest.input)
-    planners = [Planner(manifest.input, config) for config in firsts]
+    planner = Planner(manifest.input, graph=manifest.graph)
+    planners = [Planner(manifest.input, config, manifest.graph) for config in firsts]
+    modes = plain_modes(manifest)
 
     def passes(size: Size) -> dict[Mode | int, tuple[Pass, ...]]:
         plain: dict[Mode | int, tuple[Pass, ...]] = {
-            mode: planner.passes(mode, size) for mode in PLAIN_MODES
+            mode: planner.passes(mode, size) for mode in modes
         }
         own = {i: one.plan("adaptive", size).first for i, one in enumerate(planners)}
         return plain | own
@@ -106,22 +122,25 @@ def collect_logits(
     logits: dict[Mode | int, NDArray[np.float64]] = {}
     for position, wanted in enumerate(plans):
         both = [row[at] for at in (position, position + len(plans)) for row in reads]
-        logits[wanted] = np.stack([read.logits for read in both]).astype(np.float64)
+        views = [all_views(r.logits, wanted) if isinstance(wanted, str) else r.logits for r in both]
+        logits[wanted] = np.stack(views).astype(np.float64)
     return CalibrationLogits(
         labels=np.array([index[item.label] for item in kept] * 2),
-        views={mode: logits[mode] for mode in PLAIN_MODES},
-        costs={mode: costs[mode] for mode in PLAIN_MODES},
+        views={mode: logits[mode] for mode in modes},
+        costs={mode: costs[mode] for mode in modes},
         first_passes=tuple(
-            FirstPass(config, logits[i][:, 0], costs[i], _rest(manifest.input, config))
+            FirstPass(
+                config, logits[i][:, 0], costs[i], _rest(manifest.input, config, manifest.graph)
+            )
             for i, config in enumerate(firsts)
         ),
         unreadable=unreadable,
     )
 
 
-def _rest(sizes: InputSize, first: Adaptive) -> dict[Mode, float]:
+def _rest(sizes: InputSize, first: Adaptive, graph: Graph) -> dict[Mode, float]:
     square, costs = Size(sizes.resize_px, sizes.resize_px), dict[Mode, float]()
     for second in SECONDS:
-        planner = Planner(sizes, first.model_copy(update={"second": second}))
+        planner = Planner(sizes, first.model_copy(update={"second": second}), graph)
         costs[second] = planner.cost(planner.plan("adaptive", square).rest)
     return costs

@@ -11,12 +11,13 @@ from service.errors import UsageError
 from service.inference.image.geometry import Size
 from service.inference.image.views import AnyImage, size_of
 from service.inference.predictor import Predictor
-from service.inference.tta.aggregate import aggregate, temper
+from service.inference.tta.aggregate import aggregate_mode, all_views, temper
 from service.inference.tta.passes import read_passes
 from service.inference.tta.task import MULTI_LABEL
 from service.package.manifest import Aggregation, Manifest, Mode, ModeCalibration, Precision
 from service.package.package import ModelPackage
 from training.calibration import multi_label_fitting as fitting
+from training.calibration.calibration_logits import plain_modes
 from training.evaluation.metrics import Probabilities
 from training.evaluation.multi_label_metrics import (
     Truth,
@@ -28,7 +29,6 @@ from training.evaluation.multi_label_predictions import truth_of
 from training.evaluation.predictions import LabelledFile, collect
 from training.export.writer import write_manifest
 
-MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense")
 DEFAULTS: tuple[Mode, ...] = ("none", "five_crop", "dense")
 AGGREGATIONS: tuple[Aggregation, ...] = ("mean", "max", "gmean", "logit_mean", "weighted")
 MAP_TOLERANCE, NLL_TOLERANCE = 0.002, 0.01
@@ -62,16 +62,17 @@ def calibrate(
         DataError: a class that the model does not have, or no readable image.
         UsageError: multi-label packages cannot have this `default_mode`.
     """
-    if default_mode is not None and default_mode not in MODES:
-        raise UsageError(f"the default mode must be of {', '.join(MODES)}, but got {default_mode}")
     package = ModelPackage.load(folder)
+    modes = plain_modes(package.manifest)
+    if default_mode is not None and default_mode not in modes:
+        raise UsageError(f"the default mode must be of {', '.join(modes)}, but got {default_mode}")
     logits: dict[Precision, MultiLabelLogits] = {
         precision: collect_logits(folder, precision, items) for precision in package.precisions
     }
     for path, reason in next(iter(logits.values())).unreadable.items():
         log(f"skipped {path}: {reason}")
     leading: Precision = "int8" if "int8" in logits else package.precisions[0]
-    entries = tuple(_fit(p, mode, m) for p, m in logits.items() for mode in MODES)
+    entries = tuple(_fit(p, mode, m) for p, m in logits.items() for mode in m.views)
     for entry in entries:
         limits = entry.thresholds["mean"]
         log(
@@ -96,11 +97,11 @@ def collect_logits(
 ) -> MultiLabelLogits:
     """Run every pass of every mode once over `items`."""
     predictor = Predictor.from_package(folder, precision=precision, provider="cpu")
-    planner = predictor.model.planner
+    planner, modes = predictor.model.planner, plain_modes(predictor.manifest)
     truth_of(items, predictor.manifest)  # raises before anything is run
 
     def start(pixels: AnyImage):
-        return [read_passes(pixels, planner.passes(mode, size_of(pixels))) for mode in MODES]
+        return [read_passes(pixels, planner.passes(mode, size_of(pixels))) for mode in modes]
 
     kept, reads, unreadable = collect(predictor, items, start, f"calibrating {precision}")
     side_px = predictor.manifest.input.resize_px
@@ -108,10 +109,10 @@ def collect_logits(
     return MultiLabelLogits(
         truth=truth_of(kept, predictor.manifest),
         views={
-            mode: np.stack([own[i].logits for own in reads]).astype(np.float64)
-            for i, mode in enumerate(MODES)
+            mode: np.stack([all_views(own[i].logits, mode) for own in reads]).astype(np.float64)
+            for i, mode in enumerate(modes)
         },
-        costs={mode: planner.cost(planner.passes(mode, square)) for mode in MODES},
+        costs={mode: planner.cost(planner.passes(mode, square)) for mode in modes},
         unreadable=unreadable,
     )
 
@@ -120,10 +121,13 @@ def _fit(precision: Precision, mode: Mode, logits: MultiLabelLogits) -> ModeCali
     """Fit the temperature for `mean`, the default aggregation. All aggregations use it. Then fit
     thresholds for each aggregation."""
     views, truth = logits.views[mode], logits.truth
-    temperature = round(fitting.temperature(aggregate(views, "mean", None, MULTI_LABEL), truth), 6)
+    plain = ModeCalibration(precision=precision, mode=mode)
+    raw = aggregate_mode(views, "mean", plain, MULTI_LABEL)
+    temperature = round(fitting.temperature(raw, truth), 6)
     weights = None
     if views.shape[1] > 1:
         weights = fitting.view_weights(MULTI_LABEL.probabilities(views), truth)
+    weighted = plain.model_copy(update={"view_weights": weights})
     return ModeCalibration(
         precision=precision,
         mode=mode,
@@ -131,7 +135,8 @@ def _fit(precision: Precision, mode: Mode, logits: MultiLabelLogits) -> ModeCali
         view_weights=weights,
         thresholds={
             how: fitting.thresholds(
-                temper(aggregate(views, how, weights, MULTI_LABEL), temperature, MULTI_LABEL), truth
+                temper(aggregate_mode(views, how, weighted, MULTI_LABEL), temperature, MULTI_LABEL),
+                truth,
             )
             for how in AGGREGATIONS
             if how != "weighted" or weights
@@ -143,15 +148,16 @@ def _default_mode(logits: MultiLabelLogits, fitted: dict[Mode, ModeCalibration])
     """The cheapest mode whose answers are about as good as the best mode's."""
     losses: dict[Mode, float] = {}
     precisions: dict[Mode, float] = {}
-    for mode in DEFAULTS:
-        raw = aggregate(logits.views[mode], "mean", None, MULTI_LABEL)
+    defaults: list[Mode] = [mode for mode in DEFAULTS if mode in fitted]
+    for mode in defaults:
+        raw = aggregate_mode(logits.views[mode], "mean", fitted[mode], MULTI_LABEL)
         answered: Probabilities = temper(raw, fitted[mode].temperature, MULTI_LABEL)
         losses[mode] = binary_nll(answered, logits.truth)
         precisions[mode] = mean_of_known(average_precisions(answered, logits.truth))
-    best = min(DEFAULTS, key=lambda mode: losses[mode])
+    best = min(defaults, key=lambda mode: losses[mode])
     good: list[Mode] = [
         mode
-        for mode in DEFAULTS
+        for mode in defaults
         if losses[mode] <= losses[best] + NLL_TOLERANCE
         and precisions[mode] >= precisions[best] - MAP_TOLERANCE
     ]

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from service.console.stdio import answer, log
 from service.errors import UsageError
-from service.package.manifest import Decode, InputSize
+from service.package.manifest import STRIDE_PX, Decode, InputSize
 from training.commands.options import Overwrite
 
 app = typer.Typer()
@@ -105,6 +105,12 @@ def _sizes(crop_px: int | None, resize_px: int | None) -> InputSize | None:
         return None
     if crop_px is None or resize_px is None:
         raise UsageError("--crop-px and --resize-px go together")
+    for name, side_px in (("--crop-px", crop_px), ("--resize-px", resize_px)):
+        if side_px % STRIDE_PX:
+            raise UsageError(
+                f"{name} must be a multiple of the network's stride, {STRIDE_PX} px, "
+                f"but got {side_px}"
+            )
     try:
         return InputSize(crop_px=crop_px, resize_px=resize_px)
     except ValidationError as error:

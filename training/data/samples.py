@@ -33,7 +33,8 @@ def views(item: Item, sizes: InputSize, modes: Sequence[Mode]) -> Iterator[Pixel
     image = open_image(item.path, planner.decoding())
     for mode in modes:
         for one in planner.passes(mode, size_of(image)):
-            yield np.ascontiguousarray(cut(resize(image, one.resized), one.box, flip=one.flip))
+            resized = resize(image, one.resized, one.interpolation)
+            yield np.ascontiguousarray(cut(resized, one.box, flip=one.flip))
 
 
 def batch(items: Sequence[Item], size: Size) -> Pixels:

@@ -8,12 +8,11 @@ from zlib import crc32
 import numpy as np
 
 from service.inference.engine import StepsOf
-from service.inference.image.geometry import FractionBox, Size, shorter_side_on_stride, whole
+from service.inference.image.geometry import FractionBox, Size
 from service.inference.image.views import AnyImage, Pixels, as_pixels, size_of
 from service.inference.predictor import Predictor
 from service.inference.tta.aggregate import softmax, temper
 from service.inference.tta.passes import read_passes
-from service.inference.tta.planner import Pass
 from service.inference.tta.steps import Options
 from service.package.manifest import Mode
 
@@ -118,8 +117,7 @@ def mode_candidate(name: str, options: Options) -> Method:
 def _full_image(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
     """The whole image at the size of `dense`, pooled by the network itself, without windows."""
     planner = predictor.model.planner
-    resized = shorter_side_on_stride(size_of(image), predictor.manifest.input.resize_px)
-    passes = (Pass(resized, whole(resized)),)
+    passes = (planner.whole_image(size_of(image)),)
     read = yield from read_passes(image, passes)
     temperature = predictor.model.calibration("dense").temperature
     return Result(temper(softmax(read.logits[0]), temperature), planner.cost(passes))
@@ -143,11 +141,8 @@ def _fastai_tta(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
     planner = predictor.model.planner
     size, pixels = size_of(image), as_pixels(image)
     random = np.random.default_rng(int(pixels[:: max(1, len(pixels) // 8), ::8].sum()))
-    side_px = predictor.manifest.input.crop_px
-    side = Size(side_px, side_px)
-    boxes = [_random_box(size, random) for _ in range(RANDOM_VIEWS)]
-    views = tuple(Pass(side, whole(side), box.flip, source=box) for box in boxes)
-    passes = (*planner.passes("none", size), *views)
+    boxes = tuple(_random_box(size, random) for _ in range(RANDOM_VIEWS))
+    passes = (*planner.passes("none", size), *planner.passes("custom", size, boxes))
     read = yield from read_passes(image, passes)
     probabilities = softmax(read.logits)
     mixed = PLAIN_SHARE * probabilities[0] + (1 - PLAIN_SHARE) * probabilities[1:].mean(0)

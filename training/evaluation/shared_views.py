@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.engine import InProgress, StepsOf
-from service.inference.runtime.session import Output
-from service.inference.tta.passes import View
+from service.inference.tta.passes import Key, View
 
 T = TypeVar("T")
-Seen = tuple[tuple[int, ...], Output, bytes]
+Seen = tuple[Key, bytes]
 
 
 def shared(generators: Iterable[StepsOf[T]]) -> StepsOf[list[T]]:
@@ -33,4 +32,4 @@ def shared(generators: Iterable[StepsOf[T]]) -> StepsOf[list[T]]:
 
 
 def _seen(view: View) -> Seen:
-    return (*view.key, view.pixels.tobytes())
+    return view.key, view.pixels.tobytes()

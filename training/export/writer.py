@@ -17,6 +17,7 @@ import onnx
 from service.errors import UsageError
 from service.package.manifest import (
     NAME_PATTERN,
+    SCHEMA_VERSION,
     VERSION_PATTERN,
     InputSize,
     Label,
@@ -149,7 +150,11 @@ def describe(folder: Path, precision: Precision) -> OnnxFile:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json``, replacing the old one in one step."""
+    """Write ``manifest.json``, replacing the old one in one step.
+
+    It is written as the newest version, also where it was read as an older one.
+    """
+    manifest = manifest.model_copy(update={"schema_version": SCHEMA_VERSION})
     with replacing_file(folder / MANIFEST) as stream:
         stream.write(f"{manifest.model_dump_json(indent=2)}\n".encode())
 

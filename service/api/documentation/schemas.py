@@ -89,6 +89,9 @@ class Classification(Shape):
     tta_requested: Mode
     tta_applied: Mode = Field(description="Cheaper than requested where the server degrades")
     aggregate: Aggregation
+    calibrated: bool = Field(
+        description="False: no temperature was fitted for this mode; the network's own confidence"
+    )
     passes: int = Field(description="Views that were run")
     cost: float = Field(description="Pixels that the network saw, in single crops")
     gate_open: bool | None = Field(default=None, description="adaptive: a second pass ran")
@@ -149,6 +152,9 @@ class ModelSummary(Shape):
     crop_px: int
     resize_px: int
     default_tta: Mode
+    modes: list[Mode] = Field(description="The modes that it can answer, at its precision")
+    calibrated: bool = Field(description="Whether confidence was calibrated for `default_tta`")
+    heatmap: bool = Field(description="Whether `include=heatmap` can be answered")
 
 
 class ModelLabel(Shape):

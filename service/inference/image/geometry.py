@@ -4,11 +4,11 @@ The geometry of resize, centre crop and five-crop is torchvision's, to the pixel
 holds it there, odd sizes included.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.errors import ImageTooSmall
-from service.package.manifest import STRIDE_PX
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,18 @@ def shorter_side(size: Size, side_px: int) -> Size:
     return Size(int(side_px * size.height / size.width), side_px)
 
 
-def shorter_side_on_stride(size: Size, side_px: int) -> Size:
-    """The same with the longer side rounded to the stride, so that no feature is half padding."""
+def shorter_side_on_stride(size: Size, side_px: int, stride_px: int, least_px: int = 0) -> Size:
+    """The same with both sides rounded to the stride, so that no feature is half padding.
+
+    No side is below `least_px`, which is rounded up to the stride.
+    """
     exact = shorter_side(size, side_px)
-    return Size(_on_stride(exact.height, side_px), _on_stride(exact.width, side_px))
+    least = math.ceil(least_px / stride_px)
 
+    def rounded(length_px: int) -> int:
+        return max(round(length_px / stride_px), least, 1) * stride_px
 
-def _on_stride(length_px: int, least_px: int) -> int:
-    return max(least_px, round(length_px / STRIDE_PX) * STRIDE_PX)
+    return Size(rounded(exact.height), rounded(exact.width))
 
 
 def centre_box(size: Size, side_px: int) -> Box:

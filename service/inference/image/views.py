@@ -1,6 +1,6 @@
-"""Make views: resize and cut, in uint8, with Pillow's antialiased bilinear filter.
+"""Make views: resize and cut, in uint8, with Pillow's antialiased filters.
 
-torchvision's Resize calls the same filter on the same pixels, so a view equals torchvision's.
+torchvision's Resize calls the same filters on the same pixels, so a view equals torchvision's.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,16 @@ from PIL import Image
 from service.errors import ImageTooSmall, UsageError
 from service.inference.image.decoded import DecodedImage, Edges
 from service.inference.image.geometry import Box, FractionBox, Size
+from service.package.manifest import Interpolation
 
 Pixels = NDArray[np.uint8]
 AnyImage = Pixels | DecodedImage
 """An image to make views of: uint8[H, W, 3] of a caller, or a decoded file."""
 
+_FILTERS: dict[Interpolation, Image.Resampling] = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
 _CONTRACT = "an array of uint8 of shape (H, W, 3)"
 
 MOST_ENLARGED_PX = 10_000_000
@@ -85,7 +90,7 @@ def check_images(images: object) -> None:
     )
 
 
-def resize(image: AnyImage, size: Size) -> Pixels:
+def resize(image: AnyImage, size: Size, interpolation: Interpolation = "bilinear") -> Pixels:
     """An image of H×W px -> uint8[size.height, size.width, 3].
 
     Raises:
@@ -100,17 +105,17 @@ def resize(image: AnyImage, size: Size) -> Pixels:
             f"model it would have {size.pixels / 1e6:.0f} MP; the limit is "
             f"{MOST_ENLARGED_PX / 1e6:.0f} MP"
         )
-    return _resized(image, size, (0, 0, given.width, given.height))
+    return _resized(image, size, (0, 0, given.width, given.height), interpolation)
 
 
-def _resized(image: AnyImage, size: Size, edges: Edges) -> Pixels:
+def _resized(image: AnyImage, size: Size, edges: Edges, interpolation: Interpolation) -> Pixels:
     """A rectangle of the original, given in its pixels, in another size."""
     if isinstance(image, DecodedImage):
         source, edges = image.image, image.edges(*edges)
     else:
         source = Image.fromarray(image)
     target = size.width, size.height
-    return np.asarray(source.resize(target, Image.Resampling.BILINEAR, box=edges))
+    return np.asarray(source.resize(target, _FILTERS[interpolation], box=edges))
 
 
 def cut(image: Pixels, box: Box, *, flip: bool = False) -> Pixels:
@@ -119,7 +124,9 @@ def cut(image: Pixels, box: Box, *, flip: bool = False) -> Pixels:
     return pixels[:, ::-1] if flip else pixels
 
 
-def resized_crop(image: AnyImage, box: FractionBox, side_px: int) -> Pixels:
+def resized_crop(
+    image: AnyImage, box: FractionBox, side_px: int, interpolation: Interpolation = "bilinear"
+) -> Pixels:
     """Cut a fraction of the image and resize it to a square: uint8[S, S, 3].
 
     Raises:
@@ -131,7 +138,7 @@ def resized_crop(image: AnyImage, box: FractionBox, side_px: int) -> Pixels:
     edges = (box.left * width, box.top * height, box.right * width, box.bottom * height)
     if edges[2] - edges[0] < 1 or edges[3] - edges[1] < 1:
         raise UsageError(f"box {_text(box)} covers less than one pixel of {width}×{height} px")
-    pixels = _resized(image, Size(side_px, side_px), edges)
+    pixels = _resized(image, Size(side_px, side_px), edges, interpolation)
     return pixels[:, ::-1] if box.flip else pixels
 
 

@@ -21,10 +21,12 @@ from service.inference.runtime.providers import Chosen, Provider
 from service.inference.runtime.shared_crops import Features
 from service.inference.runtime.split_graph import CropSharing, OpenGraph, SplitGraph
 from service.package.graph import check_graph
-from service.package.manifest import InputSize
+from service.package.manifest import Graph, InputSize
 
-Output = Literal["logits", "class_map", "logits_of_features"]
+Output = Literal["logits", "class_map", "window_logits", "logits_of_features"]
 """Which output a run computes. `logits_of_features` takes what `Session.crops` returned."""
+
+WHOLE_VIEW = np.array([[0, 0, 1, 1]], np.float32)
 
 
 class Session:
@@ -50,6 +52,7 @@ class Session:
         """Threads of one run; 0: one per core."""
         self._io_binding = io_binding
         self._crop_sharing = crop_sharing
+        self._takes_windows = any(value.name == "windows" for value in session.get_inputs())
         self._run_options = ort.RunOptions()
         # The graph has two outputs and a caller wants one: skip the other's nodes.
         self._run_options.only_execute_path_to_fetches = True
@@ -101,10 +104,17 @@ class Session:
         except Exception as error:  # the runtime's own exceptions have no common base
             raise InferenceFailed(f"{self.path.name} failed on {image.shape}: {error}") from error
 
-    def run(self, views: Pixels | Features, output: Output) -> NDArray[np.float32]:
+    def run(
+        self,
+        views: Pixels | Features,
+        output: Output,
+        windows: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
         """uint8[N, H, W, 3] -> logits float32[N, K], or class_map float32[N, K, h, w].
 
-        `logits_of_features` takes [N, C, h, w], N of the features that `crops` returned.
+        `window_logits` gives float32[N, V, K] for `windows` float32[V, 4]: left, top, right and
+        bottom as fractions of the view. `logits_of_features` takes [N, C, h, w], N of the features
+        that `crops` returned.
 
         Raises:
             InferenceFailed: the runtime failed.
@@ -114,9 +124,13 @@ class Session:
                 if self._crop_sharing is None:
                     raise ValueError("this session shares no layers, so it cannot run features")
                 return self._crop_sharing.logits(views)
+            if self._takes_windows and windows is None:
+                windows = WHOLE_VIEW  # the graph wants windows in every run
             if self._io_binding is not None:
-                return self._io_binding.run(views, output)
+                return self._io_binding.run(views, output, windows)
             feeds: dict[str, Any] = {"images": np.ascontiguousarray(views)}
+            if windows is not None:
+                feeds["windows"] = windows
             return np.asarray(self._session.run([output], feeds, self._run_options)[0])
         except Exception as error:  # the runtime's own exceptions have no common base
             raise InferenceFailed(f"{self.path.name} failed on {views.shape}: {error}") from error
@@ -128,6 +142,7 @@ def open_sessions(
     threads: Sequence[int],
     *,
     provider: Provider = "auto",
+    graph: Graph | None = None,
     io_binding: bool | None = None,
     engine_cache: Path | None = None,
     data: bytes | None = None,
@@ -139,7 +154,8 @@ def open_sessions(
 
     `io_binding` runs batches through fixed buffers, padded to buckets: the default on a GPU.
     Without it, and where the model's `sizes` are given, crops of one image share their first
-    layers. TensorRT keeps its engines in `engine_cache`.
+    layers, unless `graph` says that the graph takes images of fixed sizes only. TensorRT keeps its
+    engines in `engine_cache`.
 
     Raises:
         UsageError: the provider is not available, or a GPU cannot open the graph.
@@ -150,7 +166,8 @@ def open_sessions(
     data = _read(path) if data is None else data
     io_binding = chosen != "cpu" if io_binding is None else io_binding
     split_graph = None
-    if sizes is not None and not io_binding:
+    any_size = graph is None or graph.sizes == "dynamic"
+    if sizes is not None and any_size and not io_binding:
         split_graph = SplitGraph(data, sizes, len(threads))
     sessions: list[Session] = []
     for number in threads:

@@ -14,9 +14,41 @@ from numpy.typing import NDArray
 
 from service.errors import UsageError
 from service.inference.tta.task import SINGLE_LABEL, TINY, Array, Task, softmax
-from service.package.manifest import Aggregation
+from service.package.manifest import Aggregation, Mode, ModeCalibration
 
-__all__ = ["TINY", "Array", "aggregate", "softmax", "temper"]
+__all__ = ["TINY", "Array", "aggregate", "aggregate_mode", "all_views", "softmax", "temper"]
+
+DENSE_VIEWS = 5
+
+
+def aggregate_mode(
+    logits: NDArray[np.floating],
+    how: Aggregation,
+    fitted: ModeCalibration,
+    task: Task = SINGLE_LABEL,
+) -> Array:
+    """The answer of the views of a mode, with what was fitted for it: see `aggregate`.
+
+    `centre_dense` is a blend of two answers: that of the centre crop, and that of the dense pass,
+    which counts `second_share`. Its first view is the centre crop.
+    """
+    if fitted.mode != "centre_dense":
+        return aggregate(logits, how, fitted.view_weights, task)
+    second = fitted.second_share
+    shares = (1 - second, *[second / DENSE_VIEWS] * DENSE_VIEWS)
+    views = all_views(logits, fitted.mode)
+    return aggregate(views, how, fitted.view_weights, task, shares)
+
+
+def all_views(logits: NDArray[np.floating], mode: Mode) -> NDArray[np.floating]:
+    """Logits [..., V, K] of the passes of a mode, as many for an image of every shape.
+
+    Where the dense pass of `centre_dense` is five exact crops, the centre crop ran once and is
+    both the first view and the last.
+    """
+    if mode == "centre_dense" and logits.shape[-2] == DENSE_VIEWS:
+        return np.concatenate([logits, logits[..., :1, :]], axis=-2)
+    return logits
 
 
 def aggregate(
@@ -24,21 +56,29 @@ def aggregate(
     how: Aggregation,
     weights: tuple[float, ...] | None = None,
     task: Task = SINGLE_LABEL,
+    shares: tuple[float, ...] | None = None,
 ) -> Array:
     """logits [..., V, K] -> probabilities float64[..., K]; those of a single label sum to 1.
+
+    `weights` are those of `weighted`. `shares` say how much each view counts in the means; without
+    them all views count alike.
 
     Raises:
         UsageError: `weighted` without weights, or with weights of another number of views.
     """
+
+    def mean(values: NDArray[np.floating]) -> Array:
+        return np.average(values.astype(np.float64), axis=-2, weights=shares)
+
     if how == "logit_mean":
-        return task.probabilities(logits.mean(axis=-2))
+        return task.probabilities(mean(logits) if shares else logits.mean(axis=-2))
     probabilities = task.probabilities(logits)
     if how == "mean":
-        return probabilities.mean(axis=-2)
+        return mean(probabilities)
     if how == "max":
         return task.normalized(probabilities.max(axis=-2))
     if how == "gmean":
-        return task.probabilities(task.logits(probabilities).mean(axis=-2))
+        return task.probabilities(mean(task.logits(probabilities)))
     if weights is None:
         raise UsageError(
             "aggregate=weighted needs weights fitted at calibration, and this model package has "

@@ -16,11 +16,24 @@ from service.inference.runtime.session import Output
 from service.inference.runtime.shared_crops import Features
 from service.inference.stage_clock import stage
 from service.inference.tta.planner import Pass
-from service.inference.tta.windows import window_logits
+from service.inference.tta.windows import as_input, window_logits
+from service.package.manifest import Interpolation
 
 Results = list[NDArray[np.float32]]
+Key = tuple[tuple[int, ...], Output, tuple[Box, ...]]
 Resized = dict[Size, Pixels]
 """An image in the sizes that some passes need."""
+
+
+class InferenceBackend(Protocol):
+    """Runs one batch of views, as a `Session` does."""
+
+    def run(
+        self,
+        views: Pixels | Features,
+        output: Output,
+        windows: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True)
@@ -29,10 +42,12 @@ class View:
 
     pixels: Pixels | Features
     output: Output
+    windows: tuple[Box, ...] = ()
+    """Boxes in pixels of the view, whose logits the output `window_logits` holds."""
 
     @property
-    def key(self) -> tuple[tuple[int, ...], Output]:
-        return self.pixels.shape, self.output
+    def key(self) -> Key:
+        return self.pixels.shape, self.output, self.windows
 
 
 class CropFeatureProvider(Protocol):
@@ -50,6 +65,14 @@ class PassOutputs:
     class_map: NDArray[np.float32] | None
 
 
+def run_batch(views: Sequence[View], session: InferenceBackend) -> NDArray[np.float32]:
+    """Run views of one `key` together; a result for each."""
+    pixels, first = np.stack([view.pixels for view in views]), views[0]
+    if first.output != "window_logits":
+        return session.run(pixels, first.output)
+    return session.run(pixels, first.output, as_input(first.windows, Size(*pixels.shape[1:3])))
+
+
 def read_passes(
     image: AnyImage | Resized,
     passes: tuple[Pass, ...],
@@ -62,7 +85,9 @@ def read_passes(
     logits: list[NDArray[np.float32]] = []
     class_map = None
     for item, result in zip(passes, results, strict=True):
-        if item.windows:
+        if item.output == "window_logits":
+            logits.append(result)
+        elif item.output == "class_map":
             class_map = result
             logits.append(window_logits(result, item.windows, item.size))
         else:
@@ -73,9 +98,11 @@ def read_passes(
 
 def resize_for(image: AnyImage, passes: tuple[Pass, ...]) -> Resized:
     """The image in each size that `passes` need."""
-    wanted = dict.fromkeys(item.resized for item in passes if not item.source)
+    wanted: dict[Size, Interpolation] = {
+        item.resized: item.interpolation for item in passes if not item.source
+    }
     with stage("resize"):
-        return {size: resize(image, size) for size in wanted}
+        return {size: resize(image, size, by) for size, by in wanted.items()}
 
 
 def make_views(
@@ -91,9 +118,10 @@ def make_views(
 
 def _view(image: AnyImage | Resized, resized: Resized, item: Pass) -> View:
     if item.source and not isinstance(image, dict):
-        return View(resized_crop(image, item.source, item.resized.height), "logits")
+        side_px = item.resized.height
+        return View(resized_crop(image, item.source, side_px, item.interpolation), "logits")
     pixels = cut(resized[item.resized], item.box, flip=item.flip)
-    return View(pixels, "class_map" if item.windows else "logits")
+    return View(pixels, item.output, item.windows if item.output == "window_logits" else ())
 
 
 def _shared(

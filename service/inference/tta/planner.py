@@ -5,8 +5,9 @@ the plans made here.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 from service.errors import UsageError
 from service.inference.image.geometry import (
@@ -22,17 +23,22 @@ from service.inference.image.geometry import (
     shorter_side_on_stride,
     whole,
 )
-from service.package.manifest import STRIDE_PX, Adaptive, InputSize, Mode
+from service.package.manifest import Adaptive, Graph, InputSize, Interpolation, Mode
 
 MAX_CUSTOM_BOXES = 64
+
+VERSION_1 = Graph()
+"""The only graph of packages of version 1."""
+WindowOutput = Literal["class_map", "window_logits"]
 
 
 @dataclass(frozen=True)
 class Pass:
     """One trip through the network.
 
-    The image is resized to `resized`, `box` of it is cut (and mirrored where `flip`). `windows`, in
-    pixels of the cut, are read out of the class map; none of them means: pool everything.
+    The image is resized to `resized`, `box` of it is cut (and mirrored where `flip`). `windows` are
+    in pixels of the cut; none of them means: pool everything. Their logits are read out of the
+    class map, or computed by the graph, as `windows_from` says.
     A `custom` pass cuts `source`, a fraction of the original, and resizes that.
     """
 
@@ -41,6 +47,13 @@ class Pass:
     flip: bool = False
     windows: tuple[Box, ...] = ()
     source: FractionBox | None = None
+    interpolation: Interpolation = "bilinear"
+    windows_from: WindowOutput = "class_map"
+
+    @property
+    def output(self) -> WindowOutput | Literal["logits"]:
+        """The output of the graph that the pass needs."""
+        return self.windows_from if self.windows else "logits"
 
     @property
     def size(self) -> Size:
@@ -82,11 +95,14 @@ class Planner:
     input: InputSize
     adaptive: Adaptive | None = None
     """None: a package that was not calibrated; its first pass is the centre crop."""
+    graph: Graph = VERSION_1
 
     @property
     def second_mode(self) -> Mode:
         """`adaptive`: the mode of the second pass."""
-        return self.adaptive.second if self.adaptive else "dense"
+        if self.adaptive:
+            return self.adaptive.second
+        return "dense" if self.graph.takes_whole_images else "five_crop"
 
     def check(self, mode: Mode, boxes: tuple[FractionBox, ...] = ()) -> None:
         """Refuse a mode and boxes that do not go together, whatever the size of the image.
@@ -119,20 +135,44 @@ class Planner:
         """The passes of every mode that needs no gate."""
         crop_px, resized = self.input.crop_px, shorter_side(size, self.input.resize_px)
         if mode == "none":
-            return (Pass(resized, centre_box(resized, crop_px)),)
+            return (self._crop(resized, centre_box(resized, crop_px)),)
         if mode == "five_crop":
-            return tuple(Pass(resized, box) for box in five_boxes(resized, crop_px))
+            return tuple(self._crop(resized, box) for box in five_boxes(resized, crop_px))
         if mode == "ten_crop":
             crops = five_boxes(resized, crop_px)
             # torchvision flips the image first, so its second top left is our mirrored top right.
             mirrored = [box.mirrored(resized.width) for box in crops]
             return (
-                *(Pass(resized, box) for box in crops),
-                *(Pass(resized, box, flip=True) for box in mirrored),
+                *(self._crop(resized, box) for box in crops),
+                *(self._crop(resized, box, flip=True) for box in mirrored),
             )
         if mode == "dense":
             return self._dense(size)
+        if mode == "centre_dense":
+            centre = self.passes("none", size)
+            # Where dense is five exact crops, the centre is one of them: no crop is run twice.
+            return (*centre, *(item for item in self._dense(size) if item not in centre))
         return self._custom(boxes)
+
+    def whole_image(self, size: Size, side_px: int | None = None) -> Pass:
+        """One pass over the whole image, as `dense` resizes it, or with this shorter side.
+
+        Both sides are multiples of the stride. As `dense` resizes it, a crop fits into it.
+        """
+        least_px = self.graph.smallest_px
+        if side_px is None:
+            side_px, least_px = self.input.resize_px, max(least_px, self.input.crop_px)
+        resized = shorter_side_on_stride(size, side_px, self.graph.stride_px, least_px)
+        windows_from = "window_logits" if self.graph.kind == "windows" else "class_map"
+        return Pass(
+            resized,
+            whole(resized),
+            interpolation=self.input.interpolation,
+            windows_from=windows_from,
+        )
+
+    def _crop(self, resized: Size, box: Box, *, flip: bool = False) -> Pass:
+        return Pass(resized, box, flip, interpolation=self.input.interpolation)
 
     def decoding(self, boxes: tuple[FractionBox, ...] = ()) -> LeastSize | None:
         """How small a file may be decoded; None: in full, as packages with `decode: exact` say."""
@@ -147,7 +187,9 @@ class Planner:
         pixels of a file. Only custom boxes ask for more: a crop of a small part needs its pixels.
         """
         side_px = max(self.input.resize_px, self.adaptive.first_px if self.adaptive else 0)
-        wanted = [shorter_side(size, side_px), shorter_side_on_stride(size, side_px)]
+        wanted = [shorter_side(size, side_px)]
+        if self.graph.takes_whole_images:
+            wanted += [self.whole_image(size, side_px).resized, self.whole_image(size).resized]
         wanted += [
             Size(
                 math.ceil(self.input.crop_px / (box.bottom - box.top)),
@@ -171,11 +213,10 @@ class Planner:
         A panorama's five windows leave most of it unread: past an aspect of about 3:1 the one pass
         sees more pixels than five crops do.
         """
-        resized = shorter_side_on_stride(size, self.input.resize_px)
-        crop_px = self.input.crop_px
-        if resized.pixels > 5 * crop_px**2:
+        one, crop_px = self.whole_image(size), self.input.crop_px
+        if one.resized.pixels > 5 * crop_px**2:
             return self.passes("five_crop", size)
-        return (Pass(resized, whole(resized), windows=five_boxes(resized, crop_px)),)
+        return (replace(one, windows=five_boxes(one.resized, crop_px)),)
 
     def _cheap(self, size: Size) -> Pass:
         """The first pass of `adaptive`: a centre crop, or the whole image made small."""
@@ -184,13 +225,15 @@ class Planner:
             return self.passes("none", size)[0]
         if first.first_crop_px:
             resized = shorter_side(size, first.first_px)
-            return Pass(resized, centre_box(resized, first.first_crop_px))
-        resized = shorter_side_on_stride(size, first.first_px)
-        if resized.pixels > self.input.crop_px**2:
+            return self._crop(resized, centre_box(resized, first.first_crop_px))
+        one = self.whole_image(size, first.first_px)
+        if one.resized.pixels > self.input.crop_px**2:
             return self.passes("none", size)[0]
-        windows = (inset(resized, STRIDE_PX // 2),) if first.first_inset else ()
-        return Pass(resized, whole(resized), windows=windows)
+        if first.first_inset:
+            one = replace(one, windows=(inset(one.resized, self.graph.stride_px // 2),))
+        return one
 
     def _custom(self, boxes: tuple[FractionBox, ...]) -> tuple[Pass, ...]:
         side = Size(self.input.crop_px, self.input.crop_px)
-        return tuple(Pass(side, whole(side), box.flip, source=box) for box in boxes)
+        crop = self._crop(side, whole(side))
+        return tuple(replace(crop, flip=box.flip, source=box) for box in boxes)

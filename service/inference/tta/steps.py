@@ -18,7 +18,7 @@ from service.inference.image.views import (
     size_of,
 )
 from service.inference.options import Options
-from service.inference.tta.aggregate import Array, aggregate, blend, temper
+from service.inference.tta.aggregate import Array, aggregate_mode, blend, temper
 from service.inference.tta.conformal import prediction_set
 from service.inference.tta.gate import gate_value
 from service.inference.tta.passes import (
@@ -31,6 +31,7 @@ from service.inference.tta.passes import (
 )
 from service.inference.tta.planner import Pass, Plan, Planner
 from service.inference.tta.task import TASKS, Task
+from service.package import modes
 from service.package.manifest import Gate, Manifest, Mode, ModeCalibration, Precision
 
 HELD_BYTES = 64 * 1024 * 1024
@@ -61,6 +62,8 @@ class Classification:
     passes: int
     cost: float
     """Pixels that the network saw, in single crops."""
+    calibrated: bool = True
+    """Whether the confidence was calibrated: a temperature was fitted for this mode."""
     gate_open: bool | None = None
     """`adaptive`: whether the second pass ran."""
     prediction_set: tuple[int, ...] | None = None
@@ -79,7 +82,7 @@ class Model:
 
     @property
     def planner(self) -> Planner:
-        return Planner(self.manifest.input, self.manifest.adaptive)
+        return Planner(self.manifest.input, self.manifest.adaptive, self.manifest.graph)
 
     @property
     def task(self) -> Task:
@@ -88,6 +91,15 @@ class Model:
     def mode(self, options: Options) -> Mode:
         """The mode that `options` ask for; by default the package's own."""
         return options.tta or self.manifest.default_mode
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes that can be answered at this precision."""
+        return modes.modes(self.manifest, self.precision)
+
+    def is_calibrated(self, mode: Mode) -> bool:
+        """Whether a temperature was fitted for `mode`: else probabilities are the network's own."""
+        return self.manifest.fitted_for(self.precision, mode) is not None
 
     def calibration(self, mode: Mode) -> ModeCalibration:
         return self.manifest.calibration_for(self.precision, mode)
@@ -102,7 +114,7 @@ class Model:
         if calibration.gate is None:
             raise UsageError(
                 f"{self.manifest.name} has no gate for adaptive TTA at {self.precision}: "
-                "run quincunx calibrate, or use dense"
+                f"run quincunx calibrate, or use {self.planner.second_mode}"
             )
         if gate_cost is None:
             return calibration.gate
@@ -131,6 +143,11 @@ def check_options(options: Options, model: Model) -> None:
         UsageError: an option that makes no sense for this model.
     """
     mode = model.mode(options)
+    if reason := modes.why_not(model.manifest, mode):
+        raise UsageError(
+            f"{model.manifest.name} cannot answer tta={mode}: {reason}; "
+            f"it can answer: {', '.join(model.modes)}"
+        )
     model.planner.check(mode, options.boxes)
     model.task.check(mode, options.coverage)
     if mode == "adaptive":
@@ -181,7 +198,7 @@ def classify_steps(
     del image
     read = yield from reading
     calibration = model.calibration(plan.mode)
-    raw = _aggregated(read.logits, options, calibration.view_weights, model)
+    raw = _aggregated(read.logits, options, calibration, model)
     return _conclude(read, plan.first, raw, calibration.temperature, options, model)
 
 
@@ -195,7 +212,7 @@ def _adaptive(
     reading = read_passes(image, plan.first, model.crop_features)
     del image
     first = yield from reading
-    raw = _aggregated(first.logits, options, None, model)
+    raw = _aggregated(first.logits, options, calibration, model)
     if not plan.rest or gate_value(first.logits[0], gate.kind) >= gate.threshold:
         return _conclude(first, plan.first, raw, calibration.temperature, options, model, False)
     rest = yield from read_passes(later, plan.rest, model.crop_features)
@@ -204,7 +221,7 @@ def _adaptive(
     # Temper each answer before the blend; else the share would correct a wrong temperature.
     raw = blend(
         temper(raw, calibration.temperature),
-        temper(_aggregated(second, options, own.view_weights, model), own.temperature),
+        temper(_aggregated(second, options, own, model), own.temperature),
         calibration.second_share,
     )
     both = PassOutputs(
@@ -227,12 +244,12 @@ def _second_logits(plan: Plan, first: PassOutputs, rest: PassOutputs) -> NDArray
 def _aggregated(
     logits: NDArray[np.float32],
     options: Options,
-    weights: tuple[float, ...] | None,
+    fitted: ModeCalibration,
     model: Model,
 ) -> Array:
     """The aggregate of all views, not tempered. A single view is its own mean."""
     how = "mean" if len(logits) == 1 else options.aggregate
-    return aggregate(logits, how, weights, model.task)
+    return aggregate_mode(logits, how, fitted, model.task)
 
 
 def _conclude(
@@ -261,6 +278,7 @@ def _conclude(
         class_map=read.class_map,
         passes=len(passes),
         cost=model.planner.cost(passes),
+        calibrated=model.is_calibrated(mode),
         gate_open=gate_open,
         prediction_set=chosen,
         present=model.task.present(probabilities, thresholds),

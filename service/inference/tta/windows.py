@@ -25,6 +25,16 @@ def axis_weights(
     return (covered / covered.sum()).astype(np.float32)
 
 
+def as_input(boxes: Sequence[Box], size: Size) -> NDArray[np.float32]:
+    """Boxes in pixels of a pass of `size` -> the `windows` input of a graph, float32[V, 4].
+
+    Left, top, right and bottom, as fractions of the image that the graph is given.
+    """
+    edges = [(b.left, b.top, b.right, b.bottom) for b in boxes]
+    sides = (size.width, size.height, size.width, size.height)
+    return (np.array(edges, np.float64) / sides).astype(np.float32)
+
+
 def window_logits(
     class_map: NDArray[np.float32], boxes: Sequence[Box], size: Size
 ) -> NDArray[np.float32]:

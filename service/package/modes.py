@@ -1,0 +1,47 @@
+"""Which modes a package can answer. Everything that offers or refuses a mode asks here."""
+
+from typing import TYPE_CHECKING, get_args
+
+if TYPE_CHECKING:
+    from service.package.manifest import Manifest, Mode, Precision
+
+OF_WHOLE_IMAGES: "tuple[Mode, ...]" = ("dense", "centre_dense")
+"""Modes that need a pass over a whole image."""
+
+
+def modes(manifest: "Manifest", precision: "Precision | None" = None) -> "tuple[Mode, ...]":
+    """The modes that a package can answer at `precision`; at any of its precisions for None.
+
+    `adaptive` needs a gate, which calibration fits. The other modes need no calibration.
+    """
+    precisions: list[Precision] = [file.precision for file in manifest.files]
+    if precision is not None:
+        precisions = [precision]
+    gated = any(manifest.calibration_for(p, "adaptive").gate for p in precisions)
+    return tuple(mode for mode in graph_modes(manifest) if mode != "adaptive" or gated)
+
+
+def graph_modes(manifest: "Manifest") -> "tuple[Mode, ...]":
+    """The modes whose passes the graphs of a package can run, with a calibration or without."""
+    from service.package.manifest import Mode
+
+    every: tuple[Mode, ...] = get_args(Mode)
+    return tuple(mode for mode in every if not why_not(manifest, mode))
+
+
+def why_not(manifest: "Manifest", mode: "Mode") -> str:
+    """Why the graphs of a package cannot run the passes of `mode`; empty where they can."""
+    graph, adaptive = manifest.graph, manifest.adaptive
+    if graph.takes_whole_images:
+        return ""
+    if mode in OF_WHOLE_IMAGES or (mode == "adaptive" and adaptive and adaptive.second == "dense"):
+        return _no_whole_images(manifest)
+    return ""
+
+
+def _no_whole_images(manifest: "Manifest") -> str:
+    graph = manifest.graph
+    if graph.sizes != "dynamic":
+        sizes = ", ".join(f"{width}×{height}" for height, width in graph.sizes)
+        return f"its graph takes images of {sizes} px only"
+    return "its graph gives the logits of whole crops only, not of windows (graph kind crops)"
