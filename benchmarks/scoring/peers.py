@@ -34,7 +34,7 @@ from training.data.dataset import Item as Labelled
 from training.data.dataset import scan, split
 from training.fit.learner import learner
 from training.fit.loaders import dataloaders
-from training.network.initial_weights import load_matching, start_from
+from training.network.initial_weights import load_matching, read_initial_weights
 from training.recipe import Recipe
 
 LOADER_BATCH_IMAGES = 16
@@ -278,13 +278,13 @@ def _loader(
 
 def _fastai(setting: Setting, items: list[Labelled]) -> Callable[[], float]:
     manifest = ModelPackage.load(setting.package).manifest
-    start = start_from(setting.package)
+    initial = read_initial_weights(setting.package)
     recipe = Recipe.from_json(manifest.provenance["recipe"])
     images = split(setting.data, recipe)
     # Crops as all others have them, whatever the recipe trained on.
-    dls = dataloaders(images, recipe, manifest.input.crop_px, start.stats)
+    dls = dataloaders(images, recipe, manifest.input.crop_px, initial.stats)
     learn: Any = learner(recipe, dls, len(manifest.labels), pretrained=False)
-    load_matching(learn.model, start.weights)
+    load_matching(learn.model, initial.weights)
     data = learn.dls.test_dl(items, with_labels=True, num_workers=setting.workers)
 
     def work() -> float:

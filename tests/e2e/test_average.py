@@ -14,7 +14,7 @@ from training.commands.average import app
 from training.export.export import export_package
 from training.fit.average import average, mean
 from training.fit.train import train
-from training.network.initial_weights import start_from
+from training.network.initial_weights import read_initial_weights
 from training.run import checkpoint
 
 TINY = [
@@ -33,8 +33,8 @@ def _work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(data, first, folder / "first", log=lambda _: None)
     sizes = ["batch_sizes_px=[32,64]", "stage.1.grow_at=[]"]
     second = recipe.load("multi-scale", [*TINY, *sizes])
-    start = start_from(folder / "first")
-    train(data, second, folder / "second", start=start, log=lambda _: None)
+    initial = read_initial_weights(folder / "first")
+    train(data, second, folder / "second", initial=initial, log=lambda _: None)
     return folder
 
 

@@ -130,7 +130,7 @@ def test_unreadable_images_are_named_and_left_out(tmp_path: Path) -> None:
 
 
 def test_fine_tuning_starts_from_another_run(data: Path, straight: Path, tmp_path: Path) -> None:
-    from training.network.initial_weights import start_from
+    from training.network.initial_weights import read_initial_weights
 
     tiny = [
         "architecture.widen=0.25", "batch_images=16", "stage.1.epochs=1", "stage.1.size_px=32",
@@ -140,7 +140,7 @@ def test_fine_tuning_starts_from_another_run(data: Path, straight: Path, tmp_pat
     with pytest.raises(UsageError, match="normalization=init comes with weights"):
         train(data, made, tmp_path / "none", log=lambda _: None)
     lines: list[str] = []
-    train(data, made, tmp_path / "tuned", start=start_from(straight), log=lines.append)
+    train(data, made, tmp_path / "tuned", initial=read_initial_weights(straight), log=lines.append)
     assert "started from other weights; left untrained: none" in lines
     one, other = checkpoint.load(straight), checkpoint.load(tmp_path / "tuned")
     # At a learning rate of 0 what was loaded is what is left.
@@ -155,4 +155,10 @@ def test_fine_tuning_starts_from_another_run(data: Path, straight: Path, tmp_pat
 
     wrong = recipe.load("fine-tune", [*tiny, "architecture.name=xresnet34"])
     with pytest.raises(UsageError, match="must be that of the recipe"):
-        train(data, wrong, tmp_path / "wrong", start=start_from(straight), log=lambda _: None)
+        train(
+            data,
+            wrong,
+            tmp_path / "wrong",
+            initial=read_initial_weights(straight),
+            log=lambda _: None,
+        )

@@ -33,16 +33,16 @@ def lr_find(
     from training import recipe as recipes
     from training.data.named_data import located
     from training.fit.range_test import range_test
-    from training.network.initial_weights import start_from
+    from training.network.initial_weights import read_initial_weights
 
     data = located(data)
-    start = start_from(init) if init else None
+    initial = read_initial_weights(init) if init else None
     with tempfile.TemporaryDirectory() as scratch:
         test = range_test(
             data,
             recipes.load(recipe, overrides),
             Path(scratch),
-            start=start,
+            initial=initial,
             steps=steps,
             workers=workers,
             log=log,

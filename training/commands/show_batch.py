@@ -32,11 +32,11 @@ def show_batch(
     from training import recipe as recipes
     from training.data.named_data import located
     from training.fit.sample_batch import sample_batch
-    from training.network.initial_weights import start_from
+    from training.network.initial_weights import read_initial_weights
 
     data = located(data)
-    start = start_from(init) if init else None
-    batch = sample_batch(data, recipes.load(recipe, overrides), start=start, log=log)
+    initial = read_initial_weights(init) if init else None
+    batch = sample_batch(data, recipes.load(recipe, overrides), initial=initial, log=log)
     _draw(batch.samples[:images], out)
     log(
         f"the network gets values of mean {batch.mean:.2f} and standard deviation {batch.std:.2f} "

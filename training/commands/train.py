@@ -57,7 +57,7 @@ def train(
     from training.export.writer import check_replaceable
     from training.fit import distributed
     from training.fit.train import train as run_recipe
-    from training.network.initial_weights import start_from
+    from training.network.initial_weights import read_initial_weights
     from training.run import checkpoint
     from training.run.tensorboard import TensorBoardLogger
 
@@ -69,7 +69,7 @@ def train(
     folder = run or Path("runs") / out.name
     if not (resume and _exported_before_it_was_stopped(out, folder)):
         check_replaceable(out, overwrite=overwrite)  # check before hours of training
-    start = start_from(init) if init else None
+    initial = read_initial_weights(init) if init else None
     board = TensorBoardLogger(tensorboard) if tensorboard and distributed.is_main() else None
     try:
         run_recipe(
@@ -77,7 +77,7 @@ def train(
             chosen,
             folder,
             resume=resume,
-            start=start,
+            initial=initial,
             workers=workers,
             board=board,
             log=log,

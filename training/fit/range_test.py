@@ -36,7 +36,7 @@ def range_test(
     recipe: Recipe,
     scratch: Path,
     *,
-    start: InitialWeights | None = None,
+    initial: InitialWeights | None = None,
     steps: int = 100,
     workers: int = 0,
     log: Callable[[str], None] = print,
@@ -48,8 +48,8 @@ def range_test(
     """
     images = readable(split(data, recipe), log)
     recipe = fit_to_data(recipe, len(images.train), log)
-    stats = channel_stats(recipe, images, start)
-    learn: Any = Run(recipe, images, stats, scratch, None, start, workers, log).learn
+    stats = channel_stats(recipe, images, initial)
+    learn: Any = Run(recipe, images, stats, scratch, None, initial, workers, log).learn
     learn.path = scratch
     suggested = learn.lr_find(num_it=steps, suggest_funcs=SUGGESTIONS, show_plot=False)
     kept = slice(steps // 10, -5)  # fastai's rules leave out the divergence at the end

@@ -47,7 +47,7 @@ def sample_batch(
     data: Path,
     recipe: Recipe,
     *,
-    start: InitialWeights | None = None,
+    initial: InitialWeights | None = None,
     log: Callable[[str], None] = print,
 ) -> Batch:
     """The first training batch of the recipe's first stage, augmented and mixed.
@@ -58,7 +58,7 @@ def sample_batch(
     images = readable(split(data, recipe), log)  # without broken files, as in training
     recipe = fit_to_data(recipe, len(images.train), log)
     log(f"{len(images.train)} training images of {len(images.classes)} classes")
-    stats = channel_stats(recipe, images, start)
+    stats = channel_stats(recipe, images, initial)
     used = None if stats.source == "none" else stats
     loaders = dataloaders(images, recipe, recipe.stages[0].size_at(0), used)
     seed_all(recipe.seed, 1)

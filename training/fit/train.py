@@ -35,19 +35,21 @@ HISTORY_COLUMNS = (
 )  # fmt: skip
 
 
-def channel_stats(recipe: Recipe, data: Split, start: InitialWeights | None = None) -> ChannelStats:
+def channel_stats(
+    recipe: Recipe, data: Split, initial: InitialWeights | None = None
+) -> ChannelStats:
     """The normalization of the recipe. `dataset` reads every training image once.
 
     Raises:
         UsageError: the recipe takes it from initial weights, and there are none.
     """
     if recipe.normalization == "init":
-        if start is None:
+        if initial is None:
             raise UsageError(
                 "normalization=init comes with weights: name them with --init, "
                 "or --set normalization=dataset"
             )
-        return start.stats
+        return initial.stats
     if recipe.normalization == "imagenet":
         return IMAGENET
     if recipe.normalization == "none":
@@ -62,7 +64,7 @@ def train(
     run_folder: Path,
     *,
     resume: bool = False,
-    start: InitialWeights | None = None,
+    initial: InitialWeights | None = None,
     workers: int = 0,
     board: TensorBoardLogger | None = None,
     log: Callable[[str], None] = print,
@@ -70,7 +72,7 @@ def train(
     """Train `recipe` on ``data_folder/train``, writing checkpoints to `run_folder`.
 
     Random numbers are seeded by (seed, epoch), so a resumed run draws the same numbers as an
-    uninterrupted one. `start` holds initial weights; a head of another shape stays untrained. Files
+    uninterrupted one. `initial` holds initial weights; a head of another shape stays untrained. Files
     that cannot be decoded are named and left out. Curves go to `board` during training.
 
     Processes that were launched together train together: see `training.fit.distributed`.
@@ -106,14 +108,14 @@ def train(
         unread.append(before - after)
         fitted = fit_to_data(recipe, len(images.train), log, distributed.processes())
         if not begun:
-            return fitted, images, channel_stats(recipe, images, start), None
+            return fitted, images, channel_stats(recipe, images, initial), None
         state = checkpoint.load(run_folder)
         _check_same(state, fitted, images)
         return fitted, images, ChannelStats.from_json(state.facts["normalization"]), state
 
     with distributed.joined():
         fitted, images, stats, state = distributed.from_main(prepared)
-        run = Run(fitted, images, stats, run_folder, state, start, workers, log, board)
+        run = Run(fitted, images, stats, run_folder, state, initial, workers, log, board)
         with closing(board) if board else nullcontext():
             run.go()
     if sum(unread):
@@ -144,7 +146,7 @@ class Run:
         stats: ChannelStats,
         folder: Path,
         state: Checkpoint | None,
-        start: InitialWeights | None,
+        initial: InitialWeights | None,
         workers: int,
         log: Callable[[str], None],
         board: TensorBoardLogger | None = None,
@@ -156,16 +158,16 @@ class Run:
         self.history: list[dict[str, Any]] = state.facts["history"] if state else []
         self.plan = fits(recipe.stages)
         self.total_epochs = sum(fit.epochs for fit in self.plan)
-        self.pretrained = state.facts.get("pretrained", False) if state else start is not None
-        began = start.source if start else None
+        self.pretrained = state.facts.get("pretrained", False) if state else initial is not None
+        began = initial.source if initial else None
         self.started_from = state.facts.get("started_from") if state else began
         seed_all(recipe.seed, 0)
         loaders = self.loaders(self.plan[0].stage.size_at(0))
         self.learn: Any = learner(
             recipe, loaders, len(images.classes), self.pretrained, images.task
         )
-        if start is not None and state is None:
-            untrained = load_matching(self.learn.model, start.weights)
+        if initial is not None and state is None:
+            untrained = load_matching(self.learn.model, initial.weights)
             log(f"started from other weights; left untrained: {', '.join(untrained) or 'none'}")
         self.learn.create_opt()
         self.state = state

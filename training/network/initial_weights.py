@@ -24,7 +24,7 @@ class InitialWeights:
     """Their origin: a name and the known facts of their training."""
 
 
-def start_from(folder: Path) -> InitialWeights:
+def read_initial_weights(folder: Path) -> InitialWeights:
     """Read the weights of a model package or of a run's folder.
 
     Raises:
