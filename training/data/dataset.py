@@ -26,7 +26,7 @@ from training.data.labelled import Labelled
 from training.data.named_data import NAMES
 from training.data.pixels import read_image
 from training.data.stratify import stratified
-from training.data.table import SUFFIXES, Table, is_table, read_table
+from training.data.table import SUFFIXES, LabelTable, is_table, read_table
 from training.recipe import Recipe
 from training.task import TRAINING_TASKS
 
@@ -159,7 +159,7 @@ def _training_part(data: Path, recipe: Recipe) -> tuple[Labelled, TaskName]:
     return Labelled(tuple(train)), table.task
 
 
-def _without_split(table: Table, recipe: Recipe) -> tuple[list[Item], list[Item]]:
+def _without_split(table: LabelTable, recipe: Recipe) -> tuple[list[Item], list[Item]]:
     """For a table without a `split` column: (items for training, items for reports)."""
     seed = f"{recipe.split_seed}/validation"
     return stratified(table.train, recipe.validation_share, seed, table.task)

@@ -13,13 +13,13 @@ from service.errors import DataError
 from service.inference.tta.task import SEPARATOR
 from service.package.manifest import TaskName
 from training.data.item import Item
-from training.data.table_rows import SUFFIXES, Row, is_folder_of_parts, rows
+from training.data.table_rows import SUFFIXES, TableRow, is_folder_of_parts, rows
 
 SPLITS = {"train": "train", "val": "val", "valid": "val"}
 
 
 @dataclass(frozen=True)
-class Table:
+class LabelTable:
     """The content of a table: the files for training, and those for reports if it names them."""
 
     task: TaskName
@@ -33,7 +33,7 @@ def is_table(data: Path) -> bool:
     return data.suffix.lower() in SUFFIXES and (not data.is_dir() or is_folder_of_parts(data))
 
 
-def read_table(file: Path, task: TaskName | Literal["auto"] = "auto") -> Table:
+def read_table(file: Path, task: TaskName | Literal["auto"] = "auto") -> LabelTable:
     """Read and check a table. `auto` means multi-label if a cell holds several labels.
 
     Raises:
@@ -60,7 +60,9 @@ def read_table(file: Path, task: TaskName | Literal["auto"] = "auto") -> Table:
     with_split = {row.split is not None for row in found}
     if len(with_split) > 1:
         raise DataError(f"{file}: some part files have a column split, and others have none")
-    return Table(task, tuple(parts["train"]), tuple(parts["val"]) if True in with_split else None)
+    return LabelTable(
+        task, tuple(parts["train"]), tuple(parts["val"]) if True in with_split else None
+    )
 
 
 def _look_for_joined_labels(file: Path, labels: set[str]) -> None:
@@ -83,7 +85,7 @@ def _short(where: str, other: str) -> str:
     return place if other.startswith(f"{file}, ") else where
 
 
-def _path(table: Path, row: Row) -> Path:
+def _path(table: Path, row: TableRow) -> Path:
     if not row.path.strip():
         raise DataError(f"{row.where}: the path is empty")
     path = table.parent / row.path
@@ -94,7 +96,7 @@ def _path(table: Path, row: Row) -> Path:
     return path
 
 
-def _part(row: Row) -> str:
+def _part(row: TableRow) -> str:
     if row.split is None:
         return "train"
     if row.split not in SPLITS:
@@ -103,7 +105,7 @@ def _part(row: Row) -> str:
     return SPLITS[row.split]
 
 
-def _item(row: Row, path: Path, task: TaskName) -> Item:
+def _item(row: TableRow, path: Path, task: TaskName) -> Item:
     if task == "multi_label":
         return Item(path, SEPARATOR.join(Item(path, row.label).labels))
     if not row.label:

@@ -23,7 +23,7 @@ COLUMNS = ("path", "label", "split")
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One labelled file as the table has it."""
 
     where: str
@@ -48,7 +48,7 @@ def _files(table: Path) -> list[Path]:
     return [Path(path) for path in part_files(found, table.as_posix())]
 
 
-def rows(table: Path) -> Iterator[Row]:
+def rows(table: Path) -> Iterator[TableRow]:
     """The rows of a table, in order; rows without any text are passed over.
 
     Raises:
@@ -63,7 +63,7 @@ def rows(table: Path) -> Iterator[Row]:
             raise DataError(f"{file} cannot be read: {error}") from error
 
 
-def _csv(file: Path) -> Iterator[Row]:
+def _csv(file: Path) -> Iterator[TableRow]:
     with file.open("rb") as stream:
         table = read(stream, str(file), COLUMNS)
         header = [cell.strip() for cell in table.first.cells] if table.first else []
@@ -75,7 +75,9 @@ def _csv(file: Path) -> Iterator[Row]:
                 where = f"{file}, line {record.line}"
                 cells = _fitted(record, len(header), where)
                 split = cells[at["split"]].strip().lower() if "split" in at else None
-                yield Row(where, cells[at["path"]], checked_label(cells[at["label"]], where), split)
+                yield TableRow(
+                    where, cells[at["path"]], checked_label(cells[at["label"]], where), split
+                )
 
 
 def _fitted(record: Record, width: int, where: str) -> list[str]:
@@ -89,7 +91,7 @@ def _fitted(record: Record, width: int, where: str) -> list[str]:
     return cells[:width]
 
 
-def _arrow(file: Path, table: Path) -> Iterator[Row]:
+def _arrow(file: Path, table: Path) -> Iterator[TableRow]:
     folders = partitions(file.as_posix(), table.as_posix()) if file != table else {}
     with file.open("rb") as stream, opened(stream, str(file)) as reader:
         own = list(reader.schema.names)
@@ -114,7 +116,7 @@ def _arrow(file: Path, table: Path) -> Iterator[Row]:
                 where = f"{file}, row {number}"
                 split = str(cells["split"][row] or "").strip().lower() if "split" in at else None
                 label = checked_label(cells["label"][row], where)
-                yield Row(where, cells["path"][row] or "", label, split, is_list)
+                yield TableRow(where, cells["path"][row] or "", label, split, is_list)
 
 
 def _column(reader: ArrowReader, array: Any, role: str, column: str, file: Path) -> list[Any]:
