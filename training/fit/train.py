@@ -72,8 +72,8 @@ def train(
     """Train `recipe` on ``data_folder/train``, writing checkpoints to `run_folder`.
 
     Random numbers are seeded by (seed, epoch), so a resumed run draws the same numbers as an
-    uninterrupted one. `initial` holds initial weights; a head of another shape stays untrained. Files
-    that cannot be decoded are named and left out. Curves go to `board` during training.
+    uninterrupted one. A head of another shape than in `initial` stays untrained. Files that cannot
+    be decoded are named and left out. Curves go to `board` during training.
 
     Processes that were launched together train together: see `training.fit.distributed`.
 
