@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from service.console.stdio import answer, log
 from service.errors import UsageError
 from service.package.manifest import STRIDE_PX, Decode, InputSize
-from training.commands.options import Overwrite
+from training.commands.options import Overrides, Overwrite
 
 app = typer.Typer()
 
@@ -53,6 +53,30 @@ def export(
             "many training images; 0 keeps those of training.",
         ),
     ] = 0,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Instead of RUN: a safetensors file that another program trained, with torch's "
+            "names of the recipe's architecture.",
+        ),
+    ] = None,
+    normalization: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="--weights: JSON with mean and std, and maybe classes."),
+    ] = None,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="--weights: the recipe that names the architecture and the calibration split.",
+        ),
+    ] = "",
+    overrides: Overrides = None,
+    origin: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="--weights: a sentence that says where they come from."),
+    ] = "",
     allow_unfinished: Annotated[
         bool, typer.Option("--allow-unfinished", help="Export a run that is not finished.")
     ] = False,
@@ -66,6 +90,8 @@ def export(
 ) -> None:
     """Turn a run's checkpoint into a model package, or add the fp16 graph to one.
 
+    With --weights, a safetensors file of another program takes the place of the run.
+
     The graph is compared with the checkpoint on real images at three shapes, and refused if it
     differs.
     """
@@ -76,14 +102,23 @@ def export(
 
         answer(add(add_fp16, log=log))
         return
-    if run is None or out is None or data is None:
-        raise UsageError("an export needs RUN, --out FOLDER and --data FOLDER")
+    if (run is None) == (weights is None) or out is None or data is None:
+        raise UsageError("an export needs RUN or --weights, --out FOLDER and --data FOLDER")
     from training.data.named_data import located
-    from training.export.export import export_package
+    from training.export.export import OutsideWeights, export_package
+    from training.recipe import load
 
+    source: Path | OutsideWeights | None = run
+    if weights is None:
+        if normalization or recipe or overrides or origin:
+            raise UsageError("--normalization, --recipe, --set and --origin go with --weights")
+    elif normalization is None or not recipe or not origin:
+        raise UsageError("--weights needs --normalization FILE, --recipe NAME and --origin TEXT")
+    else:
+        source = OutsideWeights(weights, normalization, load(recipe, overrides), origin)
     answer(
         export_package(
-            run,
+            source,
             out,
             located(data),
             int8=int8,

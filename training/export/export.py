@@ -16,6 +16,7 @@ from service.package.manifest import Decode, InputSize, Label, Manifest, Normali
 from training.data.dataset import Split, readable, split
 from training.data.labels import labels, shared_names
 from training.data.samples import sample
+from training.export import outside_weights
 from training.export.fp16 import add_fp16
 from training.export.graph import ServingGraph, to_onnx
 from training.export.model_card import write_model_card
@@ -68,7 +69,7 @@ class Source:
 
 
 def export_package(
-    run_folder: Path,
+    run: "Path | OutsideWeights",
     out_folder: Path,
     data_folder: Path,
     *,
@@ -83,7 +84,9 @@ def export_package(
     overwrite: bool = False,
     log: Callable[[str], None] = print,
 ) -> Path:
-    """Export the run's checkpoint to `out_folder`, which is replaced as a whole or not at all.
+    """Export the checkpoint of a run's folder, or weights of another program, to `out_folder`.
+
+    `out_folder` is replaced as a whole or not at all.
 
     `sizes` are the served sizes, by default the recipe's. `decode` says how files become pixels
     (see `InputSize`), by default as in training. `statistics_images` is a number of training
@@ -100,9 +103,7 @@ def export_package(
     """
     check_replaceable(out_folder, overwrite=overwrite)
     check_version(version)
-    source = load_source(
-        run_folder, data_folder, allow_unfinished=allow_unfinished, sizes=sizes, log=log
-    )
+    source = load_source(run, data_folder, allow_unfinished=allow_unfinished, sizes=sizes, log=log)
     if decode:
         source = replace(source, sizes=source.sizes.model_copy(update={"decode": decode}))
     with replacing(out_folder) as folder:
@@ -133,8 +134,19 @@ def export_package(
     return out_folder
 
 
+@dataclass(frozen=True)
+class OutsideWeights:
+    """Weights of another program to export: see `training.export.outside_weights`."""
+
+    file: Path
+    normalization: Path
+    recipe: Recipe
+    """Its architecture is that of the weights. The calibration split is made with its values."""
+    origin: str
+
+
 def load_source(
-    run_folder: Path,
+    run: Path | OutsideWeights,
     data_folder: Path,
     *,
     allow_unfinished: bool,
@@ -147,7 +159,9 @@ def load_source(
         DataError: no checkpoint, or images that are not the run's.
         ExportError: an unfinished run that was not allowed, or one whose weights are NaN.
     """
-    state = checkpoint.load(run_folder)
+    if isinstance(run, OutsideWeights):
+        return _load_outside(run, data_folder, sizes, log)
+    run_folder, state = run, checkpoint.load(run)
     recipe = Recipe.from_json(state.facts["recipe"])
     if not state.facts["finished"] and not allow_unfinished:
         epochs = sum(fit.epochs for fit in fits(recipe.stages))
@@ -166,9 +180,27 @@ def load_source(
             f"{data_folder} is not what {run_folder} was trained on: files were added, removed or "
             "changed, so the calibration split would not be the one held out"
         )
+    return _source(state, recipe, images, sizes, run_folder)
+
+
+def _load_outside(
+    given: OutsideWeights, data: Path, sizes: InputSize | None, log: Callable[[str], None]
+) -> Source:
+    images = split(data, given.recipe)
+    for line in images.lines():
+        log(line)
+    state = outside_weights.read(
+        given.file, given.normalization, given.recipe, images, given.origin
+    )
+    return _source(state, given.recipe, images, sizes, given.file)
+
+
+def _source(
+    state: Checkpoint, recipe: Recipe, images: Split, sizes: InputSize | None, origin: Path
+) -> Source:
     for name, tensor in state.weights.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise ExportError(f"{run_folder} has diverged: {name} holds NaN or infinite values")
+            raise ExportError(f"{origin} has diverged: {name} holds NaN or infinite values")
     own = recipe.input_size()
     if sizes:
         own = own.model_copy(update={"crop_px": sizes.crop_px, "resize_px": sizes.resize_px})
@@ -249,6 +281,7 @@ def _provenance(source: Source) -> dict[str, Any]:
         "seed": source.recipe.seed,
         "started_from": facts.get("started_from"),
         "averaged": facts.get("averaged"),
+        "weights_from": facts.get("weights_from"),
         "dataset": {
             "fingerprint": facts["fingerprint"],
             "training_images": len(source.images.train),

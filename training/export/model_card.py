@@ -76,6 +76,8 @@ def _training(manifest: Manifest) -> str:
     recipe, data = provenance.get("recipe"), provenance.get("dataset")
     if not recipe or not data:
         return ""
+    if outside := provenance.get("weights_from"):
+        return _outside(manifest, outside, data)
     last = provenance.get("history", [{}])[-1]
     before = provenance.get("started_from")
     began = (
@@ -95,6 +97,17 @@ def _training(manifest: Manifest) -> str:
         f"is in `manifest.json`.{_averaged(provenance.get('averaged'))}"
         f"{_other_sizes(manifest, recipe)}"
         f"{_served_statistics(provenance.get('statistics_images'))}"
+    )
+
+
+def _outside(manifest: Manifest, weights: dict[str, Any], data: dict[str, Any]) -> str:
+    """The training part of a package whose weights another program trained."""
+    return (
+        f"## Training\n\n{plain(weights['origin'])}\n\n"
+        f"The weights were read from {code(weights['file'])} (sha256 {weights['sha256'][:12]}…). "
+        f"{data['calibration_images']} images of the training set were held out of training; "
+        f"{data['training_images']} were left.{_skipped(data)}"
+        f"{_served_statistics(manifest.provenance.get('statistics_images'))}"
     )
 
 
