@@ -16,7 +16,7 @@ from service.package.manifest import Manifest, TaskName
 from training.data.item import Item
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 
 def load(where: str) -> Any:
@@ -63,7 +63,7 @@ class TrainingTask:
     evaluate: Callable[..., Any]
     """See `training.evaluation.evaluate.evaluate`. The next four take what it returns."""
     as_json: Callable[[Any], list[dict[str, Any]]]
-    terminal_table: "Callable[[Any], Table]"
+    terminal_table: "Callable[[Any], RenderableType]"
     write_report: Callable[[Path, Any, Path], Path]
     """(package, evaluation, folder for the report) -> the report."""
     record: Callable[[Path, Any], None]
@@ -111,7 +111,7 @@ TRAINING_TASKS: dict[TaskName, TrainingTask] = {
         record=later("training.evaluation.record:record_metrics"),
         card_kind="classifier",
         card_answers="gives every image one of them, also an image of something else",
-        card_calibration=later("training.export.model_card:gates"),
+        card_calibration=later("training.export.card_metrics:gates"),
     ),
     "multi_label": TrainingTask(
         labels_of=_all_labels,
@@ -130,7 +130,7 @@ TRAINING_TASKS: dict[TaskName, TrainingTask] = {
         record=later("training.evaluation.record:record_label_metrics"),
         card_kind="multi-label classifier (any number of classes in an image, or none)",
         card_answers="says yes or no for each of them, also for an image of something else",
-        card_calibration=later("training.export.model_card:thresholds"),
+        card_calibration=later("training.export.card_metrics:thresholds"),
     ),
 }
 

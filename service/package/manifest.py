@@ -139,6 +139,20 @@ class OnnxFile(Part):
         return value
 
 
+class PairedMetrics(Part):
+    """A comparison with a reference on the same images: see `training.evaluation.paired`."""
+
+    corrected: Count
+    """Images that the reference answers wrong, and this precision and mode right."""
+    spoiled: Count
+    difference: float = Field(ge=-1, le=1)
+    """In top-1."""
+    interval: tuple[float, float]
+    p_value: Share
+    nll_difference: float
+    nll_interval: tuple[float, float]
+
+
 class Metrics(Part):
     """What `quincunx evaluate` measured for one precision and mode on the validation set."""
 
@@ -150,6 +164,10 @@ class Metrics(Part):
     top5: Share | None = None
     nll: float = Field(ge=0)
     ece: Share
+    against_single: PairedMetrics | None = None
+    """Against the single crop of the same precision."""
+    against_fp32: PairedMetrics | None = None
+    """Against the same mode at fp32."""
 
 
 class MultiLabelMetrics(Part):

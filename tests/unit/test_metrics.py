@@ -43,15 +43,13 @@ def test_ece_is_nothing_for_perfect_confidence_and_all_for_misplaced() -> None:
     assert metrics.ece(sure, np.array([1, 2, 0])) == 1
 
 
-def test_top_k_confusion_and_flips() -> None:
+def test_top_k_and_confusion() -> None:
     probabilities, labels = simple()
     assert metrics.top_k(probabilities[:3], labels[:3], 2) == 1
     assert metrics.top_k(probabilities[:3], labels[:3], 1) == pytest.approx(2 / 3)
     np.testing.assert_array_equal(
         metrics.confusion(probabilities, labels), [[2, 0, 0], [0, 0, 1], [0, 1, 0]]
     )
-    tta = np.array([[0.1, 0.8, 0.1], [0.1, 0.3, 0.6], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6]])
-    assert metrics.flips(probabilities, tta, labels) == (1, 1)
 
 
 def test_bootstrap_interval_has_the_width_of_the_normal_approximation() -> None:

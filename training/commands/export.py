@@ -108,11 +108,12 @@ def export(
     from training.export.export import OutsideWeights, export_package
     from training.recipe import load
 
-    source: Path | OutsideWeights | None = run
-    if weights is None:
+    source: Path | OutsideWeights
+    if run is not None:
         if normalization or recipe or overrides or origin:
             raise UsageError("--normalization, --recipe, --set and --origin go with --weights")
-    elif normalization is None or not recipe or not origin:
+        source = run
+    elif weights is None or normalization is None or not recipe or not origin:
         raise UsageError("--weights needs --normalization FILE, --recipe NAME and --origin TEXT")
     else:
         source = OutsideWeights(weights, normalization, load(recipe, overrides), origin)

@@ -16,7 +16,8 @@ from training.data.dataset import validation
 from training.data.labelled import Labelled
 from training.data.left_out import LeftOut, left_out
 from training.evaluation.methods import BASELINES, MethodName, method_named
-from training.evaluation.metrics import Scores, confusion, flips, scores
+from training.evaluation.metrics import Scores, confusion, scores
+from training.evaluation.paired import Paired, paired
 from training.evaluation.predictions import LabelledFile, Predictions, predict
 
 
@@ -29,9 +30,10 @@ class Evaluated:
     scores: Scores
     cost: float
     gate_open: float | None
-    turned_wrong: int | None
-    """Images that the single crop answers right and TTA answers wrong."""
-    turned_right: int | None
+    against_single: Paired | None
+    """Against the single crop of the same precision."""
+    against_fp32: Paired | None
+    """Against the same mode at fp32. None if that was not measured in the same run."""
     coverage: float | None = None
     mean_set_size: float | None = None
 
@@ -47,6 +49,8 @@ class Evaluated:
             "top5": None if s.top5 is None else round(s.top5, 6),
             "nll": round(s.nll, 6),
             "ece": round(s.ece, 6),
+            "against_single": self.against_single and self.against_single.facts(),
+            "against_fp32": self.against_fp32 and self.against_fp32.facts(),
         }
 
 
@@ -95,7 +99,6 @@ def evaluate(
     """
     if aggregate != "mean":
         raise UsageError("--aggregate is for multi-label packages; others are measured by the mean")
-    rows: list[Evaluated] = []
     by_precision: dict[Precision, Predictions] = {}
     unreadable: dict[Path, str] = {}
     present: set[int] = set()
@@ -105,29 +108,42 @@ def evaluate(
         got = predict(predictor, items, [method_named(mode, coverage) for mode in modes])
         by_precision[precision] = got
         unreadable |= got.unreadable
-        rows += [_row(precision, got, mode) for mode in modes]
         present |= set(got.labels.tolist())
+    rows = [_row(p, mode, by_precision) for p in by_precision for mode in modes]
     manifest = ModelPackage.load(package).manifest
     return Evaluation(tuple(rows), by_precision, left_out(items, manifest, present, unreadable))
 
 
-def _row(precision: Precision, got: Predictions, mode: MethodName) -> Evaluated:
+def _row(
+    precision: Precision, mode: MethodName, measured: dict[Precision, Predictions]
+) -> Evaluated:
+    got = measured[precision]
     answers = got.by_name[mode]
-    turned: tuple[int | None, int | None] = (None, None)
-    if mode != "none" and "none" in got.by_name:
-        single = got.by_name["none"].probabilities
-        turned = flips(single, answers.probabilities, got.labels)
     return Evaluated(
         precision=precision,
         mode=mode,
         scores=scores(answers.probabilities, got.labels),
         cost=answers.cost,
         gate_open=answers.gate_open,
-        turned_wrong=turned[0],
-        turned_right=turned[1],
+        against_single=None if mode == "none" else against(got, mode, got, "none"),
+        against_fp32=None
+        if precision == "fp32"
+        else against(got, mode, measured.get("fp32"), mode),
         coverage=None if answers.covered is None else float(answers.covered.mean()),
         mean_set_size=None if answers.set_sizes is None else float(answers.set_sizes.mean()),
     )
+
+
+def against(
+    got: Predictions, name: str, reference: Predictions | None, reference_name: str
+) -> Paired | None:
+    """Compare two methods, if both answered the same images."""
+    if reference is None or reference_name not in reference.by_name:
+        return None
+    if got.paths != reference.paths:
+        return None
+    one, other = got.by_name[name], reference.by_name[reference_name]
+    return paired(other.probabilities, one.probabilities, got.labels)
 
 
 def labelled(data: Path, trained: Manifest | None = None) -> Labelled:
@@ -143,8 +159,8 @@ def as_json(evaluation: Evaluation) -> list[dict[str, Any]]:
             "nll_interval": row.scores.nll_interval,
             "cost": row.cost,
             "gate_open": row.gate_open,
-            "turned_wrong": row.turned_wrong,
-            "turned_right": row.turned_right,
+            "turned_wrong": row.against_single and row.against_single.spoiled,
+            "turned_right": row.against_single and row.against_single.corrected,
             "coverage": row.coverage,
             "mean_set_size": row.mean_set_size,
             **evaluation.left_out.facts(),

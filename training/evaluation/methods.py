@@ -24,6 +24,8 @@ Baseline = Literal["full_image", "five_passes", "fastai_tta"]
 """Methods that are not served, but that TTA is compared with: see `BASELINE_JOBS`."""
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 MethodName = Mode | Baseline
+SINGLE = "single crop"
+"""The name of `none` among `methods`."""
 
 
 def method_names() -> tuple[str, ...]:
@@ -60,9 +62,7 @@ def methods(
 
     With an `aspect` other than 1, each candidate gets the middle of an image, cut to that ratio.
     """
-    made = [
-        mode_candidate(mode.replace("none", "single crop"), Options(tta=mode)) for mode in modes
-    ]
+    made = [mode_candidate(SINGLE if mode == "none" else mode, Options(tta=mode)) for mode in modes]
     gates = predictor.model.calibration("adaptive").gate_curve
     if "adaptive" in modes and gates:
         cheapest = min(gate.expected_cost for gate in gates)

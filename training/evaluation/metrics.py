@@ -30,14 +30,14 @@ class Scores:
 def scores(probabilities: Probabilities, labels: Labels, seed: int = 0) -> Scores:
     """float64[N, K] and int64[N] -> Scores; intervals by bootstrap over images."""
     right = probabilities.argmax(1) == labels
-    losses = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], TINY))
+    lost = losses(probabilities, labels)
     return Scores(
         images=len(labels),
         top1=float(right.mean()),
         top1_interval=bootstrap_mean(right.astype(np.float64), seed),
         top5=top_k(probabilities, labels, 5) if probabilities.shape[1] > 5 else None,
-        nll=float(losses.mean()),
-        nll_interval=bootstrap_mean(losses, seed),
+        nll=float(lost.mean()),
+        nll_interval=bootstrap_mean(lost, seed),
         ece=ece(probabilities, labels),
     )
 
@@ -50,7 +50,12 @@ def top_k(probabilities: Probabilities, labels: Labels, k: int) -> float:
 
 def nll(probabilities: Probabilities, labels: Labels) -> float:
     """Mean negative log-likelihood in nats."""
-    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], TINY)).mean())
+    return float(losses(probabilities, labels).mean())
+
+
+def losses(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
+    """The negative log-likelihood of each image, in nats: float64[N, K], int64[N] -> [N]."""
+    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], TINY))
 
 
 def reliability(
@@ -90,9 +95,3 @@ def confusion(probabilities: Probabilities, labels: Labels) -> NDArray[np.int64]
     """int64[K, K]: rows are true classes, columns answers."""
     classes = np.arange(probabilities.shape[1])
     return confusion_matrix(labels, probabilities.argmax(1), labels=classes)
-
-
-def flips(single: Probabilities, tta: Probabilities, labels: Labels) -> tuple[int, int]:
-    """Numbers of answers that TTA changed: (right to wrong, wrong to right)."""
-    before, after = single.argmax(1) == labels, tta.argmax(1) == labels
-    return int((before & ~after).sum()), int((~before & after).sum())

@@ -15,6 +15,7 @@ from service.package.manifest import Manifest, Precision
 from service.package.package import ModelPackage
 from training.data.captions import NO_MATHS, caption
 from training.data.pixels import open_image
+from training.evaluation import paired
 from training.evaluation.evaluate import Evaluated, Evaluation
 from training.evaluation.methods import MethodName
 from training.evaluation.metrics import Labels, Probabilities, confusion, reliability
@@ -30,10 +31,10 @@ THUMBNAILS_ACROSS = 4
 CAPTION_LETTERS = 20
 TICK_LETTERS = 40
 COLUMNS = (
-    "precision", "mode", "top-1 % (95%)", "NLL", "ECE %", "cost (crops)", "right→wrong",
-    "wrong→right",
+    "precision", "mode", "top-1 % (95%)", "NLL", "ECE %", "cost (crops)",
+    *paired.COLUMNS,
 )  # fmt: skip
-ALIGN = "llrrrrrr"
+ALIGN = "ll" + "r" * (len(COLUMNS) - 2)
 
 
 def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
@@ -113,8 +114,6 @@ def bullets(lines: Sequence[str]) -> list[str]:
 def _row(row: Evaluated) -> tuple[object, ...]:
     s = row.scores
     low, high = s.top1_interval
-    wrong = "" if row.turned_wrong is None else row.turned_wrong
-    right = "" if row.turned_right is None else row.turned_right
     return (
         row.precision,
         row.mode,
@@ -122,8 +121,7 @@ def _row(row: Evaluated) -> tuple[object, ...]:
         f"{s.nll:.4f}",
         f"{100 * s.ece:.2f}",
         f"{row.cost:.2f}",
-        wrong,
-        right,
+        *paired.cells(row.against_single),
     )
 
 

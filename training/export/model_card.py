@@ -7,6 +7,7 @@ from typing import Any
 from service.console.markdown import code, plain, table
 from service.package.manifest import InputSize, Manifest
 from service.package.package import ModelPackage
+from training.export import card_metrics
 from training.task import TRAINING_TASKS
 
 CARD = "MODEL_CARD.md"
@@ -31,9 +32,9 @@ def render(manifest: Manifest) -> str:
         _files(manifest),
         _training(manifest),
         _checks(manifest.provenance),
-        _metrics(manifest),
-        _label_metrics(manifest),
-        _calibration(manifest),
+        card_metrics.metrics(manifest),
+        card_metrics.label_metrics(manifest),
+        card_metrics.calibration(manifest),
         _limits(manifest),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -183,93 +184,6 @@ def _checks(provenance: dict[str, Any]) -> str:
             "largest logit."
         )
     return "## Checked at export\n\n" + "\n".join(lines) if lines else ""
-
-
-def _metrics(manifest: Manifest) -> str:
-    if not manifest.metrics:
-        return ""
-    rows = [
-        (
-            m.precision,
-            m.mode,
-            f"{m.top1:.2%} ({m.top1_interval[0]:.2%} to {m.top1_interval[1]:.2%})",
-            "" if m.top5 is None else f"{m.top5:.2%}",
-            f"{m.nll:.4f}",
-            f"{m.ece:.4f}",
-            m.images,
-        )
-        for m in manifest.metrics
-    ]
-    columns = ("precision", "TTA", "top-1 (95% interval)", "top-5", "NLL", "ECE", "images")
-    return (
-        f"## Measured on the validation set\n\n{table(columns, rows)}\n\n"
-        "TTA: test-time augmentation, the mode in which crops are combined. NLL: mean negative "
-        "log-likelihood of the true class. ECE: expected calibration error, the mean gap between "
-        "stated probability and accuracy. Lower is better for both."
-    )
-
-
-def _label_metrics(manifest: Manifest) -> str:
-    if not manifest.multi_label_metrics:
-        return ""
-    rows = [
-        (
-            m.precision,
-            m.mode,
-            f"{m.map:.2%} ({m.map_interval[0]:.2%} to {m.map_interval[1]:.2%})",
-            f"{m.micro_f1:.2%}",
-            f"{m.macro_f1:.2%}",
-            f"{m.nll:.4f}",
-            m.images,
-        )
-        for m in manifest.multi_label_metrics
-    ]
-    columns = (
-        "precision", "TTA", "mean average precision (95% interval)", "micro F1", "macro F1",
-        "binary NLL", "images",
-    )  # fmt: skip
-    last = manifest.multi_label_metrics[-1]
-    names = {label.id: label.name for label in manifest.labels}
-    each = [(names[id], f"{value:.2%}") for id, value in last.average_precision.items()]
-    return (
-        f"## Measured on the validation set\n\n{table(columns, rows)}\n\n"
-        f"Of {last.precision}, `{last.mode}`:\n\n{table(('class', 'average precision'), each)}"
-    )
-
-
-def _calibration(manifest: Manifest) -> str:
-    if not manifest.calibration:
-        return ""
-    return TRAINING_TASKS[manifest.task].card_calibration(manifest)
-
-
-def gates(manifest: Manifest) -> str:
-    """The section of a single-label model: temperatures, gates and prediction sets."""
-    rows = [
-        (
-            c.precision,
-            c.mode,
-            f"{c.temperature:.3f}",
-            f"{c.gate.kind} ≥ {c.gate.threshold:.3f}, cost {c.gate.expected_cost:.2f}"
-            if c.gate
-            else "",
-            ", ".join(sorted(c.conformal)),
-        )
-        for c in manifest.calibration
-    ]
-    columns = ("precision", "TTA", "temperature", "gate", "prediction sets of coverage")
-    return f"## Calibration\n\nFitted on images held out of training.\n\n{table(columns, rows)}"
-
-
-def thresholds(manifest: Manifest) -> str:
-    """The section of a multi-label model: temperatures and thresholds."""
-    rows = [
-        (c.precision, c.mode, f"{c.temperature:.3f}", f"{min(limits):.3f} to {max(limits):.3f}")
-        for c in manifest.calibration
-        if (limits := c.thresholds.get("mean"))
-    ]
-    columns = ("precision", "TTA", "temperature", "thresholds of the classes")
-    return f"## Calibration\n\nFitted on images held out of training.\n\n{table(columns, rows)}"
 
 
 def _limits(manifest: Manifest) -> str:

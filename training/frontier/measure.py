@@ -28,8 +28,10 @@ from service.inference.engine import run_all
 from service.inference.predictor import Predictor
 from service.package.manifest import Manifest, Mode, Precision
 from training.data.left_out import LeftOut, left_out
-from training.evaluation.methods import Method, methods
-from training.evaluation.metrics import Scores, flips, scores
+from training.evaluation.evaluate import against
+from training.evaluation.methods import SINGLE, Method, methods
+from training.evaluation.metrics import Scores, scores
+from training.evaluation.paired import Paired
 from training.evaluation.predictions import LabelledFile, Predictions, predict
 
 BATCH_IMAGES = (1, 8, 32)
@@ -47,8 +49,10 @@ class Point:
     name: str
     baseline: bool
     scores: Scores
-    turned_wrong: int
-    turned_right: int
+    against_single: Paired | None
+    """Against the single crop of the same precision, on the same images."""
+    against_fp32: Paired | None
+    """Against the fp32 single crop, if that ran too."""
     cost: float
     """Pixels that the network saw, in single crops, mean over images."""
     mean_ms: Interval
@@ -117,17 +121,13 @@ def measure(
     decoded = [item.path for item in items if item.path in kept]
     with _timed(decoded, timed_images, image_size, seed) as sample:
         times, decode_ms = _times(predictors, compared, sample, seed)
-        singles: dict[Precision, list[float]] = {
-            p: times[p, compared[p][0].name] for p in predictors
-        }
+        singles: dict[Precision, list[float]] = {p: times[p, SINGLE] for p in predictors}
         points: list[Point] = []
         for precision, predictor in predictors.items():
             got = answers[precision]
-            single = got.by_name[compared[precision][0].name].probabilities
             for candidate in compared[precision]:
                 key: Key = (precision, candidate.name)
                 answered = got.by_name[candidate.name]
-                turned = flips(single, answered.probabilities, got.labels)
                 rate, batch = _throughput(predictor, candidate, sample)
                 points.append(
                     Point(
@@ -135,8 +135,12 @@ def measure(
                         name=candidate.name,
                         baseline=candidate.baseline,
                         scores=scores(answered.probabilities, got.labels),
-                        turned_wrong=turned[0],
-                        turned_right=turned[1],
+                        against_single=None
+                        if candidate.name == SINGLE
+                        else against(got, candidate.name, got, SINGLE),
+                        against_fp32=None
+                        if key == ("fp32", SINGLE)
+                        else against(got, candidate.name, answers.get("fp32"), SINGLE),
                         cost=answered.cost,
                         mean_ms=mean_interval(times[key]),
                         p50_ms=percentile(times[key], 50),
