@@ -117,7 +117,7 @@ def test_baselines_are_measured_beside_modes_and_never_recorded(fitted: Path, da
     rows = {row.mode: row for row in measured.rows}
     assert 1 < rows["full_image"].cost < 5  # the whole of a wide image, once
     assert rows["fastai_tta"].cost == rows["five_passes"].cost == 5
-    assert rows["fastai_tta"].turned_wrong is not None
+    assert rows["fastai_tta"].against_single is not None
     assert evaluate.as_json(again) == evaluate.as_json(measured)  # the random views are seeded
     record_metrics(fitted, measured)
     manifest = ModelPackage.load(fitted).manifest

@@ -69,7 +69,12 @@ def test_every_candidate_is_measured_at_every_precision(out: Path) -> None:
         assert point["peak_mib"] > 10
         if point["name"] == "single crop":
             assert point["ratio"]["value"] == 1
-            assert (point["turned_wrong"], point["turned_right"]) == (0, 0)
+            assert point["against_single"] is None
+        else:
+            compared = point["against_single"]
+            assert compared["interval"][0] <= compared["difference"] <= compared["interval"][1]
+        if (point["precision"], point["name"]) != ("fp32", "single crop"):
+            assert set(point["against_fp32"]) >= {"corrected", "spoiled", "p_value"}
 
 
 def test_the_report_is_complete_and_has_a_picture(out: Path) -> None:

@@ -34,6 +34,20 @@ def axes() -> Any:
     plt.close(figure)
 
 
+def test_no_name_covers_a_marker_or_a_bar(axes: Any) -> None:
+    bars = {(x, y): (y - 0.1, y + 0.3) for x, y in CROWD}
+    for (x, _), (low, high) in bars.items():
+        axes.plot([x, x], [low, high])
+    name_points(axes, CROWD, bars)
+    renderer = axes.figure.canvas.get_renderer()
+    for text in axes.texts:
+        name = box_of(text, renderer)
+        for place, ends in bars.items():
+            (x, low), (_, high) = axes.transData.transform([(place[0], end) for end in ends])
+            assert not name.overlaps(Bbox.from_extents(x - 0.5, low, x + 0.5, high)), text
+            assert not name.overlaps(_at(axes, place)), text
+
+
 def test_no_name_covers_another_or_leaves_the_plot(axes: Any) -> None:
     name_points(axes, CROWD)
     renderer = axes.figure.canvas.get_renderer()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from service.package.manifest import Gate, Metrics, ModeCalibration
+from service.package.manifest import Gate, Metrics, ModeCalibration, PairedMetrics
 from service.package.package import ModelPackage
 from training.export.model_card import render, write_model_card
 from training.export.writer import write_manifest
@@ -22,6 +22,15 @@ def test_an_evaluated_package_shows_metrics_and_calibration(package: Path) -> No
                         top1_interval=(0.881, 0.9005),
                         nll=0.4321,
                         ece=0.0123,
+                        against_single=PairedMetrics(
+                            corrected=33,
+                            spoiled=24,
+                            difference=0.0023,
+                            interval=(-0.0015, 0.0058),
+                            p_value=0.2892,
+                            nll_difference=-0.01,
+                            nll_interval=(-0.02, 0.0),
+                        ),
                     ),
                 ),
                 "calibration": (
@@ -37,6 +46,7 @@ def test_an_evaluated_package_shows_metrics_and_calibration(package: Path) -> No
         )
     )
     assert "| int8 | dense | 89.12% (88.10% to 90.05%) |  | 0.4321 | 0.0123 | 3925 |" in card
+    assert "| int8 | dense | int8 none | 33 | 24 | +0.23 (-0.15 to +0.58) | 0.289 |" in card
     assert "| int8 | adaptive | 0.710 | margin ≥ 0.420, cost 1.20 | 0.95 |" in card
 
 

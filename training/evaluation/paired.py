@@ -13,6 +13,10 @@ from service.package.manifest import PairedMetrics
 from training.evaluation.metrics import Labels, Probabilities, bootstrap_mean, losses
 
 COLUMNS = ("corrected", "spoiled", "difference (95%)", "p")
+LEGEND = (
+    "Corrected: answers that became right. Spoiled: answers that became wrong. Difference: in "
+    "percentage points of top-1, with its 95% interval. p: McNemar's exact test."
+)
 
 
 @dataclass(frozen=True)

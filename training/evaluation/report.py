@@ -16,6 +16,7 @@ from service.package.package import ModelPackage
 from training.data.captions import NO_MATHS, caption
 from training.data.pixels import open_image
 from training.evaluation import paired
+from training.evaluation.differences import draw_differences
 from training.evaluation.evaluate import Evaluated, Evaluation
 from training.evaluation.methods import MethodName
 from training.evaluation.metrics import Labels, Probabilities, confusion, reliability
@@ -56,6 +57,7 @@ def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
         [(got.paths[i], _caption(names, probabilities[i], labels[i])) for i in worst],
         folder / "mistakes.png",
     )
+    draw_differences(measured.rows, folder / "differences.png")
     text = _markdown(manifest, measured, precision, mode) + learning_curves(manifest, folder)
     (folder / "report.md").write_text(text, encoding="utf-8")
     return folder / "report.md"
@@ -80,6 +82,7 @@ def _markdown(
         "",
         table(COLUMNS, map(_row, measured.rows), ALIGN),
         "",
+        *_comparisons(measured),
         *bullets(measured.left_out.lines()),
         f"## {precision}, {mode}",
         "",
@@ -92,6 +95,24 @@ def _markdown(
         "![Mistakes](mistakes.png)",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _comparisons(measured: Evaluation) -> list[str]:
+    """What the columns of the comparison mean, and the comparison of precisions."""
+    lines: list[str] = []
+    if any(row.against_single for row in measured.rows):
+        lines += [
+            f"Compared with the single crop of the same precision, on the same images. "
+            f"{paired.LEGEND}",
+            "",
+            "![Differences](differences.png)",
+            "",
+        ]
+    if others := [row for row in measured.rows if row.against_fp32]:
+        cells = [(row.precision, row.mode, *paired.cells(row.against_fp32)) for row in others]
+        columns = ("precision", "mode", *paired.COLUMNS)
+        lines += ["Compared with fp32, the same mode:", "", table(columns, cells), ""]
+    return lines
 
 
 def learning_curves(manifest: Manifest, folder: Path) -> str:

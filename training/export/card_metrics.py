@@ -50,9 +50,7 @@ def _compared(measured: Sequence[Metrics]) -> str:
     columns = ("precision", "TTA", "compared with", *paired.COLUMNS)
     return (
         f"{table(columns, rows)}\n\n"
-        "Compared on the same images. Corrected: answers that became right. Spoiled: answers that "
-        "became wrong. Difference: in percentage points of top-1, with its 95% interval. p: "
-        "McNemar's exact test. `none` is the single crop.\n\n"
+        f"Compared on the same images; `none` is the single crop. {paired.LEGEND}\n\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""The frontier's plot: accuracy against cost, with a name for every point."""
+"""The frontier's plot: gain over the single crop against cost, with a name for every point."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,18 +7,26 @@ from typing import Any
 from training.frontier.measure import Frontier, Point
 
 COLOURS = {"fp32": "#4c72b0", "int8": "#c44e52", "fp16": "#55a868"}
+BASELINE = "#9a9a9a"
 PLACES = tuple(
     (x * far, y * far)
-    for far in (6, 14, 24, 36)
-    for x, y in ((1, 0.7), (-1, 0.7), (1, -0.7), (-1, -0.7), (0, 1), (0, -1))
-)
+    for far in (6, 14, 24, 36, 52, 72, 96)
+    for x, y in (
+        (1, 0.7), (-1, 0.7), (1, -0.7), (-1, -0.7), (0, 1), (0, -1),
+        (0.4, 1.2), (-0.4, 1.2), (0.4, -1.2), (-0.4, -1.2),
+    )
+)  # fmt: skip
 """Positions for a name, in points from its marker, the best first."""
 LEADER_FROM = 10
 """A name further away than this gets a line to its marker."""
 
 
 def plot(frontier: Frontier, path: Path) -> Path:
-    """Accuracy against mean time, in fp32 single crops if fp32 ran. The best path is drawn."""
+    """The difference in top-1 to the single crop, against mean time. The best path is drawn.
+
+    Both axes refer to the fp32 single crop if fp32 ran, else to the single crop of the precision
+    that ran. A bar is the 95% interval of the paired difference, not of the accuracy itself.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -26,63 +34,78 @@ def plot(frontier: Frontier, path: Path) -> Path:
     from matplotlib import ticker
 
     in_fp32 = all(point.ratio_fp32 is not None for point in frontier.points)
-    figure, axes = plt.subplots(figsize=(9, 5.5), dpi=120)
+    figure, axes = plt.subplots(figsize=(9, 5.5), dpi=120, layout="constrained")
+    bars: dict[tuple[float, float], tuple[float, float]] = {}
     for point in frontier.points:
-        x = _cost(point, in_fp32)
-        low, high = point.scores.top1_interval
-        top1 = 100 * point.scores.top1
+        x, y, low, high = _cost(point, in_fp32), *_gain(point, in_fp32)
+        bars[x, y] = (low, high)
         axes.errorbar(
             x,
-            top1,
-            yerr=[[top1 - 100 * low], [100 * high - top1]],
+            y,
+            yerr=[[y - low], [high - y]],
             fmt="D" if point.baseline else "o",
-            color=COLOURS[point.precision],
-            alpha=0.45 if point.baseline else 0.95,
-            elinewidth=0.6,
+            color=BASELINE if point.baseline else COLOURS[point.precision],
+            elinewidth=0.7,
+            zorder=1 if point.baseline else 2,
         )
     best = best_path(frontier.points, in_fp32)
     axes.plot(
         [_cost(p, in_fp32) for p in best],
-        [100 * p.scores.top1 for p in best],
+        [_gain(p, in_fp32)[0] for p in best],
         color="black",
         linewidth=0.8,
         linestyle="--",
         zorder=0,
     )
+    axes.axhline(0, color="black", linewidth=0.6, zorder=0)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     base = "fp32 single crop" if in_fp32 else "single crop"
     axes.set_xlabel(f"mean time per image, in units of one {base} (log)")
-    axes.set_ylabel("top-1 %")
+    axes.set_ylabel(f"top-1 minus that of the {base}, percentage points (95%)")
     shape = "" if frontier.aspect == 1 else f" of {frontier.aspect:g}:1"
     axes.set_title(f"{frontier.package}: accuracy against cost, {frontier.images} images{shape}")
     for precision in dict.fromkeys(point.precision for point in frontier.points):
         axes.plot([], [], "o", color=COLOURS[precision], label=precision)
-    axes.plot([], [], "D", color="grey", alpha=0.5, label="baseline")
-    axes.legend(loc="lower right")
+    axes.plot([], [], "D", color=BASELINE, label="baseline")
+    figure.legend(loc="outside right upper")
     axes.grid(alpha=0.25)
-    figure.tight_layout()
+    figure.draw_without_rendering()  # the layout must be final before names are placed
     shown = [p for p in frontier.points if _alone(p, frontier.points, in_fp32)]
-    name_points(axes, {(_cost(p, in_fp32), 100 * p.scores.top1): p.name for p in shown})
+    name_points(axes, {(_cost(p, in_fp32), _gain(p, in_fp32)[0]): _label(p) for p in shown}, bars)
     figure.savefig(path)
     plt.close(figure)
     return path
 
 
-def name_points(axes: Any, names: dict[tuple[float, float], str]) -> None:
-    """Write each name near its marker, where it covers no other name and no marker.
+def _label(point: Point) -> str:
+    """The name in the plot. Baselines of every precision are grey, so it names the precision."""
+    return f"{point.name} ({point.precision})" if point.baseline else point.name
+
+
+def name_points(
+    axes: Any,
+    names: dict[tuple[float, float], str],
+    bars: Mapping[tuple[float, float], tuple[float, float]] | None = None,
+) -> None:
+    """Write each name near its marker, where it covers no other name, no marker and no bar.
+
+    `bars` has the lower and the upper end of the error bar of each marker.
 
     Readers take a name without a line for the name of the nearest marker. So its own marker must be
     the nearest.
     """
     renderer = axes.figure.canvas.get_renderer()
-    markers = {place: _around(*axes.transData.transform(place)) for place in sorted(names)}
-    taken = [axes.get_legend().get_window_extent(renderer)]
+    places: list[tuple[float, float]] = sorted({*names, *(bars or {})})
+    markers = {place: _around(*axes.transData.transform(place)) for place in places}
+    taken = [_bar(axes, place[0], ends) for place, ends in (bars or {}).items()]
+    if axes.get_legend() is not None:
+        taken.append(axes.get_legend().get_window_extent(renderer))
     inside = axes.get_window_extent(renderer)
-    for place in markers:
-        blocked = [*taken, *(marker for other, marker in markers.items() if other != place)]
+    for place in sorted(names):
+        blocked = [*taken, *markers.values()]
         text, covered = None, float("inf")
         for x, y in PLACES:
             tied = max(abs(x), abs(y)) > LEADER_FROM
@@ -135,6 +158,14 @@ def _around(x: float, y: float, reach_px: float = 5) -> Any:
     return Bbox.from_extents(x - reach_px, y - reach_px, x + reach_px, y + reach_px)
 
 
+def _bar(axes: Any, x: float, ends: tuple[float, float]) -> Any:
+    """The box of an error bar, in pixels."""
+    from matplotlib.transforms import Bbox
+
+    (across, low), (_, high) = axes.transData.transform([(x, end) for end in ends])
+    return Bbox.from_extents(across - 1, low, across + 1, high)
+
+
 def _common(one: Any, other: Any) -> float:
     """The area that two boxes share, in pixels."""
     width = min(one.x1, other.x1) - max(one.x0, other.x0)
@@ -148,7 +179,8 @@ def _alone(point: Point, points: Sequence[Point], in_fp32: bool) -> bool:
         if other is point:
             return True
         near = abs(_cost(other, in_fp32) / _cost(point, in_fp32) - 1) < 0.03
-        if near and abs(other.scores.top1 - point.scores.top1) < 1e-3:
+        apart = _gain(other, in_fp32)[0] - _gain(point, in_fp32)[0]
+        if near and abs(apart) < 0.1:
             return False
     return True
 
@@ -165,3 +197,12 @@ def best_path(points: Sequence[Point], in_fp32: bool) -> list[Point]:
 def _cost(point: Point, in_fp32: bool) -> float:
     ratio = point.ratio_fp32 if in_fp32 else point.ratio
     return ratio.value if ratio else point.ratio.value
+
+
+def _gain(point: Point, in_fp32: bool) -> tuple[float, float, float]:
+    """The difference in top-1 to the single crop and the ends of its interval, in percent."""
+    compared = point.against_fp32 if in_fp32 else point.against_single
+    if compared is None:
+        return 0.0, 0.0, 0.0
+    low, high = compared.interval
+    return 100 * compared.difference, 100 * low, 100 * high

@@ -4,10 +4,11 @@ from dataclasses import asdict
 from typing import Any
 
 from service.console.markdown import Markdown, code, plain, table
+from training.evaluation import paired
 from training.frontier.measure import Frontier, Point
 
 COLUMNS = (
-    "precision", "mode", "top-1 % (95%)", "NLL", "ECE %", "right→wrong", "wrong→right",
+    "precision", "mode", "top-1 % (95%)", "NLL", "ECE %", *paired.COLUMNS,
     "mean ms", "p50", "p99", "× single crop (95%)", "× fp32 single crop", "images/s", "peak MiB",
 )  # fmt: skip
 
@@ -18,7 +19,16 @@ def as_json(frontier: Frontier) -> dict[str, Any]:
         **{k: v for k, v in asdict(frontier).items() if k != "left_out"},
         **frontier.left_out.facts(),
         "environment": frontier.environment.model_dump(),
-        "points": [asdict(point) for point in frontier.points],
+        "points": [_facts(point) for point in frontier.points],
+    }
+
+
+def _facts(point: Point) -> dict[str, Any]:
+    compared = point.against_single
+    return {
+        **asdict(point),
+        "turned_wrong": compared.spoiled if compared else 0,
+        "turned_right": compared.corrected if compared else 0,
     }
 
 
@@ -50,8 +60,10 @@ def markdown(frontier: Frontier, command: str) -> str:
         "Baselines in *italics*. NLL and ECE of baselines use the temperature of the nearest mode "
         "(`dense` for `full_image`, one pass over the whole resized image with nothing cut; "
         "`five_crop` for `five_passes`, the same crops with nothing shared, and for `fastai_tta`, "
-        "four random training views and the plain one as `learn.tta` mixes them). Intervals are "
-        "95% bootstrap.",
+        "four random training views and the plain one as `learn.tta` mixes them). Corrected, "
+        "spoiled, difference and p (McNemar's exact test) compare a mode with the single crop of "
+        "the same precision, on the same images; the difference is in percentage points, and its "
+        "interval is exact. Other intervals are 95% bootstrap.",
         "",
         "Files: " + ", ".join(f"`{k}` sha256 {v[:12]}…" for k, v in frontier.sha256.items()),
     ]
@@ -91,8 +103,7 @@ def _row(point: Point) -> list[str]:
         f"{100 * s.top1:.2f} ({100 * low:.2f} to {100 * high:.2f})",
         f"{s.nll:.4f}",
         f"{100 * s.ece:.2f}",
-        str(point.turned_wrong),
-        str(point.turned_right),
+        *paired.cells(point.against_single),
         f"{point.mean_ms.value:.2f}",
         f"{point.p50_ms:.2f}",
         f"{point.p99_ms:.2f}",
