@@ -59,7 +59,7 @@ def said(error: ValidationError) -> str:
     got = first["input"]
     match first["type"]:
         case "unexpected_keyword_argument":
-            return f"{path} is no key of a recipe"
+            return f"{path} is not a key of a recipe"
         case "dataclass_type":
             return f"{path} is a group of values; name one of them, as in {path}.KEY"
         case "literal_error":

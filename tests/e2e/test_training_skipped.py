@@ -98,6 +98,6 @@ def test_train_and_calibrate(messy: Path, tmp_path: Path) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
     assert [label["id"] for label in manifest["labels"]] == ["blue", "green", "red"]
     assert manifest["provenance"]["dataset"]["skipped_files"] == 3
-    assert "3 files of the data set were no images" in (out / "MODEL_CARD.md").read_text()
+    assert "3 files of the data set were not images" in (out / "MODEL_CARD.md").read_text()
     ran = run("calibrate", out, messy)
     assert "skipped 2 files (.heic)" in ran.stderr

@@ -124,7 +124,7 @@ def test_arrow_and_feather_files(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        ([0.5, 1.0], "the label 0.5 is no class: classes are whole numbers or text"),
+        ([0.5, 1.0], "the label 0.5 is not a class: classes are whole numbers or text"),
         (
             [{"x": 1}],
             "the column 'label' must hold text, a whole number or a list of these, but is",

@@ -30,7 +30,7 @@ def held_out(
 ) -> Sequence[LabelledFile]:
     """The calibration split of the data set that the package was trained on.
 
-    `log` gets messages about files that are no images, and the notes about the data.
+    `log` gets messages about files that are not images, and the notes about the data.
 
     Raises:
         DataError: the data is not what the package was trained on, or its split is too small.

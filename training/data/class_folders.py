@@ -30,7 +30,7 @@ def read_class_folders(folder: Path, *, allow_empty: bool = False) -> Labelled:
     `allow_empty` turns a class folder that holds nothing into a note.
 
     Raises:
-        DataError: no class folder, one without an image, or names that are no text or ambiguous.
+        DataError: no class folder, one without an image, or names that are ambiguous or not text.
     """
     skipped = Skipped()
     classes = _classes(folder, skipped)
@@ -118,13 +118,13 @@ def _check_names(folder: Path, names: Iterable[str]) -> Iterator[str]:
     """Notes on names that may surprise.
 
     Raises:
-        DataError: a name that is no text, or several names of one class.
+        DataError: a name that is not text, or several names of one class.
     """
     labels: dict[str, list[str]] = {}
     for name in names:
         if not _is_text(name) or not label_of(name):
             raise DataError(
-                f"the name of the class folder {storable(name)!r} in {folder} is no text (UTF-8): "
+                f"the name of the class folder {storable(name)!r} in {folder} is not text (UTF-8): "
                 "rename the folder"
             )
         labels.setdefault(label_of(name), []).append(name)

@@ -48,7 +48,7 @@ class Split:
     calibration: tuple[Item, ...]
     task: TaskName = "single_label"
     skipped: Skipped = field(default_factory=Skipped)
-    """Files of the data set that are no images, or not of a format that is decoded."""
+    """Files of the data set that are not images, or not of a format that is decoded."""
     notes: tuple[str, ...] = ()
     """What a person should know about the data before training."""
 

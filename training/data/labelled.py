@@ -14,7 +14,7 @@ class Labelled(Sequence[Item]):
 
     items: tuple[Item, ...]
     skipped: Skipped = field(default_factory=Skipped)
-    """Files that are no images, or not of a format that is decoded."""
+    """Files that are not images, or not of a format that is decoded."""
     notes: tuple[str, ...] = ()
     """What a person should know about the data."""
 

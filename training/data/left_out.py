@@ -18,7 +18,7 @@ class LeftOut:
     """Files and classes that an evaluation does not measure."""
 
     skipped: Skipped = field(default_factory=Skipped)
-    """Files that are no images, or not of a format that is decoded."""
+    """Files that are not images, or not of a format that is decoded."""
     unreadable: dict[Path, str] = field(default_factory=dict)
     """Images that cannot be decoded, each with its reason."""
     absent: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from service.scoring.files import blaming_the_machine, read_bytes
 
 
 def read_image(path: Path) -> bytes:
-    """The bytes of an image file. Its length is bounded, and a pipe or a device is no file.
+    """The bytes of an image file. Its length is bounded, and a pipe or a device is not a file.
 
     Raises:
         OSError: the file cannot be read.

@@ -143,7 +143,7 @@ def _check_whole(labels: list[str], file: Path) -> None:
     for label in labels:
         if label and not WHOLE.fullmatch(label):
             raise DataError(
-                f"{file}: the label {label} is no class: classes are whole numbers or text"
+                f"{file}: the label {label} is not a class: classes are whole numbers or text"
             )
 
 

@@ -44,7 +44,7 @@ def truth_of(items: Sequence[LabelledFile], manifest: Manifest) -> Truth:
     """bool[N, K]: the labels of each item in the order of the model's logits.
 
     Raises:
-        DataError: a label that is no class of the model, or the name of several.
+        DataError: a label that is not a class of the model, or the name of several.
     """
     index = {label.id: label.index for label in manifest.labels}
     several = [split_labels(item.label) for item in items]

@@ -74,7 +74,7 @@ def _markdown(measured: LabelEvaluation, precision: Precision, mode: Mode) -> st
             "lrrr",
         ),
         "",
-        "The images whose labels surprised it most:",
+        "The wrong answers whose true labels got the lowest probability:",
         "",
         "![Mistakes](mistakes.png)",
     ]

@@ -71,7 +71,7 @@ def label_index(items: Sequence[LabelledFile], manifest: Manifest) -> dict[str, 
     """Map each label of the items to the index of its class. A label is a class's id or name.
 
     Raises:
-        DataError: a label that is no class of the model, or the name of several.
+        DataError: a label that is not a class of the model, or the name of several.
     """
     index = {label.id: label.index for label in manifest.labels}
     ids = class_ids((item.label for item in items), manifest)

@@ -123,7 +123,7 @@ def _decoding(sizes: InputSize) -> str:
 
 def _skipped(data: dict[str, Any]) -> str:
     count = data.get("skipped_files")
-    return f" {count} files of the data set were no images and were skipped." if count else ""
+    return f" {count} files of the data set were not images and were skipped." if count else ""
 
 
 def _other_sizes(manifest: Manifest, recipe: dict[str, Any]) -> str:
