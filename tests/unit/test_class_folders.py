@@ -148,9 +148,9 @@ def test_names_that_differ_in_case_are_said(data: Path) -> None:
     assert any("'Red', 'red'" in note for note in found.notes)
 
 
-def test_a_class_name_that_is_no_text_is_refused(data: Path) -> None:
+def test_a_class_name_that_is_not_text_is_refused(data: Path) -> None:
     put(Path(os.fsdecode(os.fsencode(data / "train") + b"/caf\xe9/1.jpg")))
-    with pytest.raises(DataError, match=r"caf\\\\xe9.* is no text"):
+    with pytest.raises(DataError, match=r"caf\\\\xe9.* is not text"):
         scan(data / "train")
 
 
