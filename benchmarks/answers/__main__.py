@@ -75,7 +75,7 @@ def plan(
 def _estimate(arm: Arm, seed: int, setting: Setting, images: int, new: bool) -> float:
     recipe = arm.recipe(seed)
     (stage,) = recipe.stages
-    passes = 1 if arm.way == "none" else 5
+    passes = 1 if arm.method == "none" else 5
     milliseconds = setting.validation_images * passes * PASS_MS * recipe.crop_px**2
     if new:
         count = images * recipe.subset_share
@@ -106,7 +106,7 @@ def measure(
             "seed": seed,
             **asdict(answer),
             "wrong_labels": arm.wrong_labels,
-            "way": arm.way,
+            "method": arm.method,
             "validation_images": setting.validation_images,
             "recipe": arm.recipe(seed).to_json(),
             "environment": environment().model_dump(mode="json"),

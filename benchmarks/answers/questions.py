@@ -46,7 +46,7 @@ class Arm:
     against: str | None = None
     wrong_labels: float = 0.0
     """Share of the training images whose label is replaced by another class's."""
-    way: MethodName = "none"
+    method: MethodName = "none"
     base: str = "quick"
 
     def recipe(self, seed: int) -> Recipe:
@@ -58,7 +58,7 @@ class Arm:
 
     def key(self, seed: int, setting: Setting) -> str:
         """Names the measurement: the training, the method of testing, and the test images."""
-        asked = {"way": self.way, "validation_images": setting.validation_images}
+        asked = {"method": self.method, "validation_images": setting.validation_images}
         return _digest({"training": self.training_key(seed), **asked})
 
 
@@ -154,14 +154,14 @@ def questions(setting: Setting) -> tuple[Question, ...]:
             "tta",
             "Five-crop against fastai's TTA",
             (
-                Arm("centre crop", epochs(many), way="none"),
-                Arm("fastai's TTA, 5 passes", epochs(many), "centre crop", way="fastai_tta"),
-                Arm("five_crop, 5 passes", epochs(many), "centre crop", way="five_crop"),
+                Arm("centre crop", epochs(many), method="none"),
+                Arm("fastai's TTA, 5 passes", epochs(many), "centre crop", method="fastai_tta"),
+                Arm("five_crop, 5 passes", epochs(many), "centre crop", method="five_crop"),
                 Arm(
                     "five_crop, against fastai's",
                     epochs(many),
                     "fastai's TTA, 5 passes",
-                    way="five_crop",
+                    method="five_crop",
                 ),
             ),
         ),

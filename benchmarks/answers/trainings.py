@@ -103,7 +103,7 @@ def ask(trained: Trained, arm: Arm, data: Path, folder: Path, setting: Setting) 
     """The arm's answers for the validation images. torch computes them for a centre crop, and the
     code that serves computes them for TTA."""
     items = tuple(sample(scan(data / "val"), setting.validation_images, 0))
-    if arm.way == "none":
+    if arm.method == "none":
         probabilities = _by_torch(trained, items)
         labels = np.array([trained.classes.index(item.label) for item in items])
     else:
@@ -149,8 +149,8 @@ def _by_serving(
         shutil.rmtree(package, ignore_errors=True)
         export_package(folder, package, data, int8=False, log=_silent)
     predictor = Predictor.from_package(package, precision="fp32")
-    got = predict(predictor, items, [method_named(arm.way)])
-    return got.by_name[arm.way].probabilities, got.labels
+    got = predict(predictor, items, [method_named(arm.method)])
+    return got.by_name[arm.method].probabilities, got.labels
 
 
 def _silent(_: str) -> None:

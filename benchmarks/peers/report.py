@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from service.bench.report.statistics import Interval, paired_ratio, percentile
-from service.bench.report.tables import Table, ms
+from service.bench.report.tables import ReportTable, ms
 from service.package.manifest import Mode, Precision
 
 FIVE_CROP: Mode = "five_crop"
@@ -78,7 +78,7 @@ def markdown(facts: dict[str, Any], measured: Sequence[Measured], ours: str) -> 
     return "\n".join(lines) + "\n"
 
 
-def table(measured: Sequence[Measured]) -> Table:
+def table(measured: Sequence[Measured]) -> ReportTable:
     """One row per contender, fastest first."""
     loads = list(dict.fromkeys(item.load for item in measured))
     saturated = loads[-2] if len(loads) > 1 else loads[0]
@@ -101,10 +101,10 @@ def table(measured: Sequence[Measured]) -> Table:
         rows.append(tuple(cells))
     columns = [f"{load}: {what}" for load in loads for what in ("images/s", "p50 ms", "p99 ms")]
     header = ("system", "precision", "mode", *columns, "not answered")
-    return Table("Quincunx and its peers", header, tuple(rows))
+    return ReportTable("Quincunx and its peers", header, tuple(rows))
 
 
-def against(measured: Sequence[Measured], ours: str) -> Table:
+def against(measured: Sequence[Measured], ours: str) -> ReportTable:
     """Ratios of Quincunx to each peer: images per second at saturation, p99 under the open loop.
 
     In exact five-crop the precision is the same. Other modes of Quincunx are compared with the
@@ -128,7 +128,7 @@ def against(measured: Sequence[Measured], ours: str) -> Table:
                  _interval(_tail_ratio(*tails)))
             )  # fmt: skip
     header = ("precision", "mode", "against", f"× images/s ({loads[-2]})", f"× p99 ({loads[-1]})")
-    return Table("Quincunx against each peer", header, tuple(rows))
+    return ReportTable("Quincunx against each peer", header, tuple(rows))
 
 
 def _tail_ratio(ours: Sequence[tuple[float, ...]], theirs: Sequence[tuple[float, ...]]) -> Interval:

@@ -19,7 +19,7 @@ from benchmarks.performance import accelerator, constants, peaks, work
 from benchmarks.performance.constants import Line, Measured
 from service.bench.environment import environment, identity
 from service.bench.photos import photos
-from service.bench.report.tables import Table, ms
+from service.bench.report.tables import ReportTable, ms
 from service.inference.decode import decode
 from service.inference.image.geometry import Size
 from service.inference.image.views import size_of
@@ -193,8 +193,8 @@ def _interval(value: dict[str, float]) -> str:
     return f"{ms(value['value'])} [{ms(value['low'])}, {ms(value['high'])}]"
 
 
-def _passes(row: dict[str, Any]) -> Table:
-    return Table(
+def _passes(row: dict[str, Any]) -> ReportTable:
+    return ReportTable(
         "Passes",
         (
             *("side px", "views", "G operations", "ms", "ms by operations", "ms by bytes"),
@@ -213,8 +213,8 @@ def _passes(row: dict[str, Any]) -> Table:
     )
 
 
-def _modes(row: dict[str, Any]) -> Table:
-    return Table(
+def _modes(row: dict[str, Any]) -> ReportTable:
+    return ReportTable(
         "Modes",
         ("mode", "crops", "model ms", "measured ms [95%]", "model off by"),
         tuple(
@@ -230,8 +230,8 @@ def _modes(row: dict[str, Any]) -> Table:
     )
 
 
-def _rates(results: dict[str, Any]) -> Table:
-    return Table(
+def _rates(results: dict[str, Any]) -> ReportTable:
+    return ReportTable(
         "Images per second",
         ("mode", "decode allows", "transfer allows", "compute allows", "limit"),
         tuple(

@@ -15,7 +15,7 @@ from service.bench.load.arrivals import due_times, schedule
 from service.bench.load.load import CLOSED_ROUND, content_type
 from service.bench.load.records import Records
 from service.bench.load.worker import Target
-from service.bench.load.worker_pool import Fleet
+from service.bench.load.worker_pool import WorkerPool
 from service.bench.photos import Photos
 from service.bench.report.results import LoadStep
 from service.package.manifest import Mode
@@ -40,8 +40,8 @@ class Run:
 class Client:
     """A pool of client processes for one URL and one mode."""
 
-    def __init__(self, fleet: Fleet, mode: Mode, images: int, seed: int) -> None:
-        self._fleet = fleet
+    def __init__(self, pool: WorkerPool, mode: Mode, images: int, seed: int) -> None:
+        self._pool = pool
         self._mode: Mode = mode
         self._images = images
         self._generator = np.random.default_rng(seed)
@@ -52,7 +52,7 @@ class Client:
             np.zeros(CLOSED_ROUND), {self._mode: 1.0}, self._images, self._generator
         )
         started, cpu = time.monotonic(), self._cpu_s()
-        done = self._fleet.run(requests, warm_up_s + seconds, users)
+        done = self._pool.run(requests, warm_up_s + seconds, users)
         return self._run(done.records, done.cpu, warm_up_s, seconds, None, started, cpu, users)
 
     def opened(self, rate: float, seconds: float, warm_up_s: float = 0.5) -> Run:
@@ -60,7 +60,7 @@ class Client:
         due_s = due_times("poisson", rate, warm_up_s + seconds, self._generator)
         requests = schedule(due_s, {self._mode: 1.0}, self._images, self._generator)
         started, cpu = time.monotonic(), self._cpu_s()
-        done = self._fleet.run(requests, warm_up_s + seconds)
+        done = self._pool.run(requests, warm_up_s + seconds)
         return self._run(done.records, done.cpu, warm_up_s, seconds, rate, started, cpu, None)
 
     def _cpu_s(self) -> float:
@@ -90,7 +90,7 @@ def client(
     headers: dict[str, str] | None = None,
     seed: int = 0,
 ) -> Generator[Client]:
-    """A fleet that posts `photos` to `url`, which may be that of a peer."""
+    """A client that posts `photos` to `url`, which may be that of a peer."""
     target = Target(
         urls=(f"{url}?tta={mode}",),
         bodies=photos.files,
@@ -99,5 +99,5 @@ def client(
         connections=connections,
         timeout_s=30.0,
     )
-    with Fleet(target, processes) as fleet:
-        yield Client(fleet, mode, len(photos.files), seed)
+    with WorkerPool(target, processes) as pool:
+        yield Client(pool, mode, len(photos.files), seed)

@@ -23,7 +23,7 @@ from benchmarks.service.server import Server, serving
 from service.bench.image_size import PHONE, STANDARD, ImageSize
 from service.bench.photos import Photos, drawn
 from service.bench.report.statistics import Interval, paired_ratio
-from service.bench.report.tables import Table
+from service.bench.report.tables import ReportTable
 from service.package.manifest import Mode
 from service.package.package import ModelPackage
 
@@ -181,11 +181,11 @@ def _at_least(
     return Verdict(promise, _text(ratio), ratio.value >= target)
 
 
-def compared(samples: Samples) -> Table:
+def compared(samples: Samples) -> ReportTable:
     """The rates of this checkout, against those of the other one in the same rounds."""
     pairs = [(case, samples.get(replace(case, before=True))) for case in samples if not case.before]
     rows = tuple((str(c), _text(_ratio(samples[c], base))) for c, base in pairs if base)
-    return Table("Against the other checkout", ("case", "× images/s [95%]"), rows)
+    return ReportTable("Against the other checkout", ("case", "× images/s [95%]"), rows)
 
 
 def _text(ratio: Interval) -> str:
@@ -220,7 +220,7 @@ def _write(
         {**asdict(case), "rounds": [asdict(sample) for sample in taken]}
         for case, taken in samples.items()
     ]
-    table = Table("What the cores take in", header, rows)
+    table = ReportTable("What the cores take in", header, rows)
     others = [compared(samples)] if any(case.before for case in samples) else []
     kept = write(
         out, "intake", package, conditions, verdicts(samples), [table, *others], {"samples": data}

@@ -14,7 +14,7 @@ from benchmarks.service.malformed_cases import ADMIN_KEY, Case, cases, form
 from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import Server, serving
 from service.bench.photos import Photos
-from service.bench.report.tables import Table
+from service.bench.report.tables import ReportTable
 from service.package.package import ModelPackage
 
 SLOWEST_S = 30.0
@@ -124,6 +124,6 @@ def measure(
             f"the slowest answer took {outcome.slowest_s:.2f} s",
         ],
         verdicts,
-        [Table("Answers by kind and status", ("kind", *map(str, statuses)), rows)],
+        [ReportTable("Answers by kind and status", ("kind", *map(str, statuses)), rows)],
         {"failures": outcome.failures},
     )

@@ -17,7 +17,7 @@ from benchmarks.service.server import Memory, Server, grown, serving
 from service.bench.load.records import ANSWERED, REFUSED, Records
 from service.bench.photos import Photos
 from service.bench.report.statistics import percentile
-from service.bench.report.tables import Table, ms
+from service.bench.report.tables import ReportTable, ms
 from service.inference.runtime.cores import usable_cores
 from service.package.manifest import Mode
 from service.package.package import ModelPackage
@@ -64,7 +64,7 @@ def measure(
         ],
         [verdict for overload in taken for verdict in overload.verdicts(deadline_ms)],
         [
-            Table(
+            ReportTable(
                 "Per second",
                 ("mode", "load", "answered", "in time", "refused", "server cores", "client cores"),
                 tuple(row for overload in taken for row in overload.rows()),

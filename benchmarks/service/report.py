@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service.bench.environment import environment, identity
-from service.bench.report.tables import Table
+from service.bench.report.tables import ReportTable
 from service.package.package import ModelPackage
 
 
@@ -28,7 +28,7 @@ def write(
     package: ModelPackage,
     conditions: Sequence[str],
     verdicts: Sequence[Verdict],
-    tables: Sequence[Table],
+    tables: Sequence[ReportTable],
     data: dict[str, Any],
     plots: dict[str, str] | None = None,
 ) -> bool:
@@ -46,7 +46,7 @@ def write(
     }
     path = out / f"service-{name}.json"
     path.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
-    promises = Table(
+    promises = ReportTable(
         "Promises",
         ("promise", "measured", ""),
         tuple((v.promise, v.measured, "kept" if v.kept else "NOT KEPT") for v in verdicts),

@@ -14,7 +14,7 @@ from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import Server, serving
 from service.bench.photos import Photos
 from service.bench.report.statistics import Interval, paired_ratio
-from service.bench.report.tables import Table
+from service.bench.report.tables import ReportTable
 from service.inference.runtime.cores import usable_cores
 from service.package.manifest import Mode, Precision
 from service.package.package import ModelPackage
@@ -178,7 +178,7 @@ def _write(
                 raw.value >= case.target,
             )
         )
-    busy = Table(
+    busy = ReportTable(
         f"Cores kept busy while the service was measured, of {cores}, median",
         ("mode", "precision", "server", "client"),
         tuple(
@@ -212,7 +212,7 @@ def _write(
             "the promise is judged by the raw ratio to the fastest of them",
         ],
         verdicts,
-        [Table("Service and bare loops", header, tuple(rows)), busy],
+        [ReportTable("Service and bare loops", header, tuple(rows)), busy],
         {
             "ratios": ratios,
             "samples": [

@@ -16,7 +16,7 @@ from service.bench.load.records import ANSWERED
 from service.bench.photos import Photos
 from service.bench.report.plots import svg
 from service.bench.report.statistics import percentile_ratio
-from service.bench.report.tables import Table, ms
+from service.bench.report.tables import ReportTable, ms
 from service.inference.decode import decode
 from service.package.manifest import Mode
 from service.package.package import ModelPackage
@@ -119,7 +119,7 @@ def _write(
         axes.set(xlabel="requests answered", ylabel="resident memory, MB", ylim=(0, None))
         axes.set_title("Memory over a soak")
 
-    minutes = Table(
+    minutes = ReportTable(
         "Minutes",
         ("minute", "requests", "p50 ms", "p99 ms"),
         (_row("first", first), _row("last", last)),

@@ -15,7 +15,7 @@ from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import Server, serving
 from service.bench.photos import Photos
 from service.bench.report.statistics import percentile
-from service.bench.report.tables import Table, ms
+from service.bench.report.tables import ReportTable, ms
 from service.inference.runtime.cores import usable_cores
 from service.package.manifest import Mode
 from service.package.package import ModelPackage
@@ -109,7 +109,7 @@ def measure(
         ],
         verdicts,
         [
-            Table(
+            ReportTable(
                 "Latency, ms",
                 (
                     *("mode", "load", "n", "p50", "p90", "p99", "p99.9", "p99/p50"),

@@ -23,7 +23,7 @@ from benchmarks.training.case import Case
 from benchmarks.training.stopwatch import PHASES
 from service.bench.environment import environment
 from service.bench.report.statistics import RESAMPLES, Interval, mean_interval, resampled_rows
-from service.bench.report.tables import Table
+from service.bench.report.tables import ReportTable
 
 LIBRARIES = ("torch", "torchvision", "fastai")
 TARGET_WAIT = 0.05
@@ -114,7 +114,7 @@ def share_interval(part: np.ndarray, whole: np.ndarray, seed: int = 0) -> Interv
 def markdown(rows: Sequence[Result], machine: Result, command: str) -> str:
     """The report."""
     some = rows[0]
-    throughput = Table(
+    throughput = ReportTable(
         "Throughput and memory",
         (
             *("size px", "workers", "n steps", "images/s [95%]", "step ms"),
@@ -135,7 +135,7 @@ def markdown(rows: Sequence[Result], machine: Result, command: str) -> str:
             for row in rows
         ),
     )
-    phases = Table(
+    phases = ReportTable(
         "Where a step's time goes: mean ms",
         ("size px", "workers", *PHASES),
         tuple(

@@ -14,7 +14,7 @@ from service.console.stdio import answer, log, print_json
 if TYPE_CHECKING:
     from service.bench.photos import Photos
     from service.bench.report.results import LatencyReport, LoadReport, LoadStep
-    from service.bench.report.tables import Table
+    from service.bench.report.tables import ReportTable
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -64,10 +64,10 @@ def latency(
 ) -> None:
     """Time every mode × precision × batch size in process, interleaved, phases apart."""
     from service.bench import options
-    from service.bench.latency.latency import Plan, bench_latency
+    from service.bench.latency.latency import LatencyPlan, bench_latency
 
     _check_plots(out, no_plots)
-    plan = Plan(
+    plan = LatencyPlan(
         modes=options.modes(tta, package),
         precisions=options.precisions(precision, package, provider),
         batches=options.batches(batch),
@@ -124,10 +124,10 @@ def load(
 ) -> None:
     """Put load on a server; latency counts from the instant a request was due."""
     from service.bench import options
-    from service.bench.load.load import Plan, bench_load
+    from service.bench.load.load import LoadPlan, bench_load
 
     _check_plots(out, no_plots)
-    plan = Plan(
+    plan = LoadPlan(
         arrivals=options.arrivals(arrivals),
         rates=options.rates(rate) if rate else (),
         users=options.batches(users),
@@ -218,8 +218,13 @@ def mlperf(
     from dataclasses import asdict
 
     from service.bench import options
-    from service.bench.latency.mlperf import OFFICIAL_SECONDS, Plan, bench_mlperf, require_loadgen
-    from service.bench.report.tables import Table
+    from service.bench.latency.mlperf import (
+        OFFICIAL_SECONDS,
+        MlperfPlan,
+        bench_mlperf,
+        require_loadgen,
+    )
+    from service.bench.report.tables import ReportTable
     from service.inference.predictor import Predictor
 
     require_loadgen()
@@ -234,7 +239,7 @@ def mlperf(
     outcomes = [
         bench_mlperf(
             predictor,
-            Plan(
+            MlperfPlan(
                 kind,
                 mode,
                 OFFICIAL_SECONDS if official else seconds,
@@ -256,7 +261,7 @@ def mlperf(
     )
     title = f"MLPerf LoadGen, {predictor.precision}, {pictures.description}"
     header = ("scenario", "mode", "LoadGen says", "result")
-    _print((Table(title, header, rows),), (f"LoadGen's own summaries are in {out}.",))
+    _print((ReportTable(title, header, rows),), (f"LoadGen's own summaries are in {out}.",))
 
 
 def _progress(seconds: float) -> Callable[[int, float], None]:
@@ -290,7 +295,7 @@ def _show(
         _print(tables(report), (f"images: {images}", *report.notes))
 
 
-def _print(tables: "tuple[Table, ...]", notes: tuple[str, ...]) -> None:
+def _print(tables: "tuple[ReportTable, ...]", notes: tuple[str, ...]) -> None:
     from rich import box
     from rich.table import Table as Grid
 

@@ -90,9 +90,9 @@ def test_a_switch_of_mode_asks_again(page: Page, photo: Path) -> None:
 
 def test_views_are_named_by_where_they_lie(page: Page, tmp_path: Path) -> None:
     """Six of them, where adaptive was not sure of a small pass and ran a dense one."""
-    halves = [coloured(colour, 120, 240) for colour in ("red", "blue")]
+    colours = [coloured(colour, 120, 240) for colour in ("red", "blue")]
     unsure = tmp_path / "unsure.png"
-    unsure.write_bytes(encoded(np.concatenate(halves)))
+    unsure.write_bytes(encoded(np.concatenate(colours)))
     choose(page, unsure)
     with page.expect_response(lambda response: "tta=adaptive" in response.url):
         page.get_by_text("adaptive", exact=True).click()

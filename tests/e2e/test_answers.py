@@ -42,7 +42,7 @@ def test_a_run_resumes_and_writes_its_tables(
     assert "5 measurements to make" in capsys.readouterr().err
 
     train, ask = trainings.train, trainings.ask
-    monkeypatch.setattr(trainings, "ask", lambda *a: ask(*a) if a[1].way == "none" else 1 / 0)
+    monkeypatch.setattr(trainings, "ask", lambda *a: ask(*a) if a[1].method == "none" else 1 / 0)
     with pytest.raises(ZeroDivisionError):  # killed at the first question of TTA
         run(monkeypatch, data, tmp_path)
     monkeypatch.setattr(trainings, "ask", ask)

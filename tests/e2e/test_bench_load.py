@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from service.bench.image_size import ImageSize
 from service.bench.load.arrivals import due_times
-from service.bench.load.load import Plan, bench_load, content_type, endpoint
+from service.bench.load.load import LoadPlan, bench_load, content_type, endpoint
 from service.bench.photos import drawn
 from service.bench.report.results import LoadReport
 from service.bench.report.statistics import percentile
@@ -42,7 +42,7 @@ def stub(service_ms: float, **options: int) -> Generator[str]:
 
 def test_a_closed_loop_finds_the_capacity() -> None:
     with stub(service_ms=20) as url:
-        plan = Plan("closed", users=(4,), seconds=4, warm_up_s=0.5, processes=2)
+        plan = LoadPlan("closed", users=(4,), seconds=4, warm_up_s=0.5, processes=2)
         (step,) = bench_load(url, plan, IMAGES).steps
     assert step.answered_per_second == pytest.approx(50, rel=0.05)
     assert step.users == 4
@@ -52,7 +52,7 @@ def test_a_closed_loop_finds_the_capacity() -> None:
 def test_the_search_finds_the_capacity() -> None:
     with stub(service_ms=20) as url:
         # The median: it grows without end past the capacity, and no hiccup moves it.
-        plan = Plan("constant", slo_ms=70, percent=50, seconds=3, warm_up_s=0, processes=2)
+        plan = LoadPlan("constant", slo_ms=70, percent=50, seconds=3, warm_up_s=0, processes=2)
         report = bench_load(url, plan, IMAGES)
     assert report.best_per_second == pytest.approx(50, rel=0.05)
 
@@ -60,7 +60,7 @@ def test_the_search_finds_the_capacity() -> None:
 def test_p99_is_that_of_the_queue_that_the_schedule_makes() -> None:
     service_s, rate, seconds = 0.03, 0.7 / 0.03, 20.0
     with stub(service_ms=service_s * 1e3) as url:
-        plan = Plan(rates=(rate,), seconds=seconds, warm_up_s=0, processes=2, seed=5)
+        plan = LoadPlan(rates=(rate,), seconds=seconds, warm_up_s=0, processes=2, seed=5)
         (step,) = bench_load(url, plan, IMAGES).steps
     due_s = due_times("poisson", rate, seconds, np.random.default_rng((5, 0)))
     expected_ms = percentile((finished(due_s, service_s) - due_s) * 1e3, 99)
@@ -74,7 +74,7 @@ def test_p99_is_that_of_the_queue_that_the_schedule_makes() -> None:
 
 def test_a_stall_of_a_second_is_seen_by_all_who_came_in_it() -> None:
     with stub(service_ms=5, stall_before=40) as url:
-        plan = Plan("constant", rates=(20,), seconds=5, warm_up_s=0, processes=2)
+        plan = LoadPlan("constant", rates=(20,), seconds=5, warm_up_s=0, processes=2)
         (step,) = bench_load(url, plan, IMAGES).steps
     assert step.latency is not None
     assert step.latency.p999_ms > 900
@@ -83,7 +83,7 @@ def test_a_stall_of_a_second_is_seen_by_all_who_came_in_it() -> None:
 
 def test_refusals_are_no_failures_and_a_mix_is_reported_by_mode() -> None:
     with stub(service_ms=20, queue=2) as url:
-        plan = Plan(
+        plan = LoadPlan(
             rates=(150,), mix={"none": 0.5, "five_crop": 0.5}, seconds=2, warm_up_s=0.5, processes=2
         )
         report = bench_load(url, plan, IMAGES)
@@ -99,7 +99,7 @@ def test_a_server_that_is_not_there_is_an_error() -> None:
     with stub(service_ms=1) as url:
         pass
     with pytest.raises(QuincunxError, match="answered nothing"):
-        bench_load(url, Plan(seconds=0.2, warm_up_s=0, processes=1), IMAGES)
+        bench_load(url, LoadPlan(seconds=0.2, warm_up_s=0, processes=1), IMAGES)
 
 
 def test_the_command_reports_json() -> None:
@@ -113,7 +113,7 @@ def test_the_command_reports_json() -> None:
 
 
 def test_more_users_than_connections_are_refused() -> None:
-    plan = Plan("closed", users=(8,), seconds=0.1, processes=1, connections=4)
+    plan = LoadPlan("closed", users=(8,), seconds=0.1, processes=1, connections=4)
     with stub(service_ms=1) as url, pytest.raises(UsageError, match="--connections"):
         bench_load(url, plan, IMAGES)
 

@@ -112,7 +112,7 @@ def test_labels_give_a_report(folder: Path, package: Path, tmp_path: Path) -> No
     assert "| red | 3 | 0 | 1 |" in text
     assert "| top1 | 90.00% |" in text
     assert "90.00%" in ran.stderr
-    assert "TTA mended 0 answers of the single crop and spoiled 0" in ran.stderr
+    assert "TTA corrected 0 wrong answers of the single crop and made 0 right ones" in ran.stderr
 
 
 def test_a_label_column(folder: Path, package: Path, tmp_path: Path) -> None:

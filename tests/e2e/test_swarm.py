@@ -93,13 +93,13 @@ async def over_aio(server: Server, found: dict[str, list[int]]) -> None:
             assert response.status_code == 200, response.text
             return int(response.json()["predictions"][0]["index"])
 
-        ways = {
+        clients = {
             "aio, binary": [infer(i, True) for i in range(EACH)],
             "aio, json": [infer(i, False) for i in range(EACH)],
             "classify": [classify(i) for i in range(EACH)],
         }
-        answers = await asyncio.gather(*(asyncio.gather(*asks) for asks in ways.values()))
-        found.update(zip(ways, answers, strict=True))
+        answers = await asyncio.gather(*(asyncio.gather(*asks) for asks in clients.values()))
+        found.update(zip(clients, answers, strict=True))
 
 
 async def test_everybody_gets_the_answer_to_the_own_image(roomy: Server) -> None:
@@ -110,8 +110,8 @@ async def test_everybody_gets_the_answer_to_the_own_image(roomy: Server) -> None
     await over_aio(roomy, found)
     thread.join()
     assert len(found) == 5
-    for way, answers in found.items():
-        assert answers == EXPECTED, way
+    for client, answers in found.items():
+        assert answers == EXPECTED, client
     metrics = httpx.get(f"{roomy.url}/metrics").text
     counted = {line for line in metrics.splitlines() if line.startswith("quincunx_requests_total{")}
     assert f'quincunx_requests_total{{route="/classify",status="200"}} {EACH}.0' in counted

@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms import functional as reference
 
-import training.torchvision_compat  # noqa: F401  (before torchvision)
 from service.inference.image.geometry import Size, shorter_side
 from service.inference.image.views import resize, size_of
 from service.inference.tta.passes import make_views

@@ -71,8 +71,8 @@ async def test_mates_and_ways_in_change_no_answer(
     http, protocol = await served(package, crowd, tta)
 
     for name in crowd:
-        for way in (scored, http, protocol):
-            np.testing.assert_allclose(way[name], python[name], rtol=0, atol=ROUNDING)
+        for answers in (scored, http, protocol):
+            np.testing.assert_allclose(answers[name], python[name], rtol=0, atol=ROUNDING)
         if name.startswith("subject"):
             np.testing.assert_allclose(python[name], alone, rtol=0, atol=ROUNDING)
 

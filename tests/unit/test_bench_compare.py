@@ -7,14 +7,14 @@ import pytest
 from typer.testing import CliRunner
 
 from service.bench.environment import PackageIdentity, environment
-from service.bench.latency.latency import Plan, Rounds, summarize
+from service.bench.latency.latency import LatencyPlan, Rounds, summarize
 from service.bench.latency.phases import Timed
 from service.bench.report.compare import Comparison, compare
 from service.bench.report.results import PHASES, LatencyReport, Phase, read
 from service.cli import app
 from service.errors import UsageError
 
-PLAN = Plan(("none", "five_crop", "dense"), ("fp32",), (1,), min_rounds=300)
+PLAN = LatencyPlan(("none", "five_crop", "dense"), ("fp32",), (1,), min_rounds=300)
 
 
 def report(

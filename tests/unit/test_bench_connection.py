@@ -16,6 +16,7 @@ PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 429 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
 EMPTY = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
 INFORMED = b"HTTP/1.1 100 Continue\r\n\r\n" + PLAIN
+STATUSES = {PLAIN: 200, CHUNKED: 429, EMPTY: 503, INFORMED: 200}
 REQUEST = head("http://host/classify", {}, 2) + b"{}"
 
 
@@ -46,24 +47,28 @@ async def served(answers: list[list[bytes]], *, close: bool = False) -> AsyncIte
         server.close()
 
 
+@st.composite
+def cut_answers(draw: st.DrawFn) -> list[list[bytes]]:
+    """Answers, each cut into pieces."""
+    answers = draw(st.lists(st.sampled_from(list(STATUSES)), min_size=1, max_size=4))
+    return [
+        _cut(answer, draw(st.lists(st.integers(1, len(answer) - 1), max_size=4)))
+        for answer in answers
+    ]
+
+
+def _cut(answer: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted(places), len(answer)]
+    return [answer[a:b] for a, b in pairwise(edges)]
+
+
 @settings(deadline=None, max_examples=40)
-@given(
-    answers=st.lists(st.sampled_from([PLAIN, CHUNKED, EMPTY, INFORMED]), min_size=1, max_size=4),
-    data=st.data(),
-)
-async def test_however_it_is_cut_every_answer_is_read_to_its_end(
-    answers: list[bytes], data: st.DataObject
-) -> None:
-    cut: list[list[bytes]] = []
-    for answer in answers:
-        places = data.draw(st.lists(st.integers(1, len(answer) - 1), max_size=4))
-        edges = [0, *sorted(places), len(answer)]
-        cut.append([answer[a:b] for a, b in pairwise(edges)])
-    statuses = {PLAIN: 200, CHUNKED: 429, EMPTY: 503, INFORMED: 200}
-    async with served(cut) as address:
+@given(answers=cut_answers())
+async def test_an_answer_in_any_pieces_is_read_to_its_end(answers: list[list[bytes]]) -> None:
+    async with served(answers) as address:
         connection = await Connection.to(address)
         for answer in answers:
-            assert await connection.exchange(REQUEST) == statuses[answer]
+            assert await connection.exchange(REQUEST) == STATUSES[b"".join(answer)]
             assert connection.open
         connection.close()
 

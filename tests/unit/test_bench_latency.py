@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from service.bench.image_size import ImageSize
-from service.bench.latency.latency import Plan, Rounds, bench_latency, measure, summarize
+from service.bench.latency.latency import LatencyPlan, Rounds, bench_latency, measure, summarize
 from service.bench.latency.noise import notes
 from service.bench.latency.phases import Timed, run_batch
 from service.bench.photos import drawn, photos
@@ -23,7 +23,7 @@ from service.package.manifest import Mode
 from tests.support.images import coloured, encoded
 
 COST_MS = {"none": 10.0, "five_crop": 40.0, "dense": 13.0}
-PLAN = Plan(("none", "five_crop", "dense"), ("fp32",), (1, 4), seconds=1.0, min_rounds=40)
+PLAN = LatencyPlan(("none", "five_crop", "dense"), ("fp32",), (1, 4), seconds=1.0, min_rounds=40)
 
 
 class Machine:
@@ -46,7 +46,9 @@ class Machine:
         return Timed({**phases, "decode": 2.0, "inference": ms - 2.0}, case.batch_images)
 
 
-def run(machine: Machine, plan: Plan = PLAN, files: Sequence[bytes] = (b"a", b"b", b"c")) -> Rounds:
+def run(
+    machine: Machine, plan: LatencyPlan = PLAN, files: Sequence[bytes] = (b"a", b"b", b"c")
+) -> Rounds:
     return measure(plan, files, machine.run, lambda _rounds, _seconds: None, machine.now)
 
 
@@ -75,7 +77,7 @@ def test_the_cases_of_a_round_see_the_same_images() -> None:
 def test_it_stops_when_the_time_is_up_and_not_before_the_least_rounds() -> None:
     per_round = sum(COST_MS[c.mode] * c.batch_images for c in PLAN.cases) / 1e3
     assert len(run(Machine()).order) == max(40, -(-1.0 // per_round))
-    long = Plan(("none",), ("fp32",), (1,), seconds=1.0, min_rounds=2, max_rounds=30)
+    long = LatencyPlan(("none",), ("fp32",), (1,), seconds=1.0, min_rounds=2, max_rounds=30)
     assert len(run(Machine(), long).order) == 30
 
 
@@ -112,7 +114,7 @@ def test_phases_add_up_and_none_is_negative(tta: Mode, predictor: Predictor) -> 
 
 
 def test_the_real_thing_leaves_a_report_that_reads_back(package: Path) -> None:
-    plan = Plan(("five_crop",), ("fp32", "int8"), (2,), seconds=0.01, min_rounds=3)
+    plan = LatencyPlan(("five_crop",), ("fp32", "int8"), (2,), seconds=0.01, min_rounds=3)
     report = bench_latency(
         package, plan, drawn(ImageSize(160, 120), seed=0, count=3), provider="cpu"
     )

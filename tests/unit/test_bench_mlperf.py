@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from service.bench.image_size import ImageSize
 from service.bench.latency import mlperf
-from service.bench.latency.mlperf import SCENARIOS, Plan, Scenario, bench_mlperf, read_outcome
+from service.bench.latency.mlperf import SCENARIOS, MlperfPlan, Scenario, bench_mlperf, read_outcome
 from service.bench.photos import drawn
 from service.cli import app
 from service.errors import InferenceFailed, QuincunxError, UsageError
@@ -22,7 +22,9 @@ def test_a_scenario_runs_and_is_judged(
     scenario: Scenario, predictor: Predictor, tmp_path: Path
 ) -> None:
     pytest.importorskip("mlperf_loadgen")
-    plan = Plan(scenario, "five_crop", seconds=0.5, server_per_second=20, server_latency_ms=5000)
+    plan = MlperfPlan(
+        scenario, "five_crop", seconds=0.5, server_per_second=20, server_latency_ms=5000
+    )
     outcome = bench_mlperf(predictor, plan, IMAGES, tmp_path)
     assert outcome.summary["Scenario"].replace(" ", "") == scenario
     assert outcome.metric
@@ -45,7 +47,7 @@ def test_a_failing_model_fails_the_test_and_does_not_hang(
 
     monkeypatch.setattr(mlperf, "run_all", fails_later)
     with pytest.raises(InferenceFailed, match="on purpose"):
-        bench_mlperf(predictor, Plan("SingleStream", "none", seconds=0.2), IMAGES, tmp_path)
+        bench_mlperf(predictor, MlperfPlan("SingleStream", "none", seconds=0.2), IMAGES, tmp_path)
 
 
 def test_the_command_keeps_loadgens_summaries(package: Path, tmp_path: Path) -> None:
@@ -67,16 +69,16 @@ def test_a_summary_is_read_in_loadgens_words(tmp_path: Path) -> None:
         "====\nMLPerf Results Summary\n====\nScenario : SingleStream\n"
         "90.0th percentile latency (ns) : 1234567\nResult is : VALID\n"
     )
-    outcome = read_outcome(Plan("SingleStream", "none"), path)
+    outcome = read_outcome(MlperfPlan("SingleStream", "none"), path)
     assert outcome.valid
     assert outcome.metric == "90.0th percentile latency (ns): 1234567"
     path.write_text("Result is : INVALID\n")
-    assert not read_outcome(Plan("SingleStream", "none"), path).valid
+    assert not read_outcome(MlperfPlan("SingleStream", "none"), path).valid
 
 
 def test_no_summary_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(QuincunxError, match="no summary"):
-        read_outcome(Plan("Offline", "none"), tmp_path / mlperf.SUMMARY)
+        read_outcome(MlperfPlan("Offline", "none"), tmp_path / mlperf.SUMMARY)
 
 
 def test_without_loadgen_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,4 +90,4 @@ def test_without_loadgen_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_duration_that_makes_no_sense_is_refused(predictor: Predictor, tmp_path: Path) -> None:
     pytest.importorskip("mlperf_loadgen")
     with pytest.raises(UsageError):
-        bench_mlperf(predictor, Plan("Offline", "none", seconds=0), IMAGES, tmp_path)
+        bench_mlperf(predictor, MlperfPlan("Offline", "none", seconds=0), IMAGES, tmp_path)

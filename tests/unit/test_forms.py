@@ -9,7 +9,7 @@ import pytest
 
 from service.api.http import bodies
 from service.api.http.bodies import Form, parse_form
-from service.api.http.multipart import Part
+from service.api.http.multipart import FormPart
 from service.errors import TooLarge, UnsupportedImage, UsageError
 from tests.support.app import in_process
 from tests.support.images import coloured, encoded
@@ -117,7 +117,7 @@ async def test_a_large_form_is_parsed_beside_the_event_loop(
     threads: list[bool] = []
     split = bodies.split
 
-    def noting(body: bytes, boundary: bytes) -> Iterator[Part]:
+    def noting(body: bytes, boundary: bytes) -> Iterator[FormPart]:
         threads.append(threading.current_thread() is threading.main_thread())
         return split(body, boundary)
 

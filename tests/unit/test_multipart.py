@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.http.multipart import MAX_HEAD_BYTES, MAX_LOOKALIKES, WINDOW_BYTES, Part, split
+from service.api.http.multipart import MAX_HEAD_BYTES, MAX_LOOKALIKES, WINDOW_BYTES, FormPart, split
 from service.errors import UsageError
 
 
@@ -19,7 +19,7 @@ def part(data: bytes = b"x", disposition: str = 'form-data; name="image"', more:
     return b"--b\r\n" + head.encode() + data + b"\r\n"
 
 
-def parsed(*parts: bytes, end: bytes = b"--b--\r\n") -> list[Part]:
+def parsed(*parts: bytes, end: bytes = b"--b--\r\n") -> list[FormPart]:
     return list(split(b"".join(parts) + end, b"b"))
 
 

@@ -77,9 +77,9 @@ def test_the_report_of_scoring_with_several_labels(names: list[str]) -> None:
 @given(any_names)
 def test_the_report_of_a_benchmark(name: str) -> None:
     from service.bench.report.report import _table
-    from service.bench.report.tables import Table
+    from service.bench.report.tables import ReportTable
 
-    table = Table("title", ("case", "ms"), ((name, "7"),))
+    table = ReportTable("title", ("case", "ms"), ((name, "7"),))
     assert rows_of(table.markdown()) == [["case", "ms"], seen(name, 7)]
     found: list[str] = []
     parser = html.parser.HTMLParser()

@@ -10,12 +10,12 @@ import numpy as np
 
 from benchmarks.service.attack.attackers import ATTACKS, Attack
 from benchmarks.service.attack.bodies import bombs
-from benchmarks.service.attack.target import Bystanders, Seen, Target, ways_in
+from benchmarks.service.attack.target import Bystanders, Seen, Target, queries
 from benchmarks.service.malformed_cases import ADMIN_KEY
 from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import Memory, Server, serving
 from service.bench.photos import Photos
-from service.bench.report.tables import Table, ms
+from service.bench.report.tables import ReportTable, ms
 from service.package.package import ModelPackage
 
 POD_MB = 2048
@@ -46,12 +46,12 @@ class Attacked:
 def measure(
     package: ModelPackage, photos: Photos, out: Path, logs: Path, *, precision: str, seconds: float
 ) -> bool:
-    """Start a server on the loopback address, attack it for `seconds` in each way, and judge."""
+    """Start a server on the loopback address, run each attack for `seconds`, and judge."""
     log = logs / "attack.log"
     with serving(package.folder, precision, log, admin_keys=ADMIN_KEY) as server:
         port = urlsplit(server.url).port or 0
         target = Target(port, package.manifest.name, photos.files[0], ADMIN_KEY)
-        _, expected = next(iter(ways_in(target).values()))()
+        _, expected = next(iter(queries(target).values()))()
         bombs(target)  # packed now, because packing takes time that the attack should have
         processes = {process.pid for process in server.tree()}
         started_mb = server.rss_mb()
@@ -62,7 +62,7 @@ def measure(
         time.sleep(SETTLE_S)
         settled_mb = server.rss_mb()
         alive = {process.pid for process in server.tree()} == processes
-        right = [np.allclose(way()[1], expected, 0, 1e-5) for way in ways_in(target).values()]
+        right = [np.allclose(query()[1], expected, 0, 1e-5) for query in queries(target).values()]
         stop_s = _stop(server)
     tracebacks = log.read_text(errors="replace").count("Traceback")
     return write(
@@ -135,8 +135,8 @@ def _verdicts(
     ]
 
 
-def _table(attacked: list[Attacked]) -> Table:
-    return Table(
+def _table(attacked: list[Attacked]) -> ReportTable:
+    return ReportTable(
         "What the others noticed",
         (
             *("attack", "sent", "answered", "refused", "failed"),

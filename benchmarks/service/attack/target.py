@@ -65,10 +65,10 @@ class Target:
             connection.close()
 
 
-Way = Callable[[], tuple[int, list[float]]]
+Query = Callable[[], tuple[int, list[float]]]
 
 
-def ways_in(target: Target) -> dict[str, Way]:
+def queries(target: Target) -> dict[str, Query]:
     """Well-formed requests: each gives a status and the probabilities of the photo."""
     body, headers = form(target.photo)
     size = {"binary_data_size": len(target.photo) + 4}
@@ -122,7 +122,7 @@ class Bystanders:
         self._target = target
         self._expected = np.array(expected)
         self._over = threading.Event()
-        asking = [(self._watch, ())] + [(self._use, (way,)) for way in ways_in(target).values()]
+        asking = [(self._watch, ())] + [(self._use, (query,)) for query in queries(target).values()]
         self._threads = [threading.Thread(target=run, args=given) for run, given in asking]
 
     def __enter__(self) -> Seen:
@@ -142,13 +142,13 @@ class Bystanders:
                 self._target.ask("GET", "/livez")
             self.seen.livez_s.append(time.monotonic() - started)
 
-    def _use(self, way: Way) -> None:
+    def _use(self, query: Query) -> None:
         while not self._over.wait(ASK_EVERY_S):
-            self.seen.statuses[self._outcome(way)] += 1
+            self.seen.statuses[self._outcome(query)] += 1
 
-    def _outcome(self, way: Way) -> str:
+    def _outcome(self, query: Query) -> str:
         try:
-            status, probabilities = way()
+            status, probabilities = query()
         except (OSError, http.client.HTTPException) as error:
             return type(error).__name__
         if status == 200 and not np.allclose(probabilities, self._expected, 0, ROUNDING):

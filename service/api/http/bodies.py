@@ -10,7 +10,7 @@ from starlette.requests import Request
 from service.api.http.compression import inflate
 from service.api.http.header_parameters import parse_parameters
 from service.api.http.inflight import Held
-from service.api.http.multipart import Part, split
+from service.api.http.multipart import FormPart, split
 from service.api.options import FIELDS, MAX_OPTION_CHARS
 from service.errors import RequestTimeout, TooLarge, UnsupportedImage, UsageError
 from service.inference.option_text import no_option
@@ -136,7 +136,7 @@ def _read_form(body: bytes, boundary: bytes, file_field: str, max_images: int) -
     return form
 
 
-def _is_file(part: Part) -> bool:
+def _is_file(part: FormPart) -> bool:
     """Whether a part is a file: by its file name, or by its type where it has no file name."""
     return part.has_filename or (
         part.content_type.startswith("image/") or part.content_type == "application/octet-stream"

@@ -25,7 +25,7 @@ _CONTINUED = re.compile(rb"\r\n[ \t]+")
 
 
 @dataclass(frozen=True)
-class Part:
+class FormPart:
     """One field of a form."""
 
     name: str
@@ -53,7 +53,7 @@ class Part:
             raise UsageError(f"the field {self.name[:80]!r} is no text in {self.charset}") from None
 
 
-def split(body: bytes, boundary: bytes) -> Iterator[Part]:
+def split(body: bytes, boundary: bytes) -> Iterator[FormPart]:
     """The parts of a body, in order. Text before the first boundary and after the last is skipped.
 
     Raises:
@@ -133,7 +133,7 @@ def _head(body: bytes, begin: int) -> tuple[bytes, int]:
     return body[begin:end], end + 4
 
 
-def _part(head: bytes, data: bytes) -> Part:
+def _part(head: bytes, data: bytes) -> FormPart:
     headers: dict[str, str] = {}
     for line in _CONTINUED.sub(b" ", head).split(b"\r\n"):
         name, colon, value = line.partition(b":")
@@ -154,7 +154,7 @@ def _part(head: bytes, data: bytes) -> Part:
     name = disposition.get("name", extended(disposition.get("name*", "")))
     if not name:
         raise UsageError("a part of the multipart body has no name in its Content-Disposition")
-    return Part(
+    return FormPart(
         name=name,
         data=data,
         content_type=kind,

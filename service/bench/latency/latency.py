@@ -39,7 +39,7 @@ from service.package.package import ModelPackage
 
 
 @dataclass(frozen=True)
-class Plan:
+class LatencyPlan:
     """What to time, and for how long."""
 
     modes: tuple[Mode, ...]
@@ -76,7 +76,7 @@ Run = Callable[[Case, Sequence[bytes]], Timed]
 
 def bench_latency(
     folder: Path,
-    plan: Plan,
+    plan: LatencyPlan,
     images: Photos,
     *,
     provider: Provider = "auto",
@@ -130,7 +130,7 @@ class Rounds:
 
 
 def measure(
-    plan: Plan,
+    plan: LatencyPlan,
     files: Sequence[bytes],
     run: Run,
     progress: Callable[[int, float], None],
@@ -161,7 +161,7 @@ def measure(
     return Rounds(samples, order, now() - start)
 
 
-def summarize(plan: Plan, rounds: Rounds) -> tuple[CaseResult, ...]:
+def summarize(plan: LatencyPlan, rounds: Rounds) -> tuple[CaseResult, ...]:
     """Turn samples into results. Every case is compared with its own single crop."""
     columns = {case: _columns(timed) for case, timed in rounds.samples.items()}
     results: list[CaseResult] = []

@@ -39,7 +39,7 @@ SUMMARY = "mlperf_log_summary.txt"
 
 
 @dataclass(frozen=True)
-class Plan:
+class MlperfPlan:
     """What to run, and for how long."""
 
     scenario: Scenario
@@ -73,7 +73,7 @@ def require_loadgen() -> Any:
     return import_module("mlperf_loadgen")
 
 
-def bench_mlperf(predictor: Predictor, plan: Plan, images: Photos, logs: Path) -> Outcome:
+def bench_mlperf(predictor: Predictor, plan: MlperfPlan, images: Photos, logs: Path) -> Outcome:
     """Run one scenario; LoadGen's logs stay in `logs`.
 
     Raises:
@@ -102,7 +102,7 @@ def bench_mlperf(predictor: Predictor, plan: Plan, images: Photos, logs: Path) -
     return read_outcome(plan, logs / SUMMARY)
 
 
-def read_outcome(plan: Plan, path: Path) -> Outcome:
+def read_outcome(plan: MlperfPlan, path: Path) -> Outcome:
     """Read LoadGen's summary. Raises QuincunxError if there is none."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -191,7 +191,7 @@ class _Answerer:
         return np.array([answer.probabilities.argmax() for answer in answers], np.int32)
 
 
-def _settings(loadgen: Any, plan: Plan, per_second: float) -> Any:
+def _settings(loadgen: Any, plan: MlperfPlan, per_second: float) -> Any:
     settings = loadgen.TestSettings()
     settings.mode = loadgen.TestMode.PerformanceOnly
     settings.scenario = getattr(loadgen.TestScenario, plan.scenario)

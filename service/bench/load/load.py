@@ -11,7 +11,7 @@ from service.bench.load.accounting import account, keeps
 from service.bench.load.arrivals import Arrivals, due_times, schedule
 from service.bench.load.search import highest
 from service.bench.load.worker import Target
-from service.bench.load.worker_pool import Fleet
+from service.bench.load.worker_pool import WorkerPool
 from service.bench.photos import Photos
 from service.bench.report.results import LoadReport, LoadSettings, LoadStep
 from service.errors import QuincunxError, UsageError
@@ -29,7 +29,7 @@ LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoadPlan:
     """How to make load, and what to search for."""
 
     arrivals: Arrivals = "poisson"
@@ -62,7 +62,7 @@ Progress = Callable[[LoadStep], None]
 
 
 def bench_load(
-    url: str, plan: Plan, images: Photos, progress: Progress = lambda _step: None
+    url: str, plan: LoadPlan, images: Photos, progress: Progress = lambda _step: None
 ) -> LoadReport:
     """Put load on the server at `url`.
 
@@ -81,8 +81,8 @@ def bench_load(
         connections=plan.connections,
         timeout_s=plan.timeout_s,
     )
-    with Fleet(target, plan.processes) as fleet:
-        bench = _Bench(fleet, plan, len(images.files), progress)
+    with WorkerPool(target, plan.processes) as pool:
+        bench = _Bench(pool, plan, len(images.files), progress)
         best = bench.run()
     settings = LoadSettings(
         url=address,
@@ -110,9 +110,9 @@ def bench_load(
 class _Bench:
     """Runs steps and keeps them."""
 
-    def __init__(self, fleet: Fleet, plan: Plan, images: int, progress: Progress) -> None:
+    def __init__(self, pool: WorkerPool, plan: LoadPlan, images: int, progress: Progress) -> None:
         self.steps: list[LoadStep] = []
-        self._fleet = fleet
+        self._pool = pool
         self._plan = plan
         self._images = images
         self._progress = progress
@@ -139,7 +139,7 @@ class _Bench:
         # Each step has its own seed, so that an unlucky draw does not repeat in every step.
         generator = np.random.default_rng((plan.seed, len(self.steps)))
         due_s = due_times(arrivals, rate, plan.warm_up_s + plan.seconds, generator)
-        done = self._fleet.run(
+        done = self._pool.run(
             schedule(due_s, plan.mix, self._images, generator), plan.warm_up_s + plan.seconds
         )
         step = account(
@@ -157,7 +157,7 @@ class _Bench:
         plan = self._plan
         generator = np.random.default_rng((plan.seed, len(self.steps)))
         requests = schedule(np.zeros(CLOSED_ROUND), plan.mix, self._images, generator)
-        done = self._fleet.run(requests, plan.warm_up_s + seconds, users)
+        done = self._pool.run(requests, plan.warm_up_s + seconds, users)
         step = account(
             done.records,
             tuple(plan.mix),

@@ -5,18 +5,18 @@ import select
 import selectors
 
 
-def punctual_loop() -> asyncio.AbstractEventLoop:
+def precise_loop() -> asyncio.AbstractEventLoop:
     """A loop whose timers are not rounded up to whole milliseconds, as epoll rounds them.
 
     Where the system has no epoll, `select` does it, at a cost that grows with the connections.
     """
-    selector = PunctualEpoll() if hasattr(selectors, "EpollSelector") else None
+    selector = PreciseEpoll() if hasattr(selectors, "EpollSelector") else None
     return asyncio.SelectorEventLoop(selector or selectors.SelectSelector())
 
 
 if hasattr(selectors, "EpollSelector"):
 
-    class PunctualEpoll(selectors.EpollSelector):
+    class PreciseEpoll(selectors.EpollSelector):
         """Epoll, waited for with the precision of `select`, which sees it as one file."""
 
         def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:

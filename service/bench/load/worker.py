@@ -11,7 +11,7 @@ import numpy as np
 from service.bench.load.arrivals import Schedule
 from service.bench.load.connection import Connection as HttpConnection
 from service.bench.load.connection import address_of, head
-from service.bench.load.precise_timer import punctual_loop
+from service.bench.load.precise_timer import precise_loop
 from service.bench.load.records import ANSWERED, FAILED, REFUSED, Records
 
 READY = "ready"
@@ -55,7 +55,7 @@ class Done:
 
 def work(pipe: Connection, target: Target) -> None:
     """Serve steps from `pipe` until it sends None: the main function of a worker process."""
-    with asyncio.Runner(loop_factory=punctual_loop) as runner:
+    with asyncio.Runner(loop_factory=precise_loop) as runner:
         runner.run(_serve(pipe, target))
 
 

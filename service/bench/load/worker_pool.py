@@ -18,7 +18,7 @@ LEAD_S = 0.2
 """Time between sending a step to the workers and its start, so that every worker has its share."""
 
 
-class Fleet:
+class WorkerPool:
     """`processes` workers that share `target.connections` connections."""
 
     def __init__(self, target: Target, processes: int) -> None:
@@ -36,7 +36,7 @@ class Fleet:
         self._count = processes
         self._workers: list[tuple[BaseProcess, Connection]] = []
 
-    def __enter__(self) -> "Fleet":
+    def __enter__(self) -> "WorkerPool":
         context = multiprocessing.get_context("spawn")
         for index in range(self._count):
             ours, theirs = context.Pipe()

@@ -21,7 +21,7 @@ from service.bench.report.statistics import (
     ratio_across_runs,
     ratio_of_ratios,
 )
-from service.bench.report.tables import Table
+from service.bench.report.tables import ReportTable
 from service.errors import UsageError
 from service.package.manifest import Mode
 
@@ -55,8 +55,8 @@ class Comparison:
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
 
-    def table(self) -> Table:
-        return Table(
+    def table(self) -> ReportTable:
+        return ReportTable(
             "B against A",
             ("what", "measure", "B / A", "interval", "verdict"),
             tuple(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from service.bench.report.plots import latency_plots, load_plots
 from service.bench.report.results import LatencyReport, LoadReport
-from service.bench.report.tables import Table, latency_tables, load_tables
+from service.bench.report.tables import ReportTable, latency_tables, load_tables
 from service.console.markdown import plain
 from service.console.text import in_html
 
@@ -36,7 +36,7 @@ def write(report: Report, folder: Path, *, plots: bool = True) -> None:
     (folder / "report.html").write_text(html(report, drawn), encoding="utf-8")
 
 
-def tables(report: Report) -> tuple[Table, ...]:
+def tables(report: Report) -> tuple[ReportTable, ...]:
     """The tables of either kind of report."""
     return latency_tables(report) if isinstance(report, LatencyReport) else load_tables(report)
 
@@ -122,7 +122,7 @@ def _list(lines: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{in_html(line)}</li>" for line in lines) + "</ul>"
 
 
-def _table(table: Table) -> str:
+def _table(table: ReportTable) -> str:
     def row(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{in_html(cell)}</{tag}>" for cell in cells) + "</tr>"
 

@@ -17,13 +17,13 @@ Phase = Literal["decode", "resize", "views", "inference", "aggregation"]
 PHASES: tuple[Phase, ...] = ("decode", "resize", "views", "inference", "aggregation")
 
 
-class Part(BaseModel):
+class ReportPart(BaseModel):
     """A frozen part of a results file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Summary(Part):
+class Summary(ReportPart):
     """A distribution of times."""
 
     n: int
@@ -53,7 +53,7 @@ class Summary(Part):
         )
 
 
-class Ratio(Part):
+class Ratio(ReportPart):
     """Cost relative to another cost, with its 95% interval."""
 
     value: float
@@ -69,7 +69,7 @@ class Ratio(Part):
         return Interval(self.value, self.low, self.high)
 
 
-class Case(Part):
+class Case(ReportPart):
     """One thing to time: a batch of images in one mode at one precision."""
 
     precision: Precision
@@ -83,7 +83,7 @@ class Case(Part):
         return f"{self.mode} {self.precision} batch {self.batch_images}{again}"
 
 
-class CaseResult(Part):
+class CaseResult(ReportPart):
     """One case: one sample for each round, and the time of each phase."""
 
     case: Case
@@ -102,7 +102,7 @@ class CaseResult(Part):
         return [sum(phases) for phases in zip(*self.samples_ms.values(), strict=True)]
 
 
-class LatencyReport(Part):
+class LatencyReport(ReportPart):
     """`quincunx bench latency`."""
 
     kind: Literal["latency"] = "latency"
@@ -124,7 +124,7 @@ class LatencyReport(Part):
     """Notes for the reader: noise, and modes that cannot be told apart."""
 
 
-class LoadSettings(Part):
+class LoadSettings(ReportPart):
     """How load was made."""
 
     url: str
@@ -141,7 +141,7 @@ class LoadSettings(Part):
     seed: int
 
 
-class LoadStep(Part):
+class LoadStep(ReportPart):
     """One rate, held for a while. Times are in ms; unanswered requests have none."""
 
     offered_per_second: float | None
@@ -178,7 +178,7 @@ class LoadStep(Part):
         return f"{self.offered_per_second:.1f}/s"
 
 
-class LoadReport(Part):
+class LoadReport(ReportPart):
     """`quincunx bench load`."""
 
     kind: Literal["load"] = "load"

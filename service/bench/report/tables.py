@@ -8,7 +8,7 @@ from service.console import markdown
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A title, a header and rows of cells."""
 
     title: str
@@ -19,13 +19,13 @@ class Table:
         return markdown.table(self.header, self.rows)
 
 
-def latency_tables(report: LatencyReport) -> tuple[Table, Table]:
+def latency_tables(report: LatencyReport) -> tuple[ReportTable, ReportTable]:
     """The cost of each case, and the time of its phases."""
     return _costs(report.cases), _phases(report.cases)
 
 
-def _costs(cases: Sequence[CaseResult]) -> Table:
-    return Table(
+def _costs(cases: Sequence[CaseResult]) -> ReportTable:
+    return ReportTable(
         "Latency per batch, ms",
         (
             *("mode", "precision", "batch", "n", "mean [95%]", "p50", "p90", "p99", "p99.9"),
@@ -53,9 +53,9 @@ def _costs(cases: Sequence[CaseResult]) -> Table:
     )
 
 
-def _phases(cases: Sequence[CaseResult]) -> Table:
+def _phases(cases: Sequence[CaseResult]) -> ReportTable:
     shown = [result for result in cases if not result.case.control]
-    return Table(
+    return ReportTable(
         "Where the time goes: median ms per batch",
         ("mode", "precision", "batch", *(shown[0].phases_ms if shown else ())),
         tuple(
@@ -70,10 +70,10 @@ def _phases(cases: Sequence[CaseResult]) -> Table:
     )
 
 
-def load_tables(report: LoadReport) -> tuple[Table, ...]:
+def load_tables(report: LoadReport) -> tuple[ReportTable, ...]:
     """Every step, and every mode of a step if there are several."""
     slo = "" if report.settings.arrivals == "closed" else f"; SLO {report.slo_ms:g} ms"
-    steps = Table(
+    steps = ReportTable(
         f"Load, {report.settings.arrivals} arrivals{slo}",
         (
             *("offered/s", "users", "sent", "answered", "429", "failed", "answered/s"),
@@ -96,7 +96,7 @@ def load_tables(report: LoadReport) -> tuple[Table, ...]:
     )
     if len(report.settings.mix) == 1:
         return (steps,)
-    modes = Table(
+    modes = ReportTable(
         "By mode, ms",
         ("offered/s", "users", "mode", "n", "mean", "p50", "p90", "p99", "p99.9"),
         tuple(

@@ -11,7 +11,7 @@ from service.scoring.sources.archives import Tar, Zip
 from service.scoring.sources.folder import File, Folder, Glob
 from service.scoring.sources.lists import CsvList, TextList
 from service.scoring.sources.source import Columns, ImageSource
-from service.scoring.sources.tables import Table
+from service.scoring.sources.tables import TableFile
 from service.scoring.sources.walk import MAGIC, glob, walk
 from service.tabular.partitions import part_files, partitions
 
@@ -90,7 +90,7 @@ def _parts(folder: str, suffix: str, columns: Columns) -> Iterator[ImageSource]:
         if suffix in CSV_SUFFIXES:
             yield CsvList(path, rooted)
         else:
-            yield Table(path, rooted, partitions(path, folder))
+            yield TableFile(path, rooted, partitions(path, folder))
 
 
 def _suffix(path: str) -> str:
@@ -108,7 +108,7 @@ def _container(name: str, columns: Columns) -> ImageSource:
     if lowered.endswith(".zip"):
         return Zip(name)
     if lowered.endswith(TABLE_SUFFIXES):
-        return Table(name, columns)
+        return TableFile(name, columns)
     return (TextList if lowered.endswith(TEXT_SUFFIXES) else CsvList)(name, columns)
 
 

@@ -60,7 +60,7 @@ def _standard_input() -> Any:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _CsvLayout:
     """How the records of one CSV become items."""
 
     table: Delimited
@@ -93,9 +93,9 @@ class CsvList:
         self.count()
 
     def items(self, skip: int = 0) -> Iterator[Item]:
-        with self._records() as (plan, records):
+        with self._records() as (layout, records):
             for record in islice(records, skip, None):
-                yield self._item(record, plan)
+                yield self._item(record, layout)
 
     def count(self) -> int | None:
         with self._records() as (_, records):
@@ -106,28 +106,30 @@ class CsvList:
             yield from (item.label for item in self.items() if item.label)
 
     @contextmanager
-    def _records(self) -> Generator[tuple[_Plan, Iterator[Record]]]:
+    def _records(self) -> Generator[tuple[_CsvLayout, Iterator[Record]]]:
         asked = (name for name in (self.columns.path, self.columns.label) if name is not None)
         known = {plain(name) for name in (*PATH_COLUMNS, *asked)}
         with open_binary(self.name) as stream:
             table = read(stream, self.name, known, self.columns.separator)
-            plan = self._plan(table)
-            first = () if plan.has_header or table.first is None else (table.first,)
-            yield plan, self._checked(chain(first, table.rest), plan)
+            layout = self._layout(table)
+            first = () if layout.has_header or table.first is None else (table.first,)
+            yield layout, self._checked(chain(first, table.rest), layout)
 
-    def _checked(self, records: Iterator[Record], plan: _Plan) -> Iterator[Record]:
+    def _checked(self, records: Iterator[Record], layout: _CsvLayout) -> Iterator[Record]:
         """The records that are not empty: Excel writes rows of empty cells at the end."""
-        at = plan.label_at
+        at = layout.label_at
         one_line = () if at is None else (at,)
         for record in records:
-            check_spans(record, plan.table.separator, plan.width, plan.path_at, one_line, self.name)
+            check_spans(
+                record, layout.table.separator, layout.width, layout.path_at, one_line, self.name
+            )
             if at is not None and at < len(record.cells):
                 where = f"{self.name}, line {record.line}"
                 record.cells[at] = checked_label(record.cells[at], where)
             if any(cell.strip() for cell in record.cells):
                 yield record
 
-    def _plan(self, table: Delimited) -> _Plan:
+    def _layout(self, table: Delimited) -> _CsvLayout:
         if table.first is None:
             raise UsageError(f"{self.name} is empty: it has no header and no path")
         header = [cell.strip() for cell in table.first.cells]
@@ -137,7 +139,7 @@ class CsvList:
             self._check_no_header(table.first)
             path, has_header = 0, False
         label = pick(self.name, header, self.columns.label, (), "--label-column")
-        return _Plan(table, len(header), path, label, has_header)
+        return _CsvLayout(table, len(header), path, label, has_header)
 
     def _check_no_header(self, first: Record) -> None:
         """A single column needs no header if its first line is a path."""
@@ -164,21 +166,21 @@ class CsvList:
     def _root(self) -> str:
         return self.columns.root or parent(self.name)
 
-    def _item(self, record: Record, plan: _Plan) -> Item:
+    def _item(self, record: Record, layout: _CsvLayout) -> Item:
         cells, where = record.cells, f"{self.name}, line {record.line}"
-        path = cells[plan.path_at] if plan.path_at < len(cells) else ""
+        path = cells[layout.path_at] if layout.path_at < len(cells) else ""
         if not path.strip():
             return Item(self.name, error=f"DataError: {where}: the row has no path: {cells}")
         path = join(self._root, path)
         # An unquoted separator moves the cells after it, so that another cell would be the label.
         # A path that moved is no file, and its row says so.
-        if plan.label_at is not None and any(cell.strip() for cell in cells[plan.width :]):
+        if layout.label_at is not None and any(cell.strip() for cell in cells[layout.width :]):
             return Item(
                 path,
-                error=f"DataError: {where}: {len(cells)} cells where the header has {plan.width}; "
-                "quote a cell that holds the separator",
+                error=f"DataError: {where}: {len(cells)} cells where the header has "
+                f"{layout.width}; quote a cell that holds the separator",
             )
         label = None
-        if plan.label_at is not None:
-            label = cells[plan.label_at] if plan.label_at < len(cells) else ""
+        if layout.label_at is not None:
+            label = cells[layout.label_at] if layout.label_at < len(cells) else ""
         return Item(path, label=label)

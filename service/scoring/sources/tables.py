@@ -34,7 +34,7 @@ class _Roles:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableFile:
     """A Parquet or Arrow file; the image column is binary, or a struct with a field `bytes`."""
 
     name: str

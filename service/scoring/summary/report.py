@@ -80,8 +80,8 @@ def shares(accuracy: dict[str, Any]) -> list[tuple[str, str, str]]:
 def sentence(single: dict[str, Any]) -> str:
     """A sentence on the answers that TTA changed."""
     return (
-        f"TTA mended {single['mended_by_tta']} answers of the single crop and spoiled "
-        f"{single['spoiled_by_tta']}: {single['tta_gain'] * 100:+.2f} points."
+        f"TTA corrected {single['corrected_by_tta']} wrong answers of the single crop and made "
+        f"{single['regressed_by_tta']} right ones wrong: {single['tta_gain'] * 100:+.2f} points."
     )
 
 

@@ -111,8 +111,8 @@ class Tally:
         return {
             "top1": _share(both + only_single, self.labelled),
             "tta_gain": (only_tta - only_single) / self.labelled,
-            "mended_by_tta": only_tta,
-            "spoiled_by_tta": only_single,
+            "corrected_by_tta": only_tta,
+            "regressed_by_tta": only_single,
         }
 
     def _classes(self) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.bench.load.precise_timer import punctual_loop
+from service.bench.load.precise_timer import precise_loop
 
 
 @pytest.fixture(params=["epoll", "select"])
@@ -18,7 +18,7 @@ def loop(
         monkeypatch.delattr(selectors, "EpollSelector", raising=False)
     elif not hasattr(selectors, "EpollSelector"):
         pytest.skip("this system has no epoll")
-    loop = punctual_loop()
+    loop = precise_loop()
     yield loop
     loop.close()
 
