@@ -25,6 +25,7 @@
     ├── StartFailed              workers that end before they serve
     ├── ModelPackageError        a package that is incomplete, altered or of another schema
     ├── ExportError              an exported graph that does not agree with its checkpoint
+    ├── ImportRefused            a model of another library that cannot become a package
     ├── DataError                a data set that cannot be trained or evaluated on
     ├── TrainingDiverged         a training run whose loss is no longer a number
     └── OutputError              a result that cannot be written, or is being written already
@@ -171,6 +172,10 @@ class ModelPackageError(QuincunxError):
 
 class ExportError(QuincunxError):
     """An exported graph that does not agree with its checkpoint."""
+
+
+class ImportRefused(QuincunxError):
+    """A model of another library that cannot become a package; the message says what was found."""
 
 
 class DataError(QuincunxError):

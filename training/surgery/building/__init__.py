@@ -1,0 +1,1 @@
+"""Put the ends of the package contract on a graph: preprocessing, class map, windows."""

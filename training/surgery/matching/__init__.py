@@ -1,0 +1,1 @@
+"""Find the global pools of a graph, and the head behind them."""
