@@ -139,12 +139,12 @@ def test_the_random_baseline_is_the_weighted_mean_of_its_views(predictor: Predic
     baseline = method_named("fastai_tta")
 
     def run() -> np.ndarray:
-        job = baseline.start(predictor, image)
-        views = next(job)
+        steps = baseline.start(predictor, image)
+        views = next(steps)
         assert len(views) == 5
         # Every view says class 2 but the plain one, which says class 0.
         results = [np.array([9, 0, 0], np.float32)] + [np.array([0, 0, 9], np.float32)] * 4
-        done = step(job, results)
+        done = step(steps, results)
         assert isinstance(done, Done)
         return done.answer.probabilities
 

@@ -21,7 +21,7 @@ PLAIN_SHARE = 0.25
 MIN_SCALE = 0.35
 
 Baseline = Literal["full_image", "five_passes", "fastai_tta"]
-"""Methods that are not served, but that TTA is compared with: see `BASELINE_JOBS`."""
+"""Methods that are not served, but that TTA is compared with: see `BASELINE_STEPS`."""
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 MethodName = Mode | Baseline
 SINGLE = "single crop"
@@ -35,7 +35,7 @@ def method_names() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Result:
-    """A candidate's answer for one image, and its cost in single crops."""
+    """A method's answer for one image, and its cost in single crops."""
 
     probabilities: np.ndarray
     cost: float
@@ -60,14 +60,14 @@ def methods(
 ) -> list[Method]:
     """The modes, `adaptive` at every affordable gate cost, and the baselines.
 
-    With an `aspect` other than 1, each candidate gets the middle of an image, cut to that ratio.
+    With an `aspect` other than 1, each method gets the middle of an image, cut to that ratio.
     """
-    made = [mode_candidate(SINGLE if mode == "none" else mode, Options(tta=mode)) for mode in modes]
+    made = [served_mode(SINGLE if mode == "none" else mode, Options(tta=mode)) for mode in modes]
     gates = predictor.model.calibration("adaptive").gate_curve
     if "adaptive" in modes and gates:
         cheapest = min(gate.expected_cost for gate in gates)
         made += [
-            mode_candidate(f"adaptive, {cost:g} crops", Options(tta="adaptive", gate_cost=cost))
+            served_mode(f"adaptive, {cost:g} crops", Options(tta="adaptive", gate_cost=cost))
             for cost in gate_costs
             if cost >= cheapest
         ]
@@ -75,11 +75,11 @@ def methods(
     return made if aspect == 1 else [_of_rectangles(one, aspect) for one in made]
 
 
-def _of_rectangles(candidate: Method, aspect: float) -> Method:
+def _of_rectangles(method: Method, aspect: float) -> Method:
     def start(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
-        return candidate.start(predictor, rectangle(image, aspect))
+        return method.start(predictor, rectangle(image, aspect))
 
-    return replace(candidate, start=start)
+    return replace(method, start=start)
 
 
 def rectangle(image: AnyImage, aspect: float) -> Pixels:
@@ -90,8 +90,8 @@ def rectangle(image: AnyImage, aspect: float) -> Pixels:
     """
     pixels = as_pixels(image)
     height, width = pixels.shape[:2]
-    lying = crc32(pixels.tobytes()) % 2 == 0
-    ratio = aspect if lying else 1 / aspect
+    landscape = crc32(pixels.tobytes()) % 2 == 0
+    ratio = aspect if landscape else 1 / aspect
     wide, high = min(width, round(height * ratio)), min(height, round(width / ratio))
     left, top = (width - wide) // 2, (height - high) // 2
     return np.ascontiguousarray(pixels[top : top + high, left : left + wide])
@@ -100,11 +100,11 @@ def rectangle(image: AnyImage, aspect: float) -> Pixels:
 def method_named(name: MethodName, coverage: float | None = None) -> Method:
     """A mode as it is served, or a baseline. `coverage` asks for prediction sets of a mode."""
     if name == "full_image" or name == "five_passes" or name == "fastai_tta":
-        return Method(name, BASELINE_JOBS[name], baseline=True)
-    return mode_candidate(name, Options(tta=name, coverage=coverage))
+        return Method(name, BASELINE_STEPS[name], baseline=True)
+    return served_mode(name, Options(tta=name, coverage=coverage))
 
 
-def mode_candidate(name: str, options: Options) -> Method:
+def served_mode(name: str, options: Options) -> Method:
     """A mode as it is served."""
 
     def start(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
@@ -170,7 +170,7 @@ def _random_box(size: Size, random: np.random.Generator) -> FractionBox:
     )
 
 
-BASELINE_JOBS: dict[Baseline, Callable[[Predictor, AnyImage], StepsOf[Result]]] = {
+BASELINE_STEPS: dict[Baseline, Callable[[Predictor, AnyImage], StepsOf[Result]]] = {
     "full_image": _full_image,
     "five_passes": _five_passes,
     "fastai_tta": _fastai_tta,

@@ -45,7 +45,7 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class MethodPredictions:
-    """One candidate's answers for N images."""
+    """One method's answers for N images."""
 
     name: str
     probabilities: NDArray[np.float64]
@@ -59,7 +59,7 @@ class MethodPredictions:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The answers of every candidate, and the truth."""
+    """The answers of every method, and the truth."""
 
     labels: NDArray[np.int64]
     paths: tuple[Path, ...]
@@ -146,7 +146,7 @@ def collect(
 def predict(
     predictor: Predictor, items: Sequence[LabelledFile], methods: Sequence[Method]
 ) -> Predictions:
-    """Answer every image with every candidate. A mode answers exactly as it is served.
+    """Answer every image with every method. A mode answers exactly as it is served.
 
     Raises:
         DataError: a class that the model does not have, or not one readable image.

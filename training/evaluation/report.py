@@ -90,7 +90,7 @@ def _markdown(
         "",
         table(("class", "accuracy %"), each, "lr"),
         "",
-        "The mistakes it was surest of:",
+        "The most confident mistakes:",
         "",
         "![Mistakes](mistakes.png)",
     ]
@@ -124,7 +124,7 @@ def learning_curves(manifest: Manifest, folder: Path) -> str:
     if not history:
         return ""
     draw_curves(history, folder / "curves.png")
-    return "\nHow it learned, epoch by epoch:\n\n![Learning curves](curves.png)\n"
+    return "\nLearning curves, by epoch:\n\n![Learning curves](curves.png)\n"
 
 
 def bullets(lines: Sequence[str]) -> list[str]:

@@ -1,9 +1,9 @@
 """Accuracy against cost, both from one run: the table behind the project's claim.
 
 Accuracy comes from every given image, in batches. Time comes from a sample of the same images, one
-image at a time. Every candidate answers the image once, in a new random order for each image, so
+image at a time. Every method answers the image once, in a new random order for each image, so
 that a slower phase of the machine affects all of them. Times are from decoded pixels to
-probabilities. Decoding costs every candidate the same and is reported separately. With an image
+probabilities. Decoding costs every method the same and is reported separately. With an image
 size, time comes from drawn JPEGs of this size instead.
 """
 
@@ -43,7 +43,7 @@ Key = tuple[Precision, str]
 
 @dataclass(frozen=True)
 class Point:
-    """One candidate at one precision."""
+    """One method at one precision."""
 
     precision: Precision
     name: str
@@ -100,10 +100,10 @@ def measure(
     image_size: ImageSize | None = None,
     seed: int = 0,
 ) -> Frontier:
-    """Measure every candidate at every precision (by default all that the package has).
+    """Measure every method at every precision (by default all that the package has).
 
     `image_size` times drawn JPEGs of this size; by default a sample of the images is timed.
-    `aspect` cuts every image to a rectangle first: see `training.evaluation.methods.candidates`.
+    `aspect` cuts every image to a rectangle first: see `training.evaluation.methods.methods`.
 
     Raises:
         DataError: a class that the model does not have, or no readable image.
@@ -125,22 +125,22 @@ def measure(
         points: list[Point] = []
         for precision, predictor in predictors.items():
             got = answers[precision]
-            for candidate in compared[precision]:
-                key: Key = (precision, candidate.name)
-                answered = got.by_name[candidate.name]
-                rate, batch = _throughput(predictor, candidate, sample)
+            for method in compared[precision]:
+                key: Key = (precision, method.name)
+                answered = got.by_name[method.name]
+                rate, batch = _throughput(predictor, method, sample)
                 points.append(
                     Point(
                         precision=precision,
-                        name=candidate.name,
-                        baseline=candidate.baseline,
+                        name=method.name,
+                        baseline=method.baseline,
                         scores=scores(answered.probabilities, got.labels),
                         against_single=None
-                        if candidate.name == SINGLE
-                        else against(got, candidate.name, got, SINGLE),
+                        if method.name == SINGLE
+                        else against(got, method.name, got, SINGLE),
                         against_fp32=None
                         if key == ("fp32", SINGLE)
-                        else against(got, candidate.name, answers.get("fp32"), SINGLE),
+                        else against(got, method.name, answers.get("fp32"), SINGLE),
                         cost=answered.cost,
                         mean_ms=mean_interval(times[key]),
                         p50_ms=percentile(times[key], 50),
@@ -151,7 +151,7 @@ def measure(
                         else None,
                         images_per_second=rate,
                         best_batch_images=batch,
-                        peak_mib=_peak_mib(package, precision, candidate.name, sample[0]),
+                        peak_mib=_peak_mib(package, precision, method.name, sample[0]),
                     )
                 )
         timed_sizes = sizes(path.read_bytes() for path in sample)
@@ -174,7 +174,7 @@ def measure(
 def _timed(
     decoded: Sequence[Path], most: int, size: ImageSize | None, seed: int
 ) -> Generator[list[Path]]:
-    """The images to time: some of `decoded`, or drawn ones of `size`, over and over."""
+    """The images to time: some of `decoded`, or drawn ones of `size`, repeated as needed."""
     if size is None:
         yield random.Random(seed).sample(decoded, min(most, len(decoded)))
         return
@@ -200,13 +200,13 @@ def _times(
     sample: Sequence[Path],
     seed: int,
 ) -> tuple[dict[Key, list[float]], float]:
-    """Milliseconds of every candidate for every image of the sample, and of decoding one image."""
+    """Milliseconds of every method for every image of the sample, and of decoding one image."""
     pairs: list[tuple[Precision, Method]] = [
-        (p, candidate) for p, own in compared.items() for candidate in own
+        (p, method) for p, own in compared.items() for method in own
     ]
     times: dict[Key, list[float]] = {}
-    for precision, candidate in pairs:
-        times[precision, candidate.name] = []
+    for precision, method in pairs:
+        times[precision, method.name] = []
     decoding: list[float] = []
     shuffle = random.Random(seed)
     console = Console(stderr=True)
@@ -218,37 +218,35 @@ def _times(
         began = perf_counter()
         image = first.open_image(data)
         decoding.append(perf_counter() - began)
-        for precision, candidate in shuffle.sample(pairs, len(pairs)):
+        for precision, method in shuffle.sample(pairs, len(pairs)):
             predictor = predictors[precision]
             began = perf_counter()
-            run_all([candidate.start(predictor, image)], predictor.session)
+            run_all([method.start(predictor, image)], predictor.session)
             taken = perf_counter() - began
             if number >= WARM_UP_IMAGES:
-                times[precision, candidate.name].append(taken * 1e3)
+                times[precision, method.name].append(taken * 1e3)
     return times, float(np.median(decoding)) * 1e3
 
 
-def _throughput(
-    predictor: Predictor, candidate: Method, sample: Sequence[Path]
-) -> tuple[float, int]:
+def _throughput(predictor: Predictor, method: Method, sample: Sequence[Path]) -> tuple[float, int]:
     """Images per second from pixels, and the number of images at once that reached it."""
     paths = sample[:THROUGHPUT_IMAGES]
     decoded = {path: predictor.decode(path.read_bytes()) for path in dict.fromkeys(paths)}
     images = [decoded[path] for path in paths]
     rates: dict[int, float] = {}
     for batch in BATCH_IMAGES:
-        run_all([candidate.start(predictor, i) for i in images[:batch]], predictor.session)
+        run_all([method.start(predictor, i) for i in images[:batch]], predictor.session)
         began = perf_counter()
         for start in range(0, len(images), batch):
-            jobs = [candidate.start(predictor, i) for i in images[start : start + batch]]
-            run_all(jobs, predictor.session)
+            steps = [method.start(predictor, i) for i in images[start : start + batch]]
+            run_all(steps, predictor.session)
         rates[batch] = len(images) / (perf_counter() - began)
     best = max(rates, key=lambda batch: rates[batch])
     return rates[best], best
 
 
 def _peak_mib(package: Path, precision: Precision, name: str, image: Path) -> float:
-    """Peak memory of a new process that answers one batch of 32 images with this candidate."""
+    """Peak memory of a new process that answers one batch of 32 images with this method."""
     command = [
         sys.executable,
         "-m",

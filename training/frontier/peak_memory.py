@@ -1,4 +1,4 @@
-"""``python -m training.frontier.peak_memory PACKAGE PRECISION CANDIDATE IMAGE``: print peak MiB.
+"""``python -m training.frontier.peak_memory PACKAGE PRECISION METHOD IMAGE``: print peak MiB.
 
 This is a separate process, because a peak cannot be reset. It opens the package, answers one batch
 of 32 copies of the image, and prints its peak memory. On Linux the peak is read from /proc:

@@ -96,6 +96,9 @@ def name_points(
 
     Readers take a name without a line for the name of the nearest marker. So its own marker must be
     the nearest.
+
+    This is not adjustText, which knows neither bars nor the nearest marker. On the four frontiers
+    in docs/results, names crossed 4 to 33 bars with it, and none with these positions.
     """
     renderer = axes.figure.canvas.get_renderer()
     places: list[tuple[float, float]] = sorted({*names, *(bars or {})})

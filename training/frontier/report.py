@@ -49,8 +49,8 @@ def markdown(frontier: Frontier, command: str) -> str:
         f"{machine.taken_at}, {machine.cpu}, {machine.cores} cores, Python {machine.python}, "
         + ", ".join(f"{k} {v}" for k, v in machine.libraries.items())
         + f". Accuracy over {frontier.images} images; time over {_timed(frontier)}, "
-        "one at a time, candidates interleaved, from pixels to probabilities "
-        f"(decoding costs every candidate {frontier.decode_ms:.1f} ms more).{_shape(frontier)}"
+        "one at a time, methods interleaved, from pixels to probabilities "
+        f"(decoding costs every method {frontier.decode_ms:.1f} ms more).{_shape(frontier)}"
         + _gate(frontier),
         "",
         table(COLUMNS, (map(Markdown, cells) for cells in rows(frontier)), align),
@@ -79,7 +79,7 @@ def _gate(frontier: Frontier) -> str:
     if not frontier.drawn:
         return ""
     return (
-        " The model is as sure of a drawn image as chance has it, so times of `adaptive` are not "
+        " The model's confidence in drawn images is arbitrary, so times of `adaptive` are not "
         "those of real photos."
     )
 
@@ -89,7 +89,7 @@ def _shape(frontier: Frontier) -> str:
         return ""
     return (
         f" Every image was cut to {frontier.aspect:g}:1 around its middle first, half of them "
-        "lying, half standing."
+        "to landscape, half to portrait."
     )
 
 
