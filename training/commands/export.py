@@ -46,13 +46,13 @@ def export(
         ),
     ] = None,
     statistics_images: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             help="Measure the statistics of batch normalization again, on served crops of this "
-            "many training images; 0 keeps those of training.",
+            "many training images; 0 keeps those of training. By default as the recipe says.",
         ),
-    ] = 0,
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(

@@ -79,7 +79,7 @@ def export_package(
     allow_unfinished: bool = False,
     sizes: InputSize | None = None,
     decode: Decode | None = None,
-    statistics_images: int = 0,
+    statistics_images: int | None = None,
     quantization: Quantization | None = None,
     overwrite: bool = False,
     log: Callable[[str], None] = print,
@@ -90,8 +90,8 @@ def export_package(
 
     `sizes` are the served sizes, by default the recipe's. `decode` says how files become pixels
     (see `InputSize`), by default as in training. `statistics_images` is a number of training
-    images: on their crops, cut as in serving, the statistics of batch normalization are measured
-    again. 0 keeps the statistics of training.
+    images, by default the recipe's: on their crops, cut as in serving, the statistics of batch
+    normalization are measured again. 0 keeps the statistics of training.
 
     `data_folder` holds the images of the run. Some of them check parity, training images calibrate
     int8, and the calibration split shows how often int8 agrees with fp32.
@@ -108,8 +108,9 @@ def export_package(
         source = replace(source, sizes=source.sizes.model_copy(update={"decode": decode}))
     with replacing(out_folder) as folder:
         provenance = _provenance(source)
-        if statistics_images:
-            source = _with_served_statistics(source, statistics_images, provenance)
+        images = source.recipe.statistics_images if statistics_images is None else statistics_images
+        if images:
+            source = _with_served_statistics(source, images, provenance)
         names = labels(source.state.facts["classes"], data_folder)
         for line in shared_names(names):
             log(line)

@@ -7,7 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from fastai.torch_core import get_model
+import torch
+from fastai.callback.core import Callback
+from fastai.torch_core import default_device, get_model, to_device
 from rich.progress import Progress
 
 from service.errors import DataError, UsageError
@@ -20,6 +22,7 @@ from training.fit.batch_size import fit_to_data
 from training.fit.learner import learner
 from training.fit.loaders import dataloaders
 from training.fit.loop.each_epoch import EachEpoch
+from training.fit.loop.ema import WeightAverage
 from training.fit.schedule import Fit, fits, scheduler
 from training.fit.seeding import seed_all
 from training.network.initial_weights import InitialWeights, load_matching
@@ -169,10 +172,17 @@ class Run:
         if initial is not None and state is None:
             untrained = load_matching(self.learn.model, initial.weights)
             log(f"started from other weights; left untrained: {', '.join(untrained) or 'none'}")
+        self.device = getattr(loaders, "device", None) or default_device()
+        self.learn.model.to(self.device)  # before the optimizer, whose saved state follows it
         self.learn.create_opt()
         self.state = state
         if state:
-            self.learn.model.load_state_dict(state.weights)
+            self.learn.model.load_state_dict(state.weights | state.live)
+        self.average: WeightAverage | None = None
+        if recipe.ema.decay:
+            weights = state.weights if state else self.learn.model.state_dict()
+            steps = state.facts["ema_steps"] if state else 0
+            self.average = WeightAverage(recipe.ema, self.learn.model, weights, steps)
 
     def loaders(self, size_px: int) -> Any:
         stats = None if self.stats.source == "none" else self.stats
@@ -201,19 +211,29 @@ class Run:
         return len(self.images.train) // self.recipe.batch_images
 
     def fit(self, fit: Fit, first: int, start: int, bar: Progress) -> None:
-        resumed, self.state = self.state, None
-        if resumed and start == 0:
-            self.learn.opt.load_state_dict(resumed.optimizer)
+        saved = to_device(self.state.optimizer, self.device) if self.state else None
+        self.state = None
+        if saved and start == 0:
+            self.learn.opt.load_state_dict(saved)
         # Freezing clears the optimizer's state. A new fit needs that; a resumed fit must not do it.
         self.learn.freeze() if fit.frozen else self.learn.unfreeze()
-        if resumed and start > 0:
-            self.learn.opt.load_state_dict(resumed.optimizer)
+        if saved and start > 0:
+            self.learn.opt.load_state_dict(saved)
         self.learn.fit(
             fit.epochs,
             lr=fit.lr,
-            cbs=[scheduler(self.learn, fit), EachEpoch(self, fit, first, start, bar)],
+            cbs=[*self.step_callbacks(fit), EachEpoch(self, fit, first, start, bar)],
             start_epoch=start,
         )
+
+    def step_callbacks(self, fit: Fit) -> list[Callback]:
+        """The callbacks that work in every step of a fit, beside those of the learner."""
+        return [scheduler(self.learn, fit), *([self.average] if self.average else [])]
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The weights to export: the average, if the recipe has one."""
+        model = get_model(self.learn.model)
+        return self.average.averaged(model) if self.average else model.state_dict()
 
     def record(self, row: dict[str, Any]) -> None:
         """Append an epoch to the history and write the checkpoint that ends with it."""
@@ -233,8 +253,12 @@ class Run:
             "precision": precision.callbacks()[1],
             "history": self.history,
         }
-        weights = get_model(self.learn.model).state_dict()
-        checkpoint.save(self.folder, Checkpoint(weights, self.learn.opt.state_dict(), facts))
+        live: dict[str, torch.Tensor] = {}
+        if self.average:
+            facts["ema_steps"] = self.average.steps
+            live = self.average.live(get_model(self.learn.model))
+        optimizer = self.learn.opt.state_dict()
+        checkpoint.save(self.folder, Checkpoint(self.weights(), optimizer, facts, live))
         with (self.folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
             writer: Any = csv.DictWriter(file, HISTORY_COLUMNS)
             writer.writeheader()

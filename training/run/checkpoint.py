@@ -8,7 +8,7 @@ between the two is noticed.
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,16 @@ PREVIOUS = ".previous"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network's weights, the optimizer's state, and JSON facts about the run."""
+    """A network's weights, the optimizer's state, and JSON facts about the run.
+
+    If the run averages its weights (`Recipe.ema`), `weights` are the average, and `live` are the
+    weights that training goes on with.
+    """
 
     weights: dict[str, torch.Tensor]
     optimizer: Any
     facts: dict[str, Any]
+    live: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def flatten(tree: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
@@ -58,7 +63,12 @@ def unflatten(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
 def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Write the checkpoint. After a kill at any moment, this one or the last one is complete."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"weights.{k}": v.detach().contiguous() for k, v in checkpoint.weights.items()}
+    groups = {"weights": checkpoint.weights, "live": checkpoint.live}
+    tensors = {
+        f"{group}.{name}": value.detach().contiguous()
+        for group, values in groups.items()
+        for name, value in values.items()
+    }
     optimizer = flatten(checkpoint.optimizer, tensors, "optimizer")
     new = folder / f"{TENSORS}.new"
     save_file(tensors, new)
@@ -93,13 +103,15 @@ def load(folder: Path) -> Checkpoint:
         path = folder / name
         if path.exists() and _sha256(path) == state["sha256"]:
             tensors = load_file(path)
-            weights = {
-                key.removeprefix("weights."): value
-                for key, value in tensors.items()
-                if key.startswith("weights.")
-            }
-            return Checkpoint(weights, unflatten(state["optimizer"], tensors), state["facts"])
+            weights, live = (_group(tensors, group) for group in ("weights", "live"))
+            optimizer = unflatten(state["optimizer"], tensors)
+            return Checkpoint(weights, optimizer, state["facts"], live)
     raise DataError(f"the tensors in {folder} are not the ones {STATE} was written for")
+
+
+def _group(tensors: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    prefix = f"{name}."
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _sha256(path: Path) -> str:

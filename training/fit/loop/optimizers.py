@@ -39,12 +39,15 @@ class FusedOptimizer(OptimWrapper):
             [{"params": list(one), "wd": 0.0} for one in lists], weight_decay=0.0, **options
         )
         super().__init__(opt=made, hp_map=HYPERS)
+        self.loaded = False
         for parameter in self._parameters():
             if parameter.ndim <= 1 and not decay_vectors:
                 self.state[parameter]["do_wd"] = False
 
     def step(self, closure: None = None) -> None:
         """Decay the weights that have a gradient, then make torch's step."""
+        if self.loaded:
+            self._align()
         for group in self.opt.param_groups:
             factor = 1 - float(group["lr"]) * float(group["wd"])
             decayed = [p for p in group["params"] if p.grad is not None and self._decays(p)]
@@ -69,12 +72,22 @@ class FusedOptimizer(OptimWrapper):
                 "param_groups": own["param_groups"],
             }
         )
+        self.loaded = True
         for group, hypers in zip(self.opt.param_groups, saved["hypers"], strict=True):
             for name in ("lr", "wd"):
                 group[name] = float(hypers[name])
         for name in ("mom", "sqr_mom"):
             if name in self.hypers[0]:
                 self.set_hyper(name, [float(hypers[name]) for hypers in saved["hypers"]])
+
+    def _align(self) -> None:
+        """Give loaded state the memory layout of its weight. Fused steps on a CPU need it: they
+        pair a weight with its state by the position in memory."""
+        self.loaded = False
+        for parameter, state in self.opt.state.items():
+            for name, value in state.items():
+                if value is not None and value.shape == parameter.shape:
+                    state[name] = torch.empty_like(parameter.detach()).copy_(value)
 
     def _parameters(self) -> list[nn.Parameter]:
         return [p for group in self.opt.param_groups for p in group["params"]]
