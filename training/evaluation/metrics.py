@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 
 ECE_BINS = 15
 RESAMPLES = 2000
@@ -44,6 +43,8 @@ def scores(probabilities: Probabilities, labels: Labels, seed: int = 0) -> Score
 
 def top_k(probabilities: Probabilities, labels: Labels, k: int) -> float:
     """Share of images whose class is among the k likeliest, of K > k classes."""
+    from sklearn.metrics import top_k_accuracy_score  # slow to load, and the model card needs none
+
     classes = np.arange(probabilities.shape[1])
     return float(top_k_accuracy_score(labels, probabilities, k=k, labels=classes))
 
@@ -93,5 +94,7 @@ def bootstrap_mean(
 
 def confusion(probabilities: Probabilities, labels: Labels) -> NDArray[np.int64]:
     """int64[K, K]: rows are true classes, columns answers."""
+    from sklearn.metrics import confusion_matrix
+
     classes = np.arange(probabilities.shape[1])
     return confusion_matrix(labels, probabilities.argmax(1), labels=classes)

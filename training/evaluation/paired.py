@@ -7,8 +7,6 @@ their difference. Only the images where exactly one of the two is right count.
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scipy.stats import binomtest
-
 from service.package.manifest import PairedMetrics
 from training.evaluation.metrics import Labels, Probabilities, bootstrap_mean, losses
 
@@ -81,6 +79,8 @@ def exact(
     Of the C + S images where exactly one method is right, each is a coin toss between the two.
     Clopper and Pearson's interval of that coin, scaled by (C + S) / N, is the interval.
     """
+    from scipy.stats import binomtest  # loaded here: the model card needs the table alone
+
     changed = corrected + spoiled
     if changed == 0:
         return 0.0, 0.0, 1.0
