@@ -24,3 +24,14 @@ def replacing_file(path: Path) -> Generator[IO[bytes]]:
     except BaseException:
         aside.unlink(missing_ok=True)  # room for others, where the disk is full
         raise
+
+
+def runs(pid: int) -> bool:
+    """Whether there is a process `pid` on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, as another user
+        return True
+    return True

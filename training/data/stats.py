@@ -1,6 +1,6 @@
 """Per-channel mean and standard deviation: ImageNet's, or the data set's own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -41,8 +41,19 @@ def from_images(images: Iterable[NDArray[np.uint8]], source: str = "dataset") ->
             histogram = np.bincount(image[..., channel].ravel(), minlength=256)
             sums[channel] += histogram @ levels
             squares[channel] += histogram @ levels**2
-    mean = sums / count
-    std = np.sqrt(squares / count - mean**2)
+    return _rounded(sums / count, squares / count, source)
+
+
+def from_moments(count: int, sums: Sequence[int], squares: Sequence[int]) -> ChannelStats:
+    """The statistics of `count` pixels, from the sums of their values 0..255 and their squares."""
+    mean, square = (np.array(moment, np.float64) / count for moment in (sums, squares))
+    return _rounded(mean / 255, square / 255**2, "dataset")
+
+
+def _rounded(
+    mean: NDArray[np.float64], mean_square: NDArray[np.float64], source: str
+) -> ChannelStats:
+    std = np.sqrt(mean_square - mean**2)
     r, g, b = (round(float(value), 6) for value in mean)
     sr, sg, sb = (max(round(float(value), 6), 1e-6) for value in std)
     return ChannelStats((r, g, b), (sr, sg, sb), source)

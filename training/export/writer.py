@@ -65,18 +65,8 @@ def _remove_leftovers(folder: Path) -> None:
     """Remove the unfinished folders of processes that are gone."""
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
         pid = left.name.removeprefix(f".{folder.name}.").partition(".")[0]
-        if pid.isdigit() and not _runs(int(pid)):
+        if pid.isdigit() and not runs(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it runs, as another user
-        return True
-    return True
 
 
 def check_replaceable(folder: Path, *, overwrite: bool) -> None:

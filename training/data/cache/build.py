@@ -1,0 +1,136 @@
+"""Open the entry of some files, or make it."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from service.errors import DataError
+from training.data.cache import cache_folder, entry
+from training.data.cache.decoding import COLUMNS, Chunk, decode_all, row_of
+from training.data.cache.entry import CachedPixels
+from training.data.cache.storing import Storing
+
+SAMPLE = 32
+"""Images that are decoded to estimate the size of all."""
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where decoded images are kept, how many bytes they may take, and how they are stored."""
+
+    storing: Storing
+    folder: Path = cache_folder.FOLDER
+    limit: int = int(cache_folder.LIMIT_GIB * cache_folder.GIB)
+
+    def existing(self, paths: Sequence[Path]) -> CachedPixels | None:
+        """The finished entry of these files, if there is one."""
+        key = cache_folder.key_of(_names(paths), self.storing)
+        found = entry.read(self.folder / key)
+        if found:
+            cache_folder.touch(found.folder)
+        return found
+
+    def estimate(self, paths: Sequence[Path]) -> int:
+        """About how many bytes the images will take: those of a sample, times their number.
+
+        Files of the sample that cannot be decoded count nothing.
+        """
+        names = _names(paths)
+        sample = names[:: max(1, len(names) // SAMPLE)]
+        sizes: list[int] = []
+        for path in sample:
+            try:
+                sizes.append(row_of(path, self.storing)[0].nbytes)
+            except DataError:
+                continue
+        return int(np.mean(sizes) * len(names)) if sizes else 0
+
+    def build(
+        self, paths: Sequence[Path], data: str, log: Callable[[str], None] = print
+    ) -> CachedPixels:
+        """Decode the files and write their entry. A folder appears only when it is complete.
+
+        Raises:
+            DataError: the images do not fit into the limit or on the disk.
+            OutOfResources: memory or disk ran out.
+        """
+        names = _names(paths)
+        cache_folder.remove_unfinished(self.folder)
+        cache_folder.make_room(self.folder, self.estimate(paths), self.limit, log)
+        key = cache_folder.key_of(names, self.storing)
+        new = cache_folder.unfinished(self.folder, key)
+        try:
+            table, stored, broken = self._decode(names, new)
+            facts = {
+                "data": data,
+                "stored": str(self.storing),
+                "bytes": int((table[:, 2] * table[:, 3]).sum()) * 3,
+                "broken": broken,
+            }
+            entry.write(new, facts, table, stored)
+            if key != cache_folder.key_of(names, self.storing):
+                raise DataError(f"files of {data} changed while they were decoded: start again")
+            self._publish(new, self.folder / key)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        made = entry.read(self.folder / key)
+        if made is None:
+            raise DataError(f"{self.folder / key} was removed or changed by another program")
+        return made
+
+    def _publish(self, new: Path, final: Path) -> None:
+        """Rename a complete entry. If another process was first, its entry is as good."""
+        if entry.read(final) is not None:
+            return
+        shutil.rmtree(final, ignore_errors=True)  # incomplete or altered
+        try:
+            new.rename(final)
+        except OSError:
+            if entry.read(final) is None:
+                raise
+
+    def _decode(
+        self, names: Sequence[str], new: Path
+    ) -> tuple[np.ndarray, list[str], dict[str, str]]:
+        chunks: list[Chunk] = []
+        taken = cache_folder.used_bytes(self.folder)
+        with _bar(len(names)) as bar:
+            task = bar.add_task("decoding images", total=len(names))
+            for chunk in decode_all(names, self.storing, new):
+                chunks.append(chunk)
+                taken += chunk.nbytes
+                if taken > self.limit:
+                    raise DataError(
+                        f"the decoded images take more than the cache may hold: "
+                        f"{self.limit / cache_folder.GIB:.2f} GiB (--cache-limit). Raise it, store "
+                        "smaller images (--cache-px), or train with --cache off"
+                    )
+                bar.advance(task, chunk.images)
+        rows = [np.empty((0, len(COLUMNS)), np.int64), *(chunk.rows for chunk in chunks)]
+        stored = [names[index] for chunk in chunks for index in chunk.stored]
+        broken = {
+            names[index]: reason for chunk in chunks for index, reason in chunk.broken.items()
+        }
+        return np.concatenate(rows), stored, broken
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Each file once, in an order that does not depend on the split."""
+    return sorted({entry.absolute(path) for path in paths})
+
+
+def _bar(total: int) -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=total == 0 or not console.is_terminal,
+    )
