@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "frontier": ("training.commands.frontier", "Plot accuracy against cost over every TTA mode."),
     "average": ("training.commands.average", "Average the weights of several runs."),
     "lr-find": ("training.commands.lr_find", "Suggest a learning rate for a recipe, with a plot."),
+    "cache": ("training.commands.cache", "List and remove decoded images that training keeps."),
     "show-batch": ("training.commands.show_batch", "Save a grid of a recipe's training images."),
     "recipes": ("training.commands.recipes", "List the recipes that ship, or show one."),
     "serve": ("service.commands.serve", "Serve a model package over HTTP."),

@@ -29,6 +29,10 @@ Overwrite = Annotated[
 Workers = Annotated[
     int, typer.Option(min=0, help="Processes that load images; 0: load in this process.")
 ]
+CacheFolder = Annotated[
+    Path,
+    typer.Option("--cache-folder", metavar="FOLDER", help="The folder of decoded images."),
+]
 Precisions = Annotated[
     str, typer.Option(help="Precisions, comma separated; by default all in the package.")
 ]

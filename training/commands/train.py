@@ -7,6 +7,7 @@ import typer
 
 from service.console.stdio import answer, saying_once
 from training.commands.options import (
+    CacheFolder,
     Init,
     Overrides,
     Overwrite,
@@ -14,6 +15,7 @@ from training.commands.options import (
     TrainingData,
     Workers,
 )
+from training.data.cache import CacheMode
 
 app = typer.Typer()
 
@@ -39,6 +41,27 @@ def train(
         Path | None,
         typer.Option(metavar="FOLDER", help="Log curves for TensorBoard into this folder."),
     ] = None,
+    cache: Annotated[
+        CacheMode,
+        typer.Option(
+            help="Decode every file once, and keep the images. device: in GPU memory. memory: in a "
+            "memory-mapped file. off: decode the files in every epoch. auto: on a GPU device if "
+            "they fit, else memory; without a GPU off."
+        ),
+    ] = "auto",
+    cache_folder: CacheFolder = Path("cache"),
+    cache_limit: Annotated[
+        float,
+        typer.Option(
+            min=0, metavar="GIB", help="What the folder may hold; the oldest entries make room."
+        ),
+    ] = 64,
+    cache_px: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="PX", help="Shorter side of kept images; 0: as the recipe's crops need."
+        ),
+    ] = 0,
 ) -> None:
     """Train a recipe, export the network as a model package, and calibrate the package.
 
@@ -56,6 +79,7 @@ def train(
     from training.export.export import export_package
     from training.export.writer import check_replaceable
     from training.fit import distributed
+    from training.fit.cached.keeping import CacheOptions
     from training.fit.train import train as run_recipe
     from training.network.initial_weights import read_initial_weights
     from training.run import checkpoint
@@ -80,6 +104,7 @@ def train(
             initial=initial,
             workers=workers,
             board=board,
+            cache=CacheOptions(cache, cache_folder, cache_limit, cache_px),
             log=log,
         )
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ and thresholds are fitted on it. The validation set is used for reports only.
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,6 +54,10 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.train) + len(self.calibration)
+
+    def paths(self) -> list[Path]:
+        """All files."""
+        return [item.path for item in (*self.train, *self.calibration)]
 
     def lines(self) -> list[str]:
         """The notes and the skipped files, for people."""
@@ -213,17 +217,20 @@ def unreadable(items: Sequence[Item], threads: int = 4) -> dict[Path, str]:
         return dict(filter(None, pool.map(check, items)))
 
 
-def readable(images: Split, log: Callable[[str], None]) -> Split:
+def readable(
+    images: Split, log: Callable[[str], None], known: Mapping[Path, str] | None = None
+) -> Split:
     """The split without the files that cannot be decoded. `log` gets a message for each of them.
 
-    `log` also gets the notes about the data and the files that were skipped earlier.
+    `log` also gets the notes about the data and the files that were skipped earlier. `known` are
+    these files and the reasons, if all files have been decoded before.
 
     Raises:
         DataError: a class, or the whole training part, has no readable image.
     """
     for line in images.lines():
         log(line)
-    broken = unreadable((*images.train, *images.calibration))
+    broken = unreadable((*images.train, *images.calibration)) if known is None else known
     for path, reason in broken.items():
         log(f"left out {path}: {reason}")
     train = tuple(item for item in images.train if item.path not in broken)

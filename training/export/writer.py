@@ -27,7 +27,7 @@ from service.package.manifest import (
     Precision,
 )
 from service.package.package import MANIFEST
-from service.replacing import replacing_file
+from service.replacing import replacing_file, runs
 
 FILES: dict[Precision, str] = {
     "fp32": "model.onnx",

@@ -6,7 +6,8 @@ from typing import Any
 
 from fastai.vision.all import RandomResizedCrop
 
-from service.inference.image.geometry import LeastSize, Size, shorter_side
+from service.inference.image.geometry import LeastSize
+from training.data.cache.storing import ScaledLeastSize
 from training.recipe import Recipe
 
 PRESIZE_MIN_SCALE = 0.35
@@ -35,20 +36,6 @@ class ItemCrop:
         return max(math.ceil(self.side_px / smallest), validation_px)
 
 
-@dataclass(frozen=True)
-class CropLeastSize:
-    """The smallest size that a file may be decoded in: `factor` times what its crops need.
-
-    It is a class because processes that load images get it by pickle.
-    """
-
-    shorter_side_px: int
-    factor: int
-
-    def __call__(self, size: Size) -> Size:
-        return shorter_side(size, self.factor * self.shorter_side_px)
-
-
 def item_crop(recipe: Recipe, size_px: int) -> ItemCrop:
     """The crop of a stage whose batches have `size_px`.
 
@@ -65,4 +52,4 @@ def least_size(recipe: Recipe, size_px: int) -> LeastSize | None:
     crop = item_crop(recipe, size_px)
     if recipe.decode == "exact" or crop.min_scale == 0:  # crops without a smallest size
         return None
-    return CropLeastSize(crop.shorter_side_px(), recipe.decode_factor)
+    return ScaledLeastSize(crop.shorter_side_px(), recipe.decode_factor)

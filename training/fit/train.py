@@ -14,11 +14,14 @@ from rich.progress import Progress
 
 from service.errors import DataError, UsageError
 from service.inference.tta.planner import Planner
+from training.data.cache.entry import CachedPixels
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, Split, readable, split
 from training.data.labels import labels
 from training.data.stats import IDENTITY, IMAGENET, ChannelStats, from_files
 from training.fit import distributed, precision
 from training.fit.batch_size import fit_to_data
+from training.fit.cached.keeping import CACHE_OFF, CacheOptions, Kept, keep
+from training.fit.cached.loaders import cached_loaders
 from training.fit.learner import learner
 from training.fit.loaders import dataloaders
 from training.fit.loop.each_epoch import EachEpoch
@@ -39,9 +42,12 @@ HISTORY_COLUMNS = (
 
 
 def channel_stats(
-    recipe: Recipe, data: Split, initial: InitialWeights | None = None
+    recipe: Recipe,
+    data: Split,
+    initial: InitialWeights | None = None,
+    decoded: CachedPixels | None = None,
 ) -> ChannelStats:
-    """The normalization of the recipe. `dataset` reads every training image once.
+    """The normalization of the recipe. `dataset` reads every training image, unless it is decoded.
 
     Raises:
         UsageError: the recipe takes it from initial weights, and there are none.
@@ -57,6 +63,8 @@ def channel_stats(
         return IMAGENET
     if recipe.normalization == "none":
         return IDENTITY
+    if decoded:
+        return decoded.stats(decoded.rows_of([item.path for item in data.train]))
     planner = Planner(recipe.input_size())
     return from_files((item.path for item in data.train), planner.decoding())
 
@@ -70,13 +78,15 @@ def train(
     initial: InitialWeights | None = None,
     workers: int = 0,
     board: TensorBoardLogger | None = None,
+    cache: CacheOptions = CACHE_OFF,
     log: Callable[[str], None] = print,
 ) -> Path:
     """Train `recipe` on ``data_folder/train``, writing checkpoints to `run_folder`.
 
     Random numbers are seeded by (seed, epoch), so a resumed run draws the same numbers as an
     uninterrupted one. A head of another shape than in `initial` stays untrained. Files that cannot
-    be decoded are named and left out. Curves go to `board` during training.
+    be decoded are named and left out. Curves go to `board` during training. With `cache`, files are
+    decoded once instead of once an epoch: see `training.fit.cached`.
 
     Processes that were launched together train together: see `training.fit.distributed`.
 
@@ -90,7 +100,7 @@ def train(
 
     unread: list[int] = []
 
-    def prepared() -> tuple[Recipe, Split, ChannelStats, Checkpoint | None]:
+    def prepared() -> tuple[Recipe, Split, ChannelStats, Checkpoint | None, Kept | None]:
         begun = (run_folder / checkpoint.STATE).exists()
         if begun and not resume:
             raise UsageError(
@@ -98,7 +108,9 @@ def train(
             )
         found = split(data_folder, recipe)
         labels(found.classes, data_folder)  # the export needs them: refuse before hours of work
-        images = readable(found, log)
+        state = checkpoint.load(run_folder) if begun else None
+        kept, decoded = keep(cache, recipe, found, data_folder, state and state.facts, log)
+        images = readable(found, log, decoded.broken(found.paths()) if decoded else None)
         if not images.calibration:
             raise DataError(
                 f"no image is held out for calibration: calibration_share="
@@ -110,15 +122,14 @@ def train(
         before, after = (len(s.train) + len(s.calibration) for s in (found, images))
         unread.append(before - after)
         fitted = fit_to_data(recipe, len(images.train), log, distributed.processes())
-        if not begun:
-            return fitted, images, channel_stats(recipe, images, initial), None
-        state = checkpoint.load(run_folder)
+        if state is None:
+            return fitted, images, channel_stats(recipe, images, initial, decoded), None, kept
         _check_same(state, fitted, images)
-        return fitted, images, ChannelStats.from_json(state.facts["normalization"]), state
+        return fitted, images, ChannelStats.from_json(state.facts["normalization"]), state, kept
 
     with distributed.joined():
-        fitted, images, stats, state = distributed.from_main(prepared)
-        run = Run(fitted, images, stats, run_folder, state, initial, workers, log, board)
+        fitted, images, stats, state, kept = distributed.from_main(prepared)
+        run = Run(fitted, images, stats, run_folder, state, initial, workers, log, board, kept)
         with closing(board) if board else nullcontext():
             run.go()
     if sum(unread):
@@ -153,9 +164,11 @@ class Run:
         workers: int,
         log: Callable[[str], None],
         board: TensorBoardLogger | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.recipe, self.images, self.stats = recipe, images, stats
         self.folder, self.workers, self.log, self.board = folder, workers, log, board
+        self.kept, self.pixels = kept, kept.open(images, log) if kept else None
         # A process loads its share of a batch at once.
         self.loaded = replace(recipe, batch_images=distributed.share_of_batch(recipe.batch_images))
         self.history: list[dict[str, Any]] = state.facts["history"] if state else []
@@ -186,6 +199,8 @@ class Run:
 
     def loaders(self, size_px: int) -> Any:
         stats = None if self.stats.source == "none" else self.stats
+        if self.pixels:
+            return cached_loaders(self.pixels, self.images, self.loaded, size_px, stats)
         return dataloaders(self.images, self.loaded, size_px, stats, self.workers)
 
     def go(self) -> None:
@@ -251,6 +266,7 @@ class Run:
             "started_from": self.started_from,
             "finished": len(self.history) == self.total_epochs,
             "precision": precision.callbacks()[1],
+            "cache": self.kept.facts() if self.kept else None,
             "history": self.history,
         }
         live: dict[str, torch.Tensor] = {}

@@ -8,3 +8,8 @@ A cache folder has one entry for each pair of (image files, settings of decoding
 
 No torch here: processes that decode import this package.
 """
+
+from typing import Literal
+
+CacheMode = Literal["auto", "device", "memory", "off"]
+"""Where training keeps decoded images. `auto` chooses."""

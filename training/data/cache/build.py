@@ -1,7 +1,8 @@
 """Open the entry of some files, or make it."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from service.errors import DataError
+from service.errors import DataError, OutOfResources
 from training.data.cache import cache_folder, entry
 from training.data.cache.decoding import COLUMNS, Chunk, decode_all, row_of
 from training.data.cache.entry import CachedPixels
@@ -57,11 +58,17 @@ class Cache:
 
         Raises:
             DataError: the images do not fit into the limit or on the disk.
-            OutOfResources: memory or disk ran out.
+            OutOfResources: memory ran out, or the folder cannot be written.
         """
         names = _names(paths)
+        with _writing(self.folder):
+            return self._build(names, self.estimate(paths), data, log)
+
+    def _build(
+        self, names: Sequence[str], needed: int, data: str, log: Callable[[str], None]
+    ) -> CachedPixels:
         cache_folder.remove_unfinished(self.folder)
-        cache_folder.make_room(self.folder, self.estimate(paths), self.limit, log)
+        cache_folder.make_room(self.folder, needed, self.limit, log)
         key = cache_folder.key_of(names, self.storing)
         new = cache_folder.unfinished(self.folder, key)
         try:
@@ -107,7 +114,7 @@ class Cache:
                 if taken > self.limit:
                     raise DataError(
                         f"the decoded images take more than the cache may hold: "
-                        f"{self.limit / cache_folder.GIB:.2f} GiB (--cache-limit). Raise it, store "
+                        f"{cache_folder.size_text(self.limit)} (--cache-limit). Raise it, store "
                         "smaller images (--cache-px), or train with --cache off"
                     )
                 bar.advance(task, chunk.images)
@@ -117,6 +124,17 @@ class Cache:
             names[index]: reason for chunk in chunks for index, reason in chunk.broken.items()
         }
         return np.concatenate(rows), stored, broken
+
+
+@contextmanager
+def _writing(folder: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutOfResources(
+            f"{folder} cannot be written: {error.strerror or error}; name another folder with "
+            "--cache-folder, or train with --cache off"
+        ) from error
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -6,7 +6,9 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from service.errors import DataError, UsageError
 from service.replacing import runs
@@ -19,6 +21,11 @@ LIMIT_GIB = 64.0
 GIB = 2**30
 UNFINISHED = ".unfinished-"
 KEY_LETTERS = 16
+
+
+def size_text(nbytes: int) -> str:
+    """Bytes for people."""
+    return f"{nbytes / GIB:.2f} GiB" if nbytes >= GIB else f"{nbytes / 2**20:.1f} MiB"
 
 
 def key_of(paths: Sequence[str], storing: Storing) -> str:
@@ -55,8 +62,29 @@ class Listed:
     @property
     def writing(self) -> bool:
         """Whether the process that writes it is alive."""
+        if not self.unfinished:
+            return False
         process = self.folder.name.split(".")[-2]  # .unfinished-KEY.PROCESS.NUMBER
-        return self.unfinished and process.isdigit() and runs(int(process))
+        return process.isdigit() and runs(int(process))
+
+    def facts(self) -> dict[str, Any]:
+        """The entry as JSON."""
+        return {
+            "key": self.folder.name,
+            "data": self.data,
+            "images": self.images,
+            "stored": self.stored,
+            "bytes": self.nbytes,
+            "used_at": datetime.fromtimestamp(self.used_at, UTC).isoformat(timespec="seconds"),
+            "state": "complete" if self.images else "writing" if self.writing else "unfinished",
+        }
+
+    def __str__(self) -> str:
+        facts = self.facts()
+        return (
+            f"{facts['key']}  {size_text(self.nbytes)}  {facts['state']}  {self.images} images  "
+            f"{self.data or '?'}  ({self.stored or '?'}; used {facts['used_at']})"
+        )
 
 
 def listed(cache: Path) -> list[Listed]:
@@ -105,7 +133,7 @@ def make_room(cache: Path, needed: int, limit: int, log: Callable[[str], None]) 
     """
     if needed > limit:
         raise DataError(
-            f"the decoded images take {needed / GIB:.2f} GiB; the limit is {limit / GIB:.2f} GiB "
+            f"the decoded images take {size_text(needed)}; the limit is {size_text(limit)} "
             "(--cache-limit). Raise it, store smaller images (--cache-px), or train with "
             "--cache off"
         )
@@ -116,14 +144,14 @@ def make_room(cache: Path, needed: int, limit: int, log: Callable[[str], None]) 
         shutil.rmtree(oldest.folder, ignore_errors=True)
         total -= oldest.nbytes
         log(
-            f"removed {oldest.folder} ({oldest.nbytes / GIB:.2f} GiB of {oldest.data}): the cache "
-            f"is limited to {limit / GIB:.2f} GiB (--cache-limit)"
+            f"removed {oldest.folder} ({size_text(oldest.nbytes)} of {oldest.data}): the cache "
+            f"is limited to {size_text(limit)} (--cache-limit)"
         )
     free = shutil.disk_usage(_existing(cache)).free
     if needed > free:
         raise DataError(
-            f"the decoded images take {needed / GIB:.2f} GiB, and the disk of {cache} has "
-            f"{free / GIB:.2f} GiB left: name a folder on another disk (--cache-folder), store "
+            f"the decoded images take {size_text(needed)}, and the disk of {cache} has "
+            f"{size_text(free)} left: name a folder on another disk (--cache-folder), store "
             "smaller images (--cache-px), or train with --cache off"
         )
 
@@ -160,7 +188,7 @@ def _listed(folder: Path) -> Listed | None:
         used_at = (folder / FACTS).stat().st_mtime
         return Listed(folder, nbytes, used_at, len(facts["paths"]), facts["data"], facts["stored"])
     except (OSError, ValueError, KeyError, TypeError):
-        return Listed(folder, nbytes, 0.0, data="?", stored="incomplete or altered")
+        return Listed(folder, nbytes, 0.0)
 
 
 def _is_key(name: str) -> bool:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,11 @@ def decode_all(paths: Sequence[str], storing: Storing, folder: Path) -> Iterator
     starts = range(0, len(paths), CHUNK_IMAGES)
     if count == 1:
         part = _Part(folder, 0, storing)
-        for start in starts:
-            yield part.decode(paths[start : start + CHUNK_IMAGES], start)
-        part.close()
+        try:
+            for start in starts:
+                yield part.decode(paths[start : start + CHUNK_IMAGES], start)
+        finally:
+            part.close()
         return
     context = multiprocessing.get_context(START_METHOD)
     numbers = context.Value("i", 0)
@@ -107,7 +110,7 @@ class _Part:
 
     def __init__(self, folder: Path, number: int, storing: Storing) -> None:
         self.number, self.storing, self.offset = number, storing, 0
-        self.stream = (folder / part_name(number)).open("xb")
+        self.stream = (folder / part_name(number)).open("wb")
 
     def decode(self, paths: Sequence[str], first: int) -> Chunk:
         rows: list[list[int]] = []
@@ -139,7 +142,8 @@ class _Part:
             raise _disk(self.stream.name, error) from error
 
     def close(self) -> None:
-        self.stream.close()
+        with suppress(OSError):  # after an error, what is not written is not needed
+            self.stream.close()
 
 
 def part_name(number: int) -> str:

@@ -38,10 +38,10 @@ class CachedPixels:
         """Bytes of all pixels."""
         return int(self.facts["bytes"])
 
-    @property
-    def broken(self) -> dict[str, str]:
-        """Files that could not be decoded, by absolute path, and why."""
-        return self.facts["broken"]
+    def broken(self, paths: Sequence[Path]) -> dict[Path, str]:
+        """Those of the files that could not be decoded, and why."""
+        reasons = self.facts["broken"]
+        return {path: reasons[absolute(path)] for path in paths if absolute(path) in reasons}
 
     @property
     def sizes(self) -> NDArray[np.int64]:

@@ -12,17 +12,17 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class FactorLeastSize:
-    """The smallest size that a file may be decoded in: `factor` times the stored size.
+class ScaledLeastSize:
+    """The smallest size that a file may be decoded in: `factor` times what is needed.
 
     It is a class because processes that decode get it by pickle.
     """
 
-    shorter_px: int
+    shorter_side_px: int
     factor: int
 
     def __call__(self, size: Size) -> Size:
-        return shorter_side(size, self.factor * self.shorter_px)
+        return shorter_side(size, self.factor * self.shorter_side_px)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Storing:
         """How small a file may be decoded; None: in full."""
         if self.decode == "exact":
             return None
-        return FactorLeastSize(self.shorter_px, self.decode_factor)
+        return ScaledLeastSize(self.shorter_px, self.decode_factor)
 
     def facts(self) -> dict[str, Any]:
         """The settings that change stored pixels. Entries with other settings are other entries."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,8 +65,8 @@ def training_crops(
 
     `full` and `stored` are heights and widths, [N, 2]. With `flip`, half of them are mirrored.
     """
-    ratio = crop.transform().ratio
-    drawn = random_boxes(full, crop.min_scale, ratio, rng)
+    fastai: Any = crop.transform()
+    drawn = random_boxes(full, fastai.min_scale, fastai.ratio, rng)
     scale = (stored / full)[:, ::-1]
     boxes = np.minimum(drawn * np.tile(scale, 2), np.tile(stored[:, ::-1], 2))
     bounds = np.concatenate([np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:])], axis=1)

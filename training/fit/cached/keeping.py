@@ -1,7 +1,7 @@
 """Whether a run keeps its decoded images, and where: `quincunx train --cache`."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,16 +9,15 @@ from typing import Any, Literal
 import torch
 
 from service.errors import DataError, UsageError
-from training.data.cache import entry
+from training.data.cache import CacheMode, entry
 from training.data.cache.build import Cache
-from training.data.cache.cache_folder import FOLDER, GIB, LIMIT_GIB
+from training.data.cache.cache_folder import FOLDER, GIB, LIMIT_GIB, size_text
 from training.data.cache.entry import CachedPixels
 from training.data.cache.storing import Storing
 from training.data.dataset import Split
 from training.fit.cached.sources import DevicePixels, FilePixels, PixelSource
 from training.recipe import Recipe
 
-CacheMode = Literal["auto", "device", "memory", "off"]
 DEVICE_SHARE = 0.6
 """Of the GPU memory that is free before training: the rest is for the network and its batches."""
 LEAST_MIN_SCALE = 0.08
@@ -39,6 +38,9 @@ class CacheOptions:
             raise UsageError(f"--cache-px must be 0 or at least {LEAST_PX}, but got {self.px}")
 
 
+CACHE_OFF = CacheOptions()
+
+
 @dataclass(frozen=True)
 class Kept:
     """Where a run keeps its images. It can be sent to other processes."""
@@ -52,7 +54,7 @@ class Kept:
         """The pixels, for this process and its device."""
         pixels = entry.read(self.entry)
         if pixels is None:  # on another machine
-            paths = _paths(images)
+            paths = images.paths()
             pixels = self.cache.existing(paths) or self.cache.build(paths, self.data, log)
         kind = DevicePixels if self.where == "device" else FilePixels
         return kind(pixels, _device())
@@ -89,7 +91,7 @@ def keep(
     if options.mode == "off" or (options.mode == "auto" and not on_gpu):
         return None, None
     cache = Cache(storing(recipe, options.px), options.folder, int(options.limit_gib * GIB))
-    paths = _paths(images)
+    paths = images.paths()
     found = cache.existing(paths)
     needed = found.nbytes if found else cache.estimate(paths)
     where, why = _choice(options, needed) if on_gpu else ("memory", "")
@@ -105,7 +107,7 @@ def keep(
     else:
         log(f"{len(found)} images were decoded by an earlier run: {found.folder}")
     place = "GPU memory" if where == "device" else "a memory-mapped file"
-    log(f"images are kept in {place}, {found.nbytes / GIB:.2f} GiB{why} (--cache)")
+    log(f"images are kept in {place}, {size_text(found.nbytes)}{why} (--cache)")
     return Kept(where, cache, found.folder, str(data)), found
 
 
@@ -117,19 +119,19 @@ def storing(recipe: Recipe, px: int = 0) -> Storing:
         largest = max(s.size_at(epoch) for s in recipe.stages for epoch in range(s.epochs))
         px = math.ceil(largest / math.sqrt(max(recipe.min_scale, LEAST_MIN_SCALE)))
         px = max(px, recipe.resize_px)
-    return Storing(px, getattr(recipe, "decode", "exact"), getattr(recipe, "decode_factor", 1))
+    return Storing(px, recipe.decode, recipe.decode_factor)
 
 
 def _choice(options: CacheOptions, needed: int) -> tuple[Literal["device", "memory"], str]:
     """Where to keep `needed` bytes on a machine with a GPU, and why."""
     free, _ = torch.cuda.mem_get_info()
     room = int(DEVICE_SHARE * free)
-    sizes = f" of {free / GIB:.1f} GiB that are free"
+    sizes = f" of {size_text(free)} that are free"
     if needed <= room and options.mode != "memory":
         return "device", sizes
     if options.mode == "device":
         raise DataError(
-            f"the decoded images take {needed / GIB:.2f} GiB, and {room / GIB:.2f} GiB of GPU "
+            f"the decoded images take {size_text(needed)}, and {size_text(room)} of GPU "
             f"memory are for them ({DEVICE_SHARE:.0%}{sizes}): store smaller images (--cache-px), "
             "or take --cache memory"
         )
@@ -153,10 +155,6 @@ def _resumed(
     mode = "memory" if options.mode == "auto" and _device().type != "cuda" else options.mode
     px = options.px or before["shorter_px"]
     return CacheOptions(mode, options.folder, options.limit_gib, px)
-
-
-def _paths(images: Split) -> Sequence[Path]:
-    return [item.path for item in (*images.train, *images.calibration)]
 
 
 def _device() -> torch.device:

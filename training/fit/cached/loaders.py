@@ -21,7 +21,8 @@ from training.fit.cached.sources import PixelSource, Prepared, sent
 from training.fit.item_crop import item_crop
 from training.recipe import Recipe
 
-T, U = TypeVar("T"), TypeVar("U")
+T = TypeVar("T")
+U = TypeVar("U")
 CropsOf = Callable[[Integers, Integers, np.random.Generator], Crops]
 
 
@@ -80,8 +81,9 @@ class CachedLoader(TfmdDL):
 
     def create_batches(self, samps: Iterable[int]) -> Iterator[tuple[Tensor, Tensor]]:
         made: Any = self.dataset
+        chunks: Any = self.chunkify(samps)
         rng = np.random.default_rng(np.random.randint(2**32, size=4))
-        chosen = (np.array(list(chunk), np.int64) for chunk in self.chunkify(samps))
+        chosen = (np.array(list(chunk), np.int64) for chunk in chunks)
         prepared = ahead(lambda indices: made.prepare(indices, rng), chosen, made.source.ahead)
         for one in prepared:
             yield self.typed(made.finish(one))
@@ -142,7 +144,7 @@ def cached_loaders(
 
 
 def targets(split: Split, items: tuple[Item, ...]) -> Tensor:
-    """The class of every item, int64[N]; for multi-label data yes or no per class, float32[N, K]."""
+    """The class of every item, int64[N]. For multi-label data: 0 or 1 per class, float32[N, K]."""
     if split.task == "multi_label":
         rows = [[float(name in item.labels) for name in split.classes] for item in items]
         return torch.tensor(rows).reshape(-1, len(split.classes))

@@ -131,9 +131,7 @@ class FilePixels:
 
 
 class _Cut:
-    def __init__(
-        self, pixels: Tensor, crops: Crops, out_px: int, device: torch.device
-    ) -> None:
+    def __init__(self, pixels: Tensor, crops: Crops, out_px: int, device: torch.device) -> None:
         self.pixels, self.crops, self.out_px, self.device = pixels, crops, out_px, device
 
     def finish(self) -> Tensor:
