@@ -113,6 +113,8 @@ def make_views(
     """The view of every pass, from an image or from its resized copies (`resize_for`)."""
     resized = image if isinstance(image, dict) else resize_for(image, passes)
     features = _shared(resized, passes, crop_features) if crop_features else {}
+    if not features:  # the hash of a pass takes longer than its view
+        return [_view(image, resized, item) for item in passes]
     return [features.get(item) or _view(image, resized, item) for item in passes]
 
 

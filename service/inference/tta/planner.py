@@ -186,7 +186,10 @@ class Planner:
         It is the same for every mode, so that all modes, in training and in serving, see the same
         pixels of a file. Only custom boxes ask for more: a crop of a small part needs its pixels.
         """
+        factor = self.input.decode_factor
         side_px = max(self.input.resize_px, self.adaptive.first_px if self.adaptive else 0)
+        if min(size.height, size.width) < 2 * factor * side_px:
+            return size  # no decoder scales by less than 2
         wanted = [shorter_side(size, side_px)]
         if self.graph.takes_whole_images:
             wanted += [self.whole_image(size, side_px).resized, self.whole_image(size).resized]
@@ -198,7 +201,6 @@ class Planner:
             for box in boxes
             if box.top < box.bottom and box.left < box.right  # others are refused later
         ]
-        factor = self.input.decode_factor
         return Size(
             factor * max(one.height for one in wanted), factor * max(one.width for one in wanted)
         )
