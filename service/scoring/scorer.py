@@ -1,8 +1,13 @@
 """One image through its stages: read, decode and cut; then, a chunk at a time, infer and answer."""
 
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from service.console.text import storable
 from service.errors import ClientError, DataError
@@ -70,7 +75,9 @@ class Scorer:
                 started = [InProgress(self.predictor.start(image, mode)) for mode in self._modes]
         except (ClientError, OSError) as error:
             return Prepared(replace(row, error=told(error)))
-        held = image.nbytes + sum(view.pixels.nbytes for one in started for view in one.views)
+        alive, image_bytes = weakref.ref(image), image.nbytes
+        del image  # a generator that still needs it, as `adaptive` may, refers to it
+        held = view_bytes(started) + (image_bytes if alive() is not None else 0)
         return Prepared(replace(row, decode_ms=_ms(start)), started, held)
 
     def finish(self, chunk: Sequence[Prepared]) -> list[Row]:
@@ -130,6 +137,19 @@ class Scorer:
             return None
         known = {label_id or storable(normalized(part)) for part, label_id in found.items()}
         return SEPARATOR.join(sorted(known))
+
+
+def view_bytes(started: Sequence[InProgress[Classification]]) -> int:
+    """Bytes that the views of one image keep in memory. Crops share the array they are cut from."""
+    arrays = [whole_array(view.pixels) for one in started for view in one.views]
+    return sum({id(array): array.nbytes for array in arrays}.values())
+
+
+def whole_array(array: NDArray[Any]) -> NDArray[Any]:
+    """The array that a slice keeps in memory."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def _ms(start: float) -> float:

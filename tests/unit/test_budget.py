@@ -11,6 +11,8 @@ from service.errors import TooLarge
 from service.inference import decode
 from service.inference.image import budget
 from service.inference.image.budget import PixelBudget, usual_pixels
+from service.inference.image.geometry import LeastSize, Size
+from service.inference.image.limits import BYTES_PER_PIXEL
 from service.inference.runtime.memory import usable_bytes
 from tests.support.images import drawn, encoded
 
@@ -87,6 +89,52 @@ def test_a_thread_never_waits_for_itself() -> None:
         with pixels.turn():
             pixels.claim(10)
         pixels.claim(10)
+
+
+def test_a_claim_instead_of_another_waits_for_room_anew() -> None:
+    pixels = PixelBudget(100)
+    other = Decoding(pixels, 60)
+    other.began.wait()
+    done = threading.Event()
+
+    def enlarge() -> None:
+        with pixels.turn():
+            pixels.claim(10)
+            pixels.claim(50, instead_of=10)
+            done.set()
+
+    thread = threading.Thread(target=enlarge, daemon=True)
+    thread.start()
+    until(lambda: waiting(pixels) == 1)
+    assert not done.is_set()
+    other.end()
+    thread.join(30)
+    assert done.is_set()
+    last = Decoding(pixels, 100)  # all the room is back
+    last.began.wait()
+    last.end()
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_scaled_image_claims_the_pixels_that_it_keeps(
+    progressive: bool, cut: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed: list[tuple[int, int]] = []
+    monkeypatch.setattr(budget.DECODING, "claim", lambda *given: claimed.append(given))
+    data = encoded(drawn(301, 405), "JPEG", progressive=progressive)
+    least: LeastSize = lambda size: Size(size.height // 4, size.width // 4)  # noqa: E731
+    coefficients = -(-2 * 3 * 301 * 405 // BYTES_PER_PIXEL) if progressive else 0
+    scaled = 76 * 102 + coefficients
+    if not cut:
+        assert decode.decode_image(data, least_size=least).image.size == (102, 76)
+        assert claimed == [(scaled, 0)]
+    elif not progressive:  # without its end marker: decoded once more, in full
+        assert decode.decode_image(data[:-2], least_size=least).scale == 1
+        assert claimed == [(scaled, 0), (301 * 405, scaled)]
+    claimed.clear()
+    decode.decode_image(data)
+    assert claimed == [(301 * 405, 0)]
 
 
 def test_decoding_waits_for_room(monkeypatch: pytest.MonkeyPatch) -> None:

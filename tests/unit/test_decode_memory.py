@@ -40,6 +40,16 @@ def test_the_peak_of_every_kind_of_image_is_bounded() -> None:
 
 
 @needs_linux
+def test_a_scaled_image_claims_what_it_takes_and_not_much_more() -> None:
+    """12 MP as bytes for each pixel that was claimed; 48 MB would be held for all its pixels."""
+    peaks = measured("scaled")
+    assert set(peaks) == {"JPEG", "JPEG turned", "JPEG progressive", "JPEG CMYK progressive"}
+    assert max(max(own.values()) for own in peaks.values()) < BYTES_PER_PIXEL, peaks
+    # libjpeg keeps the coefficients of every pixel here, which is nearly all that is claimed.
+    assert min(peaks["JPEG progressive"].values()) > BYTES_PER_PIXEL / 2
+
+
+@needs_linux
 def test_without_memory_no_image_is_called_broken() -> None:
     for name, outcomes in measured("limits").items():
         assert set(outcomes) <= {"OutOfResources", "decoded"}, name

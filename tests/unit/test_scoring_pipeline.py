@@ -13,12 +13,13 @@ from service.errors import InferenceFailed, UsageError
 from service.inference.engine import run_all
 from service.inference.predictor import Predictor
 from service.inference.tta.steps import Options
+from service.package.manifest import Mode
 from service.scoring import score
 from service.scoring.item import Item, Position
 from service.scoring.options import ScoreOptions, Speed
 from service.scoring.pipeline import score_items
 from service.scoring.rows import Row
-from service.scoring.scorer import Prepared, Scorer
+from service.scoring.scorer import Prepared, Scorer, whole_array
 from tests.support.images import coloured, drawn, encoded
 from tests.support.scoring import image_folder
 
@@ -107,6 +108,33 @@ def test_no_more_is_read_than_the_queues_hold(predictor: Predictor) -> None:
     assert taken == 200
     # Looked ahead, in the chunk that is formed, in the one that runs, and one being handed on.
     assert most <= max(4, 2 * 3) + 3 * 4 + 1
+
+
+@pytest.mark.parametrize("tta", ["none", "five_crop", "ten_crop", "dense", "adaptive"])
+@pytest.mark.parametrize("large", [False, True])
+def test_an_image_counts_what_it_keeps_in_memory(
+    predictor: Predictor, tta: Mode, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Views share the resized image; only `adaptive` keeps a decoded one until the gate decides."""
+    if large:
+        monkeypatch.setattr("service.inference.tta.steps.HELD_BYTES", 1)
+    scorer = Scorer(predictor, ScoreOptions(Options(tta=tta), top_k=1), 8)
+    prepared = scorer.prepare(Item("a.png", encoded(drawn(400, 600))), Position(0, 0))
+    views = [view for one in prepared.in_progress for view in one.views]
+    resized = {id(array): array.nbytes for array in (whole_array(v.pixels) for v in views)}
+    decoded = 400 * 600 * 4 if tta == "adaptive" and not large else 0
+    assert prepared.held_bytes == sum(resized.values()) + decoded
+    assert 64 * 64 * 3 <= sum(resized.values()) < 400 * 600
+
+
+def test_large_images_that_are_freed_share_a_chunk(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chunk ends at a number of bytes that are held, and decoded pixels are not held."""
+    monkeypatch.setattr("service.scoring.pipeline.CHUNK_BYTES", 400 * 600)
+    items = [Item(f"{n}.png", encoded(drawn(400, 600, seed=n))) for n in range(4)]
+    scorer = Scorer(predictor, ScoreOptions(Options(tta="none"), top_k=1), 8)
+    assert [len(chunk) for chunk in score_items(located(items), scorer, SPEED)] == [4]
 
 
 def test_large_images_wait_for_room(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,12 +49,16 @@ class PixelBudget:
                 self._claimed = None
                 self._changed.notify_all()
 
-    def claim(self, pixels: int) -> None:
+    def claim(self, pixels: int, instead_of: int = 0) -> None:
         """Wait until there is room for an image, within a turn.
 
-        A thread that has claimed before does not wait: others may wait for what it holds.
+        `instead_of` is an earlier claim of this thread, which is given back first. A thread that
+        still has a claim then does not wait: others may wait for what it holds.
         """
         with self._changed:
+            self._taken -= instead_of
+            self._claimed = (self._claimed or 0) - instead_of
+            self._changed.notify_all()
             if not self._claimed:
                 self._wait_for_room(pixels)
             self._taken += pixels

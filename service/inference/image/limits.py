@@ -32,18 +32,36 @@ class Limits:
         self.clock = clock
         self.pixels = 0
         """Pixels of the image, once its header is read."""
+        self.claimed_pixels = 0
+        """Pixels for which the budget has room. They are fewer if the image is scaled down."""
+
+    def claim(self, pixels: int) -> None:
+        """Wait until the budget has room for so many pixels, instead of those claimed before."""
+        DECODING.claim(pixels, self.claimed_pixels)
+        self.claimed_pixels = pixels
 
     def has_memory(self) -> bool:
         """Whether there is memory to decode the image in. Tried out: nothing is kept."""
         try:
-            np.empty(BYTES_PER_PIXEL * self.pixels + _SPARE_BYTES, np.uint8)
+            np.empty(BYTES_PER_PIXEL * self.claimed_pixels + _SPARE_BYTES, np.uint8)
         except MemoryError:
             return False
         return True
 
 
 def check_size(size: tuple[int, int], limits: Limits, what: str = "image is") -> None:
-    """Refuse an image by the size in its header, or wait until there is room for it.
+    """Refuse an image by the size in its header, or wait until there is room for all its pixels.
+
+    Raises:
+        TooLarge: over `max_pixels`.
+    """
+    check_pixels(size, limits, what)
+    if not limits.claimed_pixels:
+        limits.claim(limits.pixels)
+
+
+def check_pixels(size: tuple[int, int], limits: Limits, what: str = "image is") -> None:
+    """Refuse an image by the size in its header. The decoder still has to claim its pixels.
 
     Raises:
         TooLarge: over `max_pixels`.
@@ -56,7 +74,6 @@ def check_size(size: tuple[int, int], limits: Limits, what: str = "image is") ->
         )
     if not limits.pixels:
         limits.pixels = width * height
-        DECODING.claim(limits.pixels)
 
 
 def check_scans(size: tuple[int, int], scans: int, limits: Limits) -> None:

@@ -10,7 +10,7 @@ from PIL import Image, JpegImagePlugin
 from service.errors import UnsupportedImage
 from service.inference.image.clock import CHECK_EVERY_BYTES, Buffer, Clock, ClockedFile, Kept
 from service.inference.image.geometry import LeastSize, Size
-from service.inference.image.limits import Limits, check_scans, check_size
+from service.inference.image.limits import BYTES_PER_PIXEL, Limits, check_pixels, check_scans
 from service.inference.image.orientation import is_transposed, orientation_of
 from service.inference.image.rows import Loaded, steps
 
@@ -23,6 +23,7 @@ _JFIF, _EXIF, _ADOBE, _LAST_APPLICATION = 0xE0, 0xE1, 0xEE, 0xEF
 _UNIT_BYTES = 4096
 """More than the largest unit of blocks takes."""
 _ENDINGS = tuple(filler * _UNIT_BYTES for filler in (b"\0", b"\xff\0", b"\x55", b"\xaa"))
+_COEFFICIENT_BYTES = 2
 _SCALES = (8, 4, 2, 1)
 """How many times smaller libjpeg decodes without loss of speed."""
 _XMP_NAME = b"http://ns.adobe.com/xap/1.0/\x00"
@@ -66,11 +67,12 @@ def open_picture(
     """
     plain = _plain(data, limits)
     image = JpegImagePlugin.JpegImageFile(_file(plain.kept))
-    check_size(image.size, limits)
+    check_pixels(image.size, limits)
     if not plain.one_scan:
         check_scans(image.size, count_scans(data, limits.clock), limits)
     full = image.size
     scale = _scale(full, plain.orientation, least_size) if least_size else 1
+    limits.claim(_pixels_in_memory(image, scale, plain))
     if scale > 1:
         image.draft(None, (full[0] // scale, full[1] // scale))
     try:
@@ -79,6 +81,8 @@ def open_picture(
         if plain.restarts or not plain.one_scan or "truncated" not in str(error):
             raise
         image.close()  # its pixels are not needed beside those of the next ones
+        if scale > 1:
+            limits.claim(limits.pixels)
         whole = _without_end(plain.kept, limits)
         if whole is None:
             raise
@@ -107,6 +111,22 @@ def _scale(full: tuple[int, int], orientation: int, least_size: LeastSize) -> in
         for scale in _SCALES
         if scale == 1 or (scale * least.width <= width and scale * least.height <= height)
     )
+
+
+def _pixels_in_memory(image: Image.Image, scale: int, plain: _Plain) -> int:
+    """For how many pixels decoding needs memory, at the most bytes that a pixel takes.
+
+    Where the image has several scans, libjpeg keeps the coefficients of all its pixels, whatever
+    the scale.
+    """
+    width, height = image.size
+    if scale == 1:
+        return width * height
+    pixels = -(-width // scale) * -(-height // scale)
+    if plain.one_scan:
+        return pixels
+    coefficients_bytes = _COEFFICIENT_BYTES * len(image.getbands()) * width * height
+    return pixels + -(-coefficients_bytes // BYTES_PER_PIXEL)
 
 
 def segments(data: bytes) -> Iterator[Segment]:
