@@ -24,16 +24,15 @@ from bentoml._internal.server.http.traffic import TimeoutMiddleware
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
 
-from service.api.application import Application
 from service.api.context import Context
 from service.api.observability.ledger import Ledger
 from service.api.observability.logs import start_logging
 from service.api.observability.metrics import Metrics
 from service.api.observability.tracing import exported_tracer
 from service.api.options import FIELDS
+from service.api.path_dispatcher import PathDispatcher
 from service.api.routes import Api, create_app
 from service.api.server.alive import show_life
 from service.api.server.draining import drain_on_sigterm
@@ -52,9 +51,6 @@ HTTP_PROTOCOLS["auto"] = "service.api.transport:Connection"
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 logger = logging.getLogger("quincunx.settings")
-
-SCHEMA_PATH = "/schema.json"
-"""What BentoML's clients read first. BentoML answers it; all else is ours."""
 
 
 class LeanService(Service[Any]):
@@ -93,24 +89,6 @@ class NoProxy:
     async def __aenter__(self) -> None: ...
 
     async def close(self) -> None: ...
-
-
-class PathDispatcher:
-    """ASGI middleware: our application answers every request but `GET /schema.json`."""
-
-    http: Application | None = None
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        http = PathDispatcher.http
-        if scope["type"] != "http" or http is None:
-            await self.app(scope, receive, send)
-        elif scope["path"] == SCHEMA_PATH and scope["method"] in ("GET", "HEAD"):
-            await http.through(self.app, scope, receive, send)
-        else:
-            await http(scope, receive, send)
 
 
 def takes_options(method: Method) -> Method:

@@ -17,16 +17,16 @@ class Application:
     """The routes, a gate before them, and an answer to what is none of them.
 
     Starlette's own application would put two layers of error handling around every request; the
-    edge leaves nothing for them to do.
+    request guards leave nothing for them to do.
     """
 
     def __init__(
-        self, routes: list[Route], edge: RequestGuard, oip_edge: RequestGuard, gate: Gate
+        self, routes: list[Route], guard: RequestGuard, oip_guard: RequestGuard, gate: Gate
     ) -> None:
         self._routes = routes
         self._router = Router(routes)
-        self._edge = edge
-        self._oip_edge = oip_edge
+        self._guard = guard
+        self._oip_guard = oip_guard
         self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,10 +37,10 @@ class Application:
         try:
             origin = self._gate.admit(scope)
         except QuincunxError as error:
-            app, origin = self._edge_of(scope["path"]).refuse(error), None
+            app, origin = self._guard_of(scope["path"]).refuse(error), None
         else:
             if self._gate.is_preflight(scope):
-                app = self._edge.open("preflight", partial(self._preflight, scope))
+                app = self._guard.open("preflight", partial(self._preflight, scope))
         await app(scope, receive, self._gate.marking(send, origin))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +48,7 @@ class Application:
         try:
             await self._router(scope, receive, send)
         except HTTPException as error:
-            await self._edge_of(scope["path"]).refuse(error)(scope, receive, send)
+            await self._guard_of(scope["path"]).refuse(error)(scope, receive, send)
 
     async def _preflight(self, scope: Scope, _: Request) -> Response:
         found = [route for route in self._routes if route.matches(scope)[0] is not Match.NONE]
@@ -57,10 +57,10 @@ class Application:
 
     def refusal(self, path: str, error: QuincunxError) -> Response:
         """The answer to a request that does not get as far as a route."""
-        return self._edge_of(path).refusal(path, error)
+        return self._guard_of(path).refusal(path, error)
 
-    def _edge_of(self, path: str) -> RequestGuard:
-        return self._oip_edge if _is_oip(path) else self._edge
+    def _guard_of(self, path: str) -> RequestGuard:
+        return self._oip_guard if _is_oip(path) else self._guard
 
 
 def _is_oip(path: str) -> bool:

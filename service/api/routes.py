@@ -163,62 +163,62 @@ def create_app(api: Api) -> Application:
     settings = api.settings
     key_file = KeyFile(settings)  # before the keys are read, so that it sees every later change
     users, admins = Keys(settings.keys(), key_file), Keys(settings.admin_keys)
-    moderation = RejectionThrottle(api.models.wait_s)
+    throttle = RejectionThrottle(api.models.wait_s)
     inflight = api.context.inflight
-    guard = partial(
+    guarded = partial(
         RequestGuard,
         api.context.metrics,
         users,
         admins,
-        moderation,
+        throttle,
         inflight,
         log=settings.log_requests,
     )
-    edge, oip_edge = guard(), guard(render=oip_problem)
-    guard_metrics = edge.keyed if settings.metrics_need_key else edge.open
+    guard, oip_guard = guarded(), guarded(render=oip_problem)
+    admit_metrics = guard.keyed if settings.metrics_need_key else guard.open
 
-    def route(method: str, path: str, handler: Any, admit: Any = edge.keyed) -> Route:
+    def route(method: str, path: str, handler: Any, admit: Any = guard.keyed) -> Route:
         return Route(path, admit(path, handler), methods=[method])
 
     routes = [
         route("POST", "/classify", api.classify),
         route("POST", "/classify_batch", api.classify_batch),
         route("GET", "/models", api.list_models),
-        route("POST", "/models/reload", api.reload, edge.admin),
+        route("POST", "/models/reload", api.reload, guard.admin),
         route("GET", "/models/{name}", api.show_model),
-        route("GET", "/metrics", api.expose_metrics, guard_metrics),
-        route("GET", "/docs.json", api.documentation, edge.open),
+        route("GET", "/metrics", api.expose_metrics, admit_metrics),
+        route("GET", "/docs.json", api.documentation, guard.open),
     ]
-    routes += oip_routes(Oip(api.context), oip_edge)
+    routes += oip_routes(Oip(api.context), oip_guard)
     if settings.page:
-        routes.append(route("GET", "/", partial(page_file, "index.html"), edge.open))
+        routes.append(route("GET", "/", partial(page_file, "index.html"), guard.open))
         routes += [
-            Route(f"/page/{name}", edge.open("/page", partial(page_file, name)), methods=["GET"])
+            Route(f"/page/{name}", guard.open("/page", partial(page_file, name)), methods=["GET"])
             for name in FILES
         ]
-    quiet = guard(log=False)  # probes come every second
+    unlogged = guarded(log=False)  # probes come every second
     routes += [
-        Route(path, quiet.open(path, handler), methods=["GET"])
+        Route(path, unlogged.open(path, handler), methods=["GET"])
         for path, handler in (
             ("/livez", api.live), ("/healthz", api.live), ("/readyz", api.ready),
         )
     ]  # fmt: skip
     return Application(
-        routes, edge, oip_edge, Gate(Hosts(settings.allowed_hosts), settings.cors_origins)
+        routes, guard, oip_guard, Gate(Hosts(settings.allowed_hosts), settings.cors_origins)
     )
 
 
-def oip_routes(oip: Oip, edge: RequestGuard) -> list[Route]:
+def oip_routes(oip: Oip, guard: RequestGuard) -> list[Route]:
     """The routes of the Open Inference Protocol."""
     routes = [
-        Route("/v2", edge.open("/v2", oip.server), methods=["GET"]),
-        Route("/v2/health/live", edge.open("/v2/health/live", oip.live), methods=["GET"]),
-        Route("/v2/health/ready", edge.open("/v2/health/ready", oip.ready), methods=["GET"]),
+        Route("/v2", guard.open("/v2", oip.server), methods=["GET"]),
+        Route("/v2/health/live", guard.open("/v2/health/live", oip.live), methods=["GET"]),
+        Route("/v2/health/ready", guard.open("/v2/health/ready", oip.ready), methods=["GET"]),
     ]
     for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         routes += [
-            Route(path, edge.keyed(path, oip.metadata), methods=["GET"]),
-            Route(f"{path}/ready", edge.keyed(f"{path}/ready", oip.model_ready), methods=["GET"]),
-            Route(f"{path}/infer", edge.keyed(f"{path}/infer", oip.infer), methods=["POST"]),
+            Route(path, guard.keyed(path, oip.metadata), methods=["GET"]),
+            Route(f"{path}/ready", guard.keyed(f"{path}/ready", oip.model_ready), methods=["GET"]),
+            Route(f"{path}/infer", guard.keyed(f"{path}/infer", oip.infer), methods=["POST"]),
         ]
     return routes

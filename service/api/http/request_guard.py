@@ -1,4 +1,4 @@
-"""The edge: every request gets an id, is let in or not, is counted and logged, and answered.
+"""Around each handler: give a request its id, check its key, count it, log it, and answer it.
 
 Whatever goes wrong behind it becomes one JSON shape, once, here.
 """
@@ -41,7 +41,7 @@ class RequestGuard:
         metrics: Metrics,
         user_keys: Keys,
         admin_keys: Keys,
-        moderation: RejectionThrottle,
+        throttle: RejectionThrottle,
         inflight: Inflight,
         *,
         log: bool,
@@ -50,7 +50,7 @@ class RequestGuard:
         self._metrics = metrics
         self._user_keys = user_keys
         self._admin_keys = admin_keys
-        self._moderation = moderation
+        self._throttle = throttle
         self._inflight = inflight
         self._log = log
         self._render = render
@@ -100,7 +100,7 @@ class RequestGuard:
         if isinstance(error, ClientDisconnect):
             return Response(status_code=CLIENT_CLOSED)  # nobody is there to read it
         if isinstance(error, Overloaded):
-            self._moderation.refused()
+            self._throttle.refused()
         return self._render(request, error)
 
     def leave(self, request: Request, route: str, response: Response, seconds: float) -> None:
@@ -123,12 +123,12 @@ class _Endpoint:
 
     def __init__(
         self,
-        edge: RequestGuard,
+        guard: RequestGuard,
         route: str,
         handler: Handler,
         admit: Callable[[Request], None] | None,
     ) -> None:
-        self._edge = edge
+        self._guard = guard
         self._route = route
         self._handler = handler
         self._admit = admit
@@ -138,16 +138,16 @@ class _Endpoint:
         request = Request(scope, receive, send)
         request.state.request_id = _request_id(request)
         request.state.log = {}
-        held = request.state.held = self._edge.held()
+        held = request.state.held = self._guard.held()
         try:
             if self._admit is not None:
                 self._admit(request)
             response = await self._handler(request)
-        except Exception as error:  # the edge: whatever went wrong becomes an answer
-            response = self._edge.failed(request, error)
+        except Exception as error:  # every error becomes an answer
+            response = self._guard.failed(request, error)
         finally:
             held.release()
-        self._edge.leave(request, self._route, response, time.perf_counter() - started)
+        self._guard.leave(request, self._route, response, time.perf_counter() - started)
         await response(scope, receive, send)
 
 

@@ -75,7 +75,7 @@ class Connection(HttpToolsProtocol):
         if len(self.connections) > self._limits.max_connections and not self.others.evict_one():
             self._turn_away()
             return
-        self.others.silent(self)
+        self.others.idle(self)
         self._arm(self._limits.header_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -221,7 +221,7 @@ class Connection(HttpToolsProtocol):
             return
         super().on_response_complete()
         if not self._is_busy() and not self.transport.is_closing():
-            self.others.silent(self)
+            self.others.idle(self)
         self._wait()
 
     def _is_busy(self) -> bool:
@@ -278,7 +278,7 @@ class Connection(HttpToolsProtocol):
             return
         self.transport.write_eof()
         self.flow.resume_reading()
-        self.others.silent(self)
+        self.others.idle(self)
         self._deadline = self.loop.call_later(LINGER_S, self.transport.abort)
 
     # Time

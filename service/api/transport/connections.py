@@ -53,7 +53,7 @@ class Limits:
         )
 
 
-class Silent(Protocol):
+class IdleConnection(Protocol):
     """A connection that can be closed without a loss."""
 
     def evict(self) -> None: ...
@@ -78,22 +78,22 @@ class Connections:
         self.inflight = inflight
         self.refusal = refusal
         self._closed = closed
-        self._silent: dict[Silent, None] = {}
+        self._idle: dict[IdleConnection, None] = {}
         self._counts: Counter[Reason] = Counter()
         self._telling = False
 
-    def silent(self, connection: Silent) -> None:
-        """The connection waits for a request, and is the last to be evicted from now on."""
-        self._silent.pop(connection, None)
-        self._silent[connection] = None
+    def idle(self, connection: IdleConnection) -> None:
+        """The connection waits for a request. It is now the last one to be evicted."""
+        self._idle.pop(connection, None)
+        self._idle[connection] = None
 
-    def busy(self, connection: Silent) -> None:
+    def busy(self, connection: IdleConnection) -> None:
         """The connection has a request, or is gone."""
-        self._silent.pop(connection, None)
+        self._idle.pop(connection, None)
 
     def evict_one(self) -> bool:
-        """Close the connection that has been silent for longest; False where there is none."""
-        for connection in self._silent:
+        """Close the connection that has been idle for longest; False if there is none."""
+        for connection in self._idle:
             self.busy(connection)
             connection.evict()
             return True

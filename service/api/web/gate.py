@@ -24,8 +24,8 @@ DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 @dataclass
-class _Asked:
-    """The headers that matter here."""
+class _Headers:
+    """The headers that the gate reads."""
 
     hosts: list[bytes]
     origin: str | None = None
@@ -43,19 +43,19 @@ class Gate:
         self._origins = frozenset(origins)
 
     def admit(self, scope: Scope) -> str | None:
-        """The origin that may read the answer; None where no other page asked, or may.
+        """The origin whose page may read the answer; None if there is no other page or it may not.
 
         Raises:
             MisdirectedRequest: the request is for a name that is none of this server.
             ForeignOrigin: a page of another origin sent it, and may not.
             UsageError: no `Host`, or several.
         """
-        asked = _read(scope)
-        self._check_host(scope, asked.hosts)
-        origin = asked.origin
+        headers = _read(scope)
+        self._check_host(scope, headers.hosts)
+        origin = headers.origin
         if origin is not None and (ANY in self._origins or origin in self._origins):
             return origin
-        if asked.preflight or (scope["method"] not in SAFE_METHODS and _is_foreign(asked)):
+        if headers.preflight or (scope["method"] not in SAFE_METHODS and _is_foreign(headers)):
             raise ForeignOrigin(
                 f"a web page of {(origin or 'another site')[:80]!r} may not send requests here "
                 "(QUINCUNX_CORS_ORIGINS)"
@@ -105,23 +105,23 @@ class Gate:
             )
 
 
-def _read(scope: Scope) -> _Asked:
-    asked = _Asked([])
+def _read(scope: Scope) -> _Headers:
+    headers = _Headers([])
     for name, value in scope["headers"]:
         if name == b"host":
-            asked.hosts.append(value)
+            headers.hosts.append(value)
         elif name == b"origin":
-            asked.origin = value.decode("latin-1")
+            headers.origin = value.decode("latin-1")
         elif name == b"sec-fetch-site":
-            asked.site = value
+            headers.site = value
         elif name == b"x-forwarded-host":
-            asked.forwarded_host = value.decode("latin-1").partition(",")[0].strip()
+            headers.forwarded_host = value.decode("latin-1").partition(",")[0].strip()
         elif name == b"access-control-request-method":
-            asked.preflight = scope["method"] == "OPTIONS"
-    return asked
+            headers.preflight = scope["method"] == "OPTIONS"
+    return headers
 
 
-def _is_foreign(asked: _Asked) -> bool:
+def _is_foreign(headers: _Headers) -> bool:
     """Whether a page of another origin sent the request.
 
     Browsers say so in `Sec-Fetch-Site`, which no page can forge. They leave it out on plain HTTP
@@ -129,12 +129,12 @@ def _is_foreign(asked: _Asked) -> bool:
     proxy may have replaced that name: `X-Forwarded-Host` has the one that the browser used. A page
     cannot send that header to another origin without a preflight, which is refused.
     """
-    if asked.site is not None:
-        return asked.site not in OWN_SITES
-    if asked.origin is None:
+    if headers.site is not None:
+        return headers.site not in OWN_SITES
+    if headers.origin is None:
         return False
-    scheme, _, authority = asked.origin.partition("://")
-    own = [host.decode("latin-1") for host in asked.hosts] + [asked.forwarded_host or ""]
+    scheme, _, authority = headers.origin.partition("://")
+    own = [host.decode("latin-1") for host in headers.hosts] + [headers.forwarded_host or ""]
     port = DEFAULT_PORTS.get(scheme, "")
     return authority.removesuffix(port) not in {
         host.lower().removesuffix(port) for host in own if host
