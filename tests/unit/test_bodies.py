@@ -1,21 +1,35 @@
-"""What a body is taken for: an image, a form with files, or neither."""
+"""Bodies are read within limits, and are an image, a form with files, or refused."""
 
+import asyncio
 import gzip
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.types import Message
 
 from service.api.http import bodies
-from service.api.http.bodies import Form, parse_form
+from service.api.http.bodies import Form, parse_form, read_body
+from service.api.http.compression import Coding, deflate
+from service.api.http.inflight import Held, Inflight
 from service.api.http.multipart import FormPart
-from service.errors import TooLarge, UnsupportedImage, UsageError
+from service.errors import (
+    Overloaded,
+    RequestTimeout,
+    TooLarge,
+    UnsupportedImage,
+    UsageError,
+)
 from tests.support.app import in_process
 from tests.support.images import coloured, encoded
 
 FORM = "multipart/form-data; boundary=b"
 PHOTO = encoded(coloured("red"))
+LIMIT_S = 60
 
 
 def part(disposition: str, data: bytes = b"x", kind: str = "") -> bytes:
@@ -131,3 +145,84 @@ async def test_a_large_form_is_parsed_beside_the_event_loop(
                 answer = await running.client.post("/classify", content=packed, headers=headers)
                 assert answer.status_code == 200
     assert threads == [True, True, False, False]
+
+
+def request(chunks: list[bytes], held: Held, **headers: str) -> Request:
+    """A request whose body arrives in `chunks`; an empty list never arrives."""
+    waiting = iter(chunks)
+
+    async def receive() -> Message:
+        if not chunks:
+            await asyncio.Event().wait()
+        chunk = next(waiting)
+        return {"type": "http.request", "body": chunk, "more_body": chunk != chunks[-1]}
+
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    made = Request({"type": "http", "headers": named}, receive)
+    made.state.held = held
+    return made
+
+
+@pytest.fixture(name="inflight")
+def _inflight() -> Inflight:
+    return Inflight(max_bytes=1_000_000)
+
+
+@given(chunks=st.lists(st.binary(min_size=1, max_size=40), min_size=1, unique=True))
+async def test_a_body_in_any_chunks_is_read_whole_and_counted(chunks: list[bytes]) -> None:
+    inflight = Inflight(max_bytes=1_000_000)
+    held = Held(inflight)
+    body = b"".join(chunks)
+    assert await read_body(request(chunks, held), len(body), LIMIT_S) == body
+    assert inflight.held_bytes == len(body)
+    held.release()
+    assert inflight.held_bytes == 0
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_a_packed_body_is_counted_packed_and_unpacked(
+    inflight: Inflight, coding: Coding
+) -> None:
+    plain = bytes(50_000)
+    packed = deflate(plain, coding)
+    asked = request([packed], Held(inflight), content_encoding=coding)
+    assert await read_body(asked, 60_000, LIMIT_S) == plain
+    assert inflight.held_bytes == len(packed) + len(plain)
+
+
+async def test_a_declared_length_over_the_limit_is_refused_before_a_byte_is_read(
+    inflight: Inflight,
+) -> None:
+    asked = request([], Held(inflight), content_length="1001")
+    with pytest.raises(TooLarge, match=r"1001 bytes or more; the limit is 1000 \(QUINCUNX_MAX_R"):
+        await read_body(asked, 1000, LIMIT_S)
+
+
+async def test_a_body_that_grows_over_the_limit_is_refused(inflight: Inflight) -> None:
+    with pytest.raises(TooLarge, match="1200 bytes or more; the limit is 1000"):
+        await read_body(request([b"a" * 600, b"b" * 600], Held(inflight)), 1000, LIMIT_S)
+    assert inflight.held_bytes == 600
+
+
+@pytest.mark.parametrize("declared", ["900", "", "-5", "x", "9" * 30])
+async def test_all_requests_together_have_a_bound(declared: str) -> None:
+    """An unreadable length is no length: then the chunks are counted."""
+    inflight = Inflight(max_bytes=1000)
+    inflight.add(500)
+    asked = request([b"a" * 400, b"b" * 400], Held(inflight), content_length=declared)
+    with pytest.raises(Overloaded, match="QUINCUNX_MAX_INFLIGHT_BYTES"):
+        await read_body(asked, 10_000, LIMIT_S)
+    assert inflight.held_bytes <= 1000
+
+
+async def test_a_body_that_does_not_arrive_is_a_timeout(inflight: Inflight) -> None:
+    with pytest.raises(RequestTimeout, match="did not arrive within 10 ms"):
+        await read_body(request([], Held(inflight)), 1000, timeout_s=0.01)
+
+
+async def test_a_declared_length_over_that_bound_is_refused_before_a_byte_is_read() -> None:
+    inflight = Inflight(max_bytes=1000)
+    inflight.add(500)
+    asked = request([], Held(inflight), content_length="900")
+    with pytest.raises(Overloaded, match="500 bytes of other requests are held, and 900 more"):
+        await read_body(asked, 10_000, LIMIT_S)
