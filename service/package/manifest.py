@@ -209,6 +209,10 @@ class ModeCalibration(Part):
 
     Of `adaptive`: for the answers of its first pass alone.
     """
+    temperature_power: Share = 0.0
+    """`single_label` only: the temperature of an answer is `temperature` times its entropy, as a
+    share of the largest possible, to this power. So unsure answers get a larger one. At 0 every
+    answer gets the same."""
     second_share: float = Field(
         default_factory=lambda fields: EQUAL_SHARE if fields.get("mode") == "centre_dense" else 1.0,
         gt=0,

@@ -13,8 +13,8 @@ from service.inference.tta.planner import Planner
 from service.package.manifest import Adaptive
 from tests.support.dataset import drawn_dataset
 from tests.support.tiny import tiny_package
-from training.calibration import adaptive
 from training.calibration.calibration_logits import PLAIN_MODES, collect_logits
+from training.calibration.configurations import first_passes, pairs
 from training.data.dataset import scan
 
 
@@ -22,7 +22,7 @@ def test_every_mode_gets_the_logits_of_its_own_passes(tmp_path: Path) -> None:
     folder = tiny_package(tmp_path / "tiny")
     items = scan(drawn_dataset(tmp_path / "data", train=1, val=2) / "val")
     predictor = Predictor.from_package(folder, precision="fp32")
-    firsts = adaptive.candidates(predictor.manifest.input)
+    firsts = first_passes(predictor.manifest, cheaper=True)
     logits = collect_logits(folder, "fp32", items, firsts)
     assert len(logits.labels) == 2 * len(items)
 
@@ -36,7 +36,7 @@ def test_every_mode_gets_the_logits_of_its_own_passes(tmp_path: Path) -> None:
             for mode in PLAIN_MODES:
                 expected = alone(shown, Planner(predictor.manifest.input), mode)
                 np.testing.assert_allclose(logits.views[mode][row], expected, atol=1e-4)
-            for config in adaptive.pairs(firsts, predictor.manifest.input, budget=1.0):
+            for config in pairs(firsts, predictor.manifest.input, PLAIN_MODES, cheaper=True):
                 planner = Planner(predictor.manifest.input, config)
                 got = logits.first_pass(config).logits[row]
                 expected = alone(shown, planner, "adaptive")[0]

@@ -1,71 +1,27 @@
-"""Fit `adaptive`: the first pass, the second pass, the weight of both, and when the gate opens."""
+"""Fit `adaptive`: the second pass, the weight of both passes, and when the gate opens.
 
-from collections.abc import Sequence
+The first pass is the crop that `none` serves. Only where the owner asks for a mean cost (a budget)
+are cheaper first passes tried too.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from service.inference.tta.aggregate import aggregate_mode, blend, softmax, temper
+from service.inference.tta.aggregate import blend, softmax
 from service.inference.tta.gate import gate_value
-from service.package.manifest import (
-    STRIDE_PX,
-    Adaptive,
-    Gate,
-    InputSize,
-    Mode,
-    ModeCalibration,
-    Precision,
-)
-from training.calibration import fitting, gates
-from training.calibration.calibration_logits import AUGMENTED, SECONDS, CalibrationLogits
-from training.calibration.gates import Tolerance
-from training.evaluation.metrics import Probabilities, nll
+from service.package.manifest import Adaptive, Gate, Mode, ModeCalibration, Precision
+from training.calibration import gates, tempering
+from training.calibration.calibration_logits import CalibrationLogits
+from training.calibration.plain import FittedMode
+from training.calibration.tolerance import Tolerance
+from training.evaluation.metrics import Probabilities
 
-LEAST_SHARE = 0.05
+SHARES = (0.5, 0.75, 1.0)
+"""How much the second pass may count in the answer of both."""
 SERVED_AS: Mode = "five_crop"
 """With a budget, `adaptive` is fitted to give the answers of this mode as often as possible."""
-
-
-def candidates(sizes: InputSize) -> list[Adaptive]:
-    """First passes worth trying, up to the cost of one crop.
-
-    These are whole images (pooled over everything, or with the border counting half), and centre
-    crops.
-    """
-    sides = range(2 * STRIDE_PX, sizes.crop_px + 1, STRIDE_PX)
-    whole = [Adaptive(first_px=side, first_inset=half) for side in sides for half in (False, True)]
-    crops = [Adaptive(first_px=side + STRIDE_PX, first_crop_px=side) for side in sides]
-    return list({c.model_dump_json(): c for c in (*whole, *crops, _served(sizes))}.values())
-
-
-def _served(sizes: InputSize) -> Adaptive:
-    """The crop of `none` as a first pass."""
-    return Adaptive(first_px=sizes.resize_px, first_crop_px=sizes.crop_px)
-
-
-def pairs(firsts: list[Adaptive], sizes: InputSize, budget: float | None = None) -> list[Adaptive]:
-    """Every first pass with every second pass that leaves something to run.
-
-    Without a `budget` answers are compared with those of the best second pass, so it must be one of
-    test-time augmentation. With a budget, which may be less than a crop, the second pass may also
-    be the served crop.
-    """
-    return [
-        first.model_copy(update={"second": second})
-        for first in firsts
-        for second in (AUGMENTED if budget is None else SECONDS)
-        if second != "none" or first != _served(sizes)
-    ]
-
-
-def describe(config: Adaptive) -> str:
-    """Both passes in words."""
-    first = f"whole image at {config.first_px} px"
-    if config.first_crop_px:
-        first = f"centre {config.first_crop_px} px of {config.first_px}"
-    border = ", its border counting half" if config.first_inset else ""
-    second = "the served crop" if config.second == "none" else config.second
-    return f"{first}{border}, then {second}"
 
 
 @dataclass(frozen=True)
@@ -75,8 +31,10 @@ class Fitted:
     entry: ModeCalibration
     gate: Gate
     good: bool
-    probabilities: Probabilities
+    crossed: Probabilities
+    """Its answers, cross-fitted: see `training.calibration.tempering`."""
     nll: float
+    """See `gates.Choice.nll`."""
     disagreement: float
     """The share of answers that differ from those of `SERVED_AS`."""
 
@@ -84,13 +42,15 @@ class Fitted:
     def text(self) -> str:
         verdict = "" if self.good else ", not within the tolerance"
         return (
-            f"gate on {self.gate.kind}, {self.gate.expected_cost:.3f} crops expected, "
+            f"{self.entry.second_share:.0%} of the answer is the second pass's, "
+            f"NLL {self.nll:.4f}; gate on {self.gate.kind}, "
+            f"{self.gate.expected_cost:.3f} crops expected, "
             f"{self.disagreement:.1%} other answers than {SERVED_AS}{verdict}"
         )
 
 
 def best(tried: Sequence[Fitted], tolerance: Tolerance, budget: float | None = None) -> int:
-    """The index of the configuration to use: the cheapest good one.
+    """The index of the configuration to use: the one with the best likelihood.
 
     With a `budget`: among the configurations within it that agree with `SERVED_AS` most often, up
     to the tolerance, the one with the best likelihood. The tolerance is one or two images, and such
@@ -102,7 +62,7 @@ def best(tried: Sequence[Fitted], tolerance: Tolerance, budget: float | None = N
 
     everything = range(len(tried))
     if budget is None:
-        return min(everything, key=lambda i: (not tried[i].good, cost(i), tried[i].nll))
+        return min(everything, key=lambda i: (tried[i].nll, cost(i)))
     affordable = [i for i in everything if cost(i) <= budget] or [min(everything, key=cost)]
     least = min(tried[i].disagreement for i in affordable)
     close = [i for i in affordable if tried[i].disagreement <= least + tolerance.top1]
@@ -113,67 +73,55 @@ def fit(
     precision: Precision,
     logits: CalibrationLogits,
     config: Adaptive,
-    plain: dict[Mode, ModeCalibration],
+    plain: Mapping[Mode, FittedMode],
+    folds: tempering.Folds,
     tolerance: Tolerance,
     budget: float | None = None,
 ) -> Fitted:
-    """Fit both temperatures, the share of the second pass and the gate of `config`.
-
-    The reference is the second pass with the better likelihood, run on every image. With a `budget`
-    in single crops, the reference is always `SERVED_AS`. The mixture with the best likelihood is
-    not always the most accurate one, so the second pass alone is tried too.
-    """
+    """Fit both temperatures, the share of the second pass and the gate of `config`."""
     first, labels = logits.first_pass(config), logits.labels
-    temperature = fitting.temperature(softmax(first.logits), labels)
-    alone = temper(softmax(first.logits), temperature)
-    second = tempered(logits, config.second, plain)
-    augmented = [tempered(logits, mode, plain) for mode in AUGMENTED]
-    likelier = min(augmented, key=lambda answers: nll(answers, labels))
-    wanted = tempered(logits, SERVED_AS, plain)
+    raw = softmax(first.logits)
+    alone = tempering.fit(raw, labels, folds)
+    alone_crossed = tempering.cross_fitted(raw, labels, folds, alone.power > 0)
+    second = plain[config.second]
+    wanted = plain[SERVED_AS].crossed
 
     def with_share(share: float) -> Fitted:
-        both = blend(alone, second, share)
-        second_temperature = fitting.temperature(both, labels)
+        both = blend(alone_crossed, second.crossed, share)
         passes = gates.Passes(
             first_logits=first.logits,
-            first=alone,
-            second=temper(both, second_temperature),
+            first=alone_crossed,
+            second=tempering.cross_fitted(both, labels, folds, powered=False),
             first_cost=first.cost,
             second_cost=first.rest[config.second],
-            reference=likelier if budget is None else wanted,
+            reference=wanted,
         )
         choice = gates.choose(passes, labels, tolerance, budget)
-        answers = _answers(passes, choice.gate)
+        served_both = blend(alone.of(raw), second.probabilities, share)
+        after = tempering.fit_once(served_both, labels, powered=False)
+
+        def quantiles(gate: Gate) -> dict[str, float]:
+            trusted = gate_value(first.logits, gate.kind) >= gate.threshold
+            answers = np.where(trusted[:, None], alone.of(raw), after.of(served_both))
+            return logits.quantiles(answers)
+
         entry = ModeCalibration(
             precision=precision,
             mode="adaptive",
-            temperature=round(temperature, 6),
+            temperature=alone.temperature,
+            temperature_power=alone.power,
             second_share=share,
-            second_temperature=round(second_temperature, 6),
-            conformal=logits.quantiles(answers),
+            second_temperature=after.temperature,
+            conformal=quantiles(choice.gate),
             gate=choice.gate,
             gate_curve=tuple(
-                gate.model_copy(update={"conformal": logits.quantiles(_answers(passes, gate))})
-                for gate in choice.curve
+                gate.model_copy(update={"conformal": quantiles(gate)}) for gate in choice.curve
             ),
         )
-        apart = gates.disagreement(answers, wanted)
-        return Fitted(entry, choice.gate, choice.good, answers, nll(answers, labels), apart)
+        trusted = gate_value(first.logits, choice.gate.kind) >= choice.gate.threshold
+        crossed = np.where(trusted[:, None], passes.first, passes.second)
+        apart = gates.disagreement(crossed, wanted)
+        return Fitted(entry, choice.gate, choice.good, crossed, choice.nll, apart)
 
-    likeliest = fitting.view_weights(np.stack([alone, second], axis=1), labels)[1]
-    shares = {1.0, max(LEAST_SHARE, min(1.0, likeliest))}
-    tried = [with_share(share) for share in sorted(shares)]
+    tried = [with_share(share) for share in SHARES]
     return tried[best(tried, tolerance, budget)]
-
-
-def tempered(
-    logits: CalibrationLogits, mode: Mode, plain: dict[Mode, ModeCalibration]
-) -> Probabilities:
-    """The answers of a plain mode, with its fitted temperature."""
-    raw = aggregate_mode(logits.views[mode], "mean", plain[mode])
-    return temper(raw, plain[mode].temperature)
-
-
-def _answers(passes: gates.Passes, gate: Gate) -> Probabilities:
-    trusted = gate_value(passes.first_logits, gate.kind) >= gate.threshold
-    return np.where(trusted[:, None], passes.first, passes.second)

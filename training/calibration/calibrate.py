@@ -10,19 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from service.errors import DataError
-from service.inference.tta.aggregate import aggregate_mode, softmax, temper
-from service.package.manifest import Manifest, Mode, ModeCalibration, Precision
+from service.package.manifest import Manifest, Mode, Precision
 from service.package.package import ModelPackage
-from training.calibration import adaptive, fitting, gates
+from training.calibration import adaptive, gates, plain, tempering
 from training.calibration.calibration_logits import CalibrationLogits, collect_logits
-from training.calibration.gates import Tolerance
+from training.calibration.configurations import describe, first_passes, pairs
+from training.calibration.plain import FittedMode
+from training.calibration.tolerance import Tolerance
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, trained_split
-from training.evaluation.metrics import Probabilities, nll
+from training.evaluation.metrics import losses
 from training.evaluation.predictions import LabelledFile
 from training.export.writer import write_manifest
 from training.task import TRAINING_TASKS
 
-DEFAULTS: tuple[Mode, ...] = ("none", "five_crop", "dense")
+DEFAULTS: set[Mode] = {"dense", "centre_dense", "five_crop"}
+"""Modes that may become the default instead of `adaptive` or `none`."""
 
 
 def held_out(
@@ -62,13 +64,14 @@ def calibrate(
 ) -> Manifest:
     """Fit every precision of the package in `folder` on `items` and write its manifest.
 
-    The first pass of `adaptive` is chosen on the most quantized graph (the one that is served on a
-    CPU). The other graphs use the same first pass, each with its own gate: the cheapest within
-    `tolerance` of the best second pass. If `budgets` has a mean cost in single crops, it is instead
-    the gate within that cost that agrees most often with exact five crops: see `adaptive.best`.
+    `adaptive` runs the served crop first. Its second pass is chosen on the most quantized graph
+    (the one that is served on a CPU). The other graphs use the same second pass, each with its own
+    gate: see `gates.choose`. If `budgets` has a mean cost in single crops for the most quantized
+    graph, cheaper first passes are tried too, and the gate is the one within that cost that agrees
+    most often with exact five crops: see `adaptive.best`.
 
-    `default_mode` is the mode of requests that choose none. None picks the cheapest mode that is
-    about as good as the best.
+    `default_mode` is the mode of requests that choose none. None picks `adaptive`, unless a dearer
+    mode is better beyond doubt: see `_default_mode`.
 
     Raises:
         DataError: a class that the model does not have, or no readable image.
@@ -88,72 +91,65 @@ def calibrate_single_label(
     """`calibrate` for a package whose images have one true class."""
     tolerance, budgets = tolerance or Tolerance(), budgets or {}
     package = ModelPackage.load(folder)
-    firsts = adaptive.candidates(package.manifest.input)
+    leading: Precision = "int8" if "int8" in package.precisions else package.precisions[0]
+    cheaper = leading in budgets
+    firsts = first_passes(package.manifest, cheaper=cheaper)
     logits: dict[Precision, CalibrationLogits] = {
         precision: collect_logits(folder, precision, items, firsts)
         for precision in package.precisions
     }
     for path, reason in next(iter(logits.values())).unreadable.items():
         log(f"skipped {path}: {reason}")
-    fitted: dict[Precision, dict[Mode, ModeCalibration]] = {
-        p: {mode: _plain(p, mode, m) for mode in m.views} for p, m in logits.items()
+    folds = tempering.deal(logits[leading].labels)
+    fitted: dict[Precision, dict[Mode, FittedMode]] = {
+        p: {mode: plain.fit(p, mode, own, folds) for mode in own.views} for p, own in logits.items()
     }
-    leading: Precision = "int8" if "int8" in logits else package.precisions[0]
-    configs = adaptive.pairs(firsts, package.manifest.input, budgets.get(leading))
+    configs = pairs(firsts, package.manifest.input, fitted[leading], cheaper=cheaper)
     tried: dict[tuple[Precision, int], adaptive.Fitted] = {
-        (p, i): adaptive.fit(p, m, config, fitted[p], tolerance, budgets.get(p))
-        for p, m in logits.items()
+        (p, i): adaptive.fit(p, own, config, fitted[p], folds, tolerance, budgets.get(p))
+        for p, own in logits.items()
         for i, config in enumerate(configs)
     }
     led = [tried[leading, i] for i in range(len(configs))]
     chosen = adaptive.best(led, tolerance, budgets.get(leading))
     for (precision, index), one in tried.items():
         mark = "*" if index == chosen else " "
-        log(f"{mark} {precision} {adaptive.describe(configs[index])}: {one.text}")
-        if index == chosen:
-            fitted[precision]["adaptive"] = one.entry
+        log(f"{mark} {precision} {describe(configs[index])}: {one.text}")
+    entries = [
+        entry
+        for p, modes in fitted.items()
+        for entry in (*(mode.entry for mode in modes.values()), tried[p, chosen].entry)
+    ]
     manifest = package.manifest.model_copy(
         update={
-            "calibration": tuple(e for modes in fitted.values() for e in modes.values()),
+            "calibration": tuple(entries),
             "adaptive": configs[chosen],
             "default_mode": default_mode
-            or _default_mode(fitted[leading], logits[leading], tried[leading, chosen], tolerance),
+            or _default_mode(fitted[leading], logits[leading], led[chosen], tolerance),
         }
     )
     write_manifest(folder, Manifest.model_validate(manifest.model_dump()))
     return manifest
 
 
-def _plain(precision: Precision, mode: Mode, logits: CalibrationLogits) -> ModeCalibration:
-    views, labels = logits.views[mode], logits.labels
-    raw = aggregate_mode(views, "mean", ModeCalibration(precision=precision, mode=mode))
-    temperature = fitting.temperature(raw, labels)
-    several = views.shape[1] > 1
-    return ModeCalibration(
-        precision=precision,
-        mode=mode,
-        temperature=round(temperature, 6),
-        view_weights=fitting.view_weights(softmax(views), labels) if several else None,
-        conformal=logits.quantiles(temper(raw, temperature)),
-    )
-
-
 def _default_mode(
-    fitted: dict[Mode, ModeCalibration],
+    fitted: Mapping[Mode, FittedMode],
     logits: CalibrationLogits,
     tried: adaptive.Fitted,
     tolerance: Tolerance,
 ) -> Mode:
-    """The cheapest mode whose answers are about as good as the best mode's."""
-    answers: dict[Mode, Probabilities] = {
-        mode: adaptive.tempered(logits, mode, fitted) for mode in DEFAULTS
-    }
-    answers["adaptive"] = tried.probabilities
-    costs = {**logits.costs, "adaptive": tried.gate.expected_cost}
-    best = min(answers.values(), key=lambda p: nll(p, logits.labels))
-    good: list[Mode] = [
-        mode
-        for mode, probabilities in answers.items()
-        if gates.good_enough(probabilities, best, logits.labels, tolerance)
-    ]
-    return min(good, key=lambda mode: costs[mode]) if good else "five_crop"
+    """`adaptive`, or a dearer mode whose gain in likelihood is certain.
+
+    It is `none` if the gate of `adaptive` never opens, or if cheaper passes were asked for and
+    their answers are worse than those of `none`.
+    """
+    labels, single = logits.labels, fitted["none"].crossed
+    mode, answers, cost = "none", single, logits.costs["none"]
+    opens = tried.gate.expected_cost != cost
+    if opens and gates.good_enough(tried.crossed, single, labels, tolerance):
+        mode, answers, cost = "adaptive", tried.crossed, tried.gate.expected_cost
+    for dearer in sorted(DEFAULTS & fitted.keys(), key=lambda one: logits.costs[one]):
+        gain = losses(answers, labels) - losses(fitted[dearer].crossed, labels)
+        if logits.costs[dearer] > cost and gates.bounds(gain)[0] > tolerance.nll:
+            mode, answers, cost = dearer, fitted[dearer].crossed, logits.costs[dearer]
+    return mode

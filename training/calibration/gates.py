@@ -9,30 +9,30 @@ from numpy.typing import NDArray
 
 from service.inference.tta.gate import gate_value
 from service.package.manifest import Gate, GateKind
-from training.evaluation.metrics import Labels, Probabilities, nll
+from training.calibration.tolerance import Tolerance
+from training.evaluation.metrics import Labels, Probabilities, losses, nll
 
+ONE_SIDED = 1.645
+"""Standard errors that a mean stays within on one side, with a probability of 95%."""
 CURVE_SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 
 @dataclass(frozen=True)
-class Tolerance:
-    """How much worse answers may be than those of the best second pass on every image."""
-
-    top1: float = 0.002
-    nll: float = 0.01
-
-
-@dataclass(frozen=True)
 class Passes:
-    """Both passes over the calibration split: logits of the first, calibrated answers of both."""
+    """Both passes over the calibration split: logits of the first, calibrated answers of both.
+
+    The second half of the images are the mirror images of the first half.
+    """
 
     first_logits: NDArray[np.float64]
     first: Probabilities
+    """The answers of the first pass alone, cross-fitted: see `training.calibration.tempering`."""
     second: Probabilities
+    """The answers of both passes together, cross-fitted."""
     first_cost: float
     second_cost: float
     reference: Probabilities
-    """The reference answers."""
+    """With a budget: the answers to agree with."""
 
 
 @dataclass(frozen=True)
@@ -40,38 +40,46 @@ class Choice:
     """The chosen gate, and the curve of gates of its kind."""
 
     gate: Gate
+    nll: float
+    """Of the dearest gate within the cost; with a budget, of the chosen gate."""
     good: bool
-    """Whether its answers are within the tolerance. False if `second` on every image is not."""
+    """With a budget: whether its answers are within the tolerance of the reference."""
     curve: tuple[Gate, ...]
 
 
 def choose(
     passes: Passes, labels: Labels, tolerance: Tolerance, budget: float | None = None
 ) -> Choice:
-    """The gate with the least mean cost whose answers are within `tolerance` of the reference's.
+    """The gate to use.
 
-    With a `budget` in single crops: the gate within the budget that agrees most often with the
-    reference. Agreement needs no labels. So a few hundred images can distinguish gates, where
-    accuracy or likelihood would be decided by chance.
+    For each measure of sureness the gate may open as often as `tolerance.cost` pays for. The one
+    with the best likelihood is the reference; if it is no better than the first pass alone, the
+    gate stays closed. A gate of the same measure that opens less often takes its place if its
+    answers are no worse: see `no_worse`.
 
-    Every kind of gate is tried at every share of images that get a second pass, in steps of one
-    image. The threshold of a share is the midpoint between two neighbouring values.
+    With a `budget` in single crops: the gate within the budget that agrees most often with
+    `passes.reference`. Agreement needs no labels. So a few hundred images can distinguish gates,
+    where accuracy or likelihood would be decided by chance.
     """
     if budget is not None:
         return _closest(passes, labels, tolerance, budget)
-    values = gate_value(passes.first_logits, "probability")
-    everything = _gate(passes, "probability", values, len(values))
-    best: tuple[float, float, Gate] = (everything.expected_cost, float("inf"), everything)
+    closed = _gate(passes, "probability", gate_value(passes.first_logits, "probability"), 0)
+    best = (nll(passes.first, labels), closed, passes.first)
+    affordable = (tolerance.cost - passes.first_cost) / passes.second_cost
+    most = int(min(1.0, max(0.0, affordable)) * len(labels) + 1e-9)
     for kind in get_args(GateKind):
-        for gate, mixed in _candidates(passes, kind):
-            if not good_enough(mixed, passes.reference, labels, tolerance):
-                continue
-            rank = (gate.expected_cost, nll(mixed, labels))
-            if rank < best[:2]:
-                best = (*rank, gate)
-            break  # candidates are in order of rising cost
-    gate = best[2]
-    return Choice(gate, best[1] < float("inf"), tuple(curve(passes, gate.kind)))
+        gate, mixed = _opened(passes, kind, most)
+        if (likelihood := nll(mixed, labels)) < best[0]:
+            best = (likelihood, gate, mixed)
+    likelihood, gate, reference = best
+    if gate is not closed:
+        for cheaper, mixed in _candidates(passes, gate.kind):
+            if cheaper.expected_cost >= gate.expected_cost:
+                break
+            if no_worse(mixed, reference, labels, tolerance):
+                gate = cheaper
+                break
+    return Choice(gate, likelihood, True, tuple(curve(passes, gate.kind)))
 
 
 def _closest(passes: Passes, labels: Labels, tolerance: Tolerance, budget: float) -> Choice:
@@ -91,9 +99,9 @@ def _closest(passes: Passes, labels: Labels, tolerance: Tolerance, budget: float
     ]
     if not affordable:
         gate = _gate(passes, "probability", gate_value(passes.first_logits, "probability"), 0)
-        return Choice(gate, False, tuple(curve(passes, "probability")))
-    _, gate, good = min(affordable, key=lambda one: one[0])
-    return Choice(gate, good, tuple(curve(passes, gate.kind)))
+        return Choice(gate, nll(passes.first, labels), False, tuple(curve(passes, "probability")))
+    (_, likelihood), gate, good = min(affordable, key=lambda one: one[0])
+    return Choice(gate, likelihood, good, tuple(curve(passes, gate.kind)))
 
 
 def disagreement(answers: Probabilities, reference: Probabilities) -> float:
@@ -105,6 +113,15 @@ def curve(passes: Passes, kind: GateKind) -> list[Gate]:
     """Gates of one kind by rising cost, for users who want to spend more or less."""
     values = gate_value(passes.first_logits, kind)
     return [_gate(passes, kind, values, round(share * len(values))) for share in CURVE_SHARES]
+
+
+def _opened(passes: Passes, kind: GateKind, sent_on: int) -> tuple[Gate, Probabilities]:
+    """The gate that opens for the `sent_on` least sure images, and the answers that result."""
+    values = gate_value(passes.first_logits, kind)
+    least_sure = np.argsort(values, kind="stable")[:sent_on]
+    mixed = passes.first.copy()
+    mixed[least_sure] = passes.second[least_sure]
+    return _gate(passes, kind, values, sent_on), mixed
 
 
 def _candidates(passes: Passes, kind: GateKind) -> Iterator[tuple[Gate, Probabilities]]:
@@ -133,7 +150,35 @@ def _gate(passes: Passes, kind: GateKind, values: NDArray[np.float64], sent_on: 
 def good_enough(
     answers: Probabilities, reference: Probabilities, labels: Labels, tolerance: Tolerance
 ) -> bool:
-    """Whether accuracy and NLL are within `tolerance` of the reference's."""
+    """Whether accuracy and NLL, as measured, are within `tolerance` of the reference's."""
     lost = (reference.argmax(1) == labels).mean() - (answers.argmax(1) == labels).mean()
     worse = nll(answers, labels) - nll(reference, labels)
     return bool(lost <= tolerance.top1 + 1e-12 and worse <= tolerance.nll)
+
+
+def no_worse(
+    answers: Probabilities, reference: Probabilities, labels: Labels, tolerance: Tolerance
+) -> bool:
+    """Whether accuracy and NLL are within `tolerance` of the reference's, beyond doubt.
+
+    The upper ends of the paired intervals must be within it: `bounds` of the share of lost answers
+    (spoiled minus corrected) and of the loss in NLL.
+    """
+    right = (p.argmax(1) == labels for p in (reference, answers))
+    lost = np.subtract(*(one.astype(np.float64) for one in right))
+    worse = losses(answers, labels) - losses(reference, labels)
+    return bool(
+        bounds(lost)[1] <= tolerance.top1 + 1e-12 and bounds(worse)[1] <= tolerance.nll + 1e-12
+    )
+
+
+def bounds(differences: NDArray[np.float64]) -> tuple[float, float]:
+    """Lower and upper 95% bound, each one-sided, of the mean of paired differences: [N].
+
+    The second half of N are the mirror images of the first half. An image and its mirror image are
+    one observation.
+    """
+    images = len(differences) // 2
+    own = (differences[:images] + differences[images:]) / 2
+    reach = ONE_SIDED * float(own.std()) / np.sqrt(images)
+    return float(own.mean() - reach), float(own.mean() + reach)

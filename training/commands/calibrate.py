@@ -9,8 +9,10 @@ import typer
 from service.console.stdio import answer, log
 from service.errors import UsageError
 from service.package.manifest import Mode, Precision
+from training.calibration.tolerance import Tolerance
 
 LEAST_CROPS = 0.1
+TOLERANCE = Tolerance()
 
 app = typer.Typer()
 
@@ -24,23 +26,30 @@ def calibrate(
     ],
     top1_tolerance: Annotated[
         float,
-        typer.Option(help="Accuracy that adaptive may lose against the best second pass, in 0..1."),
-    ] = 0.002,
+        typer.Option(
+            help="Accuracy that a gate which opens less often may lose, in 0..1: the upper 95% "
+            "bound of the paired difference."
+        ),
+    ] = TOLERANCE.top1,
     nll_tolerance: Annotated[
-        float,
-        typer.Option(help="NLL that adaptive may lose against the best second pass, in nats."),
-    ] = 0.01,
+        float, typer.Option(help="The same for NLL, in nats.")
+    ] = TOLERANCE.nll,
     adaptive_cost: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[PRECISION=]CROPS",
-            help="Instead of the tolerances: choose what agrees most with exact five crops at this "
-            "mean cost in crops, as in --adaptive-cost fp32=1.25 --adaptive-cost int8=0.8.",
+            help="Try cheaper first passes too, and choose what agrees most with exact five crops "
+            "at this mean cost in crops, as in --adaptive-cost fp32=1.25 --adaptive-cost int8=0.8. "
+            "By default adaptive begins with the served crop and may cost "
+            f"{TOLERANCE.cost:g} crops.",
         ),
     ] = None,
     default_mode: Annotated[
         Mode | None,
-        typer.Option(help="The mode of requests that name none; by default the cheapest good one."),
+        typer.Option(
+            help="The mode of requests that name none; by default adaptive, or what is better "
+            "beyond doubt."
+        ),
     ] = None,
 ) -> None:
     """Fit temperatures, view weights, the gate of adaptive TTA and conformal quantiles.
@@ -53,7 +62,6 @@ def calibrate(
     """
     from service.package.package import ModelPackage
     from training.calibration import calibrate as calibration
-    from training.calibration.gates import Tolerance
     from training.data.named_data import located
 
     data = located(data)

@@ -105,7 +105,8 @@ def export(
     if (run is None) == (weights is None) or out is None or data is None:
         raise UsageError("an export needs RUN or --weights, --out FOLDER and --data FOLDER")
     from training.data.named_data import located
-    from training.export.export import OutsideWeights, export_package
+    from training.export.export import export_package
+    from training.export.outside_weights import OutsideWeights
     from training.recipe import load
 
     source: Path | OutsideWeights

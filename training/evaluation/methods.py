@@ -119,8 +119,7 @@ def _full_image(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
     planner = predictor.model.planner
     passes = (planner.whole_image(size_of(image)),)
     read = yield from read_passes(image, passes)
-    temperature = predictor.model.calibration("dense").temperature
-    return Result(temper(softmax(read.logits[0]), temperature), planner.cost(passes))
+    return Result(_tempered(predictor, "dense", softmax(read.logits[0])), planner.cost(passes))
 
 
 def _five_passes(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
@@ -128,8 +127,8 @@ def _five_passes(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
     planner = predictor.model.planner
     passes = planner.passes("five_crop", size_of(image))
     read = yield from read_passes(image, passes)
-    temperature = predictor.model.calibration("five_crop").temperature
-    return Result(temper(softmax(read.logits).mean(0), temperature), planner.cost(passes))
+    mean = softmax(read.logits).mean(0)
+    return Result(_tempered(predictor, "five_crop", mean), planner.cost(passes))
 
 
 def _fastai_tta(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
@@ -146,8 +145,13 @@ def _fastai_tta(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
     read = yield from read_passes(image, passes)
     probabilities = softmax(read.logits)
     mixed = PLAIN_SHARE * probabilities[0] + (1 - PLAIN_SHARE) * probabilities[1:].mean(0)
-    temperature = predictor.model.calibration("five_crop").temperature
-    return Result(temper(mixed, temperature), planner.cost(passes))
+    return Result(_tempered(predictor, "five_crop", mixed), planner.cost(passes))
+
+
+def _tempered(predictor: Predictor, mode: Mode, raw: np.ndarray) -> np.ndarray:
+    """Temper the answer of a baseline as that of the nearest mode."""
+    own = predictor.model.calibration(mode)
+    return temper(raw, own.temperature, power=own.temperature_power)
 
 
 def _random_box(size: Size, random: np.random.Generator) -> FractionBox:

@@ -16,10 +16,10 @@ from service.package.manifest import Decode, InputSize, Label, Manifest, Normali
 from training.data.dataset import Split, readable, split
 from training.data.labels import labels, shared_names
 from training.data.samples import sample
-from training.export import outside_weights
 from training.export.fp16 import add_fp16
 from training.export.graph import ServingGraph, to_onnx
 from training.export.model_card import write_model_card
+from training.export.outside_weights import OutsideWeights
 from training.export.parity import check_int8, check_parity, compare, served_shapes, shapes
 from training.export.quantize import Quantization, agreement, quantize
 from training.export.writer import (
@@ -69,7 +69,7 @@ class Source:
 
 
 def export_package(
-    run: "Path | OutsideWeights",
+    run: Path | OutsideWeights,
     out_folder: Path,
     data_folder: Path,
     *,
@@ -135,17 +135,6 @@ def export_package(
     return out_folder
 
 
-@dataclass(frozen=True)
-class OutsideWeights:
-    """Weights of another program to export: see `training.export.outside_weights`."""
-
-    file: Path
-    normalization: Path
-    recipe: Recipe
-    """Its architecture is that of the weights. The calibration split is made with its values."""
-    origin: str
-
-
 def load_source(
     run: Path | OutsideWeights,
     data_folder: Path,
@@ -190,10 +179,7 @@ def _load_outside(
     images = split(data, given.recipe)
     for line in images.lines():
         log(line)
-    state = outside_weights.read(
-        given.file, given.normalization, given.recipe, images, given.origin
-    )
-    return _source(state, given.recipe, images, sizes, given.file)
+    return _source(given.checkpoint(images), given.recipe, images, sizes, given.file)
 
 
 def _source(

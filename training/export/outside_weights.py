@@ -7,6 +7,7 @@ and may have `classes`, the class ids in the order of the logits.
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,35 +24,46 @@ from training.recipe import Recipe
 from training.run.checkpoint import Checkpoint
 
 
-def read(
-    weights: Path, normalization: Path, recipe: Recipe, images: Split, origin: str
-) -> Checkpoint:
-    """The weights with the facts that a finished run of `recipe` on `images` would have.
+@dataclass(frozen=True)
+class OutsideWeights:
+    """The files of another program's weights, and what has to be known about them."""
 
-    `origin` says in a sentence where the weights come from; the manifest and the card repeat it.
+    file: Path
+    normalization: Path
+    recipe: Recipe
+    """Its architecture is that of the weights. The calibration split is made with its values."""
+    origin: str
+    """A sentence that says where the weights come from. The manifest and the card repeat it."""
 
-    Raises:
-        DataError: a file cannot be read, or it does not go with the recipe or with the classes.
-    """
-    stated = _stated(normalization)
-    classes = stated.get("classes", list(images.classes))
-    if classes != list(images.classes):
-        raise DataError(
-            f"{normalization} names the classes {', '.join(map(str, classes))}, but those of the "
-            f"data are {', '.join(images.classes)}"
-        )
-    facts = {
-        "recipe": recipe.to_json(),
-        "classes": classes,
-        "task": images.task,
-        "fingerprint": images.fingerprint(),
-        "normalization": _normalization(stated, normalization).model_dump(),
-        "finished": True,
-        "precision": None,
-        "history": [],
-        "weights_from": {"origin": origin, "file": weights.name, "sha256": _sha256(weights)},
-    }
-    return Checkpoint(_fitting(weights, recipe, len(classes)), {}, facts)
+    def checkpoint(self, images: Split) -> Checkpoint:
+        """The weights, with the facts that a finished run of the recipe on `images` would have.
+
+        Raises:
+            DataError: a file cannot be read, or does not go with the recipe or with the classes.
+        """
+        stated = _stated(self.normalization)
+        classes = stated.get("classes", list(images.classes))
+        if classes != list(images.classes):
+            raise DataError(
+                f"{self.normalization} names the classes {', '.join(map(str, classes))}, but those "
+                f"of the data are {', '.join(images.classes)}"
+            )
+        facts = {
+            "recipe": self.recipe.to_json(),
+            "classes": classes,
+            "task": images.task,
+            "fingerprint": images.fingerprint(),
+            "normalization": _normalization(stated, self.normalization).model_dump(),
+            "finished": True,
+            "precision": None,
+            "history": [],
+            "weights_from": {
+                "origin": self.origin,
+                "file": self.file.name,
+                "sha256": _sha256(self.file),
+            },
+        }
+        return Checkpoint(_fitting(self.file, self.recipe, len(classes)), {}, facts)
 
 
 def _stated(file: Path) -> dict[str, Any]:

@@ -96,12 +96,30 @@ def blend(first: Array, second: Array, share: float) -> Array:
     return share * second + (1 - share) * first
 
 
-def temper(probabilities: Array, temperature: float, task: Task = SINGLE_LABEL) -> Array:
+LEAST_ENTROPY = 0.01
+"""`temper` takes no answer for surer than this, so that none becomes certain."""
+
+
+def temper(
+    probabilities: Array, temperature: float, task: Task = SINGLE_LABEL, power: float = 0.0
+) -> Array:
     """Refit confidence after aggregation: softmax(log p / T), or sigmoid(logit p / T).
 
-    Guo et al., "On Calibration of Modern Neural Networks" (arXiv:1706.04599), applied to the
-    aggregated probabilities because averaging views changes how sure an answer looks.
+    T is `temperature` (Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599),
+    applied to the aggregated probabilities because averaging views changes how sure an answer
+    looks. With a `power` above 0, of a single label only, T also depends on the answer: it is
+    `temperature` times H to this power, so an unsure answer gets a larger T (Balanya et al.,
+    "Adaptive Temperature Scaling for Robust Calibration of Deep Neural Networks",
+    arXiv:2208.00461). H is the entropy of the probabilities as a share of the largest possible.
+    One T divides all classes, so the class of the answer stays the same.
     """
-    if temperature == 1.0:
+    if temperature == 1.0 and power == 0.0:
         return probabilities
-    return task.probabilities(task.logits(probabilities) / temperature)
+    heat = temperature * relative_entropy(probabilities) ** power if power else temperature
+    return task.probabilities(task.logits(probabilities) / heat)
+
+
+def relative_entropy(probabilities: Array) -> Array:
+    """[..., K] -> [..., 1]: 1 for K equal probabilities, at least `LEAST_ENTROPY`."""
+    entropy = -(probabilities * np.log(np.maximum(probabilities, TINY))).sum(axis=-1, keepdims=True)
+    return np.clip(entropy / np.log(max(2, probabilities.shape[-1])), LEAST_ENTROPY, 1.0)

@@ -199,7 +199,8 @@ def classify_steps(
     read = yield from reading
     calibration = model.calibration(plan.mode)
     raw = _aggregated(read.logits, options, calibration, model)
-    return _conclude(read, plan.first, raw, calibration.temperature, options, model)
+    answer = _tempered(raw, calibration, model)
+    return _conclude(read, plan.first, raw, answer, options, model)
 
 
 def _adaptive(
@@ -213,24 +214,26 @@ def _adaptive(
     del image
     first = yield from reading
     raw = _aggregated(first.logits, options, calibration, model)
+    alone = _tempered(raw, calibration, model)
     if not plan.rest or gate_value(first.logits[0], gate.kind) >= gate.threshold:
-        return _conclude(first, plan.first, raw, calibration.temperature, options, model, False)
+        return _conclude(first, plan.first, raw, alone, options, model, False)
     rest = yield from read_passes(later, plan.rest, model.crop_features)
     second = _second_logits(plan, first, rest)
     own = model.calibration(plan.second_mode)
     # Temper each answer before the blend; else the share would correct a wrong temperature.
     raw = blend(
-        temper(raw, calibration.temperature),
-        temper(_aggregated(second, options, own, model), own.temperature),
+        alone,
+        _tempered(_aggregated(second, options, own, model), own, model),
         calibration.second_share,
     )
+    answer = temper(raw, calibration.second_temperature, model.task)
     both = PassOutputs(
         np.concatenate([first.logits, rest.logits]),
         (*first.shown, *rest.shown),
         rest.class_map if rest.class_map is not None else first.class_map,
     )
     passes = (*plan.first, *plan.rest)
-    return _conclude(both, passes, raw, calibration.second_temperature, options, model, True)
+    return _conclude(both, passes, raw, answer, options, model, True)
 
 
 def _second_logits(plan: Plan, first: PassOutputs, rest: PassOutputs) -> NDArray[np.float32]:
@@ -252,19 +255,22 @@ def _aggregated(
     return aggregate_mode(logits, how, fitted, model.task)
 
 
+def _tempered(raw: Array, calibration: ModeCalibration, model: Model) -> Array:
+    return temper(raw, calibration.temperature, model.task, calibration.temperature_power)
+
+
 def _conclude(
     read: PassOutputs,
     passes: tuple[Pass, ...],
     raw: Array,
-    temperature: float,
+    probabilities: Array,
     options: Options,
     model: Model,
     gate_open: bool | None = None,
 ) -> Classification:
-    """Temper an aggregated answer and collect everything that a `Classification` holds."""
+    """Collect everything that a `Classification` holds; `probabilities` are `raw`, tempered."""
     mode = model.mode(options)
     calibration = model.calibration(mode)
-    probabilities = temper(raw, temperature, model.task)
     chosen = None
     if options.coverage is not None:
         chosen = prediction_set(probabilities, options.coverage, model.quantiles(options))
