@@ -13,6 +13,7 @@ from service.package.package import ModelPackage
 from tests.support.images import COLOURS, coloured, encoded
 from tests.support.tiny import tiny_package
 from training.calibration import calibrate
+from training.calibration.calibration_logits import PLAIN_MODES
 from training.data.dataset import Item, scan
 from training.evaluation import evaluate
 from training.evaluation.methods import BASELINES
@@ -46,7 +47,7 @@ def _fitted(data: Path, tmp_path: Path) -> Path:
 def test_calibration_fits_every_precision_and_mode(fitted: Path) -> None:
     manifest = ModelPackage.load(fitted).manifest
     got = {(entry.precision, entry.mode) for entry in manifest.calibration}
-    assert got == {(p, m) for p in ("fp32", "int8") for m in MODES}
+    assert got == {(p, m) for p in ("fp32", "int8") for m in (*PLAIN_MODES, "adaptive")}
     adaptive = manifest.calibration_for("int8", "adaptive")
     assert adaptive.gate is not None
     assert manifest.adaptive is not None
@@ -134,7 +135,7 @@ def test_a_report_has_its_pictures_and_every_class(
     for name in COLOURS:
         assert f"| {name.title()} |" in text
     assert "curves.png" not in text  # no run was ever made of this package
-    for picture in ("reliability.png", "confusion.png", "mistakes.png"):
+    for picture in ("differences.png", "reliability.png", "confusion.png", "mistakes.png"):
         assert (report.parent / picture).stat().st_size > 1000
     got = measured.predictions["int8"]
     worst = worst_mistakes(got.by_name["dense"].probabilities, got.labels)
