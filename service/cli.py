@@ -18,6 +18,10 @@ from service.errors import QuincunxError, UsageError
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("training.commands.train", "Train a recipe on a folder of labelled images."),
     "export": ("training.commands.export", "Turn a run's checkpoint into a model package."),
+    "import": (
+        "training.commands.import_model",
+        "Turn a classifier of another library into a model package.",
+    ),
     "calibrate": (
         "training.commands.calibrate",
         "Fit confidence, the gate and prediction sets on the held-out split.",

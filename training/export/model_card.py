@@ -31,6 +31,7 @@ def render(manifest: Manifest) -> str:
         _labels(manifest),
         _files(manifest),
         _training(manifest),
+        _imported(manifest),
         _checks(manifest.provenance),
         card_metrics.metrics(manifest),
         card_metrics.label_metrics(manifest),
@@ -48,8 +49,8 @@ def _head(manifest: Manifest) -> str:
     kind = TRAINING_TASKS[manifest.task].card_kind
     return (
         f"# {manifest.name}, version {manifest.version}\n\n"
-        f"An image {kind} of {len(manifest.labels)} classes: {plain(name)}{size}, trained and "
-        "exported by Quincunx.\n\n"
+        f"An image {kind} of {len(manifest.labels)} classes: {plain(name)}{size}, "
+        f"{_origin(manifest.provenance)} by Quincunx.\n\n"
         f"Images are resized so that the shorter side is {sizes.resize_px} px "
         f"({sizes.interpolation}); crops are {sizes.crop_px}×{sizes.crop_px} px. "
         f"{_decoding(sizes)}The graph takes "
@@ -57,6 +58,11 @@ def _head(manifest: Manifest) -> str:
         f"(mean {_numbers(manifest.normalization.mean)}, std "
         f"{_numbers(manifest.normalization.std)}, from: {plain(manifest.normalization.source)})."
     )
+
+
+def _origin(provenance: dict[str, Any]) -> str:
+    imported = provenance.get("imported")
+    return f"imported from {code(imported['source'])}" if imported else "trained and exported"
 
 
 def _labels(manifest: Manifest) -> str:
@@ -109,6 +115,30 @@ def _outside(manifest: Manifest, weights: dict[str, Any], data: dict[str, Any]) 
         f"{data['calibration_images']} images of the training set were held out of training; "
         f"{data['training_images']} were left.{_skipped(data)}"
         f"{_served_statistics(manifest.provenance.get('statistics_images'))}"
+    )
+
+
+def _imported(manifest: Manifest) -> str:
+    """Where an imported model came from, and how it compares with its source."""
+    imported = manifest.provenance.get("imported")
+    if not imported:
+        return ""
+    graph, parity = manifest.graph, imported["parity"]
+    sizes = f"Images of any size from {graph.smallest_px} px run in one pass."
+    if graph.sizes != "dynamic":
+        pairs = ", ".join(f"{width}×{height}" for height, width in graph.sizes)
+        sizes = f"It takes images of {pairs} px only."
+    worst = max(parity["largest_relative_difference"].values())
+    shapes = ", ".join(parity["largest_relative_difference"])
+    cut = parity["windows"]
+    windows = "" if cut is None else f" Windows agree with windows cut by hand to {cut:.0e}."
+    notes = "".join(f"\n- {plain(note)}" for note in imported["notes"])
+    reason = f" Reason: {plain(imported['reason'])}." if imported.get("reason") else ""
+    return (
+        f"## Import\n\nSource: {code(imported['source'])}. Kind of graph: `{graph.kind}`. {sizes}"
+        f"{reason}\n\nThe package and its source agree to {worst:.0e} of the largest logit, at "
+        f"{shapes} px (limit {parity['tolerance']:.0e}).{windows}"
+        + (f"\n\nChanged at the import:\n{notes}" if notes else "")
     )
 
 
