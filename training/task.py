@@ -48,6 +48,8 @@ class TrainingTask:
     """(classes, item) -> what a DataLoader makes the target of."""
     target_block: Callable[[Sequence[str]], Any]
     """fastai's block for these targets, from the classes."""
+    targets: Callable[[Sequence[str], Sequence[Item]], Any]
+    """(classes, items) -> the tensor of their targets, for the cached loaders."""
     loss: Callable[[float], Any]
     """fastai's loss, from the label smoothing."""
     metric: Callable[[], Any]
@@ -99,6 +101,7 @@ TRAINING_TASKS: dict[TaskName, TrainingTask] = {
         split_off=later("training.data.stratify:by_class"),
         target=_class,
         target_block=later("training.fit.loaders:class_block"),
+        targets=later("training.fit.cached.loaders:class_targets"),
         loss=later("training.fit.losses:cross_entropy"),
         metric=partial(load, "fastai.metrics:accuracy"),
         target_shares=later("training.fit.sample_batch:mixed_classes"),
@@ -118,6 +121,7 @@ TRAINING_TASKS: dict[TaskName, TrainingTask] = {
         split_off=later("training.data.stratify:by_labels"),
         target=_yes_or_no,
         target_block=later("training.fit.loaders:labels_block"),
+        targets=later("training.fit.cached.loaders:labels_targets"),
         loss=later("training.fit.losses:binary_cross_entropy"),
         metric=partial(load, "fastai.metrics:accuracy_multi"),
         target_shares=later("training.fit.sample_batch:mixed_labels"),

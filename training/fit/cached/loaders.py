@@ -1,7 +1,7 @@
 """fastai DataLoaders over decoded images."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from training.fit.cached.crops import Crops, Integers, served_crops, training_cr
 from training.fit.cached.sources import PixelSource, Prepared, sent
 from training.fit.item_crop import item_crop
 from training.recipe import Recipe
+from training.task import TRAINING_TASKS
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -116,6 +117,7 @@ def cached_loaders(
     presized = recipe.augment == "presize"
     resize_px = round(size_px * recipe.resize_px / recipe.crop_px)
     augment: list[Any] = []
+    targets = TRAINING_TASKS[split.task].targets
     if presized:
         augment += aug_transforms(size=size_px, min_scale=recipe.min_scale)
         if stats is not None:
@@ -129,7 +131,7 @@ def cached_loaders(
 
     def batches(items: tuple[Item, ...], crops: CropsOf, out_px: int, split_idx: int) -> Batches:
         own = None if augment and not split_idx else stats  # normalized after augmentation
-        return Batches(source, items, targets(split, items), crops, out_px, own, split_idx)
+        return Batches(source, items, targets(split.classes, items), crops, out_px, own, split_idx)
 
     train = batches(split.train, random, crop.side_px, 0)
     calibration = batches(split.calibration, served, size_px, 1)
@@ -143,10 +145,13 @@ def cached_loaders(
     )
 
 
-def targets(split: Split, items: tuple[Item, ...]) -> Tensor:
-    """The class of every item, int64[N]. For multi-label data: 0 or 1 per class, float32[N, K]."""
-    if split.task == "multi_label":
-        rows = [[float(name in item.labels) for name in split.classes] for item in items]
-        return torch.tensor(rows).reshape(-1, len(split.classes))
-    places = {name: place for place, name in enumerate(split.classes)}
+def class_targets(classes: Sequence[str], items: Sequence[Item]) -> Tensor:
+    """The index of every item's class: int64[N]."""
+    places = {name: place for place, name in enumerate(classes)}
     return torch.tensor([places[item.label] for item in items], dtype=torch.int64)
+
+
+def labels_targets(classes: Sequence[str], items: Sequence[Item]) -> Tensor:
+    """1 for every class that an item shows, else 0: float32[N, K]."""
+    rows = [[float(name in item.labels) for name in classes] for item in items]
+    return torch.tensor(rows).reshape(-1, len(classes))
