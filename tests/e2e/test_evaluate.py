@@ -20,7 +20,7 @@ from training.evaluation.methods import BASELINES
 from training.evaluation.record import record_metrics
 from training.evaluation.report import worst_mistakes, write_report
 
-MODES = ("none", "five_crop", "ten_crop", "dense", "adaptive")
+MODES = ("none", "five_crop", "ten_crop", "dense", "centre_dense", "adaptive")
 
 
 @pytest.fixture(scope="module", name="data")

@@ -51,7 +51,7 @@ def test_the_package_says_its_task_and_has_thresholds(trained: Path) -> None:
     assert manifest.adaptive is None
     assert [label.id for label in manifest.labels] == ["bar", "disc", "square"]
     assert {entry.mode for entry in manifest.calibration} == {
-        "none", "five_crop", "ten_crop", "dense",
+        "none", "five_crop", "ten_crop", "dense", "centre_dense",
     }  # fmt: skip
     for entry in manifest.calibration:
         several = entry.mode != "none"

@@ -28,7 +28,9 @@ from service.package.manifest import (
 from tests.support.images import COLOURS
 
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.26, 0.27)
-MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense", "adaptive", "custom")
+MODES: tuple[Mode, ...] = (
+    "none", "five_crop", "ten_crop", "dense", "centre_dense", "adaptive", "custom",
+)  # fmt: skip
 MORE_COLOURS = [(230, 210, 40), (40, 210, 210), (200, 50, 200), (240, 240, 240), (15, 15, 15)]
 
 
@@ -100,7 +102,7 @@ def _calibration(precision: Precision, mode: Mode, thresholds: int) -> ModeCalib
         )
         for t, c in ((0.5, 1.0), (0.7, 1.2), (0.9, 1.6))
     )
-    views = {"five_crop": 5, "ten_crop": 10, "dense": 5}.get(mode)
+    views = {"five_crop": 5, "ten_crop": 10, "dense": 5, "centre_dense": 6}.get(mode)
     return ModeCalibration(
         precision=precision,
         mode=mode,

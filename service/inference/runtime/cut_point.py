@@ -9,6 +9,7 @@ fewest, it takes the one that hands over the fewest bytes.
 # pyright: basic, reportMissingTypeStubs=false
 # (onnx has type stubs only for its protobuf classes)
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -36,6 +37,9 @@ POINTWISE = frozenset(
 """Operators whose output cell depends on the same cell of the input and on no other."""
 WINDOWED = frozenset(("Conv", "MaxPool", "AveragePool"))
 CHANNELS_FIRST = [0, 3, 1, 2]
+CHANNELS = 3
+
+logger = logging.getLogger("quincunx.session")
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,24 @@ class CutPoint:
 
 
 def split(graph: bytes, sizes: InputSize) -> GraphParts | None:
-    """Cut an ONNX graph for a model with these input sizes; None where nothing would be saved."""
-    model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(graph))
-    point = best_cut_point(model.graph, sizes)
-    if point is None:
+    """Cut an ONNX graph for a model with these input sizes.
+
+    None where nothing would be saved, and for a graph that cannot be cut: its crops run whole.
+    """
+    try:
+        model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(graph))
+        point = best_cut_point(model.graph, sizes)
+        if point is None:
+            return None
+        extractor = onnx.utils.Extractor(model)
+        stem = extractor.extract_model([INPUT], [point.tensor])
+        trunk = extractor.extract_model([point.tensor], ["logits"])
+    except Exception as error:  # onnx's own exceptions have no common base
+        logger.info("crops run whole, because the graph cannot be cut: %s", error)
         return None
-    extractor = onnx.utils.Extractor(model)
-    stem = extractor.extract_model([INPUT], [point.tensor])
-    trunk = extractor.extract_model([point.tensor], ["logits"])
+    others = {value.name for value in model.graph.input} - {INPUT}
+    if any(name in others for node in trunk.graph.node for name in node.input):
+        return None  # the logits need more than the images
     return GraphParts(
         stem.SerializeToString(), trunk.SerializeToString(), point.tensor, point.receptive_field
     )
@@ -75,6 +89,8 @@ def split(graph: bytes, sizes: InputSize) -> GraphParts | None:
 def best_cut_point(graph: onnx.GraphProto, sizes: InputSize) -> CutPoint | None:
     """The best point to cut `graph`; None where a cut would save too little."""
     found, total = cut_points(graph)
+    if not total:
+        return None
     boxes = five_boxes(Size(sizes.resize_px, sizes.resize_px), sizes.crop_px)
     apart = sum(box.pixels for box in boxes)
     known = (info for info in graph.value_info if len(info.type.tensor_type.shape.dim) == 4)
@@ -113,11 +129,14 @@ def cut_points(graph: onnx.GraphProto) -> tuple[list[CutPoint], float]:
         if not of_image:
             continue
         field = _after(node, [fields[name] for name in of_image])
+        constants = [shapes.get(name, ()) for name in node.input]
+        if node.op_type in POINTWISE and any(map(_differs_by_place, constants)):
+            field = None
         stride = field.stride_px if field else strides[of_image[0]] * _stride(node)
         fields |= dict.fromkeys(node.output, field)
         strides |= dict.fromkeys(node.output, stride)
-        if node.op_type == "Conv":
-            total += prod(shapes.get(node.input[1], ())) / stride**2
+        if node.op_type in ("Conv", "MatMul"):  # a MatMul with weights works on every cell
+            total += prod(shapes.get(node.input[1], (0,))) / stride**2
         alive = [name for name in fields if used_last.get(name, -1) > number]
         if alive == [node.output[0]] and field:
             found.append(CutPoint(node.output[0], field, total))
@@ -153,6 +172,13 @@ def _after(node: NodeProto, fields: Sequence[ReceptiveField | None]) -> Receptiv
     if attributes.get("ceil_mode") and (pads[0] + pads[2] - kernel[0]) % strides[0]:
         return None
     return felt.through(kernel[0], strides[0], pads[0], pads[2])
+
+
+def _differs_by_place(constant: tuple[int, ...]) -> bool:
+    """Whether a constant has a value of its own for each cell, as a position embedding has."""
+    if len(constant) < 3:
+        return False
+    return constant[-2] > 1 or constant[-1] not in (1, CHANNELS)  # [1, 1, 1, 3]: before Transpose
 
 
 def _stride(node: NodeProto) -> int:
