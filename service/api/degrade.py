@@ -7,7 +7,7 @@ from service.inference.tta.steps import check_options
 from service.package.manifest import Mode
 from service.settings import Settings
 
-DEAR: tuple[Mode, ...] = ("five_crop", "ten_crop")
+DEAR: tuple[Mode, ...] = ("five_crop", "ten_crop", "centre_dense")
 PRESSURE = 0.25
 """Where it begins, as a share of the pressure at which requests are refused."""
 

@@ -9,6 +9,7 @@ from service.errors import UsageError
 from service.inference.runtime import providers
 from service.inference.runtime.providers import Provider
 from service.package.manifest import Mode, Precision
+from service.package.modes import why_not
 from service.package.package import ModelPackage, fast_precision
 
 Word = TypeVar("Word", bound=str)
@@ -26,7 +27,9 @@ def modes(text: str, folder: Path) -> tuple[Mode, ...]:
     """
     if text != "auto":
         return tuple(_word(part, get_args(Mode), "mode") for part in _parts(text))
-    return tuple(dict.fromkeys((*COMPARED, ModelPackage.load(folder).manifest.default_mode)))
+    manifest = ModelPackage.load(folder).manifest
+    compared: list[Mode] = [mode for mode in COMPARED if not why_not(manifest, mode)]
+    return tuple(dict.fromkeys((*compared, manifest.default_mode)))
 
 
 def precisions(text: str, folder: Path, provider: Provider) -> tuple[Precision, ...]:

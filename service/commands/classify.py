@@ -63,6 +63,7 @@ def _row(file: Path, prediction: "Prediction") -> dict[str, Any]:
     row: dict[str, Any] = {
         "file": str(file),
         "tta": prediction.answer.tta,
+        "calibrated": prediction.answer.calibrated,
         "predictions": [top.as_json() for top in prediction.top],
     }
     if prediction.labels is not None:
@@ -96,3 +97,5 @@ def _print_table(rows: list[dict[str, Any]], names: list[str]) -> None:
         )
     if table.row_count:
         console().print(table)
+    if not all(row.get("calibrated", True) for row in rows):
+        console().print("The confidence of this mode was not calibrated.")

@@ -90,6 +90,8 @@ def verify(
 
 
 def _row(folder: Path, manifest: "Manifest") -> dict[str, Any]:
+    from service.package.modes import modes
+
     return {
         "path": str(folder),
         "name": manifest.name,
@@ -99,9 +101,23 @@ def _row(folder: Path, manifest: "Manifest") -> dict[str, Any]:
         "classes": len(manifest.labels),
         "crop_px": manifest.input.crop_px,
         "resize_px": manifest.input.resize_px,
+        "graph": manifest.graph.kind,
+        "sizes": _sizes(manifest),
+        "modes": list(modes(manifest)),
+        "default_mode": manifest.default_mode,
+        "calibrated": bool(manifest.calibration),
         "precisions": [file.precision for file in manifest.files],
         "size_bytes": sum(file.size_bytes for file in manifest.files),
     }
+
+
+def _sizes(manifest: "Manifest") -> str:
+    """The sizes of images that the graph takes, in words."""
+    graph = manifest.graph
+    if graph.sizes != "dynamic":
+        return ", ".join(f"{width}×{height} px" for height, width in graph.sizes)
+    stride = "" if graph.kind == "crops" else f", stride {graph.stride_px} px"
+    return f"any size from {graph.smallest_px} px{stride}"
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
@@ -111,7 +127,9 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from service.console.terminal import console
     from service.console.text import shown
 
-    table = Table("path", "version", "architecture", "classes", "crop", "precisions", "MiB")
+    table = Table(
+        "path", "version", "architecture", "classes", "crop", "modes", "precisions", "MiB"
+    )
     for row in rows:
         if "error" in row:
             table.add_row(row["path"], Text(shown(row["error"]), style="red"))
@@ -122,6 +140,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             str(row["architecture"] or ""),
             str(row["classes"]),
             f"{row['crop_px']} of {row['resize_px']} px",
+            ", ".join(row["modes"]),
             ", ".join(row["precisions"]),
             f"{row['size_bytes'] / 2**20:.1f}",
         )
@@ -133,12 +152,20 @@ def _print_package(folder: Path, manifest: "Manifest") -> None:
 
     from service.console.terminal import console
     from service.package.labels import distinct_names
+    from service.package.modes import modes
 
     size = manifest.input
     facts = Table(show_header=False, box=None)
     facts.add_row("package", f"{manifest.name} {manifest.version} ({folder})")
     facts.add_row("architecture", ", ".join(f"{k}={v}" for k, v in manifest.architecture.items()))
-    facts.add_row("input", f"crops of {size.crop_px} px, shorter side {size.resize_px} px")
+    facts.add_row(
+        "input",
+        f"crops of {size.crop_px} px, shorter side {size.resize_px} px, {size.interpolation}",
+    )
+    facts.add_row("graph", f"kind {manifest.graph.kind}, {_sizes(manifest)}")
+    facts.add_row("modes", ", ".join(modes(manifest)))
+    if not manifest.calibration:
+        facts.add_row("confidence", "not calibrated (quincunx calibrate)")
     facts.add_row("normalization", manifest.normalization.source)
     facts.add_row("task", manifest.task.replace("_", "-"))
     facts.add_row("classes", ", ".join(distinct_names(manifest.labels)))

@@ -110,9 +110,11 @@ async def test_a_thread_of_its_own_runs_the_batches_and_the_workers_all_else(
         run_batch = recorder.session.run
 
         class Session:
-            def run(self, views: Pixels, output: Output) -> NDArray[np.float32]:
+            def run(
+                self, views: Pixels, output: Output, windows: NDArray[np.float32] | None = None
+            ) -> NDArray[np.float32]:
                 ran.add(threading.current_thread().name)
-                return run_batch(views, output)
+                return run_batch(views, output, windows)
 
         def work() -> Steps:
             begun.add(threading.current_thread().name)

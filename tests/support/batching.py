@@ -38,13 +38,15 @@ class Recorder:
         self.latency_session: Recorder | None = None
         """The session of single-request mode."""
 
-    def run(self, views: Pixels, output: Output) -> NDArray[np.float32]:
+    def run(
+        self, views: Pixels, output: Output, windows: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         self.batches.append(len(views))
         self.shades += views[:, 0, 0, 0].tolist()
         assert self.gate.wait(LONG_S)
         if (views[:, 0, 0, 0] == self.poison).any():
             raise InferenceFailed("poison")
-        return self.session.run(views, output)
+        return self.session.run(views, output, windows)
 
 
 @asynccontextmanager

@@ -72,7 +72,7 @@ def kind_package(
         labels=tuple(Label(index=i, id=n, name=n.title()) for i, n in enumerate(COLOURS)),
         input=InputSize(crop_px=crop_px, resize_px=resize_px, interpolation=interpolation),
         graph=graph,
-        normalization=Normalization(mean=(0.0,) * 3, std=(1.0,) * 3, source="given"),
+        normalization=Normalization(mean=(0, 0, 0), std=(1, 1, 1), source="given"),
         files=(
             OnnxFile(
                 file="model.onnx",
@@ -173,13 +173,7 @@ def _of_windows(made: _Nodes, colours: np.ndarray, *, with_maximum: bool) -> Non
     vectors = made.add("Einsum", "cells", *shares, equation="nchw,vh,vw->nvc")
     whole = made.add("Unsqueeze", made.add("ReduceMean", "cells", [2, 3], keepdims=0), [1])
     if with_maximum:
-        # Cells that are covered less than half are put below every other.
-        outside = [
-            made.add(
-                "Mul", made.add("Cast", made.add("Less", c, 0.499), to=TensorProto.FLOAT), -1e6
-            )
-            for c in (rows, columns)
-        ]
+        outside = [_outside(made, covered) for covered in (rows, columns)]
         low = made.add(
             "Add", made.add("Unsqueeze", outside[0], [2]), made.add("Unsqueeze", outside[1], [1])
         )  # (V, h, w)
@@ -191,6 +185,17 @@ def _of_windows(made: _Nodes, colours: np.ndarray, *, with_maximum: bool) -> Non
         colours = np.concatenate([colours, colours], axis=1)
     made.add("Identity", _distances(made, vectors, colours), output="window_logits")
     made.add("Squeeze", _distances(made, whole, colours), [1], output="logits")
+
+
+def _outside(made: _Nodes, covered: str) -> str:
+    """[V, cells]: a large negative number for cells that a window covers less than half.
+
+    Of a window that covers no cell by half, the cell that it covers most is inside.
+    """
+    most = made.add("ReduceMax", covered, [1], keepdims=1)
+    least = made.add("Min", made.add("Mul", most, 0.999), 0.499)
+    less = made.add("Cast", made.add("Less", covered, least), to=TensorProto.FLOAT)
+    return made.add("Mul", less, -1e6)
 
 
 def _distances(made: _Nodes, vectors: str, colours: np.ndarray) -> str:

@@ -16,7 +16,9 @@ class Sums:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def run(self, views: np.ndarray, output: Output) -> np.ndarray:
+    def run(
+        self, views: np.ndarray, output: Output, windows: np.ndarray | None = None
+    ) -> np.ndarray:
         self.batches.append(len(views))
         return views.reshape(len(views), -1).sum(1, keepdims=True).astype(np.float32)
 

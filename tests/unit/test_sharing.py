@@ -20,7 +20,9 @@ class Sums:
     def __init__(self) -> None:
         self.views = 0
 
-    def run(self, views: np.ndarray, output: Output) -> np.ndarray:
+    def run(
+        self, views: np.ndarray, output: Output, windows: np.ndarray | None = None
+    ) -> np.ndarray:
         self.views += len(views)
         scale = 1 if output == "logits" else 1000
         return scale * views.reshape(len(views), -1).sum(1, keepdims=True).astype(np.float32)

@@ -33,6 +33,7 @@ from service.api.server.model_set import ModelSet, Served
 from service.api.server.models import Models
 from service.errors import DeadlineExceeded, UnknownModel, UsageError
 from service.inference.image.views import Pixels
+from service.package.manifest import Mode
 
 PLATFORM = "onnxruntime_onnx"
 EXTENSIONS = ["classification", "binary_tensor_data"]
@@ -97,6 +98,7 @@ class Oip:
                     {"name": "encoded", "datatype": "BYTES", "shape": [-1]},
                 ],
                 "outputs": [{"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]}],
+                "parameters": _parameters(served),
             }
         )
 
@@ -127,7 +129,10 @@ class Oip:
             model_name=served.name,
             model_version=served.version,
             id=asked_for.id,
-            parameters={"tta_applied": applied},
+            parameters={
+                "tta_applied": applied,
+                "calibrated": served.predictor.model.is_calibrated(applied),
+            },
         )
         request.state.log.update(model=served.tag, images=len(images), tta=applied)
         parts = (asked_for.output, probabilities, labels)
@@ -161,7 +166,7 @@ class Oip:
         asked: RequestOptions,
         served: Served,
         timeout_s: float,
-    ) -> tuple[NDArray[np.float32], str]:
+    ) -> tuple[NDArray[np.float32], Mode]:
         context = self.context
         mode = resolve(asked, served)
         applied = applied_mode(asked, mode, served, context.settings, timeout_s)
@@ -185,6 +190,17 @@ class Oip:
         if served.name != name:
             raise UnknownModel(f"no model {name[:80]!r}")
         return served
+
+
+def _parameters(served: Served) -> dict[str, str | bool]:
+    """What the metadata says beyond the protocol: values are text, numbers or truth values."""
+    model = served.predictor.model
+    default = model.manifest.default_mode
+    return {
+        "modes": ",".join(model.modes),
+        "default_tta": default,
+        "calibrated": model.is_calibrated(default),
+    }
 
 
 def _check_query(request: Request) -> None:

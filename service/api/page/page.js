@@ -15,6 +15,7 @@ let photo = null;
 let running = null;
 let url = null;
 let heat = null;
+let served = [];
 
 function say(text, bad = false) {
   $("status").textContent = text;
@@ -75,7 +76,8 @@ function show(single, tta) {
   $("name").textContent = title(tta);
   $("probability").textContent = percent(tta.probability);
   const degraded = tta.tta_applied === tta.tta_requested ? "" : " (busy: asked for " + MODES[tta.tta_requested] + ")";
-  $("model-used").textContent = `${tta.model}, ${tta.precision}`;
+  const confidence = tta.calibrated ? "" : ", confidence not calibrated";
+  $("model-used").textContent = `${tta.model}, ${tta.precision}${confidence}`;
   $("mode-used").textContent = MODES[tta.tta_applied] + degraded;
   showBars(single, tta);
   showTimes(single, tta);
@@ -178,7 +180,7 @@ function showViews(views, gateOpen) {
 
 // The heat map takes a pass of its own, so it is asked for apart: the times above stay honest.
 async function showHeat() {
-  const wanted = $("show-heat").checked;
+  const wanted = $("show-heat").checked && !$("heat-field").hidden;
   if (wanted && photo && !heat) {
     const answer = await ask("none", "heatmap", running.signal);
     heat = `data:image/png;base64,${answer.heatmap.png_base64}`;
@@ -215,11 +217,25 @@ async function start() {
     say("This server asks for a key.");
     return;
   }
-  const { models } = await response.json();
-  $("model").replaceChildren(...models.map((m) => element("option", { value: m.model, textContent: m.model })));
-  $("model-field").hidden = models.length < 2;
-  const best = models.find((m) => m.default);
-  const radio = document.querySelector(`#modes input[value="${best.default_tta}"]`);
+  served = (await response.json()).models;
+  $("model").replaceChildren(...served.map((m) => element("option", { value: m.model, textContent: m.model })));
+  $("model-field").hidden = served.length < 2;
+  const best = served.find((m) => m.default);
+  offer(best);
+  choose(best.default_tta);
+}
+
+// Only what the chosen model can answer is offered: its modes, and a heat map.
+function offer(model) {
+  for (const input of document.querySelectorAll("#modes input")) {
+    input.closest("label").hidden = !model.modes.includes(input.value);
+  }
+  $("heat-field").hidden = !model.heatmap;
+  if (!model.modes.includes(chosenMode())) choose(model.default_tta);
+}
+
+function choose(mode) {
+  const radio = document.querySelector(`#modes input[value="${mode}"]`);
   if (radio) radio.checked = true;
 }
 
@@ -227,6 +243,7 @@ $("file").addEventListener("change", (event) => take(event.target.files[0]));
 $("modes").addEventListener("change", classify);
 $("model").addEventListener("change", () => {
   heat = null;
+  offer(served.find((m) => m.model === $("model").value));
   classify();
 });
 $("key").addEventListener("change", () => start().then(classify));

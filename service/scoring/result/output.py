@@ -226,6 +226,7 @@ def _merge(
 def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
     """The summary: counts, errors by kind, and accuracy if labels are known."""
     predictor = run.predictor
+    mode = predictor.model.mode(run.options.inference)
     return {
         "output": output,
         "images": tally.ok + tally.failed.total(),
@@ -235,7 +236,8 @@ def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
         "package": f"{predictor.manifest.name} {predictor.manifest.version}",
         "precision": predictor.precision,
         "provider": run.provider,
-        "tta": predictor.model.mode(run.options.inference),
+        "tta": mode,
+        "calibrated": predictor.model.is_calibrated(mode),
         "label_column": run.columns.label,
         "true_labels": tally.truth.summary(),
         **tally.facts(),

@@ -5,7 +5,7 @@ from typing import Any
 from service.console.markdown import plain, table
 from service.console.text import json_text
 from service.listing.skipped import Skipped
-from service.scoring.summary.truth import notes
+from service.scoring.summary.truth import NOT_CALIBRATED, notes
 
 
 def as_json(summary: dict[str, Any]) -> str:
@@ -23,6 +23,8 @@ def as_markdown(summary: dict[str, Any]) -> str:
         parts.append("\n".join(f"- {plain(kind)}: {n}" for kind, n in summary["errors"].items()))
     if lines := Skipped.from_json(summary["skipped_by_reason"]).lines():
         parts.append("\n".join(f"- {plain(line)}" for line in lines))
+    if not summary["calibrated"]:
+        parts.append(f"- {plain(NOT_CALIBRATED)}")
     if said := notes(summary["true_labels"], summary["label_column"]):
         parts.append("\n".join(f"- {plain(note)}" for note in said))
     if agreement := summary.get("labels"):

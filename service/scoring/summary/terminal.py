@@ -8,7 +8,7 @@ from rich.table import Table
 from service.console import terminal
 from service.listing.skipped import Skipped
 from service.scoring.summary.report import percent, sentence, shares
-from service.scoring.summary.truth import notes
+from service.scoring.summary.truth import NOT_CALIBRATED, notes
 
 MOST_CLASSES = 12
 """A larger confusion matrix does not fit a terminal. Then the most common mistakes are listed."""
@@ -32,6 +32,8 @@ def print_summary(summary: dict[str, Any]) -> None:
         console.print(f"  {kind}: {count}")
     for line in skipped:
         console.print(line)
+    if not summary["calibrated"]:
+        console.print(f"  {NOT_CALIBRATED}")
     for note in notes(summary["true_labels"], summary["label_column"]):
         console.print(f"  {note}")
     if (agreement := summary.get("labels")) is not None:

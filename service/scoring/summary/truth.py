@@ -60,6 +60,12 @@ def _count(names: Counter[str], name: str) -> None:
         names[name] += 1
 
 
+NOT_CALIBRATED = (
+    "the confidence of this mode was not calibrated: probabilities are the network's own "
+    "(quincunx calibrate fits them)"
+)
+
+
 def notes(truth: dict[str, Any], asked: str | None = None) -> list[str]:
     """Sentences for people on labels that are unknown or missing, from `Truth.summary`.
 
