@@ -159,7 +159,7 @@ OLD: dict[str, tuple[Change, str]] = {
         "schema_version 1 has no input.interpolation",
     ),
     "another side": (
-        lambda m: m["input"].update(crop_px=150),
+        lambda m: m["input"].update(crop_px=50),
         "multiple of 32 in schema_version 1",
     ),
     "another first side": (lambda m: m["adaptive"].update(first_px=150), "adaptive.first_px must"),
