@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from service import cli
 from training import recipe
-from training.fit.sample_batch import describe, sample_batch
+from training.previews.sample_batch import describe, sample_batch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

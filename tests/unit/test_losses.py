@@ -63,7 +63,7 @@ class _Loaders:
 
 
 def test_a_sample_says_every_label_of_an_image(tmp_path_factory: pytest.TempPathFactory) -> None:
-    from training.fit.sample_batch import describe, sample_batch
+    from training.previews.sample_batch import describe, sample_batch
 
     names = ["bar", "disc", "square"]
     assert describe({0: 1.0, 1: 0.0, 2: 1.0}, names) == "bar + square"

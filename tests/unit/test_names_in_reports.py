@@ -111,7 +111,7 @@ def test_the_report_of_an_evaluation(package: Path, drawn_data: Path, tmp_path: 
 
 def test_a_grid_of_samples_with_any_label(tmp_path: Path) -> None:
     from training.commands.show_batch import _draw
-    from training.fit.sample_batch import Sample
+    from training.previews.sample_batch import Sample
 
     pixels = np.zeros((8, 8, 3), np.uint8)
     _draw([Sample(pixels, storable(name)) for name in NASTY], tmp_path / "grid.png")

@@ -27,8 +27,8 @@ from training.data.stats import from_files, from_images
 from training.export.export import load_source
 from training.fit.item_crop import item_crop, least_size
 from training.fit.loaders import dataloaders, load_image
-from training.fit.sample_batch import sample_batch
 from training.fit.train import channel_stats, train
+from training.previews.sample_batch import sample_batch
 from training.recipe import Recipe
 from training.run import checkpoint
 

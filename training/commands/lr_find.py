@@ -10,7 +10,7 @@ from service.console.stdio import answer, log, print_json
 from training.commands.options import AsJson, Init, Overrides, RecipeName, TrainingData, Workers
 
 if TYPE_CHECKING:
-    from training.fit.range_test import RangeTest
+    from training.previews.range_test import RangeTest
 
 app = typer.Typer()
 
@@ -32,8 +32,8 @@ def lr_find(
     """
     from training import recipe as recipes
     from training.data.named_data import located
-    from training.fit.range_test import range_test
     from training.network.initial_weights import read_initial_weights
+    from training.previews.range_test import range_test
 
     data = located(data)
     initial = read_initial_weights(init) if init else None

@@ -9,7 +9,7 @@ from service.console.stdio import answer, log
 from training.commands.options import Init, Overrides, RecipeName, TrainingData
 
 if TYPE_CHECKING:
-    from training.fit.sample_batch import Sample
+    from training.previews.sample_batch import Sample
 
 app = typer.Typer()
 COLUMNS = 4
@@ -31,8 +31,8 @@ def show_batch(
     """
     from training import recipe as recipes
     from training.data.named_data import located
-    from training.fit.sample_batch import sample_batch
     from training.network.initial_weights import read_initial_weights
+    from training.previews.sample_batch import sample_batch
 
     data = located(data)
     initial = read_initial_weights(init) if init else None
