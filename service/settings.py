@@ -23,7 +23,7 @@ from service.setting_values.web_names import check_hosts, check_origins, split_n
 PREFIX = "QUINCUNX_"
 SECRET = frozenset({"api_keys", "admin_keys"})
 OPTIONS = frozenset({"host", "port", "workers"})
-"""What people look for among the settings, and what is an option of `quincunx serve`."""
+"""Options of `quincunx serve` that people expect to be settings."""
 DAY_MS = 24 * 60 * 60 * 1000
 
 Positive = Annotated[int, Field(gt=0)]
@@ -38,27 +38,26 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     packages: tuple[Path, ...] = ()
-    """Model packages to serve, separated as in PATH, or a JSON array of paths; the first is the
-    default model. None: every package in `models/` beside the
-    code."""
+    """Model packages to serve, separated as in PATH, or a JSON array of paths. The first is the
+    default model. Empty: every package in the folder `models/` beside the code."""
     provider: Provider = "auto"
     precision: Precision | Literal["auto"] = "auto"
     session_threads: Threads = 1
-    """Threads inside one batch; 0: one per core. On a CPU, several batches run at once when the
-    cores have room for them; one thread for each batch gives the highest throughput."""
+    """Threads inside one batch; 0: one per core. On a CPU several batches run at once if there are
+    enough cores. One thread for each batch gives the highest throughput."""
     latency_threads: Threads = 0
-    """On a CPU, threads inside a batch in single-request mode, when no other image is in flight;
-    0: one per core. The value of `session_threads` turns this mode off, and saves the memory of a
+    """On a CPU, threads inside a batch in single-request mode: when no other image is in flight.
+    0: one per core. The value of `session_threads` switches the mode off and saves the memory of a
     second session."""
     threads: Threads = 0
-    """Threads that decode images and, on a CPU, run batches; 0: one per core, at least two, or of
-    `--workers` N each its share of the cores."""
+    """Threads that decode images and, on a CPU, run batches. 0: one per core, at least two; with
+    `--workers` N each process takes its share of the cores."""
     max_batch_views: int = Field(default=0, ge=0)
     """Views in one batch; 0: 10 on a CPU, 64 on a GPU."""
     max_queue_views: Positive = 512
     """Views admitted and not yet answered; more are refused with 429."""
     request_timeout_ms: int = Field(default=10_000, gt=0, le=DAY_MS)
-    """Deadline of a request without `X-Request-Timeout-Ms`, and the longest that one may name."""
+    """Deadline of a request without `X-Request-Timeout-Ms`, and the longest one that it may set."""
     degrade: Literal["off", "dense", "adaptive", "none"] = "off"
     """Answer `five_crop` and `ten_crop` in this cheaper mode while the queue is under pressure."""
     drain_ms: int = Field(default=0, ge=0, le=DAY_MS)
@@ -68,22 +67,22 @@ class Settings(BaseModel):
 
     max_request_bytes: Positive = 20 * 1024 * 1024
     max_inflight_bytes: int = Field(default=0, ge=0)
-    """Bytes of all bodies together that are on their way or not yet answered, and of answers that
-    clients have not yet taken, in one process; more are refused with 429. 0: 256 MiB, or four times
-    `max_request_bytes` where that is more."""
+    """Bytes that one process holds: all bodies until they are answered, and all answers until their
+    clients have read them. More are refused with 429. 0: 256 MiB, or four times `max_request_bytes`
+    if that is more."""
     max_header_bytes: Positive = 64 * 1024
     """Bytes of a request's target and headers together."""
     max_headers: Positive = 100
     header_timeout_ms: int = Field(default=10_000, gt=0, le=DAY_MS)
-    """A connection is closed when the head of a request is not here after this long, counted from
-    the opening of the connection or from the first byte of the request."""
+    """A connection is closed if the head of a request takes longer than this. The time counts from
+    the opening of the connection, or from the first byte of a later request."""
     keep_alive_ms: int = Field(default=5_000, gt=0, le=DAY_MS)
     """An idle connection is closed this long after its last answer. Behind a proxy that keeps
-    connections open, set more than the proxy does."""
+    connections open, set a longer time than the proxy's."""
     send_timeout_ms: int = Field(default=20_000, gt=0, le=DAY_MS)
     """A connection is dropped when its client takes less than 64 KiB of an answer in this time."""
     max_connections: int = Field(default=0, ge=0)
-    """Open connections of one process. 0: as many as it may open files, less some for itself."""
+    """Open connections of one process. 0: the process's limit on open files, less a few."""
     max_pixels: Positive = 50_000_000
     max_decoding_pixels: int = Field(default=0, ge=0)
     """Pixels of all images together that one process decodes at once; others wait. A single image
@@ -93,17 +92,17 @@ class Settings(BaseModel):
     max_images: Positive = 64
     """Images in one request."""
     allowed_hosts: tuple[str, ...] = ("*",)
-    """Names that requests may be for (`Host`), besides IP addresses, `localhost` and names without
-    a dot; `*`: any, `*.example.com`: those below one. By default any; `quincunx serve` on a
-    loopback address: none but those."""
+    """Names that the `Host` of a request may have. IP addresses, `localhost` and names without a
+    dot are always allowed. `*` allows every name, `*.example.com` every name below that one. By
+    default every name is allowed, but none further if `quincunx serve` listens on loopback."""
     cors_origins: tuple[str, ...] = ()
-    """Origins whose web pages may ask from browsers, like `https://app.example.com`; `*`: all."""
+    """Origins whose web pages may send requests, like `https://app.example.com`; `*`: all."""
     api_keys: tuple[str, ...] = ()
-    """Keys that may classify, separated by commas; none: open to all."""
+    """Keys that may classify, separated by commas. Empty: no key is needed."""
     api_keys_file: Path | None = None
-    """More such keys, one a line; read again when it changes."""
+    """A file with more such keys, one in each line. It is read again when it changes."""
     admin_keys: tuple[str, ...] = ()
-    """Keys that may reload models; none: nobody may."""
+    """Keys that may reload models. Empty: models cannot be reloaded over HTTP."""
     metrics_need_key: bool = False
     page: bool = True
     """Serve the page at `/`."""
@@ -152,7 +151,7 @@ class Settings(BaseModel):
 
     @property
     def most_inflight_bytes(self) -> int:
-        """`max_inflight_bytes`, or what its 0 stands for."""
+        """`max_inflight_bytes`, or the value that its 0 stands for."""
         return self.max_inflight_bytes or max(256 * 1024 * 1024, 4 * self.max_request_bytes)
 
     @classmethod
@@ -193,7 +192,7 @@ class Settings(BaseModel):
         """The keys that may classify, from the setting and the file.
 
         Raises:
-            UsageError: the file cannot be read, or holds no key, or one that cannot be sent.
+            UsageError: the file cannot be read, holds no key, or holds one that cannot be sent.
         """
         if self.api_keys_file is None:
             return self.api_keys

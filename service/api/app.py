@@ -1,10 +1,9 @@
 # pyright: reportMissingTypeStubs=false
 """The BentoML service: lifecycle, packaging, health and clients around the routes.
 
-BentoML's own request parser is never reached for our routes: it fetches a URL that it finds in a
-file field, and answers errors in shapes of its own. `PathDispatcher` hands our routes to our own
-application first. The methods below declare them to BentoML's schema and clients, and serve calls
-in process.
+`PathDispatcher` sends requests to our own application, before BentoML's request parser. That parser
+would fetch a URL that it finds in a file field, and answer errors in its own shapes. The methods
+below declare our routes to BentoML's schema and clients, and serve calls in this process.
 """
 
 import asyncio
@@ -54,11 +53,12 @@ logger = logging.getLogger("quincunx.settings")
 
 
 class LeanService(Service[Any]):
-    """A BentoML service without the middleware that costs more than it brings.
+    """A BentoML service without three kinds of middleware.
 
-    Its timeouts keep every finished request alive until a timer of their own fires, which grows
-    memory and stalls the loop; deadlines are kept by the batcher. Its spans are recorded even where
-    nobody exports them. CORS is done by our own gate.
+    - Timeouts keep every finished request in memory until a timer ends, which also stalls the event
+      loop. Our batcher keeps the deadlines.
+    - Spans are recorded even if no exporter is set.
+    - Our own gate does CORS.
     """
 
     def to_asgi(self, is_main: bool = True) -> Any:
@@ -76,10 +76,10 @@ class LeanService(Service[Any]):
 
 
 class NoProxy:
-    """In place of the client to itself that BentoML makes in each worker, for tasks.
+    """Replaces the client that BentoML makes in each worker for background tasks.
 
-    There are no tasks here, and the client needs two folders for temporary files: a worker could
-    not start where the disk is full, and one that is killed would leave them behind.
+    This service has no such tasks, and the client needs two temporary folders. With them a worker
+    could not start on a full disk, and a killed worker would leave them behind.
     """
 
     to_async = to_sync = None
@@ -92,7 +92,7 @@ class NoProxy:
 
 
 def takes_options(method: Method) -> Method:
-    """Show BentoML, which reads signatures, the options by name instead of `**options`."""
+    """Put the options by name into the signature, which BentoML reads, instead of `**options`."""
     own = inspect.signature(method)
     images = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
     options = [
@@ -134,7 +134,7 @@ class Quincunx:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Load and warm up the models; only then does `/readyz` say so."""
+        """Load and warm up the models. After that `/readyz` answers 200."""
         context = self.api.context
         with starting(self.slot):
             PathDispatcher.http = application = create_app(self.api)
@@ -152,11 +152,11 @@ class Quincunx:
             self.life = asyncio.create_task(show_life(self.slot, supervisor()))
         drain_on_sigterm(self.models, self.api.settings.drain_ms)
         gc.collect()
-        gc.freeze()  # what lives now lives for ever: keep it out of every later collection
+        gc.freeze()  # these objects live until the end: later collections can skip them
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        """Finish what was admitted."""
+        """Answer the admitted requests."""
         await self.models.drain()
         self.log.stop()
 

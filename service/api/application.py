@@ -14,7 +14,7 @@ from service.errors import QuincunxError
 
 
 class Application:
-    """The routes, a gate before them, and an answer to what is none of them.
+    """The routes, a gate before them, and an answer to requests without a route.
 
     Starlette's own application would put two layers of error handling around every request; the
     request guards leave nothing for them to do.
@@ -33,7 +33,7 @@ class Application:
         await self.through(self._answer, scope, receive, send)
 
     async def through(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let `app` answer what passes the gate."""
+        """Let `app` answer the requests that pass the gate."""
         try:
             origin = self._gate.admit(scope)
         except QuincunxError as error:
@@ -44,7 +44,7 @@ class Application:
         await app(scope, receive, self._gate.marking(send, origin))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["app"] = self  # so that the router raises instead of answering in its own words
+        scope["app"] = self  # the router then raises an error instead of answering in its own shape
         try:
             await self._router(scope, receive, send)
         except HTTPException as error:
@@ -56,7 +56,7 @@ class Application:
         return Response(status_code=204, headers=self._gate.preflight_headers(methods))
 
     def refusal(self, path: str, error: QuincunxError) -> Response:
-        """The answer to a request that does not get as far as a route."""
+        """The answer to a request that reaches no route."""
         return self._guard_of(path).refusal(path, error)
 
     def _guard_of(self, path: str) -> RequestGuard:

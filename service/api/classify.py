@@ -23,7 +23,7 @@ from service.scheduler.queue import StageTimings
 
 @dataclass
 class Work:
-    """What one image asks of the pool: decode, and begin its generator."""
+    """The first work for an image: decode it and start its generator."""
 
     image: bytes | Pixels
     served: Served
@@ -51,10 +51,10 @@ class Work:
 
 
 def resolve(asked: RequestOptions, served: Served) -> Mode:
-    """The mode that was asked for, with every option checked against the model.
+    """The requested mode, after every option was checked against the model.
 
     Raises:
-        UsageError: options that make no sense together or for this model.
+        UsageError: options that do not fit together or to this model.
     """
     model = served.predictor.model
     check_options(asked, model)
@@ -66,10 +66,10 @@ def resolve(asked: RequestOptions, served: Served) -> Mode:
 async def classify_one(
     context: Context, models: ModelSet, data: bytes, asked: RequestOptions, timeout_s: float
 ) -> dict[str, Any]:
-    """Answer one image by one of `models`, which the caller has borrowed.
+    """Answer one image with one of `models`, which the caller has borrowed.
 
     Raises:
-        QuincunxError: what is wrong with this image, or with serving it in time.
+        QuincunxError: the image is invalid, or cannot be answered in time.
     """
     served = models.get(asked.model)
     applied = applied_mode(asked, resolve(asked, served), served, context.settings, timeout_s)
@@ -85,12 +85,12 @@ async def classify_all(
     timeout_s: float,
     request_id: str,
 ) -> dict[str, Any]:
-    """Answer many images, admitted together, by one of `models`, which the caller has borrowed.
+    """Answer many images, admitted together, with one of `models`, which the caller has borrowed.
 
     `{"model": tag, "results": [...]}`: one answer or `{"error": ...}` for each image, in order.
 
     Raises:
-        QuincunxError: what is wrong with the options, or with serving all of them in time.
+        QuincunxError: the options are invalid, or not all images can be answered in time.
     """
     served = models.get(asked.model)
     applied = applied_mode(asked, resolve(asked, served), served, context.settings, timeout_s)
@@ -138,7 +138,7 @@ async def _classify_admitted(
         content["image"] = {"width_px": work.width_px, "height_px": work.height_px}
         content["views"] = [_view_json(view, served) for view in answer.views]
     if heatmap and answer.class_map is not None:
-        # Drawing a picture takes milliseconds, which are not the event loop's.
+        # Drawing a picture takes milliseconds, so the event loop must not do it.
         content["heatmap"] = await asyncio.to_thread(
             heatmap_json,
             answer.class_map, prediction.top[0].index, asked.heatmap, served.predictor.model.task,

@@ -1,4 +1,4 @@
-"""What every handler of one server shares."""
+"""Objects that all handlers of one server share."""
 
 from dataclasses import dataclass, field
 
@@ -19,9 +19,9 @@ class Context:
     models: Models
     metrics: Metrics
     tracer: Tracer | None = None
-    """Where the stages of an image are told of; None tells nobody."""
+    """Records the stages of each image; None: tracing is off."""
     reloads: Reloads | None = None
-    """How the other workers of this server hear of a reload; None: there are none."""
+    """Announces a reload to the other workers of this server; None: there are no others."""
     inflight: Inflight = field(init=False)
     """The bytes that are held for all clients together."""
 

@@ -1,4 +1,4 @@
-"""Under pressure, a cheaper mode: five crops become one dense pass, and the answer says so."""
+"""Degrade under pressure: answer five crops with a cheaper mode, and say so in the answer."""
 
 from service.api.options import RequestOptions
 from service.api.server.model_set import Served
@@ -9,13 +9,13 @@ from service.settings import Settings
 
 DEAR: tuple[Mode, ...] = ("five_crop", "ten_crop", "centre_dense")
 PRESSURE = 0.25
-"""Where it begins, as a share of the pressure at which requests are refused."""
+"""Degrading begins at this share of the pressure at which requests are refused."""
 
 
 def applied_mode(
     asked: RequestOptions, mode: Mode, served: Served, settings: Settings, timeout_s: float
 ) -> Mode:
-    """The mode to answer in: `mode`, or the cheaper one that the settings name, under pressure."""
+    """The mode of the answer: `mode`, or under pressure the cheaper one of the settings."""
     cheaper = settings.degrade
     if cheaper == "off" or mode not in DEAR:
         return mode

@@ -6,7 +6,7 @@ from service.api.server.model_set import Served
 
 
 def describe_model(served: Served, *, default: bool, full: bool = False) -> dict[str, Any]:
-    """What a client may want to know before it asks; `full` adds the labels and measurements."""
+    """A description of the model as JSON; `full` adds the labels and measurements."""
     predictor = served.predictor
     manifest = predictor.manifest
     content: dict[str, Any] = {

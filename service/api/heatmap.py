@@ -1,4 +1,4 @@
-"""Where in the image the class was seen: the class map as numbers, or as a PNG to lay over it."""
+"""Heat maps: where the image shows a class, as numbers or as a PNG to lay over the image."""
 
 import base64
 import io
@@ -24,16 +24,16 @@ from service.package.modes import why_not
 
 OVERLAY_PX_PER_CELL = 32
 MOST_OVERLAY_PX = 512 * 512
-"""Pixels of the picture of a heat map: a panorama has fewer to the cell. Browsers enlarge it."""
+"""The most pixels of the PNG. A panorama gets fewer pixels for each cell; browsers enlarge it."""
 STRONGEST_ALPHA = 200
 MOST_CROPS = 32
-"""What the pass for a heat map may cost: it is one of the whole photo, however wide."""
+"""The most that the pass over the whole photo may cost, in crops."""
 # From cold to hot, as RGB: readable by the colour-blind, and on dark and light photos.
 RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], float)
 
 
 def check_heatmap(manifest: Manifest) -> None:
-    """Raises UsageError for a model whose graph cannot look at a whole photo."""
+    """Raises UsageError for a model whose graph cannot run on a whole photo."""
     if reason := why_not(manifest, "dense"):
         raise UsageError(f"{manifest.name} has no heat map: {reason}")
 
@@ -41,7 +41,7 @@ def check_heatmap(manifest: Manifest) -> None:
 def with_class_map(
     steps: Steps, image: AnyImage, planner: Planner
 ) -> Generator[list[View], Results, Classification]:
-    """The answer of `steps`, with a pass more for the class map where none of its own gave one.
+    """Run `steps`, and one more pass for the class map if `steps` gave none.
 
     Raises:
         UsageError: a photo so wide or tall that the pass would be over `MOST_CROPS` crops.

@@ -1,4 +1,4 @@
-"""What a request may choose: the options of an image, and of the answer to it."""
+"""The options of a request: those of an image, and those of its answer."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ INCLUDES: tuple[Include, ...] = get_args(Include)
 MAX_TOP_K = 1000
 MAX_QUERY_OPTIONS = 32
 MAX_OPTION_CHARS = 8192
-"""Characters of one value: enough for every box that a request may name, with all its digits."""
+"""The most characters of one value: enough for all boxes of a request, with all digits."""
 
 
 def _includes(name: str, text: str) -> frozenset[str]:
@@ -57,7 +57,7 @@ def query_options(query_string: bytes) -> list[tuple[str, str]]:
     """Split a query string, for `read_options`.
 
     Raises:
-        UsageError: more options than there are.
+        UsageError: there are more options than Quincunx has.
     """
     count = query_string.count(b"&") + 1
     if count > MAX_QUERY_OPTIONS:

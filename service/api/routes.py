@@ -1,4 +1,4 @@
-"""The HTTP routes, as one ASGI application that knows nothing of BentoML."""
+"""The HTTP routes as one ASGI application, independent of BentoML."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ from service.errors import ModelPackageError, ReloadFailed, UsageError
 
 
 class Api:
-    """What the handlers share, and the handlers."""
+    """The handlers, and what they share."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -77,7 +77,7 @@ class Api:
         return PlainTextResponse("\n")
 
     async def ready(self, _: Request) -> Response:
-        """`GET /readyz`: the models are loaded, and the server is not about to end."""
+        """`GET /readyz`: the models are loaded, and the server is not shutting down."""
         with self.models.borrow():
             return PlainTextResponse("\n")
 
@@ -94,15 +94,15 @@ class Api:
     async def reload(self, request: Request) -> Response:
         """`POST /models/reload`: verify the packages on the disk again, then serve them.
 
-        Other workers follow within a second; what they cannot load, they log.
+        Other workers follow within a second. They log a package that they cannot load.
 
         Raises:
-            ReloadFailed: a package cannot be loaded; what was served goes on.
+            ReloadFailed: a package cannot be loaded; the old models stay in service.
         """
         try:
             served = await self.models.load()
         except (ModelPackageError, UsageError) as error:
-            raise ReloadFailed(f"the old models go on, since {error}") from error
+            raise ReloadFailed(f"the old models stay in service: {error}") from error
         if self.context.reloads is not None:
             self.context.reloads.announce()
         request.state.log["models"] = [model.tag for model in served]
@@ -120,7 +120,7 @@ class Api:
     async def read(
         self, request: Request, models: ModelSet, file_field: str, timeout_s: float
     ) -> Form:
-        """Read and take apart a body of images, within the limits."""
+        """Read and parse a body of images, within the limits."""
         models.check_room(timeout_s)
         body = await read_body(request, self.settings.max_request_bytes, timeout_s)
         kind = request.headers.get("content-type", "")
@@ -131,7 +131,7 @@ class Api:
         return await beside_the_loop(len(body), parse)
 
     async def classify_bytes(self, data: bytes, options: Mapping[str, object]) -> dict[str, Any]:
-        """One image, called in this process; options as in the query, None where not given."""
+        """Classify one image in this process. Options are as in the query; None is not given."""
         asked = read_options([], _given(options))
         timeout_s = self.settings.request_timeout_ms / 1000
         with self.models.borrow() as models:
@@ -140,7 +140,7 @@ class Api:
     async def classify_many_bytes(
         self, images: list[bytes], options: Mapping[str, object]
     ) -> dict[str, Any]:
-        """Many images, called in this process."""
+        """Classify many images in this process."""
         asked = read_options([], _given(options))
         timeout_s = self.settings.request_timeout_ms / 1000
         with self.models.borrow() as models:
@@ -148,7 +148,7 @@ class Api:
 
 
 def _query(request: Request) -> list[tuple[str, str]]:
-    """The options in the query; what is wrong with them is said before a body is read."""
+    """The options in the query. They are checked before a body is read."""
     query = query_options(request.scope["query_string"])
     read_options(query, {})
     return query

@@ -84,7 +84,7 @@ def headers(lines: list[str]) -> dict[str, str]:
 
 
 def mix(text: str) -> dict[Mode, float]:
-    """`none=0.8,five_crop=0.2` to shares that sum to 1; a lone mode has all of it.
+    """`none=0.8,five_crop=0.2` to shares that sum to 1; a single mode has all of it.
 
     Raises:
         UsageError: a share that is no positive number, or another mode.
@@ -97,7 +97,7 @@ def mix(text: str) -> dict[Mode, float]:
         except ValueError:
             value = 0.0
         if not value > 0:
-            raise UsageError(f"a mix is such as none=0.8,five_crop=0.2, but got {part!r}")
+            raise UsageError(f"a mix looks like none=0.8,five_crop=0.2, but got {part!r}")
         shares[_word(name, get_args(Mode), "mode")] = value
     total = sum(shares.values())
     return {mode: share / total for mode, share in shares.items()}

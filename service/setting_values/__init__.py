@@ -1,1 +1,1 @@
-"""How the values of settings are written: lists of keys, paths and names."""
+"""Values of settings: lists of keys, paths and names, and renamed variables."""

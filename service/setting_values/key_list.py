@@ -1,8 +1,8 @@
-"""API keys as people and tools write them: in a variable, or in a file with one key a line.
+"""Read API keys: from a variable, or from a file with one key in each line.
 
-A key travels in a header of HTTP, so it is printable ASCII without spaces. A list that holds
-anything else is refused: a key that no request can carry would lock its holder out. No message
-shows a key.
+An HTTP header carries the key, so it is printable ASCII without spaces. A list with anything else
+is refused, because a key that no request can carry would lock its holder out. No message shows a
+key.
 """
 
 import os
@@ -20,7 +20,7 @@ def split_keys(text: str) -> tuple[str, ...]:
     """The keys of a variable, with commas between them.
 
     Raises:
-        ValueError: there is none, or one that no request can carry.
+        ValueError: there is no key, or one that no request can carry.
     """
     text = text.removeprefix(_BYTE_ORDER_MARK).strip()
     _check_quotes(text, "the value")  # docker --env-file keeps them
@@ -34,9 +34,9 @@ def split_keys(text: str) -> tuple[str, ...]:
 
 
 def read_keys(path: Path) -> tuple[str, ...]:
-    """The keys of a file: one a line; empty lines and lines that begin with `# ` are passed over.
+    """The keys of a file, one in each line. Empty lines and lines that begin with `# ` are skipped.
 
-    UTF-8 with or without a byte order mark, and lines as any system ends them.
+    The file is UTF-8, with or without a byte order mark, with the line ends of any system.
 
     Raises:
         OSError: the file cannot be read.
@@ -62,10 +62,10 @@ def read_keys(path: Path) -> tuple[str, ...]:
 
 
 def check_key(key: str, where: str) -> None:
-    """Refuse a key that a header cannot carry, or that shows a misread list.
+    """Refuse a key that a header cannot carry, or that is really a part of a misread list.
 
     Raises:
-        ValueError: see above; the message begins with `where`.
+        ValueError: such a key; the message begins with `where`.
     """
     if any(character.isspace() for character in key):
         raise ValueError(f"{where}: a key holds no space and no line break")

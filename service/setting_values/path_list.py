@@ -1,4 +1,4 @@
-"""Several paths in one text, as a setting holds them."""
+"""Several paths in the text of one setting."""
 
 import json
 import os
@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def split_paths(text: str) -> tuple[Path, ...]:
-    """The paths in `text`: separated as in PATH, or a JSON array of texts.
+    """The paths in `text`: separated as in PATH, or a JSON array of strings.
 
-    A list as in PATH cannot hold a path with its separator, such as `2024-05-01T12:30/model`; an
-    array can hold every path.
+    A list as in PATH cannot hold a path that contains the separator, such as
+    `2024-05-01T12:30/model`. An array can hold every path.
 
     Raises:
-        ValueError: an array that is not one of paths.
+        ValueError: an array of something else than paths.
     """
     if not (text.startswith('["') and text.endswith('"]')):
         return tuple(Path(part.strip()) for part in text.split(os.pathsep) if part.strip())
@@ -27,5 +27,5 @@ def split_paths(text: str) -> tuple[Path, ...]:
 
 
 def join_paths(paths: Iterable[Path]) -> str:
-    """The text that `split_paths` reads as `paths`, whatever their names hold."""
+    """The text that `split_paths` reads as `paths`. Their names may hold any character."""
     return json.dumps([str(path) for path in paths])

@@ -1,4 +1,4 @@
-"""Environment variables that Kubernetes and Docker set for services, told from settings.
+"""Recognise the environment variables that Kubernetes and Docker set for services.
 
 A Kubernetes Service called `quincunx` puts `QUINCUNX_SERVICE_HOST`, `QUINCUNX_PORT` and others into
 every pod of its namespace, unless the pod says `enableServiceLinks: false`. Docker's `--link` does
@@ -20,8 +20,8 @@ _OF_A_CONTAINER = re.compile(r"NAME|ENV_.+")
 def service_links(environment: Mapping[str, str], program: str) -> tuple[str, ...]:
     """The variables in `environment` that describe services called `program` or `program`-….
 
-    A service is known by its address: `QUINCUNX_PORT=8080` alone, a setting that somebody made up,
-    is none. `program` is in capitals.
+    A service has an address among its variables. `QUINCUNX_PORT=8080` alone is not a service, but a
+    setting that does not exist. `program` is in capitals.
     """
     services = {name for name in map(_service, environment.items()) if name}
     ours = {name for name in services if name == program or name.startswith(f"{program}_")}
@@ -29,7 +29,7 @@ def service_links(environment: Mapping[str, str], program: str) -> tuple[str, ..
 
 
 def _service(variable: tuple[str, str]) -> str:
-    """The service whose address a variable holds; empty where it holds none."""
+    """The service whose address a variable holds; empty if it holds no address."""
     name, value = variable
     if name.endswith(_HOST) and _is_ip(value):
         return name.removesuffix(_HOST)

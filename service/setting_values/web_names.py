@@ -1,4 +1,4 @@
-"""Names on the web as settings hold them: host names, and origins of web pages."""
+"""Check host names and origins of web pages in settings."""
 
 import re
 
@@ -12,16 +12,16 @@ def split_names(text: str) -> tuple[str, ...]:
 
 
 def check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `names` if each is one that `Hosts` reads; see there.
+    """Return `names` if `service.api.web.hosts.Hosts` can read each of them.
 
     Raises:
-        ValueError: one is not.
+        ValueError: it cannot read one.
     """
     return _each(names, HOST, "a host name without scheme and port, or *.example.com, or *")
 
 
 def check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `origins` if a browser could send each, or it is `*`.
+    """Return `origins` if each is an origin that a browser could send, or `*`.
 
     Raises:
         ValueError: one is neither.

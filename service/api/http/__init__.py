@@ -1,1 +1,1 @@
-"""What every HTTP request passes: limits, keys, bodies, deadlines, and errors as answers."""
+"""Parts of every HTTP request: limits, keys, bodies, deadlines, and errors as answers."""

@@ -1,4 +1,4 @@
-"""Request bodies: bounded before they are held, never fetched from anywhere else."""
+"""Read request bodies within the limits. Nothing is ever fetched from a URL."""
 
 import asyncio
 from collections.abc import Callable
@@ -32,13 +32,13 @@ class Form:
 
 
 async def read_body(request: Request, max_bytes: int, timeout_s: float) -> bytes:
-    """Read and unpack the body of a request. Its bytes are held until the request is answered.
+    """Read and unpack the body of a request. Its bytes count until the request is answered.
 
     Raises:
-        TooLarge: over `max_bytes`, as it was sent or unpacked.
-        Overloaded: over the bound on the bytes of all requests together.
-        RequestTimeout: not here within `timeout_s`.
-        UsageError: packed in a way that is not read here.
+        TooLarge: over `max_bytes`, as sent or unpacked.
+        Overloaded: over the limit on the bytes of all requests together.
+        RequestTimeout: the body did not arrive within `timeout_s`.
+        UsageError: it is compressed with a method that is not supported.
     """
     held: Held = request.state.held
     declared = whole_number(request.headers.get("content-length", ""), 0, MAX_LENGTH) or 0
@@ -68,7 +68,7 @@ async def _receive(request: Request, max_bytes: int, held: Held) -> bytearray:
 
 
 async def beside_the_loop(size_bytes: int, work: Callable[[], T]) -> T:
-    """Do `work`, whose time grows with `size_bytes`, in another thread unless it is quick."""
+    """Call `work`, whose time grows with `size_bytes`: in another thread unless it is quick."""
     if size_bytes <= LOOP_BYTES:
         return work()
     return await asyncio.to_thread(work)
@@ -84,7 +84,7 @@ def _too_large(size: int, max_bytes: int) -> TooLarge:
 def parse_form(
     body: bytes, content_type: str, file_field: str, *, raw: bool, max_images: int
 ) -> Form:
-    """Take a body apart: multipart with files in `file_field`, or one image as it is where `raw`.
+    """Parse a body: multipart with files in `file_field`, or one image as the body if `raw`.
 
     Raises:
         UsageError: a malformed body, a field given twice, or text where a file belongs.
@@ -137,7 +137,7 @@ def _read_form(body: bytes, boundary: bytes, file_field: str, max_images: int) -
 
 
 def _is_file(part: FormPart) -> bool:
-    """Whether a part is a file: by its file name, or by its type where it has no file name."""
+    """Whether a part is a file: by its file name, or by its type if it has no file name."""
     return part.has_filename or (
         part.content_type.startswith("image/") or part.content_type == "application/octet-stream"
     )

@@ -1,4 +1,4 @@
-"""Compressed bodies: unpacked within the limit on bytes, packed where a client asks for it."""
+"""Unpack compressed bodies within the limit on bytes; pack answers if the client asks for it."""
 
 import gzip
 import zlib
@@ -11,10 +11,10 @@ Coding = Literal["gzip", "deflate"]
 
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 LEAST_BYTES = 500
-"""Below this an answer does not get smaller by much."""
+"""Smaller answers are not worth packing."""
 FAST = 1
 STEP_BYTES = 256 * 1024
-"""Bytes that are read, and at most written, in one step: each is counted before the next."""
+"""Bytes that one step reads, and the most that it writes. Each step is counted before the next."""
 
 
 def inflate(
@@ -22,11 +22,11 @@ def inflate(
 ) -> bytes:
     """Unpack a body with this `Content-Encoding`, never more than `max_bytes` of it.
 
-    `grow` is told of every step's bytes, and may raise to end it.
+    `grow` is called with the bytes of every step. It may raise an error to stop.
 
     Raises:
-        UsageError: a coding that is not read here, or a stream that is broken or cut short.
-        TooLarge: over `max_bytes`, known before they are held.
+        UsageError: an unknown coding, or a stream that is broken or cut short.
+        TooLarge: over `max_bytes`; raised before more than one further step is held.
     """
     coding = encoding.strip().lower()
     if coding in ("", "identity"):
@@ -76,7 +76,7 @@ def choose(accept_encoding: str) -> Coding | None:
 
 
 def deflate(body: bytes, coding: Coding) -> bytes:
-    """Pack a body: `deflate` is the zlib format, as HTTP has it."""
+    """Pack a body. In HTTP, `deflate` means the zlib format."""
     if coding == "gzip":
         return gzip.compress(body, FAST, mtime=0)
     return zlib.compress(body, FAST)

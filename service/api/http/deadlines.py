@@ -1,4 +1,4 @@
-"""The deadline that a request names for itself."""
+"""The deadline that a request sets for itself."""
 
 from starlette.requests import Request
 
@@ -11,7 +11,7 @@ def timeout_of(request: Request, settings: Settings) -> float:
     """The deadline of a request in seconds from now.
 
     Raises:
-        UsageError: the header is no whole number of milliseconds, or too large.
+        UsageError: the header is not a whole number of milliseconds, or too large.
     """
     limit_ms = settings.request_timeout_ms
     text = request.headers.get("x-request-timeout-ms")

@@ -21,7 +21,7 @@ CHARSETS = {
 def parse_parameters(value: str) -> tuple[str, dict[str, str]]:
     """Split a header value: `("form-data", {"name": "image", ...})`, names in lower case.
 
-    Where a parameter is given twice, the first counts, as in browsers.
+    If a parameter is given twice, the first counts, as in browsers.
     """
     kind = value.partition(";")[0].strip().lower()
     parameters: dict[str, str] = {}
@@ -31,7 +31,7 @@ def parse_parameters(value: str) -> tuple[str, dict[str, str]]:
 
 
 def extended(value: str) -> str:
-    """Decode an RFC 5987 value: `utf-8''%C3%A9.jpg` -> `é.jpg`. Other text stays what it is."""
+    """Decode an RFC 5987 value: `utf-8''%C3%A9.jpg` -> `é.jpg`. Other text stays as it is."""
     charset, first, rest = value.partition("'")
     _, second, encoded = rest.partition("'")
     codec = CHARSETS.get(charset.strip().lower())

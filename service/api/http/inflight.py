@@ -1,8 +1,8 @@
-"""One bound on the bytes that a process holds for all of its clients together.
+"""One limit on the bytes that a process holds for all of its clients together.
 
-Each limit on one request is multiplied by the number of requests. So the bytes of every body, from
-its first chunk until its request is answered, and of every answer that a client has not yet taken
-are counted here.
+A limit on one request is not enough, because there may be many requests. So this module counts the
+bytes of every body, from its first chunk until its request is answered, and of every answer until
+its client has read it.
 """
 
 import threading
@@ -14,7 +14,7 @@ RETRY_AFTER_S = 1.0
 
 
 class Inflight:
-    """The count. Use from any thread."""
+    """The count. It may be used from any thread."""
 
     def __init__(self, max_bytes: int, changed: Callable[[int], None] | None = None) -> None:
         """`changed` is called with the difference whenever the count changes."""
@@ -27,7 +27,7 @@ class Inflight:
         """Refuse `more` bytes that do not fit now.
 
         Raises:
-            Overloaded: over the bound.
+            Overloaded: over the limit.
         """
         if self.held_bytes + more > self.max_bytes:
             raise Overloaded(
@@ -37,7 +37,7 @@ class Inflight:
             )
 
     def add(self, more: int) -> None:
-        """Count `more` bytes, or fewer where it is negative; nothing is refused."""
+        """Count `more` bytes; a negative number takes bytes away. Nothing is refused."""
         with self._lock:
             self.held_bytes += more
         if self._changed is not None and more:
@@ -62,6 +62,6 @@ class Held:
         self._bytes += more
 
     def release(self) -> None:
-        """Hold nothing any more."""
+        """Count no bytes for this request any more."""
         self._inflight.add(-self._bytes)
         self._bytes = 0

@@ -1,4 +1,4 @@
-"""Follow the file of API keys: a mounted secret is replaced while the server runs."""
+"""Read the file of API keys again when it changes: a mounted secret is replaced at run time."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ class KeyFile:
         self._state = self._look()
 
     def changed(self) -> tuple[str, ...] | None:
-        """The keys where the file has changed since the last call that returned some, else None.
+        """The new keys if the file has changed since this last returned keys, else None.
 
         It looks at the file once a second at most.
         """
@@ -46,7 +46,7 @@ class KeyFile:
         return keys
 
     def _look(self) -> object:
-        """Differs where the file, or the target of a link on the way to it, is another one."""
+        """A value that changes when the file, or the target of a link in its path, is replaced."""
         path = self._settings.api_keys_file
         try:
             found = os.stat(path) if path is not None else None

@@ -1,4 +1,4 @@
-"""API keys: who may classify, and who may administer."""
+"""API keys: check that a request may classify, or may administer."""
 
 import hashlib
 import hmac
@@ -13,7 +13,7 @@ class Keys:
     """A set of keys, held as digests and compared in constant time."""
 
     def __init__(self, keys: tuple[str, ...], file: KeyFile | None = None) -> None:
-        """`file` is asked before every request whether the keys have become others."""
+        """Before every request, `file` says whether the keys have changed."""
         self._digests = [_digest(key) for key in keys]
         self._file = file
 
@@ -32,13 +32,13 @@ class Keys:
         if not given:
             raise Unauthorized("send a key: Authorization: Bearer KEY, or X-API-Key: KEY")
         digest = _digest(given)
-        # Every key is compared, so the time tells nothing about which one came close.
+        # Every key is compared, so the time does not show which key is similar.
         if not sum([hmac.compare_digest(digest, known) for known in self._digests]):
             raise Unauthorized("the key is not known here")
 
 
 def key_of(request: Request) -> str:
-    """The key that a request carries; empty where it has none."""
+    """The key that a request carries; empty if it has none."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()

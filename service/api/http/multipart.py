@@ -1,7 +1,7 @@
-"""Multipart form data (RFC 7578), split where it lies in memory.
+"""Split multipart form data (RFC 7578) without copying the body.
 
-A boundary is searched by `bytes.find` in windows of the body. So a hostile body costs no more than
-an honest one, and other threads run between two windows.
+`bytes.find` searches the boundary in windows of the body. So a hostile body costs no more time than
+a normal one, and other threads can run between two windows.
 """
 
 import re
@@ -17,7 +17,7 @@ MAX_BOUNDARY_BYTES = 256
 MAX_HEAD_BYTES = 8192
 """The headers of one part."""
 MAX_LOOKALIKES = 1000
-"""Places where the data of the parts reads like the boundary, and is not."""
+"""The most places in which the data of the parts may look like the boundary."""
 
 _PART_FOLLOWS = re.compile(rb"[ \t]{0,256}\r\n")
 _NOTHING_FOLLOWS = re.compile(rb"--[ \t]{0,256}(?:\r?\n|\Z)")
@@ -31,7 +31,7 @@ class FormPart:
     name: str
     data: bytes
     content_type: str
-    """In lower case and without parameters; empty where the part names none."""
+    """In lower case and without parameters; empty if the part has none."""
     charset: str
     has_filename: bool
 
@@ -39,7 +39,7 @@ class FormPart:
         """The value of a text field.
 
         Raises:
-            UsageError: bytes that are no text in the charset of the part.
+            UsageError: the bytes are not text in the charset of the part.
         """
         codec = CHARSETS.get(self.charset.lower())
         if codec is None:
@@ -81,7 +81,7 @@ class _Boundaries:
         self._lookalikes = 0
 
     def first(self) -> int | None:
-        """Where the first part begins; None where the form has no part."""
+        """Where the first part begins; None if the form has no part."""
         start = self._delimiter[2:]
         if self._body.startswith(start):
             if found := _PART_FOLLOWS.match(self._body, len(start)):
@@ -146,8 +146,8 @@ def _part(head: bytes, data: bytes) -> FormPart:
     coding = headers.get("content-transfer-encoding", "binary").lower()
     if coding not in ("binary", "8bit", "7bit"):
         raise UsageError(
-            f"a part has the Content-Transfer-Encoding {coding[:40]!r}; form data is sent as it is "
-            "(RFC 7578)"
+            f"a part has the Content-Transfer-Encoding {coding[:40]!r}; send form data "
+            "without an encoding (RFC 7578)"
         )
     _, disposition = parse_parameters(headers.get("content-disposition", ""))
     kind, parameters = parse_parameters(headers.get("content-type", ""))

@@ -35,7 +35,7 @@ def code_of(error: Exception) -> str:
 
 
 def describe(error: Exception, request_id: str) -> dict[str, str]:
-    """The body of an error: the message of a client's error, a generic one for the server's."""
+    """The body of an error: its message if the client can fix it, else a generic message."""
     status = status_of(error)
     return {
         "type": "client_error" if status < 500 else "server_error",
@@ -46,9 +46,9 @@ def describe(error: Exception, request_id: str) -> dict[str, str]:
 
 
 def message_of(error: Exception) -> str:
-    """What the client is told; of a failure of the server, only that it failed.
+    """The message for the client. For an error of the server it only says that it failed.
 
-    Always text that UTF-8 can hold: a message may quote half of a surrogate pair.
+    UTF-8 can always hold it, although an error may quote half of a surrogate pair.
     """
     if isinstance(error, HTTPException):
         return error.detail
@@ -64,7 +64,7 @@ def status_of(error: Exception) -> int:
 
 
 def problem(request: Request, error: Exception) -> Response:
-    """Answer with `error`; what is the server's fault is logged with its traceback."""
+    """Answer with `error`. An error of the server is logged with its traceback."""
     request_id: str = request.state.request_id
     status = status_of(error)
     note_failure(error, request_id)
@@ -77,7 +77,7 @@ def problem(request: Request, error: Exception) -> Response:
 
 
 def note_failure(error: Exception, request_id: str) -> None:
-    """Log what is the server's fault, with its traceback."""
+    """Log an error of the server, with its traceback."""
     if status_of(error) == 500 or isinstance(error, OutOfResources):
         extra = {"fields": {"request_id": request_id}}
         logger.error("request failed", exc_info=error, extra=extra)
@@ -98,9 +98,9 @@ def headers_of(error: Exception) -> dict[str, str]:
 
 
 async def long_json_response(content: dict[str, Any], items: str) -> Response:
-    """JSON with a long list under the key `items`, written beside the event loop.
+    """JSON with a long list under the key `items`, written in another thread.
 
-    Each item is written on its own: the serializer lets no other thread run meanwhile.
+    Each item is written on its own, because no other thread runs while the serializer does.
     """
 
     def write() -> bytes:

@@ -1,6 +1,6 @@
 """Around each handler: give a request its id, check its key, count it, log it, and answer it.
 
-Whatever goes wrong behind it becomes one JSON shape, once, here.
+Here, in one place, every error of a handler becomes JSON of one shape.
 """
 
 import logging
@@ -27,14 +27,14 @@ Render = Callable[[Request, Exception], Response]
 
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CLIENT_CLOSED = 499
-# An id tells requests apart and guards nothing. The system's randomness would be a system call, at
-# which the event loop hands the interpreter to a worker for milliseconds.
+# An id only tells requests apart, so it needs no secure randomness. The secure source is a system
+# call, in which a worker thread may take the interpreter from the event loop for milliseconds.
 _IDS = random.Random()
 HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
 class RequestGuard:
-    """What stands between the routes and their handlers."""
+    """Wraps handlers: ids, keys, errors, metrics and the request log."""
 
     def __init__(
         self,
@@ -54,22 +54,22 @@ class RequestGuard:
         self._inflight = inflight
         self._log = log
         self._render = render
-        """How an error becomes an answer; the Open Inference Protocol has a shape of its own."""
+        """Makes an answer of an error. The Open Inference Protocol has its own shape of errors."""
 
     def open(self, route: str, handler: Handler) -> ASGIApp:
-        """For everybody."""
+        """A handler that needs no key."""
         return _Endpoint(self, route, handler, None)
 
     def keyed(self, route: str, handler: Handler) -> ASGIApp:
-        """For holders of a key, where keys are set."""
+        """A handler that needs a key if keys are set."""
         return _Endpoint(self, route, handler, self._user_keys.admit if self._user_keys else None)
 
     def admin(self, route: str, handler: Handler) -> ASGIApp:
-        """For holders of an admin key; closed where none is set."""
+        """A handler that needs an admin key. If none is set, every request is refused."""
         return _Endpoint(self, route, handler, self._admit_admin)
 
     def refuse(self, error: Exception) -> ASGIApp:
-        """An application that answers with `error`, where no route does."""
+        """An application that answers with `error`, for requests without a route."""
 
         async def fail(_: Request) -> Response:
             raise error
@@ -77,7 +77,7 @@ class RequestGuard:
         return self.open("other", fail)
 
     def refusal(self, path: str, error: Exception) -> Response:
-        """The answer to a request that no handler sees, marked, counted and logged."""
+        """The answer to a request that reaches no handler; it gets an id, is counted and logged."""
         scope: Scope = {"type": "http", "method": "?", "path": path, "query_string": b""}
         request = Request(scope | {"headers": []})
         request.state.request_id = _request_id(request)
@@ -92,19 +92,19 @@ class RequestGuard:
         self._admin_keys.admit(request)
 
     def held(self) -> Held:
-        """What counts the bytes of one request."""
+        """A new counter for the bytes of one request."""
         return Held(self._inflight)
 
     def failed(self, request: Request, error: Exception) -> Response:
-        """The answer to a request that was not granted."""
+        """The answer to a request that failed with `error`."""
         if isinstance(error, ClientDisconnect):
-            return Response(status_code=CLIENT_CLOSED)  # nobody is there to read it
+            return Response(status_code=CLIENT_CLOSED)  # the client has left
         if isinstance(error, Overloaded):
             self._throttle.refused()
         return self._render(request, error)
 
     def leave(self, request: Request, route: str, response: Response, seconds: float) -> None:
-        """Mark, count and log an answer."""
+        """Add the headers of every answer, count the request and log it."""
         there = {name for name, _ in response.raw_headers}
         response.raw_headers += [header for header in HEADERS if header[0] not in there]
         request_id: str = request.state.request_id
@@ -115,10 +115,10 @@ class RequestGuard:
 
 
 class _Endpoint:
-    """One route, as an ASGI application: as a function it would be wrapped by Starlette once more.
+    """One route, as an ASGI application. Starlette would wrap a function in one more layer.
 
-    Every layer is memory that has to be fetched again, since inference empties the caches between
-    two requests: under overload the layers take more time than what is in them.
+    Inference empties the caches between two requests, so the memory of each layer is fetched again.
+    Under overload the layers take more time than the work in them.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class _Endpoint:
 
 
 def _request_id(request: Request) -> str:
-    """The sender's own id where it is harmless, else a fresh one."""
+    """The client's own request id if it is safe to log, else a new one."""
     given = request.headers.get("x-request-id", "")
     return given if SAFE_ID.fullmatch(given) else f"{_IDS.getrandbits(128):032x}"
 

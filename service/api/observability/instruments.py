@@ -18,7 +18,7 @@ from service.api.observability.ledger import Kind, Labels, Ledger, Series
 
 
 class Numbers:
-    """What one metric counts under one set of labels. From any thread."""
+    """The value of one metric for one set of labels. It may be used from any thread."""
 
     def __init__(self, cells: "memoryview[float]", buckets: Sequence[float]) -> None:
         self._cells = cells
@@ -40,7 +40,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Family:
-    """A metric: its name, what it means, and the names of its labels."""
+    """A metric: its name, its description, and the names of its labels."""
 
     kind: Kind
     name: str
@@ -66,7 +66,7 @@ class Instrument:
             self.labels()
 
     def labels(self, *values: str) -> Numbers:
-        """The numbers for these values of the labels."""
+        """The value of the metric for these labels."""
         known = self._numbers.get(values)
         if known is not None:
             return known

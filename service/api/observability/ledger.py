@@ -1,7 +1,7 @@
-"""Where metrics are counted: in a slot of the shared memory, or in this process alone.
+"""Storage of metrics: in a slot of the shared memory, or in this process alone.
 
-A slot holds a list of series and their numbers. A worker that takes the slot of a dead one goes on
-with its counters, so that they never fall, and sets its gauges to zero.
+A slot holds a list of series and their numbers. A worker that takes the slot of a dead one
+continues its counters, so that they never fall, and sets its gauges to zero.
 """
 
 import json
@@ -42,10 +42,10 @@ class Ledger:
         self._page = _Page(slot.data) if slot else None
         self._lock = Lock()
         self._own: dict[Series, memoryview[float]] = {}
-        """Of this process alone, for want of shared memory."""
+        """Series of this process alone, if there is no shared memory."""
 
     def numbers(self, series: Series) -> "memoryview[float]":
-        """The numbers of a series, to add to. They begin with 0, or where a dead worker ended."""
+        """The numbers of a series. They start at 0, or at the values of a dead worker."""
         with self._lock:
             if series in self._own:
                 return self._own[series]
@@ -92,7 +92,7 @@ class _Page:
         self._used = max(_used(self._names), _USED_BYTES)
 
     def numbers(self, series: Series) -> "memoryview[float] | None":
-        """Those of a series, which is added where it is new; None where there is no room."""
+        """The numbers of a series, which is added if it is new; None if there is no room."""
         start = self._known.get(series)
         if start is None:
             start = self._filled

@@ -1,6 +1,6 @@
-"""Structured logs: one JSON object a line, written by a thread of its own.
+"""Structured logs: one JSON object in each line, written by a separate thread.
 
-The event loop only keeps a record: a slow terminal or disk never delays an answer.
+The event loop only queues a record, so a slow terminal or disk never delays an answer.
 """
 
 import logging
@@ -19,12 +19,12 @@ EXTRA = "fields"
 _NEEDS_QUOTES = re.compile(r'[\s"=]')
 EVERY_S = 0.1
 MOST_RECORDS = 10_000
-"""Records that wait to be written, where the stream is slow; more are dropped, and that is said."""
+"""The most records that wait for a slow stream. More are dropped, and the log says how many."""
 STOP_S = 3.0
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON; `extra={"fields": {...}}` is laid into it."""
+    """A record as one line of JSON, with the keys of `extra={"fields": {...}}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
@@ -46,7 +46,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """The same for people: one line, and the lines of a traceback below it, indented.
+    """A record as text for people: one line, and a traceback below it, indented.
 
     So no text from outside can look like a line of its own, or like another field.
     """
@@ -73,13 +73,13 @@ def _quoted(value: object) -> str:
 
 
 class Collector(logging.Handler):
-    """Keeps records until its thread writes them: after `EVERY_S`, and at once from a warning on.
+    """Keeps records until its thread writes them: after `EVERY_S`, or at once for warnings.
 
-    Waking the thread for every request would cost the event loop more than writing the line: each
-    time, the interpreter goes to the thread and has to be waited for.
+    Waking the thread for every request would cost the event loop more than writing the line,
+    because the thread takes the interpreter each time.
 
-    A stream that cannot be written (a full disk, a reader that left) loses lines and never more
-    than that. Their number is logged when the stream works again.
+    If the stream cannot be written (a full disk, a reader that left), lines are lost, and nothing
+    else happens. Their number is logged when the stream works again.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -87,11 +87,11 @@ class Collector(logging.Handler):
         self._stream = stream
         self._records: deque[logging.LogRecord] = deque()
         self._dropped = 0
-        """Lines for which there was no room; counted by the threads that log."""
+        """Dropped lines, because the queue was full. The threads that log count them."""
         self._failed = 0
-        """Lines that the stream did not take; counted by the thread that writes."""
+        """Lost lines, because the stream failed. The thread that writes counts them."""
         self._told = 0
-        """Of both, what the log says already."""
+        """The part of both numbers that the log already reports."""
         self._some = threading.Event()
         self._urgent = threading.Event()
         self._stopped = False
@@ -109,7 +109,7 @@ class Collector(logging.Handler):
             self._some.set()
 
     def stop(self) -> None:
-        """Write what is left, and end the thread; wait for a stream that blocks a little only."""
+        """Write the remaining lines and end the thread. Waits only briefly for a blocked stream."""
         self._stopped = True
         self._urgent.set()
         self._some.set()
@@ -127,7 +127,10 @@ class Collector(logging.Handler):
             try:
                 self._stream.write("".join(lines + loss))
                 self._stream.flush()
-            except (OSError, ValueError):  # full, closed or gone: there is no place to say so
+            except (
+                OSError,
+                ValueError,
+            ):  # full, closed or gone: an error could not be logged anywhere
                 self._failed += len(lines)
             else:
                 self._told += lost
@@ -135,7 +138,7 @@ class Collector(logging.Handler):
     def _line(self, record: logging.LogRecord) -> str:
         try:
             return f"{self.format(record)}\n"
-        except Exception as error:  # a line that cannot be made must not end all that follow
+        except Exception as error:  # a record that cannot be formatted must not stop the later ones
             return f"{record.levelname} {record.name}: a log line that cannot be told: {error!r}\n"
 
 
@@ -145,10 +148,10 @@ def _loss(lines: int) -> logging.LogRecord:
 
 
 def start_logging(form: Literal["json", "text"]) -> Collector:
-    """Send the `quincunx` loggers to stderr; stop what is returned at the end."""
-    # What no line of ours tells need not be found out for every one of them.
+    """Send the `quincunx` loggers to stderr. The caller must stop the returned handler."""
+    # Our lines do not show these facts, so logging need not collect them for each record.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    # Documented as the way to look up no caller.
+    # The documentation of logging recommends this to skip the search for the caller.
     logging._srcfile = None  # pyright: ignore[reportPrivateUsage]
     collector = Collector(sys.stderr)
     collector.setFormatter(JsonFormatter() if form == "json" else TextFormatter())

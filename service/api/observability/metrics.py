@@ -1,9 +1,8 @@
 """Prometheus metrics, with buckets that start at half a millisecond.
 
-BentoML's own request metrics start at 5 ms and keep a series for every path that anyone asks for,
-so they are off and these take their place at `/metrics`. They are kept in memory that all workers
-of a server share (`service.api.observability.ledger`): a folder of files could be cleaned away
-or be full.
+BentoML's own request metrics start at 5 ms and keep a series for every requested path. So they are
+off, and these replace them at `/metrics`. They are kept in memory that all workers of a server
+share (`service.api.observability.ledger`). A folder of files could be deleted, or its disk full.
 """
 
 from collections.abc import Sequence
@@ -77,11 +76,11 @@ class Metrics:
         )
 
     def observer(self, model: str) -> "ModelMetrics":
-        """What the batcher of `model` reports to."""
+        """The observer of the batcher of `model`."""
         return ModelMetrics(self, model)
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        """Count one request; `route` is one of ours, never what a client made up."""
+        """Count one request. `route` is a path of ours, never a path from the client."""
         self.requests.labels(route, str(status)).inc()
         self.request_seconds.labels(route).observe(seconds)
 

@@ -1,8 +1,7 @@
 """OpenTelemetry spans of one image's stages, under the request's span that BentoML opened.
 
-They are written after the fact, and only when somebody records: no tracing, no cost. BentoML itself
-records the spans of every request and throws them away where no exporter is set; here those
-requests have none.
+They are written when the image is answered, and only if tracing is on: without it they cost
+nothing. BentoML alone would record spans for every request, and drop them if no exporter is set.
 """
 
 import time
@@ -16,14 +15,17 @@ NS = 1e9
 
 
 def exported_tracer() -> Tracer | None:
-    """BentoML's tracer; None where its configuration names no exporter."""
+    """BentoML's tracer; None if its configuration names no exporter."""
     if not BentoMLContainer.tracing.exporter_type.get():
         return None
     return BentoMLContainer.tracer_provider.get().get_tracer("quincunx")
 
 
 def trace_image(tracer: Tracer | None, model: str, decode_s: float, times: StageTimings) -> None:
-    """One span a stage, end to end, ending now. Stages that ran twice are told as one."""
+    """Write one span for each stage, one after the other. The last one ends now.
+
+    A stage that ran twice is one span.
+    """
     if tracer is None or not get_current_span().is_recording():
         return
     stages = {

@@ -1,6 +1,6 @@
 """The JSON of an inference request: a small document with one array that may be large.
 
-The array of numbers under `data` is cut out of the text and read in pieces, by `oip_numbers`. The
+The array of numbers under `data` is cut out of the text and read in pieces, by `numbers.py`. The
 rest is limited to `MAX_HEAD_BYTES`, because JSON of 20 MB can become objects of 500 MB.
 """
 
@@ -17,18 +17,18 @@ MAX_HEAD_BYTES = 65_536
 _BOM = b"\xef\xbb\xbf"
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _COLON_BEFORE_ARRAY = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+(?=\[)")
-# JSON has no NaN, so it can stand for an array: Python's parser calls a function for each of them.
+# JSON has no NaN, so NaN can replace each array: Python's parser calls a function for every NaN.
 _PLACEHOLDER = b":NaN"
 
 
 def read_json(body: bytes, stop: int) -> Any:
     """Parse `body[:stop]`; an array of numbers under a key `data` becomes a `NumberText`.
 
-    Numbers with a fraction or an exponent become `Decimal`. A byte order mark is passed over.
+    Numbers with a fraction or an exponent become `Decimal`. A byte order mark is ignored.
 
     Raises:
-        UsageError: no JSON in UTF-8, NaN or Infinity, a key given twice, half of a surrogate pair,
-            or more than `MAX_HEAD_BYTES` without the arrays of numbers.
+        UsageError: the body is not JSON in UTF-8; it has NaN, Infinity, half of a surrogate pair or
+            the same key twice; or it has more than `MAX_HEAD_BYTES` without its arrays of numbers.
     """
     arrays: list[NumberText] = []
     head = b"".join(_cut(body, stop, arrays))
@@ -107,9 +107,9 @@ def _loads_to_data(string: bytes) -> bool:
 
 
 def _numbers(body: bytes, start: int, stop: int) -> NumberText | None:
-    """The array that begins at `start`; None where it has strings or objects in it.
+    """The array that begins at `start`; None if it has strings or objects in it.
 
-    Such an array stays in the document, and the reader of its tensor says what is wrong with it.
+    Such an array stays in the document. The reader of its tensor reports the error.
     """
     quote = body.find(b'"', start, stop)
     end = quote if quote >= 0 else stop

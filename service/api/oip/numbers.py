@@ -22,7 +22,7 @@ from service.errors import DeadlineExceeded, UsageError
 
 PIECE_BYTES = 65_536
 WHITESPACE = b" \t\r\n"
-# In a number of so few characters, a float tells whether it is whole. Longer ones are read exactly.
+# For numbers of so few characters a float is exact enough. Longer ones are read as decimals.
 _LONG = re.compile(rb"[0-9.]{16}|[eE][+-]?[0-9]{3}")
 _OPENING = re.compile(rb"[\[ \t\r\n]*+")
 _BRACKETS_TO_SPACES = bytes.maketrans(b"[]", b"  ")
@@ -35,7 +35,7 @@ _NEXT: dict[Kind, tuple[Kind, ...]] = {
     "close": ("close", "comma"),
     "comma": ("open", "number"),
 }
-"""What may follow what in nested arrays of numbers without white space."""
+"""Pairs of characters that may follow each other in nested arrays without white space."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def read_uint8(
     `255`, `255.0` and `2.55e2` are the same number, as in JSON.
 
     Raises:
-        UsageError: an element that is no whole number from 0 to 255, or not as many as `shape` has;
-            the message calls the tensor `what`.
+        UsageError: an element is not a whole number from 0 to 255, or the number of elements does
+            not fit `shape`; the message calls the tensor `what`.
         DeadlineExceeded: `time.monotonic()` passed `until`.
     """
     size = math.prod(shape)
@@ -123,9 +123,9 @@ def _read_piece(piece: bytes, first: int, what: str) -> bytes:
 
 
 def _whole(values: list[Any], *, exact: bool) -> bytes:
-    """Whole numbers from 0 to 255; ValueError or TypeError where one is not, or may be none.
+    """Whole numbers from 0 to 255. ValueError or TypeError if one is not, or may not be.
 
-    Floats are taken where they are `exact` enough to tell.
+    Floats are accepted if they are `exact`.
     """
     if not values:
         raise ValueError
@@ -144,7 +144,7 @@ def exact_uint8(value: Any, what: str) -> int:
     """A JSON value as a whole number from 0 to 255.
 
     Raises:
-        UsageError: it is another number, or no number; the message calls it `what`.
+        UsageError: it is another number, or not a number; the message calls it `what`.
     """
     number = type(value) in (int, Decimal)
     if number and 0 <= value <= 255 and value == value.__trunc__():
@@ -175,7 +175,7 @@ def _shown(value: Any) -> str:
 
 
 class _Nesting:
-    """Checks that brackets stand where `shape` has them, piece after piece."""
+    """Checks, piece after piece, that the brackets stand where `shape` needs them."""
 
     def __init__(self, shape: tuple[int, ...], what: str) -> None:
         self._wrong = f"{what}: the data is nested, but not as its shape {list(shape)}"
@@ -184,7 +184,7 @@ class _Nesting:
         self._elements = self._opened = self._closed = 0
 
     def check(self, piece: bytes) -> None:
-        """Hold one piece of whole elements to the shape."""
+        """Check one piece of whole elements against the shape."""
         text = np.frombuffer(b"," + piece.translate(None, WHITESPACE) + b",", np.uint8)
         codes = _CODE_OF[text]
         if not _MAY_FOLLOW[codes[:-1], codes[1:]].all():
@@ -202,7 +202,7 @@ class _Nesting:
         self._opened, self._closed = int(opened[-1]), int(closed[-1])
 
     def end(self) -> None:
-        """Hold the brackets after the last element to the shape."""
+        """Check the brackets after the last element against the shape."""
         arrays = sum(self._elements // stride for stride in self._strides)
         if (self._opened, self._closed) != (arrays, arrays):
             raise UsageError(self._wrong)

@@ -14,14 +14,14 @@ from service.errors import TooLarge
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 NUMBER_BYTES = 24
-"""The longest that one probability is in JSON, with its comma."""
+"""The most bytes of one probability in JSON, with its comma."""
 CLASS_BYTES = 24
-"""What a class has beside its name: probability, index, length, quotation marks."""
+"""Bytes of a class beside its name: probability, index, length, quotation marks."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What an answer has beside its tensor."""
+    """Bytes of an answer beside its tensor."""
 
     model_name: str
     model_version: str
@@ -57,7 +57,7 @@ class Reply:
 
 
 def check_size(output: Output, images: int, names: list[str]) -> None:
-    """Refuse, before the work, what would become too long an answer.
+    """Refuse a request before the work if its answer would be too long.
 
     Raises:
         TooLarge: over `MAX_ANSWER_BYTES`.

@@ -1,7 +1,7 @@
 """An inference request of the Open Inference Protocol, read from its body.
 
-The body is JSON, or JSON and the input's bytes after it (the binary tensor extension). Whatever a
-request asks for and does not get is an error that names it: nothing is passed over.
+The body is JSON, or JSON followed by the input's bytes (the binary tensor extension). Nothing is
+ignored: if a request asks for something that is not supported, the error names it.
 """
 
 import difflib
@@ -20,7 +20,7 @@ OUTPUT = "probabilities"
 MAX_ID_CHARACTERS = 1000
 OPTIONS = frozenset(Options.model_fields)
 """The options of `/classify` that are request parameters here."""
-# What clients of other servers send beside the protocol's own keys, and what loses nothing here.
+# Keys that clients of other servers add to the protocol's own. Ignoring them changes no answer.
 REQUEST_KEYS = ("id", "parameters", "inputs", "outputs", "model_name", "model_version")
 REQUEST_PARAMETERS = (*sorted(OPTIONS), "binary_data_output", "timeout", "content_type")
 INPUT_KEYS = ("name", "shape", "datatype", "parameters", "data")
@@ -35,12 +35,12 @@ class Output:
 
     binary: bool = False
     classes: int = 0
-    """Of the classification extension: so many of the likeliest classes, as text. 0: numbers."""
+    """The classification extension: this many of the likeliest classes as text. 0: numbers."""
 
 
 @dataclass(frozen=True)
 class Inference:
-    """A request, read."""
+    """A request after it was read."""
 
     id: str
     input: Input
@@ -50,14 +50,14 @@ class Inference:
     """Triton's `timeout`."""
     model_name: str
     model_version: str
-    """Both empty where the body does not repeat them."""
+    """Both are empty if the body does not repeat them."""
 
     def deadline_s(self, most_s: float) -> float:
         """The time that the request has: `most_s`, or its own shorter one."""
         return most_s if self.timeout_s is None else min(self.timeout_s, most_s)
 
     def check_model(self, name: str, version: str) -> None:
-        """Raises UsageError where the body names another model than its path."""
+        """Raises UsageError if the body names another model than the path."""
         if self.model_name not in ("", name) or self.model_version not in ("", version):
             raise UsageError(
                 f"the path names the model {name} {version}, but the body "
@@ -69,7 +69,7 @@ def read_request(body: bytes, json_bytes: int) -> Inference:
     """Read a request whose JSON is `body[:json_bytes]`.
 
     Raises:
-        UsageError: not the protocol, or something in it that is not served.
+        UsageError: the body does not follow the protocol, or needs something unsupported.
     """
     content = _object(read_json(body, json_bytes), "the body", REQUEST_KEYS, required=True)
     parameters = _object(content.get("parameters"), "parameters", REQUEST_PARAMETERS)
@@ -89,7 +89,7 @@ def json_length(header: str | None, body_bytes: int) -> int:
     """The bytes of JSON at the start of a body, from `Inference-Header-Content-Length`.
 
     Raises:
-        UsageError: no whole number, or more than the body has.
+        UsageError: not a whole number, or more than the body has.
     """
     if header is None:
         return body_bytes

@@ -1,12 +1,12 @@
 """The Open Inference Protocol, version 2, over HTTP.
 
-Inputs, one of: `images`, UINT8 [N, H, W, 3], raw pixels; `encoded`, BYTES [N], image files. Output:
-`probabilities`, FP32 [N, K], after TTA and calibration (of a multi-label model each class on its
-own, so that rows need not sum to 1); with the `classification` extension, BYTES
-[N, n] of `probability:index:label`. The options of `/classify` are request parameters.
+There is one input: `images`, UINT8 [N, H, W, 3], raw pixels; or `encoded`, BYTES [N], image files.
+The output is `probabilities`, FP32 [N, K], after TTA and calibration. (The classes of a multi-label
+model are independent, so its rows need not sum to 1.) With the `classification` extension the
+output is BYTES [N, n] of `probability:index:label`. The options of `/classify` are parameters.
 
-Nothing is cast: another datatype, a number that is no whole number from 0 to 255, a parameter that
-has no meaning here are errors.
+Nothing is cast. Another datatype, a number that is not a whole number from 0 to 255, and a
+parameter that does not apply here are errors.
 """
 
 import asyncio
@@ -42,13 +42,13 @@ PATHS = (
     "itself, /ready and POST /infer"
 )
 QUICK_BYTES = 4096
-"""Up to this much JSON is read on the event loop: a thread would take longer."""
+"""JSON of up to this many bytes is read on the event loop: another thread would take longer."""
 QUICK_NUMBERS = 4096
-"""Likewise, up to so many probabilities are written there."""
+"""Up to this many probabilities are written on the event loop."""
 
 
 def oip_problem(request: Request, error: Exception) -> Response:
-    """An error in the protocol's own shape: `{"error": "message"}`."""
+    """An error in the protocol's shape: `{"error": "message"}`."""
     note_failure(error, request.state.request_id)
     message = message_of(error)
     if isinstance(error, HTTPException):
@@ -112,7 +112,9 @@ class Oip:
         settings = self.context.settings
         _check_query(request)
         timeout_s = timeout_of(request, settings)
-        served.batcher.admission.check(1, timeout_s)  # before a body is read for nothing
+        served.batcher.admission.check(
+            1, timeout_s
+        )  # refuse early, so that no body is read in vain
         started = time.perf_counter()
         body = await read_body(request, settings.max_request_bytes, timeout_s)
         left_s = timeout_s - (time.perf_counter() - started)
@@ -179,7 +181,9 @@ class Oip:
             try:
                 done = await asyncio.gather(*tasks)
             finally:
-                for task in tasks:  # a tensor is answered whole: one bad image ends the others
+                for (
+                    task
+                ) in tasks:  # a tensor has one answer, so one bad image fails the whole request
                     task.cancel()
         return np.stack([answer.probabilities for answer, _ in done]).astype(np.float32), applied
 
@@ -204,7 +208,7 @@ def _parameters(served: Served) -> dict[str, str | bool]:
 
 
 def _check_query(request: Request) -> None:
-    """Raises UsageError for an option in the query, where the protocol has none."""
+    """Raises UsageError for an option in the query: the protocol has none there."""
     for name, _ in query_options(request.scope["query_string"]):
         if name in FIELDS:
             raise UsageError(
@@ -214,7 +218,7 @@ def _check_query(request: Request) -> None:
 
 
 async def _packed(response: Response, accept_encoding: str) -> Response:
-    """The answer in the coding that the client asks for, where it is worth it."""
+    """The answer, compressed if the client asks for it and the answer is long enough."""
     coding = choose(accept_encoding)
     if coding is None or len(response.body) < LEAST_BYTES:
         return response

@@ -24,17 +24,17 @@ class Limits:
     max_images: int
     max_pixels: int
     until: float = math.inf
-    """On the clock of `time.monotonic`."""
+    """The deadline, on the clock of `time.monotonic`."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """A tensor as it was sent."""
+    """A tensor as the client sent it."""
 
     name: str
     shape: tuple[int, ...]
     raw: memoryview | None
-    """The tensor in bytes; None where it came as JSON."""
+    """The tensor as bytes; None if it came as JSON."""
     data: Any = None
     """The JSON of `data`, an array of numbers as `NumberText`."""
 
@@ -43,8 +43,8 @@ class Input:
 
         Raises:
             UsageError: the tensor does not hold what its name and shape say.
-            TooLarge: over the limits; known before anything is allocated.
-        DeadlineExceeded: over the limit on time.
+            TooLarge: over the limits; raised before anything is allocated.
+            DeadlineExceeded: the deadline passed while JSON was read.
         """
         count = self.shape[0] if self.shape else 0
         if count < 1:
@@ -106,7 +106,7 @@ class Input:
 
 
 def _flat(data: Any) -> Iterator[Any]:
-    """The elements of nested lists, without recursion; none where `data` is no list."""
+    """The elements of nested lists, without recursion; none if `data` is not a list."""
     waiting: list[Iterator[Any]] = [iter(cast(list[Any], data) if isinstance(data, list) else ())]
     while waiting:
         for value in waiting[-1]:

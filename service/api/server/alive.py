@@ -14,9 +14,9 @@ BEAT_S = 0.5
 
 
 async def show_life(slot: Slot, supervisor: int | None) -> None:
-    """Tell the supervisor that the event loop runs; end with SIGTERM where the supervisor died.
+    """Tell the supervisor that the event loop runs; end with SIGTERM if the supervisor died.
 
-    `supervisor` is its process id; None where it is not ours.
+    `supervisor` is its process id; None if this is not a worker of `quincunx serve`.
     """
     while True:
         slot.beat(time.monotonic())

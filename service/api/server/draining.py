@@ -1,7 +1,7 @@
-"""The end of a server: it says so before it is gone.
+"""Drain a server before it ends.
 
-On SIGTERM `/readyz` and new requests answer 503 while load balancers look away, for as long as the
-setting says; then uvicorn closes the port and waits for what was admitted.
+After SIGTERM, `/readyz` and new requests are answered with 503 for `QUINCUNX_DRAIN_MS`, so that
+load balancers stop sending requests. Then uvicorn closes the port and waits for admitted requests.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ logger = logging.getLogger("quincunx.service")
 
 
 def drain_on_sigterm(models: Models, drain_ms: int) -> None:
-    """Put the drain before whatever SIGTERM does now; call from the event loop's thread."""
+    """Drain on SIGTERM before the present handler runs. Call from the event loop's thread."""
     before = signal.getsignal(signal.SIGTERM)
     loop = asyncio.get_running_loop()
 

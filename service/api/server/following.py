@@ -1,7 +1,7 @@
 """One reload for all workers of a server.
 
-A request reaches one worker. The worker that was told to reload, and could, changes a token in the
-memory that all workers share; the others then load what lies on the disk too.
+A request to reload reaches one worker. When that worker has loaded the models, it changes a token
+in the memory that all workers share. Then the others load the packages on the disk too.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ logger = logging.getLogger("quincunx.models")
 
 INTERVAL_S = 0.5
 RETRIES_S = (1.0, 5.0, 15.0)
-"""How long a worker waits before it tries again what failed."""
+"""Pauses of a worker before it tries a failed reload again."""
 
 
 class Reloads:
@@ -25,11 +25,11 @@ class Reloads:
         self._seen = shared.token
 
     def announce(self) -> None:
-        """Tell the other workers that this one has loaded what lies on the disk."""
+        """Tell the other workers that this one has loaded the packages on the disk."""
         self._seen = self._shared.announce()
 
     async def follow(self, load: Callable[[], Awaitable[object]]) -> None:
-        """Call `load` after each announcement of another worker, for as long as this one lives."""
+        """Call `load` after each announcement of another worker, until this task is cancelled."""
         while True:
             await asyncio.sleep(INTERVAL_S)
             token = self._shared.token
@@ -38,11 +38,11 @@ class Reloads:
                 await self._load(load)
 
     async def _load(self, load: Callable[[], Awaitable[object]]) -> None:
-        """Load, and try again where it fails; a newer announcement ends the tries."""
+        """Load, and try again if it fails. A newer announcement ends the tries."""
         for wait_s in (*RETRIES_S, None):
             try:
                 await load()
-            except Exception as error:  # what was served goes on, and so does the watch
+            except Exception as error:  # the old models stay in service, and the watch goes on
                 again = "this worker serves its old models" if wait_s is None else "it tries again"
                 logger.error("a reload failed in this worker; %s", again, exc_info=error)
             else:

@@ -1,4 +1,4 @@
-"""Start the server of `quincunx serve`, after checking what can be checked beforehand."""
+"""Start the server of `quincunx serve`, after all checks that need no worker."""
 
 import ipaddress
 import math
@@ -23,14 +23,14 @@ from service.settings import Settings, links_in, variable_of
 
 BACKLOG = 2048
 MARGIN_S = 3.0
-"""What a worker may take to end, beyond the drain and the longest request."""
+"""Time for a worker to end, beyond the drain and the longest request."""
 
 
 def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> None:
     """Serve until the process is told to end.
 
     Raises:
-        UsageError: a setting that makes no sense, or an address that cannot be listened on.
+        UsageError: an invalid setting, or an address on which the server cannot listen.
         ModelPackageError: a package that is incomplete or altered.
         StartFailed: workers that cannot start.
         ServerError: workers that had to be killed at the end.
@@ -38,7 +38,7 @@ def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> 
     os.environ.update({variable_of(name): value for name, value in overrides.items()})
     _leave_out_links()
     _use_new_names()
-    if workers > 1:  # processes that share cores and memory must not each take all of them
+    if workers > 1:  # processes share the cores and the memory: none may take all of them
         os.environ.setdefault(variable_of("threads"), str(max(1, usable_cores() // workers)))
         pixels = str(max(1, usual_pixels() // workers))
         os.environ.setdefault(variable_of("max_decoding_pixels"), pixels)
@@ -48,13 +48,13 @@ def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> 
     say_what_is_passed_over(settings)
     with _listen(host, port) as listener:
         if ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback:
-            # Only browsers of this machine get here under another name: service/api/web/hosts.py.
+            # Here only browsers of this machine use another name: see service/api/web/hosts.py.
             os.environ.setdefault(variable_of("allowed_hosts"), LOCAL)
         _serve(settings, tags, listener, workers)
 
 
 def _leave_out_links() -> None:
-    """Say once what is no setting, and hide it from the workers, which would say it again."""
+    """Warn once about variables of services, and hide them from the workers, which also warn."""
     links = links_in(os.environ)
     for variable in links:
         del os.environ[variable]

@@ -1,12 +1,12 @@
-"""Memory that was freed goes back to the system."""
+"""Return freed memory to the system."""
 
 import ctypes
 
 
 def give_back_memory() -> None:
-    """Return freed memory to the system, where the C library keeps it (glibc).
+    """Return freed memory to the system if the C library keeps it (glibc).
 
-    The library keeps what threads freed for later use. After a reload that would be a model or two.
+    The library keeps freed memory for later use. After a reload that would be one or two models.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -39,14 +39,14 @@ class Served:
 
     @cached_property
     def _views(self) -> dict[Mode, int]:
-        """The views that a square photo begins with: other shapes rarely differ."""
+        """Views of the first step for a square photo. Other shapes rarely differ."""
         planner = self.predictor.model.planner
         return {mode: len(planner.plan(mode, SQUARE).first) for mode in MODES if mode != "custom"}
 
     def views(self, mode: Mode, boxes: tuple[FractionBox, ...] = ()) -> int:
-        """The views that an image begins with in `mode`, for the queue's bound.
+        """Views of the first step in `mode`, for the limit of the queue.
 
-        A second pass, which few images need, is counted once it is asked for.
+        A second pass, which few images need, is counted when it starts.
         """
         return len(boxes) if mode == "custom" else self._views[mode]
 
@@ -74,7 +74,7 @@ class ModelSet:
         """The model `NAME` or `NAME@VERSION`; the default for None.
 
         Raises:
-            UnknownModel: none such is served.
+            UnknownModel: no such model is served.
         """
         for served in self._served:
             if wanted is None or wanted in (served.name, served.tag):
@@ -83,10 +83,10 @@ class ModelSet:
         raise UnknownModel(f"no model {str(wanted)[:80]!r}; served: {tags}")
 
     def check_room(self, timeout_s: float) -> None:
-        """Refuse a request before its body is read, where no model could answer it in time.
+        """Refuse a request before its body is read if no model could answer it in time.
 
         Raises:
-            Overloaded: every model would refuse a single view more.
+            Overloaded: every model would refuse one more view.
         """
         waiting = [served.batcher.admission for served in self._served]
         if waiting and all(one.pressure(1, timeout_s) > 1 for one in waiting):
@@ -105,7 +105,7 @@ class ModelSet:
                 self._returned.set()
 
     async def retire(self) -> None:
-        """Wait until nobody borrows the set and its queues are empty, then let the models go."""
+        """Wait until no request borrows the set and its queues are empty; then free the models."""
         await self._returned.wait()
         await asyncio.gather(*(served.batcher.drain() for served in self._served))
         self._served = ()

@@ -27,7 +27,7 @@ GPU_BATCH_VIEWS = 64
 CLOSING = "the server is shutting down"
 SETTLED_S = 1.0
 TRIES = 3
-"""How often a package is opened again that somebody changed while it was read."""
+"""The most tries to open a package that changes while it is read."""
 
 
 class Models:
@@ -56,10 +56,10 @@ class Models:
     def borrow(self) -> Generator[ModelSet]:
         """The models that are served now. They stay in service until the block ends.
 
-        A request that holds them is answered by them, also where a reload replaces them meanwhile.
+        So they answer the request that holds them, even if a reload replaces them meanwhile.
 
         Raises:
-            ShuttingDown: nothing is loaded yet, or the server is about to end.
+            ShuttingDown: no model is loaded yet, or the server is shutting down.
         """
         if self._closing:
             raise ShuttingDown(CLOSING)
@@ -69,11 +69,11 @@ class Models:
             yield models
 
     def wait_s(self) -> float:
-        """How long one view more would wait for its answer, at the model with the longest queue."""
+        """How long one more view would wait for its answer, at the model with the longest queue."""
         return max((served.batcher.admission.wait_s(1) for served in self._current), default=0.0)
 
     def close(self) -> None:
-        """Take no new work. Admitted requests are finished."""
+        """Refuse new requests. Admitted requests are answered."""
         self._closing = True
 
     def get(self, wanted: str | None = None) -> Served:
@@ -81,14 +81,14 @@ class Models:
         return self._current.get(wanted)
 
     async def load(self) -> tuple[Served, ...]:
-        """Verify, open and warm up every package, then serve them instead of what was served.
+        """Verify, open and warm up every package; then serve them instead of the old models.
 
-        Requests that began on the old models are answered by the old models.
+        The old models answer the requests that began on them.
 
         Raises:
-            ModelPackageError: a package is incomplete or altered; what was served goes on.
-            UsageError: two packages have one name and version; what was served goes on.
-            ShuttingDown: the server is about to end.
+            ModelPackageError: a package is incomplete or altered; the old models stay in service.
+            UsageError: two packages have one name and version; the old models stay in service.
+            ShuttingDown: the server is shutting down.
         """
         async with self._reloading:
             fresh = await asyncio.to_thread(self._open_all)
@@ -105,7 +105,7 @@ class Models:
         return served
 
     async def drain(self) -> None:
-        """Finish what was admitted; refuse the rest."""
+        """Answer the admitted requests; refuse new ones."""
         self.close()
         await asyncio.gather(self._current.retire(), *self._retiring)
         self.workers.shutdown()
@@ -113,7 +113,7 @@ class Models:
     def _retired(self, task: "asyncio.Task[None]") -> None:
         self._retiring.discard(task)
         loop = task.get_loop()
-        # A little later: who has just been answered by the old models still holds them.
+        # A little later, because requests that were just answered still refer to the old models.
         loop.call_later(SETTLED_S, loop.run_in_executor, None, give_back_memory)
 
     def _batcher(self, predictor: Predictor) -> Batcher:
@@ -144,7 +144,7 @@ class Models:
         return predictors
 
     def _open(self, folder: Path) -> Predictor:
-        """Open one package; once more where somebody replaced it meanwhile."""
+        """Open one package; open it again if it was replaced meanwhile."""
         for _ in range(TRIES - 1):
             before = _state_of(folder)
             try:
@@ -173,7 +173,7 @@ class Models:
 
 
 def _state_of(folder: Path) -> object:
-    """Differs where a package was replaced, or a link on the way to it."""
+    """A value that changes when a package, or a link in its path, is replaced."""
     manifest = (folder / MANIFEST).resolve()
     try:
         found = manifest.stat()
@@ -191,15 +191,15 @@ def latency_threads(settings: Settings, cores: int) -> int | None:
     usual, wanted = settings.session_threads, settings.latency_threads or cores
     if not usual or wanted <= usual:
         return None
-    # The runtime holds threads on cores of their own only where it chooses their number.
+    # The runtime pins its threads to cores only if it chooses their number itself.
     return 0 if wanted == usable_cores() else wanted
 
 
 def package_folders(settings: Settings) -> tuple[Path, ...]:
-    """The packages to serve: those named, else every one beside the code, as a bento holds them.
+    """The packages to serve: those of the setting, else all in `models/`, as in a bento.
 
     Raises:
-        ModelPackageError: there is none.
+        ModelPackageError: there is no package.
     """
     if settings.packages:
         return settings.packages

@@ -1,4 +1,4 @@
-"""Hold the settings to the packages and to this machine, before any worker starts."""
+"""Check the settings against the packages and this machine before any worker starts."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from service.settings import Settings, variable_of
 
 
 def check_packages(settings: Settings) -> list[str]:
-    """Read every package that will be served: `NAME@VERSION` of each, in their order.
+    """Read every package that will be served. Returns `NAME@VERSION` of each, in their order.
 
-    The graphs are verified and held to their manifests, but not opened: a worker does that.
+    The graphs are verified and compared with their manifests, but not opened: a worker does that.
 
     Raises:
-        ModelPackageError: a package cannot be served as it is.
+        ModelPackageError: a package cannot be served.
         UsageError: settings that do not fit the packages or this machine.
     """
     provider = providers.choose(settings.provider)
@@ -45,7 +45,7 @@ def check_packages(settings: Settings) -> list[str]:
 
 
 def say_what_is_passed_over(settings: Settings) -> None:
-    """Name the folders that lie among the packages and are none, where all packages are served."""
+    """If all packages of a folder are served, name the folders in it that are not packages."""
     if not settings.packages:
         for root in {folder.parent for folder in package_folders(settings)}:
             for folder in without_manifest(root):

@@ -1,11 +1,11 @@
 """Memory that the workers of one server share: one slot for each, and a signal to reload.
 
-The memory is an anonymous file that the supervisor opens and the workers inherit. It has no name
-in any folder, so nobody can clean it away, and its pages are allocated before they are used, so
-that a full disk cannot stop a worker. `bentoml serve` has no supervisor of ours: there the memory
-is a file in BentoML's own folder for metrics.
+The memory is an anonymous file that the supervisor opens and the workers inherit. The file has no
+name in any folder, so no cleaner can delete it. Its pages are allocated before they are used, so a
+full disk cannot stop a worker. `bentoml serve` does not use our supervisor: there the memory is a
+file in BentoML's own folder for metrics.
 
-A worker locks its slot for as long as it lives. The system releases the lock of a dead process.
+A worker locks its slot as long as it lives. The system releases the lock of a dead process.
 """
 
 import os
@@ -24,14 +24,14 @@ if sys.platform != "win32":
 HEADER_BYTES = 4096
 SLOT_BYTES = 512 * 1024
 SPARE_SLOTS = 2
-"""Beside one for each worker: a lock that is being looked at seems taken."""
+"""Slots beyond one for each worker: while a process tests a lock, the slot seems taken."""
 FILE = "quincunx-shared"
 FILE_SLOTS = 64
 
 _REASON_AT = 64
 _REASON_BYTES = 1024
 DATA_AT = 2048
-"""Where the part of a slot begins that its worker uses as it likes."""
+"""Offset of the part of a slot that its worker may use freely."""
 
 State = Literal["none", "starting", "ready"]
 _STATES: tuple[State, ...] = ("none", "starting", "ready")
@@ -41,7 +41,7 @@ _STATUS = struct.Struct("QQdQQ")
 
 @dataclass(frozen=True)
 class Status:
-    """What a worker says about itself."""
+    """The state that a worker reports."""
 
     pid: int
     state: State
@@ -49,7 +49,7 @@ class Status:
     """When its event loop last ran, on the clock of `time.monotonic`."""
     exit_code: int
     reason: str
-    """Why it cannot start; empty where it can."""
+    """Why it cannot start; empty if it can."""
 
 
 class Shared:
@@ -92,11 +92,11 @@ class Shared:
 
     @property
     def token(self) -> bytes:
-        """Another one after each reload that was announced."""
+        """A token that changes with each announced reload."""
         return os.pread(self.fd, 16, 0)
 
     def announce(self) -> bytes:
-        """Tell all workers to load what lies on the disk; returns the new token."""
+        """Tell all workers to load the packages on the disk; returns the new token."""
         token = uuid.uuid4().bytes
         os.pwrite(self.fd, token, 0)
         return token
@@ -105,7 +105,7 @@ class Shared:
         """Take a free slot, with the pages for all of it.
 
         Raises:
-            OSError: there is none, or no memory for it.
+            OSError: no slot is free, or there is no memory for it.
         """
         for index in range(self.slots):
             try:
@@ -129,12 +129,12 @@ class Shared:
         return False
 
     def data(self, index: int) -> bytes:
-        """A copy of the part of a slot that its worker uses as it likes."""
-        # Read, not mapped: a page that is missing is an error here and not the end of the process.
+        """A copy of the part of a slot that its worker may use freely."""
+        # Read, not mapped: a missing page is then an error, and does not kill the process.
         return os.pread(self.fd, SLOT_BYTES - DATA_AT, _start(index) + DATA_AT)
 
     def status(self, pid: int) -> Status | None:
-        """What the worker with this process id says; None where it has said nothing yet."""
+        """The state of the worker with this process id; None if it has not reported yet."""
         for index in range(self.slots):
             head = os.pread(self.fd, DATA_AT, _start(index))
             values = cast(tuple[int, int, float, int, int], _STATUS.unpack_from(head))
@@ -153,20 +153,20 @@ class Slot:
         whole = memoryview(self._map)[_start(index) : _start(index) + SLOT_BYTES]
         self._head = whole[:DATA_AT]
         self.data = whole[DATA_AT:]
-        """What another worker of this server has left, or zeros."""
+        """The data that an earlier worker left in this slot, or zeros."""
         _STATUS.pack_into(self._head, 0, os.getpid(), _STATES.index("starting"), 0.0, 0, 0)
 
     def ready(self, now_s: float) -> None:
-        """Say that this worker serves."""
+        """Report that this worker serves."""
         self.beat(now_s)
         self._head[8:16] = struct.pack("Q", _STATES.index("ready"))
 
     def beat(self, now_s: float) -> None:
-        """Say that the event loop runs."""
+        """Report that the event loop runs."""
         self._head[16:24] = struct.pack("d", now_s)
 
     def fail(self, exit_code: int, reason: str) -> None:
-        """Say why this worker cannot start."""
+        """Report why this worker cannot start."""
         text = reason.encode()[:_REASON_BYTES]
         self._head[_REASON_AT : _REASON_AT + len(text)] = text
         self._head[24:40] = struct.pack("QQ", exit_code, len(text))
@@ -177,6 +177,6 @@ def _start(index: int) -> int:
 
 
 def _allocate(fd: int, start: int, length: int) -> None:
-    """Let the system find the pages now: later it could only end the process."""
+    """Let the system allocate the pages now. Later it could only kill the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(fd, start, length)

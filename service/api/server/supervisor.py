@@ -3,8 +3,8 @@
     start -> worker is ready -> worker dies -> the next one starts
           -> worker cannot start -> a few more tries -> the server ends with one line and exit code
 
-A worker shows signs of life in the shared memory. One that shows none for a while was stopped or
-hangs: it is killed and replaced.
+A worker writes signs of life into the shared memory. A worker without a sign of life for a while
+hangs or was stopped: it is killed and replaced.
 """
 
 import logging
@@ -24,12 +24,12 @@ from service.errors import ServerError, StartFailed, UsageError
 logger = logging.getLogger("quincunx.server")
 
 TRIES = 3
-"""Starts that may fail one after another."""
+"""The server ends after so many failed starts in a row."""
 LONGEST_PAUSE_S = 30.0
-"""Between two tries, where other workers serve meanwhile."""
+"""Pauses between two tries while other workers serve."""
 TICK_S = 0.2
 LATE_S = 5.0
-"""If this process was stopped for so long, so were the workers: their silence counts from now."""
+"""If this process was stopped for so long, the workers were too: their silence counts from now."""
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
@@ -42,7 +42,7 @@ class _Worker:
 
 
 class Supervisor:
-    """Keeps so many workers running until it is told to end."""
+    """Keeps a number of workers running until it is told to end."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Supervisor:
         stop_s: float,
         on_ready: Callable[[], None],
     ) -> None:
-        """`start` starts the worker of a number from 1 to `workers`.
+        """`start` starts the worker with a number from 1 to `workers`.
 
         A worker without a sign of life for `silence_s` is replaced (0: never). After a signal to
         end, workers have `stop_s` before they are killed. `on_ready` is called once, when all
@@ -68,9 +68,9 @@ class Supervisor:
         self._on_ready = on_ready
         self._workers: list[_Worker] = []
         self._complete = False
-        """Whether all workers have served at the same time once."""
+        """Whether there was a moment when all workers served."""
         self._failures = 0
-        """Starts that failed since a worker became ready."""
+        """Failed starts since the last worker became ready."""
         self._next_start_s = 0.0
         self._last_tick_s = self._awake_s = time.monotonic()
         self._end_by_s: float | None = None
@@ -91,7 +91,7 @@ class Supervisor:
             with _wake_ups(self._signals) as wake_up:
                 self._supervise(wake_up)
         finally:
-            for worker in self._workers:  # only after a mistake of ours
+            for worker in self._workers:  # only after a bug in this class
                 worker.process.kill()
         if self._error is not None:
             raise self._error
@@ -156,7 +156,7 @@ class Supervisor:
                 self._failed(f"a worker {how} while it started", 0)
 
     def _failed(self, reason: str, exit_code: int) -> None:
-        """A start failed. `exit_code` is not 0 where another try would not help."""
+        """Handle a failed start. If `exit_code` is not 0, another try would not help."""
         self._failures += 1
         serving = self._complete and any(worker.ready for worker in self._workers)
         tries_left = not exit_code and self._failures < TRIES

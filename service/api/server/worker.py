@@ -1,5 +1,5 @@
 # pyright: reportMissingTypeStubs=false
-"""One worker process of `quincunx serve`: BentoML's own, with what the supervisor hands to it."""
+"""One worker process of `quincunx serve`: BentoML's worker with the supervisor's files."""
 
 import argparse
 import importlib
@@ -36,7 +36,7 @@ class _Started:
     """Process id."""
     shared: Shared
     path: tuple[str, ...]
-    """Where modules were looked for at the start."""
+    """The module search path at the start."""
 
 
 _started: _Started | None = None
@@ -50,7 +50,7 @@ def supervisor() -> int | None:
 def command(listener: int, shared: int, index: int, graceful_s: int) -> list[str]:
     """The command line of worker `index`, which inherits both file descriptors.
 
-    `graceful_s`: after SIGTERM, what is not answered within this time is given up.
+    `graceful_s`: requests that are not answered so long after SIGTERM are given up.
     """
     # -P: no module is imported from the current folder.
     return [
@@ -86,13 +86,13 @@ def main() -> None:
 
 
 def _bentoml_options() -> list[str]:
-    """What BentoML's configuration says of the socket. Imports the service on the way."""
+    """BentoML's options for the socket. This imports the service."""
     from bentoml._internal.configuration.containers import BentoMLContainer
     from bentoml.serving import construct_ssl_args
 
-    # BentoML would make folders there, and none is needed.
+    # BentoML would make folders there, but the server needs none.
     BentoMLContainer.bentoml_home.set(os.environ.get("BENTOML_HOME", "bentoml"))
-    # BentoML puts the current folder first. No module is to come from there: import them before.
+    # BentoML puts the current folder first. Import before that, so that no module comes from there.
     importlib.import_module(SERVICE.partition(":")[0])
     tls = BentoMLContainer.ssl
     tls_options = construct_ssl_args(
@@ -110,7 +110,7 @@ def _bentoml_options() -> list[str]:
 def join() -> tuple[Shared | None, Slot | None]:
     """The memory that the workers of this server share, and the slot of this worker.
 
-    Under `bentoml serve` there may be none: then a worker counts and reloads for itself.
+    Under `bentoml serve` there may be none. Then a worker counts and reloads for itself only.
 
     Raises:
         ServerError: there is no memory for a worker of `quincunx serve`.
@@ -133,9 +133,9 @@ def join() -> tuple[Shared | None, Slot | None]:
 
 @contextmanager
 def starting(slot: Slot | None = None) -> Generator[None]:
-    """Around the start of a worker: an error that was raised on purpose ends it with one line.
+    """Wraps the start of a worker: a Quincunx error ends the worker with one line.
 
-    The supervisor prints the line, once for all workers, where the worker has a `slot` to say it.
+    If the worker has a `slot`, the supervisor prints the line, once for all workers.
     """
     try:
         yield

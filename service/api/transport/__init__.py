@@ -1,7 +1,7 @@
-"""HTTP/1.1 on the wire: uvicorn's protocol, with the limits that a server on its own needs.
+"""HTTP/1.1: uvicorn's protocol, with the limits that a server without a proxy needs.
 
-uvicorn expects a proxy in front that bounds headers, idle and slow connections, and clients that do
-not read. `quincunx serve` is used without one too.
+uvicorn expects a proxy in front of it. The proxy limits headers, idle connections, slow connections
+and clients that do not read. `quincunx serve` may run without a proxy.
 """
 
 from service.api.transport.connection import Connection

@@ -20,16 +20,16 @@ from service.api.transport.unsent import Unsent
 from service.errors import QuincunxError, RequestTimeout, TooManyConnections, UsageError
 
 LINGER_S = 5.0
-"""How long input is still read, and thrown away, after the last answer. A connection that is closed
-with input unread is reset, and the client may lose the answer."""
+"""After the last answer, input is read and discarded for this long. If a connection is closed with
+unread input, it is reset, and the client may lose the answer."""
 DRAIN_S = 30.0
-"""How long the rest of a body is read, and thrown away, after its answer: the connection goes on
-then."""
+"""After an answer, the rest of its body is read and discarded for this long. Then the connection
+goes on."""
 FRAMING = (b"content-length", b"transfer-encoding")
 
 
 class Connection(HttpToolsProtocol):
-    """What uvicorn makes for each connection.
+    """The protocol object that uvicorn makes for each connection.
 
     Offers to upgrade are ignored, as RFC 9110 allows: the request is answered over HTTP/1.1.
     """
@@ -47,25 +47,25 @@ class Connection(HttpToolsProtocol):
         self._limits = self.others.limits
         self.timeout_keep_alive = self._limits.keep_alive_s  # type: ignore[assignment]
         self._in_head = True
-        """Whether the next byte belongs to a head; else to a body."""
+        """Whether the next byte belongs to a head. If not, it belongs to a body."""
         self._begun = False
-        """Whether a byte of this head has come."""
+        """Whether a byte of this head has arrived."""
         self._counting = Counting(self._limits)
         self._advanced = False
         """Whether the parser passed a head or a part of a body since the last data."""
         self._stuck_bytes = 0
-        """Bytes since it did."""
+        """Bytes since then."""
         self._upgrading = False
-        """Whether the parser skips a body, since it takes it for another protocol."""
+        """Whether the parser skips a body, because it takes the body for another protocol."""
         self._priming = False
         """Whether the parser reads a head that is already known."""
         self._ended = False
-        """Whether the last answer is given, or is next: input is read and thrown away."""
+        """Whether the last answer was sent, or is next. Input is then read and discarded."""
         self._owed: QuincunxError | None = None
         """An answer that has to wait for the one before it."""
         self._deadline: TimerHandle | None = None
         self._answering: RequestResponseCycle | None = None
-        """The request that the application works on; `cycle` is the one that came last."""
+        """The request that the application works on; `cycle` is the newest request."""
 
     # The connection
 
@@ -89,7 +89,7 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """The client sends no more. It may still read the answer to what it has sent."""
+        """The client sends no more. It may still read the answers to its requests."""
         if self._in_head and self._is_busy() and self.scheme == "http":
             self.cycle.keep_alive = False
             return True
@@ -125,7 +125,7 @@ class Connection(HttpToolsProtocol):
             self._stuck_bytes = 0 if self._advanced else self._stuck_bytes + len(data)
             self._counting.raw(self._stuck_bytes)
         except httptools.HttpParserError as error:
-            # The parser hides what was raised in its callbacks behind an error of its own.
+            # The parser replaces an error of its callbacks by an error of its own.
             self._fail(self._counting.error or UsageError(f"the request is no HTTP/1.1: {error}"))
         except QuincunxError as error:
             self._fail(error)
@@ -133,7 +133,7 @@ class Connection(HttpToolsProtocol):
             self._wait()
 
     def _feed(self, data: bytes) -> bytes | None:
-        """Parse `data`; what is left of it where the parser stopped at an offer to upgrade."""
+        """Parse `data`. Returns the rest if the parser stopped at an offer to upgrade."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
@@ -169,7 +169,7 @@ class Connection(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         if not self._priming:
-            super().on_url(url)  # first, since the path tells in which protocol to refuse
+            super().on_url(url)  # first, because the path decides the shape of a refusal
             self._counting.target(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -258,7 +258,7 @@ class Connection(HttpToolsProtocol):
         self.transport.write(b"".join([*lines, b"connection: close\r\n\r\n", response.body]))
 
     def _close_after_answer(self) -> None:
-        """Close now if the request is here whole, else gently."""
+        """Close now if the whole request is here. If not, read on first."""
         self._ended = True
         if self._in_head:
             self.transport.close()
@@ -266,7 +266,7 @@ class Connection(HttpToolsProtocol):
             self._close_gently()
 
     def _close_gently(self) -> None:
-        """Send what is to be sent, and read on for a while before closing."""
+        """Send the pending answers, and read on for a while before closing."""
         self._ended = True
         self._disarm()
         self._unset_keepalive_if_required()
@@ -284,7 +284,7 @@ class Connection(HttpToolsProtocol):
     # Time
 
     def _wait(self) -> None:
-        """Set the timer for what the client has to do next, where it is the client's turn."""
+        """Set the timer for the next action of the client, if the server waits for one."""
         if self._is_busy() or self._ended or self._deadline is not None:
             return
         if not self._in_head:  # the rest of a body that is answered already

@@ -1,4 +1,4 @@
-"""What the connections of one process share: limits, counts, and which of them are silent."""
+"""State that the connections of one process share: limits, counts, and the idle connections."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ MEANING: dict[Reason, str] = {
 URGENT: frozenset[Reason] = frozenset({"unread", "evicted", "full"})
 TELL_EVERY_S = 1.0
 SPARE_FILES = 32
-"""Files that a process may still want to open: packages, its log, threads of libraries."""
+"""Files that a process may need beside connections: packages, its log, libraries."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class IdleConnection(Protocol):
 
 
 class Connections:
-    """What the connections of one process share. Use from one event loop."""
+    """State that the connections of one process share. Use it from one event loop."""
 
     def __init__(
         self,
@@ -70,9 +70,9 @@ class Connections:
         refusal: Callable[[str, QuincunxError], Response],
         closed: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        """`refusal` answers a request for a path that no handler sees, with its error.
+        """`refusal` makes the answer to a request that reaches no handler, from its path and error.
 
-        `closed` is told the reason of each connection that the server ends.
+        `closed` is called with the reason for each connection that the server ends.
         """
         self.limits = limits
         self.inflight = inflight

@@ -1,4 +1,4 @@
-"""What one request may take on the wire, besides its body."""
+"""Limits on the parts of a request outside its body: path, headers, chunks."""
 
 from typing import NoReturn
 
@@ -10,17 +10,17 @@ MAX_WAITING = 64
 """Requests of one connection that wait for the answers before theirs (HTTP pipelining). A packet
 may hold thousands of heads, and the event loop would take them apart all at once."""
 LEAST_CHUNK_BYTES = 16
-"""Beyond so many free ones, the chunks of a body have at least this many bytes on average."""
+"""After `FREE_CHUNKS`, the chunks of a body must have this many bytes on average."""
 
 
 class Counting:
-    """Counts the bytes of a head and the chunks of a body, and ends what is over a limit."""
+    """Counts the bytes of a head and the chunks of a body. Over a limit it raises an error."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._head_bytes = self._headers = self._chunks = self._body_bytes = 0
         self.error: QuincunxError | None = None
-        """What was raised."""
+        """The error that was raised."""
 
     def target(self, size: int) -> None:
         """Count a piece of the path and query.

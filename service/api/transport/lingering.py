@@ -1,11 +1,11 @@
-"""A transport that reads on after its last answer."""
+"""A transport that keeps reading after the last answer."""
 
 import asyncio
 from collections.abc import Callable
 
 
 class Lingering:
-    """Stands in for the transport of a request that closes its connection."""
+    """Replaces the transport of a request that closes its connection."""
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self.write = transport.write

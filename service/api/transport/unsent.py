@@ -1,4 +1,4 @@
-"""Answers that their client does not take: counted, and dropped when it makes no progress."""
+"""Count answers that clients do not read, and drop connections without progress."""
 
 import asyncio
 from asyncio.events import TimerHandle
@@ -6,11 +6,11 @@ from asyncio.events import TimerHandle
 from service.api.transport.connections import Connections
 
 LEAST_BYTES = 64 * 1024
-"""What a client must take of its answer between two looks."""
+"""Bytes of its answer that a client must read between two checks."""
 
 
 class Unsent:
-    """Watches one connection while there are bytes that its client has not taken."""
+    """Watches one connection while it has bytes that its client has not read."""
 
     def __init__(self, transport: asyncio.Transport, others: Connections) -> None:
         self._transport = transport
@@ -21,19 +21,19 @@ class Unsent:
         self._timer: TimerHandle | None = None
 
     def watch(self) -> None:
-        """Look at the connection from now on, if anything is unsent."""
+        """Start checking the connection if bytes are unsent."""
         size = self._transport.get_write_buffer_size()
         self._count(size)
         if size and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._every_s, self._look)
 
     def end(self) -> None:
-        """The server is about to end: what the next look finds unsent is dropped."""
+        """The server shuts down: the next check drops the connection if bytes are unsent."""
         self._last = True
         self.watch()
 
     def stop(self) -> None:
-        """The connection is gone."""
+        """The connection is closed."""
         self._count(0)
         if self._timer is not None:
             self._timer.cancel()

@@ -1,7 +1,7 @@
 # pyright: reportMissingTypeStubs=false
-"""CORS as BentoML's configuration file has it: BentoML's own middleware never sees our routes.
+"""Read the CORS origins of BentoML's configuration file. Its own middleware never sees our routes.
 
-`QUINCUNX_CORS_ORIGINS` is the setting; the file counts where that is not set.
+The setting is `QUINCUNX_CORS_ORIGINS`. The file counts if that is not set.
 """
 
 from typing import Any
@@ -15,10 +15,10 @@ PREFIX = "access_control_allow_"
 
 
 def with_bentoml_cors(settings: Settings) -> Settings:
-    """`settings`, with the origins of BENTOML_CONFIG where they name none.
+    """Return `settings`. If they name no origins, add those of BENTOML_CONFIG.
 
     Raises:
-        UsageError: the file has origins in a form that `cors_origins` has not.
+        UsageError: the file names origins in a form that `cors_origins` does not have.
     """
     cors: dict[str, Any] = BentoMLContainer.http.cors.get()
     if settings.cors_origins or not cors.get("enabled"):
@@ -26,7 +26,7 @@ def with_bentoml_cors(settings: Settings) -> Settings:
     origins = cors.get(f"{PREFIX}origins") or ()
     if cors.get(f"{PREFIX}origin_regex") or cors.get(f"{PREFIX}credentials") or not origins:
         raise UsageError(
-            "BENTOML_CONFIG enables CORS in a way that is not served here; name the origins in "
+            "BENTOML_CONFIG has a CORS setting that is not supported; name the origins in "
             f"{variable_of('cors_origins')}"
         )
     listed = [origins] if isinstance(origins, str) else list(origins)

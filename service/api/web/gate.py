@@ -1,7 +1,7 @@
 """Which web pages may send requests: checks of `Host` and `Origin`, and CORS.
 
-A browser lets every page send requests to every server, also to one on localhost that nobody else
-can reach. Programs send no `Origin`, so the check of origins does not concern them.
+A browser lets every page send requests to every server, also to one on localhost that only this
+machine can reach. Programs send no `Origin`, so the check of origins does not affect them.
 """
 
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ class _Headers:
 
 
 class Gate:
-    """Lets requests of programs and of allowed pages pass."""
+    """Lets requests of programs and of allowed pages pass. Others are refused."""
 
     def __init__(self, hosts: Hosts, origins: Iterable[str]) -> None:
         """`origins` are those of CORS: `https://app.example.com`, or `*` for all."""
@@ -46,8 +46,8 @@ class Gate:
         """The origin whose page may read the answer; None if there is no other page or it may not.
 
         Raises:
-            MisdirectedRequest: the request is for a name that is none of this server.
-            ForeignOrigin: a page of another origin sent it, and may not.
+            MisdirectedRequest: the request is for a name that is not one of this server.
+            ForeignOrigin: a page of another origin sent it and is not allowed to.
             UsageError: no `Host`, or several.
         """
         headers = _read(scope)
@@ -63,11 +63,11 @@ class Gate:
         return None
 
     def is_preflight(self, scope: Scope) -> bool:
-        """Whether a browser asks what a page may send."""
+        """Whether this is a preflight: a browser asks what a page may send."""
         return scope["method"] == "OPTIONS" and _read(scope).preflight
 
     def preflight_headers(self, methods: Iterable[str]) -> dict[str, str]:
-        """What a page may send to a path with these methods."""
+        """Headers that tell a browser what a page may send to a path with these methods."""
         return {
             "Access-Control-Allow-Methods": ", ".join(sorted(methods)),
             "Access-Control-Allow-Headers": ALLOWED_HEADERS,
@@ -76,7 +76,7 @@ class Gate:
         }
 
     def marking(self, send: Send, origin: str | None) -> Send:
-        """Send answers with the headers that let pages of `origin` read them."""
+        """Wrap `send` so that answers have the headers that let pages of `origin` read them."""
         if not self._origins:
             return send
         headers = [] if ANY in self._origins else [(b"vary", b"Origin")]
@@ -100,7 +100,7 @@ class Gate:
         host = hosts[0].decode("latin-1") if hosts else ""
         if host and not self._hosts.allows(host):
             raise MisdirectedRequest(
-                f"the request is for {host[:80]!r}, which is no name of this server "
+                f"the request is for {host[:80]!r}, which is not a name of this server "
                 "(QUINCUNX_ALLOWED_HOSTS)"
             )
 
@@ -124,9 +124,9 @@ def _read(scope: Scope) -> _Headers:
 def _is_foreign(headers: _Headers) -> bool:
     """Whether a page of another origin sent the request.
 
-    Browsers say so in `Sec-Fetch-Site`, which no page can forge. They leave it out on plain HTTP
-    outside localhost; there the `Origin` is compared with the name that the request is for. A
-    proxy may have replaced that name: `X-Forwarded-Host` has the one that the browser used. A page
+    Browsers say so in `Sec-Fetch-Site`, which no page can forge. Over plain HTTP outside localhost
+    they do not send it. Then the `Origin` is compared with the name that the request is for. A
+    proxy may have replaced that name; `X-Forwarded-Host` has the name that the browser used. A page
     cannot send that header to another origin without a preflight, which is refused.
     """
     if headers.site is not None:

@@ -1,8 +1,8 @@
-"""Which names a request may be for: a defence against DNS rebinding.
+"""Check the name that a request is for: a defence against DNS rebinding.
 
-A web page can make its own name resolve to 127.0.0.1, and then talk to a server there as if it were
-its own. The browser still sends the name of the page as `Host`. Addresses and names that nobody can
-register are safe: a page of another origin cannot have them.
+A web page can make its own name resolve to 127.0.0.1. Then the browser takes a server there for the
+page's own server, but still sends the name of the page as `Host`. IP addresses, and names that
+cannot be registered, are safe, because no foreign page can have them.
 """
 
 import ipaddress
@@ -13,14 +13,14 @@ ANY = "*"
 LOCAL = "localhost"
 _HOST = re.compile(r"(?P<name>\[[0-9A-Za-z:.%]+\]|[^\s:/@\[\]]*)(?::[0-9]{0,5})?")
 PRIVATE_SUFFIXES = (".localhost", ".internal", ".svc", ".cluster.local")
-"""RFC 6761, the domain that ICANN keeps for private use, and the names of Kubernetes."""
+"""Names of RFC 6761, ICANN's domain for private use, and the names of Kubernetes."""
 
 
 class Hosts:
     """The names of a server."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
-        """`*` allows any name, `*.example.com` the names below one. None of them: private ones."""
+        """`*` allows every name, `*.example.com` the names below it. Empty: private names only."""
         self._any = ANY in names
         self._names = frozenset(name.lower() for name in names)
         self._suffixes = tuple(name[1:].lower() for name in names if name.startswith("*."))

@@ -205,7 +205,7 @@ def endpoint(url: str) -> str:
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"a URL is such as http://127.0.0.1:3000, but got {url!r}")
+        raise UsageError(f"a URL looks like http://127.0.0.1:3000, but got {url!r}")
     path = parts.path if parts.path.strip("/") else ENDPOINT
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 

@@ -84,7 +84,7 @@ class WorkerPool:
         for _, pipe in self._workers:
             done = self._receive(pipe)
             if not isinstance(done, Done):
-                raise QuincunxError("a load worker answered nonsense")
+                raise QuincunxError("a load worker sent an unexpected message")
             parts.append(done)
         return Done(
             Records.joined([part.records for part in parts]), max(part.cpu for part in parts)
@@ -94,7 +94,7 @@ class WorkerPool:
         try:
             return pipe.recv()
         except EOFError:
-            raise QuincunxError("a load worker died; its error is above") from None
+            raise QuincunxError("a load worker died; see its error above") from None
 
 
 def _part(number: int, index: int, count: int) -> int:

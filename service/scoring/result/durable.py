@@ -71,7 +71,7 @@ def readable(path: Path) -> Generator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"{path} cannot be read: {error.strerror or error}. Mend that and run the same "
+            f"{path} cannot be read: {error.strerror or error}. Fix that and run the same "
             "command again, or start anew (--restart)"
         ) from error
 

@@ -269,7 +269,7 @@ def lock(path: Path, name: str) -> IO[bytes]:
             held.close()
             raise
         held.close()
-    raise OutputError(f"{path} is removed whenever it is made")
+    raise OutputError(f"{path} is removed each time it is created")
 
 
 def differences(was: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:

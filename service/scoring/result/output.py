@@ -133,8 +133,8 @@ def _check_unchanged(run: Run, journal: Journal) -> None:
     threads = run.resolved_speed.decode_threads
     if found := changed_since(run.sources, journal.records, journal.next, threads):
         raise DataError(
-            f"{found}. The {journal.rows} finished rows in {journal.folder} are of the source as "
-            "it was: put it back to finish that run, or start anew (--restart)"
+            f"{found}. The {journal.rows} finished rows in {journal.folder} are of the old "
+            "source: restore it to finish that run, or start anew (--restart)"
         )
 
 
@@ -159,7 +159,7 @@ def _still_wanted(run: Run, target: Target, journal: Journal) -> dict[str, Any] 
         return done
     if unnamed:
         raise DataError(
-            f"{found}. The result in {journal.folder} is of the source as it was: put it back to "
+            f"{found}. The result in {journal.folder} is of the old source: restore it to "
             "finish that run, or start anew (--restart)"
         )
     journal.clear()
