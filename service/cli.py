@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "calibrate": (
         "training.commands.calibrate",
-        "Fit confidence, the gate and prediction sets on the held-out split.",
+        "Fit confidence, the gate and prediction sets on held-out images.",
     ),
     "evaluate": (
         "training.commands.evaluate",

@@ -12,7 +12,8 @@ from service.package.package import ModelPackage
 from tests.support.images import drawn, encoded
 from tests.support.tiny import tiny_package
 from tests.support.untrained import RECIPE, write_run
-from training.calibration.calibrate import calibrate, held_out
+from training.calibration.calibrate import calibrate
+from training.calibration.images import held_out
 from training.data.dataset import Item, split
 from training.data.stats import IMAGENET
 from training.evaluation.evaluate import evaluate

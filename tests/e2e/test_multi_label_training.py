@@ -14,7 +14,8 @@ from service.package.package import ModelPackage
 from tests.support.app import in_process
 from tests.support.shapes import shapes
 from training import recipe
-from training.calibration.calibrate import calibrate, held_out
+from training.calibration.calibrate import calibrate
+from training.calibration.images import held_out
 from training.data.dataset import validation
 from training.export.export import export_package
 from training.fit.train import train

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
 
-from service.errors import ImportRefused, UsageError
+from service.errors import DataError, ImportRefused, UsageError
 from service.inference.predictor import Predictor
 from service.package.package import ModelPackage
 from service.package.verify import verify
@@ -23,6 +25,8 @@ from tests.support.classifiers import (
     fastai_head,
 )
 from tests.support.images import drawn
+from training.calibration.images import calibration_images
+from training.commands.calibrate import app as calibrating
 from training.commands.import_model import app
 from training.imports.given import Given, triple
 from training.imports.labels import read_labels
@@ -231,3 +235,53 @@ def test_options_that_contradict_each_other() -> None:
         Given(mean=(0, 0, 0)).statistics()
     with pytest.raises(UsageError, match="imagenet, half"):
         Given(normalization="own").statistics()
+
+
+@pytest.fixture(scope="module")
+def coloured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An imported package whose class is the image's colour, and 60 labelled images of it."""
+    root = tmp_path_factory.mktemp("coloured")
+    convolution = nn.Conv2d(3, 3, 8, 8)
+    with torch.no_grad():
+        convolution.weight.zero_()
+        for channel in range(3):
+            convolution.weight[channel, channel] = 1 / 16
+    network = nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    path = exported(network.eval(), root / "model.onnx", "free")
+    (root / "names.txt").write_text("red\ngreen\nblue\n")
+    imported(path, root / "models" / "colours", labels=str(root / "names.txt"))
+    random = np.random.default_rng(0)
+    for number in range(60):
+        name = ("red", "green", "blue")[number % 3]
+        pixels = random.integers(0, 200, (128, 150, 3), dtype=np.uint8)
+        pixels[..., number % 3] |= 40
+        folder = root / "photos" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return root
+
+
+def test_an_imported_package_is_calibrated_on_any_labelled_folder(coloured: Path) -> None:
+    folder = coloured / "models" / "colours"
+    assert not ModelPackage.load(folder).manifest.calibration
+    done = CliRunner().invoke(calibrating, [str(folder), str(coloured / "photos")])
+    assert done.exit_code == 0, done.output
+    assert "calibrated on 60 images" in done.stdout
+    assert "it is not known what colours was trained on" in done.stderr
+    manifest = verify(folder).manifest
+    fitted = {entry.mode for entry in manifest.calibration}
+    assert {"none", "five_crop", "dense", "centre_dense", "adaptive"} <= fitted
+    (answer,) = Predictor.from_package(folder).classify([drawn(130, 170, 1)], tta="adaptive")
+    assert answer.top
+
+
+def test_too_few_images_do_not_calibrate(coloured: Path) -> None:
+    package = ModelPackage.load(coloured / "models" / "colours")
+    with pytest.raises(DataError, match="no folder"):
+        calibration_images(package, coloured / "elsewhere")
+    few = coloured / "few" / "red"
+    few.mkdir(parents=True, exist_ok=True)
+    for path in sorted((coloured / "photos" / "red").iterdir()):
+        (few / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(DataError, match="20 calibration images"):
+        calibration_images(package, few.parent)

@@ -9,7 +9,6 @@ serve.
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from service.errors import DataError
 from service.package.manifest import Manifest, Mode, Precision
 from service.package.package import ModelPackage
 from training.calibration import adaptive, gates, plain, tempering
@@ -17,7 +16,6 @@ from training.calibration.calibration_logits import CalibrationLogits, collect_l
 from training.calibration.configurations import describe, first_passes, pairs
 from training.calibration.plain import FittedMode
 from training.calibration.tolerance import Tolerance
-from training.data.dataset import LEAST_CALIBRATION_IMAGES, trained_split
 from training.evaluation.metrics import losses
 from training.evaluation.predictions import LabelledFile
 from training.export.writer import write_manifest
@@ -25,32 +23,6 @@ from training.task import TRAINING_TASKS
 
 DEFAULTS: set[Mode] = {"dense", "centre_dense", "five_crop"}
 """Modes that may become the default instead of `adaptive` or `none`."""
-
-
-def held_out(
-    package: ModelPackage, data: Path, log: Callable[[str], None] = lambda _: None
-) -> Sequence[LabelledFile]:
-    """The calibration split of the data set that the package was trained on.
-
-    `log` gets messages about files that are not images, and the notes about the data.
-
-    Raises:
-        DataError: the data is not what the package was trained on, or its split is too small.
-    """
-    images = trained_split(data, package.manifest.provenance)
-    if images is None:
-        raise DataError(
-            f"{data} is not the data set that {package.manifest.name} was trained on: "
-            "its calibration images may have been trained on"
-        )
-    for line in images.lines():
-        log(line)
-    if len(images.calibration) < LEAST_CALIBRATION_IMAGES:
-        raise DataError(
-            f"{len(images.calibration)} calibration images; at least {LEAST_CALIBRATION_IMAGES} "
-            "are needed (calibration_share in the recipe)"
-        )
-    return images.calibration
 
 
 def calibrate(

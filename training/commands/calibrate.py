@@ -22,7 +22,10 @@ def calibrate(
     package: Annotated[Path, typer.Argument(help="A model package; its manifest is rewritten.")],
     data: Annotated[
         Path,
-        typer.Argument(help="The data set that the package was trained on: folder, table or name."),
+        typer.Argument(
+            help="The data set that the package was trained on (its held-out images are used), or "
+            "other labelled images: FOLDER/<class>/*, FOLDER/val, a table, or a name."
+        ),
     ],
     top1_tolerance: Annotated[
         float,
@@ -56,16 +59,17 @@ def calibrate(
 
     For a multi-label package: temperatures, view weights and a threshold for each class.
 
-    They are fitted on the calibration split, which was held out of training. The split is computed
-    again from the recipe in the manifest. DATA must be the data set that the package was trained
-    on.
+    They are fitted on images that were held out of training. Where DATA is the data set that the
+    package was trained on, its calibration split is computed again from the recipe in the manifest.
+    Other images must be ones that the model was not trained on, at least 50 of them.
     """
     from service.package.package import ModelPackage
     from training.calibration import calibrate as calibration
+    from training.calibration.images import calibration_images
     from training.data.named_data import located
 
     data = located(data)
-    items = calibration.held_out(ModelPackage.load(package), data, log)
+    items = calibration_images(ModelPackage.load(package), data, log)
     tolerance = Tolerance(top1=top1_tolerance, nll=nll_tolerance)
     manifest = calibration.calibrate(
         package,

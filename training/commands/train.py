@@ -74,7 +74,8 @@ def train(
     from service.errors import DataError
     from service.package.package import ModelPackage
     from training import recipe as recipes
-    from training.calibration.calibrate import calibrate, held_out
+    from training.calibration.calibrate import calibrate
+    from training.calibration.images import held_out
     from training.data.named_data import located
     from training.export.export import export_package
     from training.export.writer import check_replaceable

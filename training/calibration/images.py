@@ -1,0 +1,87 @@
+"""Which images a package is calibrated on: its held-out split, or any labelled folder or table."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from service.errors import DataError
+from service.package.package import ModelPackage
+from training.data.dataset import LEAST_CALIBRATION_IMAGES, Split, trained_split, validation
+from training.data.table import is_table
+from training.evaluation.predictions import LabelledFile
+
+Log = Callable[[str], None]
+
+
+def calibration_images(
+    package: ModelPackage, data: Path, log: Log = lambda _: None
+) -> Sequence[LabelledFile]:
+    """The calibration split of the package's own data set, or else the images of `data`.
+
+    Other data is a folder of `<class>/*`, a folder with `val/<class>/*`, or a table (its rows of
+    split `val`, where it has splits). `log` gets the notes about the data, and a warning where the
+    images may have been trained on.
+
+    Raises:
+        DataError: no images, or too few.
+    """
+    for folder in (data, data.parent) if data.name == "train" else (data,):
+        if (images := _held_out(package, folder)) is not None:
+            for line in images.lines():
+                log(line)
+            hint = " (calibration_share in the recipe)"
+            return _enough(images.calibration, data, hint)
+    found = validation(data, package.manifest)
+    for line in found.lines():
+        log(line)
+    if not is_table(data) and (data / "val").is_dir():
+        log(f"calibrating on {data / 'val'}: measure the package on other images")
+    name = package.manifest.name
+    if "dataset" in package.manifest.provenance:
+        log(
+            f"{data} is not the data set that {name} was trained on, but may share images with it: "
+            "a package that is calibrated on images of its training is too sure of itself"
+        )
+    else:
+        log(
+            f"it is not known what {name} was trained on: if it was these images, it will be too "
+            "sure of itself"
+        )
+    return _enough(found.items, data)
+
+
+def held_out(
+    package: ModelPackage, data: Path, log: Log = lambda _: None
+) -> Sequence[LabelledFile]:
+    """The calibration split of the data set that the package was trained on.
+
+    `log` gets messages about files that are not images, and the notes about the data.
+
+    Raises:
+        DataError: the data is not what the package was trained on, or its split is too small.
+    """
+    images = trained_split(data, package.manifest.provenance)
+    if images is None:
+        raise DataError(
+            f"{data} is not the data set that {package.manifest.name} was trained on: "
+            "its calibration images may have been trained on"
+        )
+    for line in images.lines():
+        log(line)
+    return _enough(images.calibration, data, " (calibration_share in the recipe)")
+
+
+def _held_out(package: ModelPackage, data: Path) -> Split | None:
+    """The split of the training data; None where `data` is another data set."""
+    try:
+        return trained_split(data, package.manifest.provenance)
+    except DataError:  # a folder without train/, or data that no recipe could train on
+        return None
+
+
+def _enough(items: Sequence[LabelledFile], data: Path, hint: str = "") -> Sequence[LabelledFile]:
+    if len(items) < LEAST_CALIBRATION_IMAGES:
+        raise DataError(
+            f"{len(items)} calibration images in {data}; at least {LEAST_CALIBRATION_IMAGES} are "
+            f"needed{hint}"
+        )
+    return items
