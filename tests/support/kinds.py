@@ -88,10 +88,15 @@ def kind_package(
     return folder
 
 
-def kind_graph(drawn: Drawn, stride_px: int, crop_px: int = 48) -> onnx.ModelProto:
-    """The graph of a drawn package; only that of `crops` depends on `crop_px`."""
+def kind_graph(
+    drawn: Drawn, stride_px: int, crop_px: int = 48, *, deep: bool = False
+) -> onnx.ModelProto:
+    """The graph of a drawn package; only that of `crops` depends on `crop_px`.
+
+    A `deep` one has convolutions with padding before the cells, as real networks have.
+    """
     made = _Nodes()
-    made.features(stride_px)
+    made.features(stride_px, deep=deep)
     colours = np.array([*COLOURS.values()], np.float32) / 255  # (K, 3)
     side: str | int = crop_px if drawn == "crops" else ""
     inputs = [_value("images", TensorProto.UINT8, ["N", side or "H", side or "W", 3])]
@@ -134,11 +139,19 @@ class _Nodes:
         self.constants.append(numpy_helper.from_array(array.astype(kind), name))
         return name
 
-    def features(self, stride_px: int) -> None:
+    def features(self, stride_px: int, *, deep: bool) -> None:
         """images -> cells [N, 3, h, w] from 0 to 1."""
         floats = self.add("Cast", "images", to=TensorProto.FLOAT)
         scaled = self.add("Mul", floats, 1 / 255)
         planes = self.add("Transpose", scaled, perm=[0, 3, 1, 2])
+        if deep:
+            random = np.random.default_rng(1)
+            for outputs, inputs in ((8, 3), (8, 8), (3, 8)):
+                weight = random.normal(0, 0.3, (outputs, inputs, 3, 3))
+                stride = [2, 2] if outputs == 8 else [1, 1]
+                conv = self.add("Conv", planes, weight, strides=stride, pads=[1, 1, 1, 1])
+                planes = self.add("Relu", conv)
+            stride_px //= 4
         self.add(
             "AveragePool", planes, output="cells", kernel_shape=[stride_px] * 2,
             strides=[stride_px] * 2, ceil_mode=1, count_include_pad=0,

@@ -128,10 +128,8 @@ def cut_points(graph: onnx.GraphProto) -> tuple[list[CutPoint], float]:
         of_image = [name for name in node.input if name in fields]
         if not of_image:
             continue
-        field = _after(node, [fields[name] for name in of_image])
         constants = [shapes.get(name, ()) for name in node.input]
-        if node.op_type in POINTWISE and any(map(_differs_by_place, constants)):
-            field = None
+        field = _after(node, [fields[name] for name in of_image], constants)
         stride = field.stride_px if field else strides[of_image[0]] * _stride(node)
         fields |= dict.fromkeys(node.output, field)
         strides |= dict.fromkeys(node.output, stride)
@@ -143,8 +141,15 @@ def cut_points(graph: onnx.GraphProto) -> tuple[list[CutPoint], float]:
     return found, total
 
 
-def _after(node: NodeProto, fields: Sequence[ReceptiveField | None]) -> ReceptiveField | None:
-    """The receptive field after `node`, from those of its inputs; None: not handled here."""
+def _after(
+    node: NodeProto,
+    fields: Sequence[ReceptiveField | None],
+    constants: Sequence[tuple[int, ...]],
+) -> ReceptiveField | None:
+    """The receptive field after `node`, from those of its inputs; None: not handled here.
+
+    `constants` are the shapes of its inputs that are constants; those of the others are empty.
+    """
     known = [field for field in fields if field]
     if len(known) < len(fields) or len({field.stride_px for field in known}) != 1:
         return None
@@ -155,7 +160,7 @@ def _after(node: NodeProto, fields: Sequence[ReceptiveField | None]) -> Receptiv
     )
     attributes = _attributes(node)
     if node.op_type in POINTWISE:
-        return felt
+        return None if any(map(_differs_by_place, constants)) else felt
     if node.op_type == "Transpose":
         to_planes = attributes.get("perm") == CHANNELS_FIRST and felt == ReceptiveField()
         return felt if to_planes else None
@@ -164,6 +169,8 @@ def _after(node: NodeProto, fields: Sequence[ReceptiveField | None]) -> Receptiv
     plain = attributes.get("auto_pad", b"NOTSET") == b"NOTSET"
     dilated = any(by != 1 for by in attributes.get("dilations", ()))
     kernel = attributes.get("kernel_shape", ())
+    if node.op_type == "Conv":
+        kernel = kernel or constants[1][2:]  # may be left out, because the weights say it
     strides = attributes.get("strides", [1, 1])
     pads = attributes.get("pads", [0, 0, 0, 0])
     square = len(kernel) == 2 and all(a == b for a, b in (kernel, strides, pads[:2], pads[2:]))
