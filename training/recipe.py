@@ -166,6 +166,8 @@ class Recipe:
     subset_share: float = 1.0
     """Train on a stratified subset of this share, to try an idea quickly. It has at least 160
     images, where there are so many."""
+    checkpoint_epochs: int = 1
+    """Epochs between two checkpoints. A stopped run loses the epochs since the last one."""
     seed: int = 42
     """Seed of the weights, the order, the crops and the mixing."""
     split_seed: int = 42

@@ -23,9 +23,9 @@ def check(recipe: "Recipe") -> None:
         raise UsageError(f"label_smoothing must lie in 0..1, but got {recipe.label_smoothing}")
     if recipe.batch_images < 2:
         raise UsageError(f"batch_images must be at least 2, but got {recipe.batch_images}")
-    for name in ("least_steps", "statistics_images"):
-        if getattr(recipe, name) < 0:
-            raise UsageError(f"{name} must be at least 0, but got {getattr(recipe, name)}")
+    for name, least in (("least_steps", 0), ("statistics_images", 0), ("checkpoint_epochs", 1)):
+        if getattr(recipe, name) < least:
+            raise UsageError(f"{name} must be at least {least}, but got {getattr(recipe, name)}")
     if not recipe.stages or any(stage.epochs < 1 for stage in recipe.stages):
         raise UsageError("a recipe needs at least one stage, of at least one epoch")
     for number, stage in enumerate(recipe.stages, 1):

@@ -10,8 +10,10 @@ import torch
 from typer.testing import CliRunner
 
 from service import cli
+from service.errors import UsageError
 from service.package.package import ModelPackage
 from training import recipe
+from training.fit.loop.time_plan import time_plan
 from training.fit.train import train
 from training.run import checkpoint
 from training.run.checkpoint import Checkpoint
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = [
     "architecture.widen=0.25", "batch_images=8", "stage.1.epochs=4", "stage.1.size_px=32",
     "stage.1.grow_at_share=[[0.5, 64]]", "crop_px=32", "resize_px=64", "calibration_share=0.2",
-    "ema.decay=0.9", "statistics_images=20",
+    "ema.decay=0.9", "statistics_images=20", "checkpoint_epochs=1",
 ]  # fmt: skip
 
 
@@ -89,6 +91,49 @@ def test_a_resumed_run_ends_with_the_same_average(
     for ours, theirs in ((straight.weights, resumed.weights), (straight.live, resumed.live)):
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_checkpoints_are_as_rare_as_the_recipe_says(data: Path, tmp_path: Path) -> None:
+    made = recipe.load("gpu", [*TINY, "checkpoint_epochs=3"])
+    with pytest.raises(KeyboardInterrupt):
+        train(data, made, tmp_path, log=stop_after(2))
+    assert not (tmp_path / checkpoint.STATE).exists()
+    finished = checkpoint.load(train(data, made, tmp_path, log=silent))
+    assert finished.facts["finished"]  # also where the last epoch is not the third of three
+    assert len(finished.facts["history"]) == 4
+
+
+def test_a_run_of_given_minutes_completes_its_schedule(data: Path, tmp_path: Path) -> None:
+    made = recipe.load("gpu", TINY)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, made, tmp_path, minutes=0.25, log=stop_after(1))
+    with pytest.raises(UsageError, match=r"began with --minutes 0.25, but got --minutes 2"):
+        train(data, made, tmp_path, resume=True, minutes=2, log=silent)
+    plan = checkpoint.load(tmp_path).facts["plan"]
+    finished = checkpoint.load(train(data, made, tmp_path, resume=True, log=silent))
+    done = finished.facts["plan"]
+    history = finished.facts["history"]
+    assert done["positions"][:2] == plan["positions"]
+    assert done["positions"][2] == pytest.approx(
+        plan["positions"][1] + (1 - plan["positions"][1]) / (plan["epochs"] - 1)
+    )
+    assert done["positions"][-1] == 1
+    assert done["epochs"] == len(history)
+    assert finished.facts["finished"]
+    sizes = [row["size_px"] for row in history]
+    assert sizes == [32 if position < 0.5 else 64 for position in done["positions"][:-1]]
+    # The last step is one before the end of a cosine; a lone last epoch has few steps.
+    assert history[-1]["lr"] < 0.2 * 2e-3
+
+
+def test_minutes_need_one_stage_and_a_run_that_began_with_them(
+    data: Path, straight: Checkpoint, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="recipes of one stage that is not fine_tune"):
+        time_plan(1, recipe.load("progressive"), None, 0)
+    with pytest.raises(UsageError, match="began with no --minutes, but got --minutes 3"):
+        time_plan(3, recipe.load("gpu", TINY), straight, 0)
+    assert time_plan(None, recipe.load("gpu", TINY), straight, 0) is None
 
 
 def test_the_command_trains_exports_and_measures_statistics(data: Path, tmp_path: Path) -> None:

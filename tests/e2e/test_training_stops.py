@@ -50,7 +50,7 @@ def test_ctrl_c_leaves_a_usable_checkpoint(data: Path, tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
-    assert said.rstrip().endswith(f"--resume continues after the last epoch in {run}")
+    assert said.rstrip().endswith(f"--resume continues after the last checkpoint in {run}")
     assert not (tmp_path / "model").exists()
     state = checkpoint.load(run)
     assert state.facts["history"]

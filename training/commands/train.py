@@ -41,6 +41,14 @@ def train(
         Path | None,
         typer.Option(metavar="FOLDER", help="Log curves for TensorBoard into this folder."),
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            metavar="M",
+            help="Train for so long: the number of epochs follows from the measured speed, and the "
+            "schedule ends with the time. Reading the data counts, exporting does not.",
+        ),
+    ] = None,
     cache: Annotated[
         CacheMode,
         typer.Option(
@@ -106,14 +114,15 @@ def train(
             workers=workers,
             board=board,
             cache=CacheOptions(cache, cache_folder, cache_limit, cache_px),
+            minutes=minutes,
             log=log,
         )
     except KeyboardInterrupt:
         if not (folder / checkpoint.STATE).exists():
-            log("stopped before the end of the first epoch: there is no checkpoint to continue")
+            log("stopped before the first checkpoint: there is nothing to continue")
         elif distributed.is_main():
             log(
-                "stopped. The same command with --resume continues after the last epoch in "
+                "stopped. The same command with --resume continues after the last checkpoint in "
                 f"{folder}"
             )
         raise

@@ -154,7 +154,8 @@ def load_source(
     run_folder, state = run, checkpoint.load(run)
     recipe = Recipe.from_json(state.facts["recipe"])
     if not state.facts["finished"] and not allow_unfinished:
-        epochs = sum(fit.epochs for fit in fits(recipe.stages))
+        plan = state.facts.get("plan")
+        epochs = plan["epochs"] if plan else sum(fit.epochs for fit in fits(recipe.stages))
         raise ExportError(
             f"{run_folder} has done {len(state.facts['history'])} of {epochs} epochs: "
             "continue it with quincunx train --resume, or export it now with --allow-unfinished"
@@ -268,6 +269,7 @@ def _provenance(source: Source) -> dict[str, Any]:
         "seed": source.recipe.seed,
         "started_from": facts.get("started_from"),
         "averaged": facts.get("averaged"),
+        "planned_minutes": (facts.get("plan") or {}).get("minutes"),
         "weights_from": facts.get("weights_from"),
         "dataset": {
             "fingerprint": facts["fingerprint"],

@@ -65,9 +65,26 @@ def warm_cosine(peak: Any, warm_up: float) -> Callable[[float], Any]:
     return rate
 
 
-def scheduler(learn: Learner, fit: Fit) -> ParamScheduler:
+class PlannedScheduler(ParamScheduler):
+    """A scheduler whose epochs are not equally long: `at` says where in the schedule a share of the
+    current epoch is."""
+
+    iter: int
+    n_iter: int
+
+    def __init__(self, curves: dict[str, Any], at: Callable[[float], float]) -> None:
+        super().__init__(curves)
+        self.at = at
+
+    def before_batch(self) -> None:
+        self._update_val(self.at(self.iter / self.n_iter))
+
+
+def scheduler(
+    learn: Learner, fit: Fit, at: Callable[[float], float] | None = None
+) -> ParamScheduler:
     """The callback that changes learning rate and momentum. It depends only on the position in the
-    fit, so a resumed fit continues the same schedule."""
+    fit, so a resumed fit continues the same schedule. For `at`, see `PlannedScheduler`."""
     optimizer: Any = learn.opt
     optimizer.set_hyper("lr", fit.lr)
     peak = np.array([hyper["lr"] for hyper in optimizer.hypers])
@@ -80,4 +97,4 @@ def scheduler(learn: Learner, fit: Fit) -> ParamScheduler:
             "lr": combined_cos(fit.pct_start, peak / fit.div, peak, peak / 1e5),
             "mom": combined_cos(fit.pct_start, *MOMENTA),
         }
-    return ParamScheduler(curves)
+    return PlannedScheduler(curves, at) if at else ParamScheduler(curves)

@@ -1,16 +1,9 @@
 """Run a recipe: fit after fit. Every epoch ends with a checkpoint that a run can resume from."""
 
-import csv
+import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
-
-import torch
-from fastai.callback.core import Callback
-from fastai.torch_core import default_device, get_model, to_device
-from rich.progress import Progress
 
 from service.errors import DataError, UsageError
 from service.inference.tta.planner import Planner
@@ -18,27 +11,16 @@ from training.data.cache.entry import CachedPixels
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, Split, readable, split
 from training.data.labels import labels
 from training.data.stats import IDENTITY, IMAGENET, ChannelStats, from_files
-from training.fit import distributed, precision
+from training.fit import distributed
 from training.fit.batch_size import fit_to_data
 from training.fit.cached.keeping import CACHE_OFF, CacheOptions, Kept, keep
-from training.fit.cached.loaders import cached_loaders
-from training.fit.learner import learner
-from training.fit.loaders import dataloaders
-from training.fit.loop.each_epoch import EachEpoch
-from training.fit.loop.ema import WeightAverage
-from training.fit.schedule import Fit, fits, scheduler
-from training.fit.seeding import seed_all
-from training.network.initial_weights import InitialWeights, load_matching
+from training.fit.loop.run import Run
+from training.fit.loop.time_plan import time_plan
+from training.network.initial_weights import InitialWeights
 from training.recipe import Recipe
 from training.run import checkpoint
 from training.run.checkpoint import Checkpoint
-from training.run.curves import draw_curves
-from training.run.progress import progress_bar
 from training.run.tensorboard import TensorBoardLogger
-
-HISTORY_COLUMNS = (
-    "epoch", "size_px", "lr", "train_loss", "calibration_loss", "calibration_accuracy", "seconds",
-)  # fmt: skip
 
 
 def channel_stats(
@@ -79,6 +61,7 @@ def train(
     workers: int = 0,
     board: TensorBoardLogger | None = None,
     cache: CacheOptions = CACHE_OFF,
+    minutes: float | None = None,
     log: Callable[[str], None] = print,
 ) -> Path:
     """Train `recipe` on ``data_folder/train``, writing checkpoints to `run_folder`.
@@ -86,7 +69,8 @@ def train(
     Random numbers are seeded by (seed, epoch), so a resumed run draws the same numbers as an
     uninterrupted one. A head of another shape than in `initial` stays untrained. Files that cannot
     be decoded are named and left out. Curves go to `board` during training. With `cache`, files are
-    decoded once instead of once an epoch: see `training.fit.cached`.
+    decoded once instead of once an epoch: see `training.fit.cached`. `minutes` plans the number of
+    epochs: see `training.fit.loop.time_plan`. The time starts with this call.
 
     Processes that were launched together train together: see `training.fit.distributed`.
 
@@ -95,6 +79,7 @@ def train(
         TrainingDiverged: the loss is not a number; the checkpoint of the previous epoch stays.
         UsageError: the folder holds a run and `resume` is false, or its recipe differs.
     """
+    started = time.monotonic()
     if not distributed.is_main():
         board, log = None, _silent
 
@@ -129,7 +114,10 @@ def train(
 
     with distributed.joined():
         fitted, images, stats, state, kept = distributed.from_main(prepared)
-        run = Run(fitted, images, stats, run_folder, state, initial, workers, log, board, kept)
+        plan = time_plan(minutes, fitted, state, started)
+        run = Run(
+            fitted, images, stats, run_folder, state, initial, workers, log, board, kept, plan
+        )
         with closing(board) if board else nullcontext():
             run.go()
     if sum(unread):
@@ -148,145 +136,6 @@ def _too_few(images: Split) -> str:
         f"{held_out} images are held out, and calibration takes {LEAST_CALIBRATION_IMAGES}: the "
         f"package will have neither temperatures nor adaptive TTA{advice}"
     )
-
-
-class Run:
-    """One training run: the shared state of its fits."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        images: Split,
-        stats: ChannelStats,
-        folder: Path,
-        state: Checkpoint | None,
-        initial: InitialWeights | None,
-        workers: int,
-        log: Callable[[str], None],
-        board: TensorBoardLogger | None = None,
-        kept: Kept | None = None,
-    ) -> None:
-        self.recipe, self.images, self.stats = recipe, images, stats
-        self.folder, self.workers, self.log, self.board = folder, workers, log, board
-        self.kept, self.pixels = kept, kept.open(images, log) if kept else None
-        # A process loads its share of a batch at once.
-        self.loaded = replace(recipe, batch_images=distributed.share_of_batch(recipe.batch_images))
-        self.history: list[dict[str, Any]] = state.facts["history"] if state else []
-        self.plan = fits(recipe.stages)
-        self.total_epochs = sum(fit.epochs for fit in self.plan)
-        self.pretrained = state.facts.get("pretrained", False) if state else initial is not None
-        began = initial.source if initial else None
-        self.started_from = state.facts.get("started_from") if state else began
-        seed_all(recipe.seed, 0)
-        loaders = self.loaders(self.plan[0].stage.size_at(0))
-        self.learn: Any = learner(
-            recipe, loaders, len(images.classes), self.pretrained, images.task
-        )
-        if initial is not None and state is None:
-            untrained = load_matching(self.learn.model, initial.weights)
-            log(f"started from other weights; left untrained: {', '.join(untrained) or 'none'}")
-        self.device = getattr(loaders, "device", None) or default_device()
-        self.learn.model.to(self.device)  # before the optimizer, whose saved state follows it
-        self.learn.create_opt()
-        self.state = state
-        if state:
-            self.learn.model.load_state_dict(state.weights | state.live)
-        self.average: WeightAverage | None = None
-        if recipe.ema.decay:
-            weights = state.weights if state else self.learn.model.state_dict()
-            steps = state.facts["ema_steps"] if state else 0
-            self.average = WeightAverage(recipe.ema, self.learn.model, weights, steps)
-
-    def loaders(self, size_px: int) -> Any:
-        stats = None if self.stats.source == "none" else self.stats
-        if self.pixels:
-            return cached_loaders(self.pixels, self.images, self.loaded, size_px, stats)
-        return dataloaders(self.images, self.loaded, size_px, stats, self.workers)
-
-    def go(self) -> None:
-        done = len(self.history)
-        _, arithmetic = precision.callbacks()
-        self.log(
-            f"{len(self.images.train)} training and {len(self.images.calibration)} calibration "
-            f"images, {len(self.images.classes)} classes; {self.total_epochs} epochs in "
-            f"{arithmetic}" + (f", continuing after epoch {done}" if done else "")
-        )
-        if self.board:
-            self.board.open(done * self.batches)
-        first = 0
-        with progress_bar(distributed.is_main()) as bar, distributed.spread(self.learn):
-            for fit in self.plan:
-                if done < first + fit.epochs:
-                    self.fit(fit, first, max(0, done - first), bar)
-                first += fit.epochs
-
-    @property
-    def batches(self) -> int:
-        """Steps of the optimizer in an epoch."""
-        return len(self.images.train) // self.recipe.batch_images
-
-    def fit(self, fit: Fit, first: int, start: int, bar: Progress) -> None:
-        saved = to_device(self.state.optimizer, self.device) if self.state else None
-        self.state = None
-        if saved and start == 0:
-            self.learn.opt.load_state_dict(saved)
-        # Freezing clears the optimizer's state. A new fit needs that; a resumed fit must not do it.
-        self.learn.freeze() if fit.frozen else self.learn.unfreeze()
-        if saved and start > 0:
-            self.learn.opt.load_state_dict(saved)
-        self.learn.fit(
-            fit.epochs,
-            lr=fit.lr,
-            cbs=[*self.step_callbacks(fit), EachEpoch(self, fit, first, start, bar)],
-            start_epoch=start,
-        )
-
-    def step_callbacks(self, fit: Fit) -> list[Callback]:
-        """The callbacks that work in every step of a fit, beside those of the learner."""
-        return [scheduler(self.learn, fit), *([self.average] if self.average else [])]
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """The weights to export: the average, if the recipe has one."""
-        model = get_model(self.learn.model)
-        return self.average.averaged(model) if self.average else model.state_dict()
-
-    def record(self, row: dict[str, Any]) -> None:
-        """Append an epoch to the history and write the checkpoint that ends with it."""
-        self.history.append(row)
-        if not distributed.is_main():
-            return
-        facts = {
-            "format": 1,
-            "recipe": self.recipe.to_json(),
-            "classes": list(self.images.classes),
-            "task": self.images.task,
-            "normalization": asdict(self.stats),
-            "fingerprint": self.images.fingerprint(),
-            "pretrained": self.pretrained,
-            "started_from": self.started_from,
-            "finished": len(self.history) == self.total_epochs,
-            "precision": precision.callbacks()[1],
-            "cache": self.kept.facts() if self.kept else None,
-            "history": self.history,
-        }
-        live: dict[str, torch.Tensor] = {}
-        if self.average:
-            facts["ema_steps"] = self.average.steps
-            live = self.average.live(get_model(self.learn.model))
-        optimizer = self.learn.opt.state_dict()
-        checkpoint.save(self.folder, Checkpoint(self.weights(), optimizer, facts, live))
-        with (self.folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
-            writer: Any = csv.DictWriter(file, HISTORY_COLUMNS)
-            writer.writeheader()
-            writer.writerows(self.history)
-        draw_curves(self.history, self.folder / "history.png")
-        if self.board:
-            self.board.epoch(row)
-        self.log(
-            f"epoch {row['epoch']}/{self.total_epochs} at {row['size_px']} px: "
-            f"loss {row['train_loss']:.4f}, calibration loss {row['calibration_loss']:.4f}, "
-            f"accuracy {row['calibration_accuracy']:.4f}, {row['seconds']:.0f} s"
-        )
 
 
 def _check_same(state: Checkpoint, recipe: Recipe, images: Split) -> None:

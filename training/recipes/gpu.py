@@ -36,4 +36,5 @@ RECIPE = Recipe(
     mixes=(Mix("mixup", share=0.5, alpha=0.2), Mix("cutmix", share=0.3, alpha=1.0)),
     label_smoothing=0.1,
     statistics_images=3000,
+    checkpoint_epochs=10,
 )

@@ -4,7 +4,10 @@ import math
 import time
 from typing import Any
 
-from fastai.callback.core import Callback
+from fastai.callback.core import (  # the exceptions are made when it is imported
+    Callback,
+    CancelFitException,  # type: ignore[attr-defined]
+)
 from rich.progress import Progress
 
 from service.errors import TrainingDiverged
@@ -30,7 +33,10 @@ class EachEpoch(Callback):
         if self.epoch < self.start:
             return
         number = self.first + self.epoch
-        size_px = self.fit_.stage.size_at(self.epoch)
+        plan = self.run_.time_plan
+        if plan:
+            plan.begin_epoch()
+        size_px = plan.size_px() if plan else self.fit_.stage.size_at(self.epoch)
         if size_px != self.size_px:
             self.size_px = size_px
             self.learn.dls = self.run_.loaders(size_px)
@@ -56,6 +62,8 @@ class EachEpoch(Callback):
         if self.iter % READ_LOSS_EVERY and not logged:
             return
         loss = self.check(float(self.learn.smooth_loss), "training")
+        if self.run_.time_plan and self.iter >= READ_LOSS_EVERY:
+            self.run_.time_plan.check_first_epoch((self.iter + 1) / self.n_iter)
         self.bar.update(self.task, loss=f"loss {loss:.4f}")
         if logged:
             lr = float(self.learn.opt.hypers[-1]["lr"])
@@ -70,6 +78,7 @@ class EachEpoch(Callback):
         self.bar.remove_task(self.task)
         train_loss, calibration_loss, accuracy = (float(v) for v in self.learn.recorder.log[1:4])
         self.check(calibration_loss, "calibration")
+        self.run_.plan_on()
         self.run_.record(
             {
                 "epoch": self.first + self.epoch + 1,
@@ -81,6 +90,8 @@ class EachEpoch(Callback):
                 "seconds": round(time.monotonic() - self.began, 2),
             }
         )
+        if self.run_.time_plan and self.run_.finished:
+            raise CancelFitException
 
     def check(self, loss: float, of: str) -> float:
         """Stop if the loss is not a number: no later epoch can repair the weights."""

@@ -14,7 +14,8 @@ from time import monotonic
 from typing import Any
 
 from service.errors import UsageError
-from training.recipe import Stage
+from training.recipe import Recipe, Stage
+from training.run.checkpoint import Checkpoint
 
 RESERVE = 0.02
 """Share of the time that is not planned for, because the last epochs may be slower."""
@@ -33,8 +34,10 @@ class TimePlan:
         stage: Stage,
         saved: dict[str, Any] | None = None,
         clock: Callable[[], float] = monotonic,
+        started: float | None = None,
     ) -> None:
-        """Begin, or go on with the `saved` plan of a resumed run. The time runs from here.
+        """Begin, or go on with the `saved` plan of a resumed run. The time runs from `started`,
+        which `clock` gave, or from here.
 
         Raises:
             UsageError: `minutes` is not above 0.
@@ -50,7 +53,8 @@ class TimePlan:
             int(size_px): list(values) for size_px, values in saved.get("seconds", {}).items()
         }
         self.spent_before: float = saved.get("spent_s", 0.0)
-        self.started = self.epoch_began = clock()
+        self.epoch_began = clock()
+        self.started = self.epoch_began if started is None else started
 
     def to_json(self) -> dict[str, Any]:
         """What a checkpoint stores."""
@@ -128,3 +132,30 @@ class TimePlan:
 
     def _size_at(self, position: float) -> int:
         return self.stage.size_at(position * self.stage.epochs)
+
+
+def time_plan(
+    minutes: float | None, recipe: Recipe, state: Checkpoint | None, started: float
+) -> TimePlan | None:
+    """The plan of a run: that of `minutes`, that of a resumed run's `state`, or none.
+
+    Raises:
+        UsageError: a resumed run has another plan, or the recipe has several stages.
+    """
+    first, *more = recipe.stages
+    saved = state.facts.get("plan") if state else None
+    if state and minutes is not None and minutes != (saved or {}).get("minutes"):
+        began = f"--minutes {saved['minutes']:g}" if saved else "no --minutes"
+        raise UsageError(
+            f"--resume keeps the plan of the run, which began with {began}, but got "
+            f"--minutes {minutes:g}"
+        )
+    if saved:
+        return TimePlan(saved["minutes"], first, saved, started=started)
+    if minutes is None:
+        return None
+    if more or first.schedule == "fine_tune":
+        raise UsageError(
+            "--minutes plans recipes of one stage that is not fine_tune, such as gpu or small-cpu"
+        )
+    return TimePlan(minutes, first, started=started)
