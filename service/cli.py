@@ -1,7 +1,7 @@
-"""`quincunx`: a table of commands, each in a module of its own that is imported when it is called.
+"""`quincunx`: a table of commands. Each is a module that is imported when the command is called.
 
-So ``quincunx --help`` reads this file and typer, and no command pays for another's libraries. It is
-also the one place where an error becomes a line on stderr and an exit code.
+So ``quincunx --help`` imports only this file and typer, and no command loads the libraries of
+another. This is also the only place where an error becomes a line on stderr and an exit code.
 """
 
 import importlib
@@ -72,7 +72,7 @@ class LazyGroup(TyperGroup):
         return name, load(name) if name is not None else found, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; an error that was raised on purpose ends as one line."""
+        """Run the command. A Quincunx error ends it with one line."""
         try:
             return super().invoke(ctx)
         except UsageError as error:

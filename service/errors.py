@@ -1,26 +1,26 @@
-"""Every error that Quincunx raises on purpose.
+"""Every error that Quincunx itself raises.
 
     QuincunxError
-    ├── ClientError              the sender can mend it; the message is shown
-    │   ├── UsageError           400  an option or argument that makes no sense
-    │   ├── BadImage             422  bytes that are no readable image
+    ├── ClientError              the client can fix it; the message is shown
+    │   ├── UsageError           400  an invalid option or argument
+    │   ├── BadImage             422  bytes that are not a readable image
     │   ├── Unauthorized         401  no key, or a wrong one
-    │   ├── ForeignOrigin        403  a web page of another origin, which may not ask
+    │   ├── ForeignOrigin        403  a web page of another origin, which is not allowed
     │   ├── UnknownModel         404  no such model or version is loaded
     │   ├── RequestTimeout       408  a request that did not arrive in time
     │   ├── TooLarge             413  over a limit on bytes, pixels, images or decoding
     │   ├── TargetTooLong        414  the path and query have too many bytes
     │   ├── UnsupportedImage     415  a readable file of a format that is not accepted
     │   ├── ImageTooSmall        422  a view does not fit into the image
-    │   ├── MisdirectedRequest   421  the request is for a name that is none of this server
-    │   ├── Overloaded           429  refused at once: the queue cannot make the deadline
+    │   ├── MisdirectedRequest   421  the request is for a name that is not one of this server
+    │   ├── Overloaded           429  refused at once: the queue is too long for the deadline
     │   └── HeadersTooLarge      431  the headers are too many or have too many bytes
-    ├── ServerError              the operator can mend it; logged, with a generic body
+    ├── ServerError              the operator can fix it; logged, with a generic body
     │   ├── InferenceFailed      500  the runtime failed on a valid batch
-    │   ├── ReloadFailed         500  the models cannot be replaced; the administrator is told why
+    │   ├── ReloadFailed         500  the models cannot be replaced; the answer gives the reason
     │   ├── ShuttingDown         503  draining: no new requests
     │   ├── OutOfResources       503  the machine has no memory, open files or threads left
-    │   ├── TooManyConnections   503  as many connections are open as may be
+    │   ├── TooManyConnections   503  the limit on open connections is reached
     │   └── DeadlineExceeded     504  admitted, but not answered in time
     ├── StartFailed              workers that end before they serve
     ├── ModelPackageError        a package that is incomplete, altered or of another schema
@@ -41,17 +41,17 @@ class QuincunxError(Exception):
 
 
 class ClientError(QuincunxError):
-    """The sender can mend it; the message is shown."""
+    """The client can fix it; the message is shown."""
 
     status = 400
 
 
 class UsageError(ClientError):
-    """An option or argument that makes no sense."""
+    """An invalid option or argument."""
 
 
 class BadImage(ClientError):
-    """Bytes that are no readable image."""
+    """Bytes that are not a readable image."""
 
     status = 422
 
@@ -63,7 +63,7 @@ class Unauthorized(ClientError):
 
 
 class ForeignOrigin(ClientError):
-    """A web page of another origin, which may not ask."""
+    """A web page of another origin, which is not allowed."""
 
     status = 403
 
@@ -111,13 +111,13 @@ class ImageTooSmall(ClientError):
 
 
 class MisdirectedRequest(ClientError):
-    """The request is for a name that is none of this server."""
+    """The request is for a name that is not one of this server."""
 
     status = 421
 
 
 class Overloaded(ClientError):
-    """Refused at once: the queue cannot make the deadline."""
+    """Refused at once: the queue is too long for the deadline."""
 
     status = 429
 
@@ -127,7 +127,7 @@ class Overloaded(ClientError):
 
 
 class ServerError(QuincunxError):
-    """The operator can mend it; logged, with a generic body."""
+    """The operator can fix it; logged, with a generic body."""
 
 
 class InferenceFailed(ServerError):
@@ -135,7 +135,7 @@ class InferenceFailed(ServerError):
 
 
 class ReloadFailed(ServerError):
-    """The models cannot be replaced; the administrator is told why."""
+    """The models cannot be replaced; the answer gives the reason."""
 
 
 class ShuttingDown(ServerError):
@@ -145,13 +145,13 @@ class ShuttingDown(ServerError):
 
 
 class OutOfResources(ServerError):
-    """The machine has no memory, open files or threads left: no fault of the image in hand."""
+    """The machine has no memory, open files or threads left. The image is not the cause."""
 
     status = 503
 
 
 class TooManyConnections(ServerError):
-    """As many connections are open as may be."""
+    """The limit on open connections is reached."""
 
     status = 503
 

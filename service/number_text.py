@@ -1,7 +1,7 @@
 """Numbers in headers and options: one strict grammar, with bounds.
 
 `int` and `float` accept more than a protocol should: signs, underscores, leading zeros, digits of
-other scripts, and thousands of digits. Each of them has let a value pass a limit somewhere.
+other scripts, and thousands of digits. Each of these has let a value pass a limit in some program.
 """
 
 import math
@@ -14,7 +14,7 @@ _DECIMAL = re.compile(
 
 
 def whole_number(text: str, low: int, high: int) -> int | None:
-    """Read a whole number from `low` to `high`; None where `text` is anything else.
+    """Read a whole number from `low` to `high`; None if `text` is anything else.
 
     Only the digits 0 to 9 count, without a sign, a leading zero or a separator.
     """
@@ -25,7 +25,7 @@ def whole_number(text: str, low: int, high: int) -> int | None:
 
 
 def decimal_number(text: str) -> float | None:
-    """Read a decimal number such as `0.95`, `.5` or `1e-5`; None where `text` is anything else."""
+    """Read a decimal number such as `0.95`, `.5` or `1e-5`; None if `text` is anything else."""
     if not _DECIMAL.fullmatch(text):
         return None
     value = float(text)

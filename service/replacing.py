@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Replace a file in one step: it exists completely or not at all."""
 
 import os
 from collections.abc import Generator
@@ -9,10 +9,10 @@ from typing import IO
 
 @contextmanager
 def replacing_file(path: Path) -> Generator[IO[bytes]]:
-    """Write a file beside `path`, sync it, and rename it to `path` where the block ends well.
+    """Write a file beside `path`, sync it, and rename it to `path` if the block raises no error.
 
-    So `path` holds the old content or the new one, also after a power cut. An error in the block
-    removes the new file.
+    So `path` has the old or the new content, even after a power cut. An error in the block removes
+    the new file.
     """
     aside = path.with_name(f"{path.name}.tmp")
     try:

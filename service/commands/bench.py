@@ -1,4 +1,4 @@
-"""`quincunx bench`: what TTA costs, measured in a way that can be checked."""
+"""`quincunx bench`: measure the cost of TTA, with every sample kept for a check."""
 
 import json
 import sys
@@ -48,7 +48,8 @@ def latency(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="A model package.")],
     tta: shared.BenchModes = "auto",
     precision: Annotated[
-        str, typer.Option(help="Precisions, comma-separated, or auto: what suits the machine.")
+        str,
+        typer.Option(help="Precisions, comma-separated; auto: fp32 and the fastest one."),
     ] = "auto",
     batch: Annotated[str, typer.Option(help="Batch sizes in images, comma-separated.")] = "1,8",
     seconds: Annotated[float, typer.Option(help="How long to measure.")] = 60.0,
@@ -88,7 +89,7 @@ def latency(
 
 @app.command()
 def load(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Such as http://127.0.0.1:3000.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="For example http://127.0.0.1:3000.")],
     rate: Annotated[
         str | None,
         typer.Option(
@@ -105,13 +106,19 @@ def load(
     mix: Annotated[
         str, typer.Option(help="TTA modes and their shares, such as none=0.8,five_crop=0.2.")
     ] = "none",
-    slo_ms: Annotated[float, typer.Option(help="The latency to keep.")] = 100.0,
-    slo_percentile: Annotated[float, typer.Option(help="Of all requests, the refused too.")] = 99.0,
+    slo_ms: Annotated[float, typer.Option(help="The latency to keep, in milliseconds.")] = 100.0,
+    slo_percentile: Annotated[
+        float, typer.Option(help="The percentile to keep, of all requests, refused ones too.")
+    ] = 99.0,
     seconds: Annotated[float, typer.Option(help="Length of a step.")] = 20.0,
-    warm_up: Annotated[float, typer.Option(help="Seconds at its start that do not count.")] = 2.0,
+    warm_up: Annotated[
+        float, typer.Option(help="Seconds at the start of a step that do not count.")
+    ] = 2.0,
     processes: Annotated[int, typer.Option(help="Client processes.")] = 2,
     connections: Annotated[int, typer.Option(help="Most requests in flight.")] = 256,
-    timeout: Annotated[float, typer.Option(help="Seconds until a request has failed.")] = 30.0,
+    timeout: Annotated[
+        float, typer.Option(help="After so many seconds a request counts as failed.")
+    ] = 30.0,
     header: Annotated[
         list[str] | None, typer.Option(metavar="NAME:VALUE", help="Sent with every request.")
     ] = None,
@@ -122,7 +129,7 @@ def load(
     no_plots: NoPlots = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put load on a server; latency counts from the instant a request was due."""
+    """Put load on a server. Latency counts from the time when a request was due."""
     from service.bench import options
     from service.bench.load.load import LoadPlan, bench_load
 
@@ -173,7 +180,7 @@ def compare(
     b: Annotated[Path, typer.Argument(metavar="B.json", help="Results of a later run.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say which differences between two runs are real."""
+    """Show which differences between two runs are real."""
     from dataclasses import asdict
 
     from service.bench.report.compare import compare as differences
@@ -195,9 +202,12 @@ def mlperf(
     ] = "SingleStream,MultiStream,Server,Offline",
     tta: shared.BenchModes = "auto",
     precision: shared.Precision = "auto",
-    seconds: Annotated[float, typer.Option(help="Least length of each test.")] = 10.0,
+    seconds: Annotated[
+        float, typer.Option(help="Shortest length of each test, in seconds.")
+    ] = 10.0,
     official: Annotated[
-        bool, typer.Option("--official", help="600 seconds each, as the rules want.")
+        bool,
+        typer.Option("--official", help="600 seconds for each test, as the MLPerf rules require."),
     ] = False,
     server_rate: Annotated[
         float | None,
@@ -209,9 +219,9 @@ def mlperf(
     images: Images = None,
     image_size: ImageSize = None,
     seed: Seed = 0,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where LoadGen's logs stay.")] = Path(
-        "runs/mlperf"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="The folder for LoadGen's logs.")
+    ] = Path("runs/mlperf"),
     as_json: AsJson = False,
 ) -> None:
     """Run MLPerf LoadGen's scenarios, single crop and TTA."""
@@ -273,7 +283,7 @@ def _progress(seconds: float) -> Callable[[int, float], None]:
 
 
 def _check_plots(out: Path | None, no_plots: bool) -> None:
-    """Fail for want of matplotlib before the measurement, not after it."""
+    """If matplotlib is missing, fail before the measurement, not after it."""
     if out and not no_plots:
         from service.bench.report.plots import require_matplotlib
 

@@ -1,4 +1,4 @@
-"""`quincunx classify`: the classes of a few files, on the terminal or as JSON."""
+"""`quincunx classify`: classify a few files, on the terminal or as JSON."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +25,7 @@ def classify(
 ) -> None:
     """Classify image files.
 
-    A file that cannot be read is reported on stderr; the others are still answered, and the exit
+    A file that cannot be read is reported on stderr. The others are still answered, and the exit
     code is 1.
     """
     from service.console.stdio import log, print_json

@@ -20,8 +20,7 @@ PackageFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="The packag
 def list_packages(root: Root = Path("models"), as_json: Json = False) -> None:
     """List the packages directly under a folder.
 
-    A package whose files are incomplete or altered is listed with what is wrong; the exit code
-    is then 1.
+    A package with incomplete or altered files is listed with its error. Then the exit code is 1.
     """
     from service.console.stdio import log, print_json
     from service.errors import DataError, ModelPackageError
@@ -47,7 +46,7 @@ def list_packages(root: Root = Path("models"), as_json: Json = False) -> None:
 
 @app.command()
 def show(folder: PackageFolder, as_json: Json = False) -> None:
-    """Show what a package is, and what was measured for it."""
+    """Show the facts of a package and its measurements."""
     from service.console.stdio import print_json
     from service.package.package import ModelPackage
 
@@ -65,8 +64,8 @@ def verify(
 ) -> None:
     """Check the manifest of each package, and that each of its graphs can be served.
 
-    Every file is held to its sha256, and every graph to the manifest: its classes, its sizes, the
-    default mode. Each graph is then opened and run in every mode on this machine's CPU.
+    Every file must have its sha256, and every graph must fit the manifest: its classes, its sizes,
+    the default mode. Each graph is then opened and run in every mode on this machine's CPU.
     """
     from service.console.stdio import answer, print_json
     from service.errors import ModelPackageError

@@ -21,7 +21,9 @@ def _option(name: str, **more: Any) -> Any:
 
 Model = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="The model package; by default the shipped one."),
+    typer.Option(
+        metavar="FOLDER", help="The model package; by default the one that Quincunx ships."
+    ),
 ]
 Tta = Annotated[Mode | None, _option("tta")]
 Aggregate = Annotated[Aggregation, _option("aggregate")]
@@ -33,10 +35,10 @@ Box = Annotated[
         metavar="L,T,R,B[,flip]", help="custom: a view, as fractions of the image; repeat it."
     ),
 ]
-TopK = Annotated[int, typer.Option(min=1, help="How many classes to answer with.")]
+TopK = Annotated[int, typer.Option(min=1, help="The number of classes in each answer.")]
 Precision = Annotated[
     Literal["auto", "fp32", "fp16", "int8"],
-    typer.Option(help="Which of the package's graphs; auto: the fastest for this machine."),
+    typer.Option(help="The precision of the graph to run; auto: the fastest for this machine."),
 ]
 Provider = Annotated[
     Literal["auto", "cpu", "cuda", "tensorrt"], typer.Option(help="Where inference runs.")

@@ -1,4 +1,4 @@
-"""`quincunx score`: a million images into one table, and nothing lost on the way."""
+"""`quincunx score`: write the answers for any number of images into one table."""
 
 import os
 import signal
@@ -59,25 +59,28 @@ def score(
     timing: Annotated[
         bool,
         typer.Option(
-            help="Columns of decode and inference time; the only ones that differ from run to run."
+            help="Columns of decode and inference time. Only these columns differ from run to run."
         ),
     ] = True,
     path_column: Annotated[str | None, typer.Option(help="The column of paths.")] = None,
     image_column: Annotated[str | None, typer.Option(help="The column of image bytes.")] = None,
     label_column: Annotated[
-        str | None, typer.Option(help="The column of true labels; else folders' names count.")
+        str | None,
+        typer.Option(help="The column of true labels. Without it the names of folders count."),
     ] = None,
     separator: Annotated[
         str | None,
         typer.Option(
             metavar="CHAR",
-            help="What separates the cells of a CSV, or the word tab; by default told from its "
-            "header, of: , ; | tab.",
+            help="The separator of a CSV: a character, or the word tab. By default , ; | or tab, "
+            "recognised from the header.",
         ),
     ] = None,
     root: Annotated[
         str | None,
-        typer.Option(help="What paths in lists are relative to; by default the list's folder."),
+        typer.Option(
+            help="The base folder of relative paths in lists; by default the list's folder."
+        ),
     ] = None,
     report: Annotated[
         Path | None,
@@ -85,27 +88,35 @@ def score(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Forget what an unfinished run has finished.")
+        bool,
+        typer.Option(
+            "--restart", help="Delete the finished rows of an unfinished run, and start again."
+        ),
     ] = False,
     work: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where OUT.partial lies; by default beside OUT."),
+        typer.Option(
+            metavar="FOLDER", help="The folder for OUT.partial; by default the folder of OUT."
+        ),
     ] = None,
     strict: Annotated[
         bool,
         typer.Option(
             "--strict",
-            help="Exit with 1 if any image failed, any file was skipped that is not hidden, or any "
-            "true label is no class of the model.",
+            help="Exit with 1 if an image failed, a file that is not hidden was skipped, or a true "
+            "label is not a class of the model.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     precision: options.Precision = "auto",
     provider: options.Provider = "auto",
     threads: Annotated[
-        int, typer.Option(min=0, help="Of inference, a batch each; 0: one per core.")
+        int,
+        typer.Option(min=0, help="Inference threads, each with its own batch; 0: one per core."),
     ] = 0,
-    decode_threads: Annotated[int, typer.Option(min=0, help="0: one per core.")] = 0,
+    decode_threads: Annotated[
+        int, typer.Option(min=0, help="Threads that decode; 0: one per core.")
+    ] = 0,
     batch_views: Annotated[
         int, typer.Option(min=0, help="Most views in a batch; 0: 32 on a CPU, 256 on a GPU.")
     ] = 0,
@@ -123,11 +134,11 @@ def score(
         int, typer.Option(min=0, help="ray: models loaded at once; 0: as many as fit.")
     ] = 0,
 ) -> None:
-    """Classify images of any number into a table.
+    """Classify any number of images into a table.
 
     An image that cannot be read becomes a row with its error. OUT appears when it is complete.
-    Killed or out of disk space? The same command again goes on where it stopped, and the result
-    is the same. The exit code is 0 if at least one image was answered; see --strict.
+    After a kill or a full disk, the same command continues where it stopped, and the result is
+    the same. The exit code is 0 if at least one image was answered; see --strict.
     """
     from service.errors import UsageError
     from service.inference.option_text import box_of
@@ -190,7 +201,7 @@ def score(
     run = Run(expanded, predictor, chosen, speed, columns, elsewhere)
     if report is not None:
         run.passed_over.ignore(report)
-    run.check()  # options that make no sense are refused before anything is written
+    run.check()  # invalid options are refused before anything is written
     rows = partial(connection.rows, run) if connection else run.rows
     again = "stopped" if output == "-" else "stopped; the same command goes on from here"
     with _terminable(again), progress(expanded) as observer:
@@ -227,7 +238,7 @@ def _terminable(message: str) -> "Generator[None]":
 
 
 def _check_report(report: Path) -> None:
-    """Refuse now what could not be written after hours of work."""
+    """Check now that the report can be written, not after hours of work."""
     from service.errors import OutputError, UsageError
 
     if report.suffix not in (".json", ".md"):
@@ -239,7 +250,7 @@ def _check_report(report: Path) -> None:
 
 
 def _tell(summary: "dict[str, Any]", report: Path | None, as_json: bool) -> None:
-    """The summary: to stdout for machines, to stderr for people, to a file."""
+    """Write the summary: to stdout for machines, to stderr for people, and to a file."""
     from service.console.stdio import print_json
     from service.scoring.summary import report as reports
     from service.scoring.summary.terminal import print_summary

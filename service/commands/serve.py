@@ -26,12 +26,12 @@ def serve(
     ] = None,
     precision: Annotated[
         Literal["auto", "fp32", "fp16", "int8"] | None,
-        typer.Option(help="Which of the package's graphs.", show_default="auto"),
+        typer.Option(help="The precision of the graph to run.", show_default="auto"),
     ] = None,
 ) -> None:
     """Serve model packages over HTTP.
 
-    Everything else is set by QUINCUNX_* variables; a wrong one is named before anything starts.
+    QUINCUNX_* variables hold all other settings. An invalid one is reported before the start.
     """
     if sys.platform == "win32":
         raise UsageError("quincunx serve needs Linux or macOS; on Windows run it in WSL")

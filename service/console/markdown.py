@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from service.console.text import shown
 
-# An underscore between letters or digits is none of Markdown's: five_crop stays readable.
+# Markdown ignores an underscore between letters or digits, so five_crop stays readable.
 _SPECIAL = re.compile(r"[\\`*\[\]<>&|~$#]|(?<![^\W_])_|_(?![^\W_])")
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
@@ -22,7 +22,7 @@ def plain(text: object) -> Markdown:
 
 
 def code(text: object) -> Markdown:
-    """`text` as a code span; as `plain` where it holds a pipe.
+    """`text` as a code span; as `plain` if it contains a pipe.
 
     A code span in a table's cell must escape a pipe, and outside of tables it cannot. The fence is
     longer than any run of backticks in the text.
@@ -43,7 +43,7 @@ def table(
 ) -> str:
     """A Markdown table with one line for each row.
 
-    Cells that are no `Markdown` are escaped. `align` has a letter for each column, `l` or `r`, as
+    Cells that are not `Markdown` are escaped. `align` has a letter for each column, `l` or `r`, as
     in `lrr`; missing letters are `l`.
     """
     header = list(columns)

@@ -1,4 +1,4 @@
-"""Lines and JSON on stdout and stderr, in any locale and whatever names they hold."""
+"""Lines and JSON on stdout and stderr, in any locale and with any names in them."""
 
 import errno
 import os
@@ -28,10 +28,10 @@ def log(message: object) -> None:
 
 @contextmanager
 def writing_stdout(stream: Any = None) -> Generator[None]:
-    """Tell a full disk from a bug; a reader that has left (`| head`) stays a `BrokenPipeError`.
+    """Make an OutputError of a failed write. A reader that left (`| head`) stays a BrokenPipeError.
 
     Raises:
-        OutputError: stdout, or the `stream` that stands for it, cannot be written.
+        OutputError: stdout, or `stream` in its place, cannot be written.
     """
     stream = stream or sys.stdout
     try:
@@ -46,7 +46,7 @@ def writing_stdout(stream: Any = None) -> Generator[None]:
 
 
 def _drop(stream: Any) -> None:
-    """Send what is buffered nowhere: writing it at exit would fail again, with a traceback."""
+    """Discard the buffered output. Writing it at exit would fail again, with a traceback."""
     try:
         descriptor = stream.fileno()
     except (AttributeError, OSError):  # a stream in memory
@@ -57,7 +57,7 @@ def _drop(stream: Any) -> None:
 
 
 def saying_once() -> Callable[[object], None]:
-    """A `log` for a command of several steps, each of which may say the same of its input."""
+    """A `log` for a command of several steps: it prints each message once."""
     said: set[str] = set()
 
     def say_new(message: object) -> None:

@@ -1,4 +1,4 @@
-"""Tables and text for people: as wide as the terminal, and whole where there is none."""
+"""Tables and text for people: as wide as the terminal, or uncut if there is no terminal."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ PIPED_WIDTH = 400
 
 
 class PlainConsole(Console):
-    """A console that takes every text as it is: no markup, no emoji names, no control characters.
+    """A console that prints every text literally: no markup, no emoji names, no control characters.
 
-    What is printed holds names of files and classes, and `[b]` or an escape code in one of them
-    must not reach the terminal as a command. Use `rich.text.Text` for text with a style.
+    Names of files and classes may contain `[b]` or an escape code. The terminal must not obey them.
+    Use `rich.text.Text` for text with a style.
     """
 
     def render_str(self, text: str, **options: Any) -> Text:
@@ -24,7 +24,7 @@ class PlainConsole(Console):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console on stdout or stderr; into a pipe or a file no table is wrapped or cut."""
+    """A console on stdout or stderr. In a pipe or a file no table is wrapped or cut."""
     made = PlainConsole(stderr=stderr, highlight=False, soft_wrap=True)
     if not made.is_terminal:
         made.width = PIPED_WIDTH

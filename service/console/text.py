@@ -1,11 +1,11 @@
-"""Names and messages from outside, made safe for the place where they are shown or stored.
+"""Make names and messages from outside safe for the place where they are shown or stored.
 
 A file name may hold any bytes, a class name any character. Each kind of output has a function:
 
     storable         tables, JSON and files: valid Unicode
     shown            terminals and log lines: valid Unicode on one line, without control characters
     json_text        JSON documents: every text in them storable
-    in_json_log      a finished JSON document that somebody may read on a terminal
+    in_json_log      a finished JSON document that may be read on a terminal
     in_html          HTML, in text and in quoted attributes
     service.console.markdown Markdown
 """
@@ -26,9 +26,9 @@ _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 def storable(text: str) -> str:
     r"""`text` as valid Unicode, so that UTF-8 can hold it.
 
-    Python reads a file name that its encoding does not hold with one lone surrogate for each odd
-    byte (`surrogateescape`). Bytes that are UTF-8 become their characters, and any other becomes
-    `\xNN`, the byte in hexadecimal. Any other lone surrogate becomes `\uNNNN`.
+    Python reads each invalid byte of a file name as a single surrogate (`surrogateescape`). Bytes
+    that are UTF-8 become their characters. Every other byte becomes `\xNN`, in hexadecimal. Any
+    other single surrogate becomes `\uNNNN`.
     """
     if not _SURROGATE.search(text):
         return text

@@ -1,1 +1,1 @@
-"""Which files are images, and what is said of the others. Scoring and training share it."""
+"""Which files are images, and counts of the others. Scoring and training share it."""

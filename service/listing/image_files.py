@@ -1,8 +1,8 @@
 """Which files of a folder or an archive are images: one rule for scoring, training and benchmarks.
 
-A name decides where it says enough: a suffix of an image format, or one that other files have.
-Any other file is an image if its first bytes are those of an image format. Names that systems and
-editors make for themselves are neither images nor classes.
+A suffix of an image format, or a usual suffix of other files, decides. Any other file is an image
+if its first bytes are those of an image format. Files and folders that systems and editors make for
+their own use are neither images nor classes.
 """
 
 import os
@@ -53,7 +53,7 @@ _BACKUP = re.compile(r"~\$.*|.*~|#.*#", re.DOTALL)
 
 
 def is_hidden(name: str, *, is_folder: bool = False) -> bool:
-    """Whether a name is hidden, a system's or an editor's: no image, and no class.
+    """Whether a name is hidden or made by a system or an editor: neither an image nor a class.
 
     Names that begin with a dot, `SYSTEM_NAMES`, and the copies that editors keep (`a.jpg~`).
     """
@@ -70,7 +70,7 @@ def is_hidden_path(path: str) -> bool:
 
 
 def suffix_of(name: str) -> str:
-    """The suffix in lower case with its dot; "" where the name has none that looks like one."""
+    """The suffix in lower case with its dot; "" if the name has none."""
     suffix = os.path.splitext(name)[1]
     return suffix.lower() if _SUFFIX.fullmatch(suffix) else ""
 
@@ -84,8 +84,8 @@ def has_image_suffix(name: str) -> bool:
 def is_image(name: str, head: Callable[[], bytes]) -> bool:
     """Whether a file is an image, decoded or not.
 
-    `head` reads its first `SIGNATURE_BYTES`, and is called where the name does not say enough. A
-    file that cannot be read counts as an image: reading it later tells the error.
+    `head` reads its first `SIGNATURE_BYTES`. It is called only if the name does not decide. A file
+    that cannot be read counts as an image, so that reading it later reports the error.
     """
     if has_image_suffix(name):
         return True
@@ -93,9 +93,9 @@ def is_image(name: str, head: Callable[[], bytes]) -> bool:
 
 
 def is_decoded(name: str, head: Callable[[], bytes]) -> bool:
-    """Whether a file is an image of a format that is decoded: as `is_image`, for training.
+    """Whether a file is an image of a format that is decoded: like `is_image`, for training.
 
-    A name that promises another image format is not believed: the first bytes decide.
+    If the name has the suffix of another image format, the first bytes decide.
     """
     suffix = suffix_of(name)
     if suffix in DECODED_SUFFIXES:

@@ -1,4 +1,4 @@
-"""Files that were not taken for images: how many, why, and the first few by name."""
+"""Skipped files, which are not images: how many, why, and the first few by name."""
 
 from collections.abc import Container
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from service.listing.image_files import suffix_of
 NAMED = 3
 """How many files are named for each reason."""
 MOST_REASONS = 50
-"""Reasons that are told apart, so that a folder of odd suffixes takes no memory."""
+"""The most reasons that are counted apart, so that memory is bounded with any suffixes."""
 
 NO_SUFFIX = "no suffix"
 OTHER_SUFFIXES = "other suffixes"
@@ -22,7 +22,7 @@ OUTSIDE = "outside of the class folders"
 
 @dataclass
 class Group:
-    """The files that one reason kept out."""
+    """The files that were skipped for one reason."""
 
     files: int = 0
     first: list[str] = field(default_factory=list[str])
@@ -30,7 +30,7 @@ class Group:
 
 @dataclass
 class Skipped:
-    """Files that were passed over, grouped by reason: a suffix such as `.txt`, or a phrase."""
+    """Skipped files, grouped by reason: a suffix such as `.txt`, or a phrase."""
 
     groups: dict[str, Group] = field(default_factory=dict[str, Group])
     ignored: Container[str] = field(default=(), repr=False, compare=False)
@@ -43,7 +43,7 @@ class Skipped:
 
     @property
     def hidden(self) -> int:
-        """How many hidden and system files and folders were passed over."""
+        """How many hidden and system files and folders were skipped."""
         return self.groups[HIDDEN].files if HIDDEN in self.groups else 0
 
     def add(self, path: str, reason: str | None = None) -> None:
@@ -59,7 +59,7 @@ class Skipped:
             group.first.append(storable(path))
 
     def extend(self, other: "Skipped") -> None:
-        """Count what another count holds, too."""
+        """Add another count to this one."""
         for reason, theirs in other.groups.items():
             full = reason not in self.groups and len(self.groups) >= MOST_REASONS
             group = self.groups.setdefault(OTHER_SUFFIXES if full else reason, Group())

@@ -96,7 +96,7 @@ class Run:
         """Turns items into rows.
 
         Raises:
-            UsageError: options that make no sense for this model.
+            UsageError: options that do not fit this model.
         """
         return Scorer(self.predictor, self.options, self.resolved_speed.batch_views)
 
@@ -104,7 +104,7 @@ class Run:
         """Refuse known errors before any image is read.
 
         Raises:
-            UsageError: options that make no sense for this model, or a label column holds a name
+            UsageError: options that do not fit this model, or a label column holds a name
                 that several classes have.
         """
         scorer = self.scorer()

@@ -27,7 +27,7 @@ from service.scoring.task import SCORING_TASKS
 
 @dataclass
 class Prepared:
-    """An image that is ready for the network, or whose row already says what failed."""
+    """An image that is ready for the network, or a row with the error of an image."""
 
     row: Row
     in_progress: list[InProgress[Classification]] = field(
@@ -43,7 +43,7 @@ class Scorer:
         """Check the options once, before any image is read.
 
         Raises:
-            UsageError: options that make no sense for this model.
+            UsageError: options that do not fit this model.
         """
         options.check(len(predictor.manifest.labels))
         check_options(options.inference, predictor.model)
@@ -57,7 +57,7 @@ class Scorer:
         self.task = SCORING_TASKS[predictor.manifest.task]
 
     def prepare(self, item: Item, position: Position) -> Prepared:
-        """Read, decode, resize and cut one image; one that fails becomes a row that says so."""
+        """Read, decode, resize and cut one image. A failure becomes a row with the error."""
         start = time.perf_counter()
         loaded = load(item)
         row = Row(item.path, position, trace=loaded.trace)
@@ -84,7 +84,7 @@ class Scorer:
         """Run the views of a chunk of images and read the answers: rows in the same order.
 
         Raises:
-            InferenceFailed: the runtime failed, which is no fault of an image.
+            InferenceFailed: the runtime failed. The images are not the cause.
         """
         start = time.perf_counter()
         images = [image for prepared in chunk for image in prepared.in_progress]
@@ -117,14 +117,14 @@ class Scorer:
         return self.predictor.predict(answer, 1).top[0]
 
     def check_labels(self, text: str) -> None:
-        """Raises DataError where a label is the name of several classes."""
+        """Raises DataError if a label is the name of several classes."""
         for part in self.task.labels_in(text) or ():
             self.labels.find(part)
 
     def _label(self, item: Item) -> str | None:
-        """The ids of the true classes, `;` between; a label that the model lacks, as it stands.
+        """The ids of the true classes, separated by `;`. A label that the model lacks is unchanged.
 
-        None where no label is known: the column has none, or the folder's name is no class.
+        None if no label is known: the column has none, or the folder's name is not a class.
         """
         if item.label is None:
             folder = parent(item.path).rpartition("/")[2]
