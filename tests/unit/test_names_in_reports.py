@@ -25,7 +25,8 @@ from tests.support.names import NASTY, any_names
 SUMMARY = {
     "package": "p 1", "tta": "none", "precision": "fp32", "provider": "cpu", "images": 2,
     "failed": 1, "errors": {"a|b": 1}, "accuracy": None, "skipped_by_reason": {},
-    "label_column": None, "true_labels": Truth(known=1, unknown=2, labels=Counter(NASTY)).summary(),
+    "label_column": None, "calibrated": True,
+    "true_labels": Truth(known=1, unknown=2, labels=Counter(NASTY)).summary(),
 }  # fmt: skip
 of_a_manifest = any_names.map(storable).filter(str.strip)
 classes = st.lists(of_a_manifest, min_size=2, max_size=4, unique=True)
