@@ -1,6 +1,7 @@
-"""``python -m benchmarks.scoring rate|peers|memory|kills PACKAGE …``: offline scoring, measured.
+"""``python -m benchmarks.scoring WHAT PACKAGE …``: offline scoring, measured.
 
     rate PACKAGE --photos FOLDER...          the pipeline against decoding and inference alone
+    base PACKAGE --base CHECKOUT             against another checkout, which has its own PACKAGE
     peers PACKAGE --data FOLDER              against fastai's tta and a torch DataLoader loop;
                                              with --photos also on unlabelled photos of another size
     memory PACKAGE --photos FOLDER           peak memory, 10,000 images against 200,000
@@ -27,6 +28,7 @@ from service.bench.photos import drawn_folder
 
 TITLES = {
     "rate": "Offline scoring against its own stages",
+    "base": "Offline scoring against an earlier version",
     "peers": "Offline scoring against other loops",
     "memory": "Memory of offline scoring",
     "kills": "Offline scoring, killed again and again",
@@ -36,6 +38,9 @@ NOTES = {
     "that it has in the pipeline. Where the cores are divided, the slower stage alone is the "
     "limit. Where both stages have all of them, they can do no better together than one after the "
     "other (the last column, where 1 is all that the cores can do).",
+    "base": "Whole processes of both versions take turns. Milliseconds are for each image, without "
+    "the start: a short list is subtracted from a long one. Memory is the peak of the process with "
+    "the long list.",
     "peers": "Every contender reads the same files with as many workers or threads; Quincunx also "
     "writes Parquet. A loop is held against Quincunx in the same mode and precision, fastai's five "
     "passes, which are its random augmentations, against exact int8 five-crop.",
@@ -72,6 +77,8 @@ def main() -> None:
 def _measured(given: argparse.Namespace) -> tuple[Any, list[str]]:
     if given.what == "rate":
         return _rate(given)
+    if given.what == "base":
+        return _base(given)
     if given.what == "peers":
         return _peers(given)
     if given.what == "kills":
@@ -98,6 +105,17 @@ def _rate(given: argparse.Namespace) -> tuple[Any, list[str]]:
         for mode in given.modes
     ]
     return rows, rate.markdown(rows)
+
+
+def _base(given: argparse.Namespace) -> tuple[Any, list[str]]:
+    from benchmarks.scoring import base
+
+    rows = [
+        base.compare(given.package, given.base, folder, mode, given.images, given.rounds)
+        for folder in given.photos
+        for mode in given.modes
+    ]
+    return rows, base.markdown(rows)
 
 
 def _peers(given: argparse.Namespace) -> tuple[Any, list[str]]:
@@ -148,9 +166,13 @@ def _arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--modes", nargs="+", default=["five_crop", "dense", "none"])
     parser.add_argument("--precision", default="auto")
     parser.add_argument(
-        "--images", type=int, default=512, help="rate: of one crop each; fewer where they take more"
+        "--images",
+        type=int,
+        default=512,
+        help="rate: of one crop each, fewer where they take more; base: of the long list",
     )
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--base", type=Path, help="base: the other checkout")
     parser.add_argument("--data", type=Path, help="peers: the folder with train/ and val/")
     parser.add_argument("--workers", type=int, default=2, help="peers: of the data loaders")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 200_000])
@@ -161,8 +183,10 @@ def _arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     sources = len(given.photos) + (given.image_size is not None)
     if given.what == "kills" and given.image_size is not None:
         parser.error("kills needs photos with labels, which are not drawn: it takes --photos only")
-    if given.what == "rate" and not sources:
-        parser.error("rate needs --photos FOLDER... or --image-size")
+    if given.what in ("rate", "base") and not sources:
+        parser.error(f"{given.what} needs --photos FOLDER... or --image-size")
+    if given.what == "base" and given.base is None:
+        parser.error("base needs --base CHECKOUT")
     if given.what in ("memory", "kills") and sources != 1:
         parser.error(f"{given.what} needs one folder of photos, but got {sources}")
     if given.what == "peers" and sources > 1:
