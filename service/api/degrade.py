@@ -24,5 +24,7 @@ def applied_mode(
     try:
         check_options(asked.in_mode(cheaper), served.predictor.model)
     except UsageError:
-        return mode  # what was asked for makes no sense there, or the model was not fitted for it
+        return (
+            mode  # an option does not fit the cheaper mode, or the model has no calibration for it
+        )
     return cheaper

@@ -75,7 +75,7 @@ def rates(text: str) -> tuple[float, ...]:
 
 
 def headers(lines: list[str]) -> dict[str, str]:
-    """`Name: value` lines. Raises UsageError where there is no colon."""
+    """`Name: value` lines. Raises UsageError for a line without a colon."""
     split = [line.partition(":") for line in lines]
     for name, colon, _ in split:
         if not (colon and name.strip()):

@@ -1,4 +1,4 @@
-"""Arrow columns as the text and bytes that scoring and training work with."""
+"""Read Arrow columns as text and bytes, for scoring and training."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ HUGGING_FACE = b"huggingface"
 
 
 def storage(kind: Any) -> Any:
-    """The type of the values: what a dictionary, an extension or a run-end encoding wraps."""
+    """The type of the values, inside a dictionary, an extension or a run-end encoding."""
     while True:
         if isinstance(kind, pa.BaseExtensionType):
             kind = kind.storage_type
@@ -101,7 +101,7 @@ def texts(array: Any) -> list[str | None]:
 
 
 def images(array: Any) -> tuple[list[bytes | None], list[str | None]]:
-    """Of a column of images: the bytes of each, and the path that a struct has for it."""
+    """The bytes of each image in a column, and its path if the column is a struct."""
     if not pa.types.is_struct(storage(array.type)):
         return values(array), [None] * len(array)
     if isinstance(array.type, pa.BaseExtensionType):
@@ -113,7 +113,7 @@ def images(array: Any) -> tuple[list[bytes | None], list[str | None]]:
 
 
 def labels(array: Any, class_names: Sequence[str] | None = None) -> list[str]:
-    """A column of labels as text; "" where there is none.
+    """A column of labels as text; "" if there is no label.
 
     A list becomes one text with `;` between its labels. Whole numbers lose their ".0". An integer
     of a Hugging Face `ClassLabel` becomes its name, and one outside `class_names` (-1 is used for
@@ -126,7 +126,7 @@ def labels(array: Any, class_names: Sequence[str] | None = None) -> list[str]:
 
 
 def class_names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:
-    """The names of a Hugging Face `ClassLabel` column, or of a list of them; None elsewhere."""
+    """The names of a Hugging Face `ClassLabel` column, or of a list of them; else None."""
     try:
         about = json.loads((schema.metadata or {}).get(HUGGING_FACE, b"null"))
         feature: Any = about["info"]["features"][column]

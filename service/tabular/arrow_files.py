@@ -11,7 +11,7 @@ from service.tabular.arrow import ipc, pq
 
 BATCH_ROWS = 64
 BROKEN = (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError)
-"""What reading a damaged file raises; MemoryError where a damaged length asks for too much."""
+"""Errors of reading a damaged file. A damaged length may cause a MemoryError."""
 
 
 class ArrowReader(Protocol):
@@ -19,7 +19,7 @@ class ArrowReader(Protocol):
 
     schema: pa.Schema
     rows: int | None
-    """None where only reading tells."""
+    """None if the number is unknown before reading."""
 
     def batches(self, columns: Sequence[str], skip: int = 0) -> Iterator[pa.RecordBatch]:
         """The rows after the first `skip`, at most `BATCH_ROWS` in a batch."""
@@ -31,8 +31,8 @@ def opened(stream: IO[bytes], name: str) -> Generator[ArrowReader]:
     """Open a Parquet file, or a file or stream of Arrow's, by the suffix of `name`.
 
     Raises:
-        DataError: it is none of these, or damaged. Reading the batches raises one of `BROKEN` where
-            these are damaged.
+        DataError: it is none of these, or damaged. If a batch is damaged, reading it raises one of
+            `BROKEN`.
     """
     try:
         parquet = name.lower().endswith(".parquet")
@@ -62,7 +62,7 @@ class _Parquet:
 
 
 class _Arrow:
-    """Arrow's file format, read batch by batch; the stream format where it is that."""
+    """Arrow's file format, or its stream format, read batch by batch."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         try:
@@ -85,7 +85,7 @@ class _Arrow:
 
 
 def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Arrow takes the offsets in a file as they are: a damaged one would read other memory."""
+    """Check the offsets: Arrow does not, so a damaged one would read other memory."""
     batch.validate(full=True)
     return batch
 

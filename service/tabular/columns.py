@@ -1,4 +1,4 @@
-"""Which column of a list or table means what."""
+"""Find the columns of a list or table by their names."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ PATH_COLUMNS = (
 
 
 def find(source: str, there: Sequence[str], wanted: str, option: str) -> int | None:
-    """The place of the column `wanted`: of that very name, else of one that differs in case only.
+    """The index of the column `wanted`: with exactly this name, or with another case.
 
     Raises:
         UsageError: several columns have the name.
@@ -32,10 +32,10 @@ def find(source: str, there: Sequence[str], wanted: str, option: str) -> int | N
 def pick(
     source: str, there: Sequence[str], asked: str | None, usual: Sequence[str], option: str
 ) -> int | None:
-    """The place of the column that was asked for, or of the first usual one that is there.
+    """The index of the requested column, or of the first usual one that exists.
 
     Raises:
-        UsageError: the column that was asked for is missing, or several have the name.
+        UsageError: the requested column is missing, or several have the name.
     """
     if asked is None:
         places = (find(source, there, name, option) for name in usual)

@@ -18,7 +18,7 @@ QUOTE = '"'
 SEPARATORS = (",", ";", "\t", "|")
 MAX_HEADER_LINES = 100
 HINT = re.compile(r'("?)sep=(.)\1', re.IGNORECASE)
-"""The line with which Excel is told the separator."""
+"""The line that tells Excel the separator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ def read(
 ) -> Delimited:
     """Open a table. The separator is the one that yields the most `known` columns in the header.
 
-    Empty lines are passed over. `known` holds names as `plain` writes them.
+    Empty lines are skipped. `known` holds names as `plain` writes them.
 
     Raises:
-        DataError: the file is no text, or its quotes are damaged; reading `rest` raises it too.
+        DataError: the file is not text, or its quotes are damaged; reading `rest` raises it too.
     """
     numbered = lines(stream, name)
     first = next((line for line in numbered if line[1].strip("\r\n")), None)
@@ -105,7 +105,7 @@ def _records(numbered: Iterator[Line], separator: str | None, name: str) -> Iter
 
 
 def _unquote(cells: list[str]) -> bool:
-    """Take the quotes off `cells`; False where a quoted cell holds a quote, separator or line end.
+    """Remove the quotes of `cells`; False if a quoted cell holds a quote, separator or line end.
 
     Most quoted rows need no more, and this is four times as fast as `_Quoted`.
     """
@@ -180,7 +180,7 @@ class _Quoted:
             (self._number, self._line), start = following, 0
 
     def _check_end(self, opened: int) -> None:
-        """After a closing quote comes a separator or the line's end."""
+        """Check that a separator or the end of the line follows a closing quote."""
         body = _without_end(self._line)
         if self._at >= len(body) or body[self._at] == self._separator:
             return

@@ -1,4 +1,4 @@
-"""True labels that are no text in their source: numbers, truth values, dates, lists."""
+"""True labels that are not text in their source: numbers, truth values, dates, lists."""
 
 import datetime
 import decimal
@@ -30,10 +30,10 @@ def checked_label(cell: str, where: str) -> str:
 
 
 def label_text(value: Any, class_names: Sequence[str] | None = None) -> str:
-    """A label as text; "" where there is none (None, NaN).
+    """A label as text; "" if there is none (None, NaN).
 
     A list becomes one text with `;` between its labels. Whole numbers lose their ".0". An integer
-    becomes its name in `class_names`, where these are given; -1 and other integers outside them
+    becomes its name in `class_names` if these are given; -1 and other integers outside them
     mean that there is no label.
 
     Raises:

@@ -22,12 +22,12 @@ def partitions(file: str, folder: str) -> dict[str, str]:
 
 
 def part_files(found: Iterable[str], folder: str) -> list[str]:
-    """Those of the files `found` under `folder` that belong to the table.
+    """The files of `found`, under `folder`, that belong to the table.
 
     Names that begin with `_` or `.` are the writer's own, as in Hadoop: `_SUCCESS`, `_temporary/`.
 
     Raises:
-        DataError: there is none, or the writer has not finished.
+        DataError: there is no such file, or the writer has not finished.
     """
     parts: list[str] = []
     for path in found:

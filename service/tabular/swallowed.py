@@ -1,4 +1,4 @@
-"""Two stray quotes may make one valid cell of many rows: such a cell is found and refused."""
+"""Find and refuse a cell that swallowed rows: two stray quotes can make one cell of many rows."""
 
 import re
 from collections.abc import Collection

@@ -8,7 +8,7 @@ from typing import IO, Any
 from service.errors import DataError
 
 HEAD_BYTES = 65_536
-"""How much of a file is looked at to recognise its encoding."""
+"""Bytes that are read to recognise the encoding."""
 MAX_LINE_CHARS = 16 * 1024 * 1024
 MAX_PATH_CHARS = 65_536
 """The longest line of a list of paths, and the longest path in it."""
@@ -59,8 +59,8 @@ def lines(stream: IO[bytes], name: str) -> Iterator[Line]:
 def paths(stream: IO[bytes], name: str) -> Iterator[str]:
     """The paths of a list: one in each line, or each ended by a NUL byte (`find -print0`).
 
-    Empty lines are passed over. A list is NUL-separated where a NUL byte is in its first 64 KiB, or
-    in what a pipe has handed out with the first path.
+    Empty lines are skipped. A list is NUL-separated if its first 64 KiB, or the first data of a
+    pipe, contain a NUL byte.
 
     Raises:
         DataError: as `lines`, or a path over `MAX_PATH_CHARS`.
@@ -88,10 +88,10 @@ def _first_path(stream: IO[bytes]) -> bytes:
 
 
 def _encoding(head: bytes, name: str) -> str | None:
-    """The codec of a text that begins with `head`; None where NUL bytes separate its parts.
+    """The codec of a text that begins with `head`; None if NUL bytes separate its parts.
 
     Raises:
-        DataError: UTF-16 without a byte order mark, or a file that is no text.
+        DataError: UTF-16 without a byte order mark, or a file that is not text.
     """
     for magic, kind in NO_TEXT.items():
         if head.startswith(magic):

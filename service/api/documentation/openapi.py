@@ -1,4 +1,4 @@
-"""The OpenAPI document, built from the schemas and the options that the server really reads."""
+"""The OpenAPI document, built from the schemas and the options that the server uses."""
 
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -13,24 +13,24 @@ from service.api.options import RequestOptions
 Json = dict[str, Any]
 
 ERRORS = {
-    400: "An option or a body that makes no sense, or options that do not go together",
+    400: "An invalid option or body, or options that do not go together",
     401: "No key, or a wrong one",
-    403: "A web page of another origin, which QUINCUNX_CORS_ORIGINS does not name",
+    403: "A web page of another origin that QUINCUNX_CORS_ORIGINS does not name",
     404: "No such model",
     408: "The request did not arrive in time",
     413: "Over a limit on bytes, pixels, images or decoding",
     414: "The path and query have too many bytes",
     415: "A type or format that is not accepted",
-    421: "The request is for a name that is none of this server",
+    421: "The request is for a name that is not one of this server",
     422: "No readable image, or one too small for a view",
-    429: "Refused at once: no answer in time; Retry-After says when to come again",
+    429: "Refused at once: too much work is waiting; Retry-After says when to try again",
     431: "The headers are too many or have too many bytes",
     500: "The server failed; the log has the reason under the request id",
     503: "Loading or shutting down",
     504: "Admitted, but not answered in time",
 }
 ANYWHERE = (400, 408, 414, 421, 431)
-"""Errors of requests that get to no handler: a malformed head, a limit on it, a foreign name."""
+"""Errors of requests that reach no handler: a malformed head, a limit on it, a foreign name."""
 TIMEOUT: Json = {
     "name": "X-Request-Timeout-Ms",
     "in": "header",
@@ -38,7 +38,7 @@ TIMEOUT: Json = {
     "schema": {"type": "integer", "minimum": 1},
 }
 KEYS: list[Json] = [{"bearer": []}, {"header": []}]
-"""How a key is sent, where one is needed."""
+"""How a request sends a key, if it needs one."""
 SHOWN: list[type[BaseModel]] = [
     schemas.ClassifyAnswer,
     schemas.BatchAnswer,

@@ -1,4 +1,4 @@
-"""The shapes of answers, for the documentation and for the tests that hold answers to them."""
+"""The shapes of answers, for the documentation and for tests that check answers against them."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ Milliseconds = Annotated[float, Field(ge=0)]
 
 
 class Shape(BaseModel):
-    """No key that is not written down here."""
+    """A JSON object without further keys."""
 
     model_config = ConfigDict(extra="forbid", title=None)
 
@@ -27,13 +27,13 @@ class ClassProbability(Shape):
     """One of the likeliest classes."""
 
     label: str = Field(description="The stable id of the class, a folder name in training")
-    name: str = Field(description="Its name for people")
+    name: str = Field(description="Its display name")
     index: int = Field(description="Its index in the logits")
     probability: Probability
 
 
 class Timing(Shape):
-    """Where the time went, in milliseconds; the last three with `include=timing`."""
+    """The time of each stage in milliseconds; the last three with `include=timing`."""
 
     decode: Milliseconds
     queue: Milliseconds = Field(description="Waiting for the session")
@@ -44,7 +44,7 @@ class Timing(Shape):
     )
     finish: Milliseconds | None = Field(default=None, description="Aggregation, second views")
     batch_views: list[int] | None = Field(
-        default=None, description="Views in each batch that this image had a part in"
+        default=None, description="Sizes, in views, of the batches that held a view of this image"
     )
 
 
@@ -56,7 +56,7 @@ class ImageSize(Shape):
 
 
 class ViewResult(Shape):
-    """What one view says on its own."""
+    """The answer of one view alone."""
 
     box: tuple[float, float, float, float] = Field(
         description="left, top, right, bottom as fractions of the image"
@@ -69,7 +69,7 @@ class ViewResult(Shape):
 
 
 class Heatmap(Shape):
-    """Where the likeliest class was seen, over the whole image."""
+    """The probability of the likeliest class over the whole image."""
 
     index: int
     png_base64: str | None = Field(default=None, description="An RGBA overlay")
@@ -87,21 +87,24 @@ class Classification(Shape):
     predictions: list[ClassProbability]
     tta: Mode = Field(description="The same as tta_applied")
     tta_requested: Mode
-    tta_applied: Mode = Field(description="Cheaper than requested where the server degrades")
+    tta_applied: Mode = Field(
+        description="Cheaper than requested if the server degrades under pressure"
+    )
     aggregate: Aggregation
     calibrated: bool = Field(
         description="False: no temperature was fitted for this mode; the network's own confidence"
     )
     passes: int = Field(description="Views that were run")
-    cost: float = Field(description="Pixels that the network saw, in single crops")
+    cost: float = Field(description="Pixels that the network read, in single crops")
     gate_open: bool | None = Field(default=None, description="adaptive: a second pass ran")
     prediction_set: list[str] | None = Field(
-        default=None, description="With `coverage`: labels that hold the truth that often"
+        default=None,
+        description="With `coverage`: the smallest set that contains the true label that often",
     )
     labels: list[ClassProbability] | None = Field(
         default=None,
         description="Multi-label models: the classes at or above their thresholds, likeliest "
-        "first; empty where none is",
+        "first; empty if there is none",
     )
     image: ImageSize | None = Field(default=None, description="With include=views")
     views: list[ViewResult] | None = Field(default=None, description="With include=views")
@@ -116,7 +119,7 @@ class ClassifyAnswer(Classification):
 
 
 class ErrorDetail(Shape):
-    """What went wrong, for people and programs."""
+    """The error, for people and programs."""
 
     type: str = Field(pattern="^(client|server)_error$")
     code: str = Field(examples=["bad_image", "overloaded"])
@@ -166,7 +169,7 @@ class ModelLabel(Shape):
 
 
 class ModelDetail(ModelSummary):
-    """A served model with its labels, and what was measured at its precision."""
+    """A served model with its labels, and its measurements at its precision."""
 
     labels: list[ModelLabel]
     metrics: list[Metrics | MultiLabelMetrics]
@@ -179,6 +182,6 @@ class ModelList(Shape):
 
 
 class Reloaded(Shape):
-    """What is served after a reload."""
+    """The models that are served after a reload."""
 
     models: list[str]

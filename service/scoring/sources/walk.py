@@ -128,10 +128,10 @@ def _token_regex(token: re.Match[str]) -> str:
 
 
 def glob(pattern: str, skipped: Skipped | None = None) -> Iterator[str]:
-    """The files that a pattern names, sorted; where it names a folder, the images under it.
+    """The files that a pattern matches, sorted. If it matches a folder, the images under it.
 
-    A pattern that ends in a suffix names files of any kind. `skipped` counts the files that another
-    pattern names and that are no images.
+    A pattern that ends in a suffix matches files of any kind. For other patterns `skipped` counts
+    the matching files that are not images.
     """
     root, rest = split_glob(pattern)
     regex = glob_regex(rest.rstrip("/"))
