@@ -61,6 +61,8 @@ def test_a_folder_of_drawn_images_is_there_for_a_while() -> None:
         ),
         (["kills", "P", "--image-size", "9x9"], "which are not drawn"),
         (["peers", "P", "--data", "d", "--photos", "a", "b"], "beside --data, but got 2"),
+        (["base", "P", "--base", "c"], "base needs --photos FOLDER... or --image-size"),
+        (["base", "P", "--image-size", "9x9"], "base needs --base CHECKOUT"),
         (["rate", "P", "--image-size", "12MP"], "a size is WIDTHxHEIGHT"),
     ],
 )
