@@ -24,7 +24,6 @@ from service.inference.decode import decode
 from service.inference.image.geometry import Size
 from service.inference.image.views import size_of
 from service.inference.predictor import Predictor
-from service.inference.tta.planner import Planner
 from service.package.manifest import Mode, Precision
 
 BATCHES = (1, 5, 8)
@@ -119,7 +118,7 @@ def _mode(
     predictor: Predictor, mode: Mode, measured: Measured, fitted: Line, seen: list[Size]
 ) -> dict[str, Any]:
     """The predicted time of a mode, for photos of the sizes `seen`, and the measured time."""
-    planner = Planner(predictor.manifest.input)
+    planner = predictor.model.planner
     crops = mean(planner.cost(planner.passes(mode, size)) for size in seen)
     predicted = measured.decode.value + measured.resize.value + fitted.ms(crops)
     taken = measured.modes[mode]
@@ -134,7 +133,7 @@ def _mode(
 
 def _predicted(first: Predictor, rows: dict[Precision, Any], package: Path) -> list[dict[str, Any]]:
     """The same model on a GPU: decode and resize on its host's cores, the passes in fp16."""
-    planner = Planner(first.manifest.input)
+    planner = first.model.planner
     side = first.manifest.input.resize_px
     row = rows[first.precision]
     host_ms = row["decode_ms"]["value"] + row["resize_ms"]["value"]

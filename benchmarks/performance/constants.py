@@ -16,7 +16,7 @@ from service.inference.runtime.session import Output
 from service.inference.tta.steps import Options
 from service.package.manifest import Mode
 
-MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense")
+MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense", "centre_dense")
 WARM_UP = 3
 
 

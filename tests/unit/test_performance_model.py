@@ -77,7 +77,7 @@ def test_the_slowest_part_is_the_limit() -> None:
 def test_a_run_holds_the_model_to_measurements(exported: Path) -> None:
     results = run(exported, None, rounds=2, threads=1)
     assert {mode["mode"] for mode in results["precisions"]["int8"]["modes"]} == {
-        "none", "five_crop", "ten_crop", "dense",
+        "none", "five_crop", "ten_crop", "dense", "centre_dense",
     }  # fmt: skip
     by_views = {(p["side_px"], p["views"]): p for p in results["precisions"]["fp32"]["passes"]}
     assert by_views[64, 5]["operations_ms"] == pytest.approx(5 * by_views[64, 1]["operations_ms"])

@@ -1,5 +1,6 @@
 """`quincunx evaluate`: metrics of a package, for each mode and precision."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -8,13 +9,12 @@ import typer
 from service.console.stdio import log, print_json
 from service.console.terminal import console
 from service.errors import UsageError
-from service.package.manifest import Aggregation, Precision
+from service.package.manifest import Aggregation, Manifest, Mode, Precision
 from training.commands.options import AsJson, Precisions
 
 app = typer.Typer()
 
-DEFAULT_MODES = "none,five_crop,dense,adaptive"
-UNGATED_MODES = "none,five_crop,dense"
+DEFAULT_MODES: tuple[Mode, ...] = ("none", "five_crop", "dense", "adaptive")
 
 
 @app.command()
@@ -67,8 +67,7 @@ def evaluate(
 
     manifest = ModelPackage.load(package).manifest
     task = TRAINING_TASKS[manifest.task]
-    gated = any(entry.gate for entry in manifest.calibration)
-    modes = chosen(tta or (DEFAULT_MODES if gated else UNGATED_MODES), task.methods(), "tta")
+    modes = chosen(tta or answerable(DEFAULT_MODES, manifest), task.methods(), "tta")
     precisions = chosen(precision, get_args(Precision), "precision") if precision else None
     if record and aggregate != "mean":
         raise UsageError("--record keeps what is served by default: --aggregate mean")
@@ -88,6 +87,13 @@ def evaluate(
         log(f"report: {task.write_report(package, measured, report)}")
     if record:
         task.record(package, measured)
+
+
+def answerable(wanted: Sequence[Mode], manifest: Manifest) -> str:
+    """Those of the modes that a package can answer, comma separated."""
+    from service.package.modes import modes
+
+    return ",".join(mode for mode in wanted if mode in modes(manifest))
 
 
 def chosen(text: str, known: tuple[str, ...], option: str) -> list:

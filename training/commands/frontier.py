@@ -7,10 +7,14 @@ import typer
 
 from service.console.stdio import log, print_json
 from service.package.manifest import Mode, Precision
-from training.commands.evaluate import chosen
+from training.commands.evaluate import answerable, chosen
 from training.commands.options import AsJson, Precisions
 
 app = typer.Typer()
+
+DEFAULT_MODES: tuple[Mode, ...] = (
+    "none", "five_crop", "ten_crop", "dense", "centre_dense", "adaptive",
+)  # fmt: skip
 
 
 @app.command()
@@ -18,8 +22,11 @@ def frontier(
     package: Annotated[Path, typer.Argument(help="A calibrated model package.")],
     data: Annotated[Path, typer.Argument(help="Labelled images: DATA/<class>/*, or DATA/val.")],
     tta: Annotated[
-        str, typer.Option(help="TTA modes, comma separated.")
-    ] = "none,five_crop,ten_crop,dense,adaptive",
+        str,
+        typer.Option(
+            help="TTA modes, comma separated.", show_default="all that the package can answer"
+        ),
+    ] = "",
     precision: Precisions = "",
     gate_cost: Annotated[
         str, typer.Option(help="Also run adaptive at these mean costs, in single crops.")
@@ -72,7 +79,8 @@ def frontier(
             "its modes"
         )
 
-    modes: list[Mode] = list(dict.fromkeys(["none", *chosen(tta, get_args(Mode), "tta")]))
+    wanted = chosen(tta or answerable(DEFAULT_MODES, manifest), get_args(Mode), "tta")
+    modes: list[Mode] = list(dict.fromkeys(["none", *wanted]))
     precisions = chosen(precision, get_args(Precision), "precision") if precision else []
     items = labelled(located(data), manifest)
     if images and images < len(items):

@@ -7,6 +7,7 @@ from zlib import crc32
 
 import numpy as np
 
+from service.errors import UsageError
 from service.inference.engine import StepsOf
 from service.inference.image.geometry import FractionBox, Size
 from service.inference.image.views import AnyImage, Pixels, as_pixels, size_of
@@ -15,6 +16,7 @@ from service.inference.tta.aggregate import softmax, temper
 from service.inference.tta.passes import read_passes
 from service.inference.tta.steps import Options
 from service.package.manifest import Mode
+from service.package.modes import why_not
 
 RANDOM_VIEWS = 4
 PLAIN_SHARE = 0.25
@@ -71,7 +73,8 @@ def methods(
             for cost in gate_costs
             if cost >= cheapest
         ]
-    made += [method_named(baseline) for baseline in BASELINES]
+    whole = predictor.manifest.graph.takes_whole_images
+    made += [method_named(one) for one in BASELINES if whole or one != "full_image"]
     return made if aspect == 1 else [_of_rectangles(one, aspect) for one in made]
 
 
@@ -117,6 +120,8 @@ def served_mode(name: str, options: Options) -> Method:
 def _full_image(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
     """The whole image at the size of `dense`, pooled by the network itself, without windows."""
     planner = predictor.model.planner
+    if reason := why_not(predictor.manifest, "dense"):
+        raise UsageError(f"full_image: {reason}")
     passes = (planner.whole_image(size_of(image)),)
     read = yield from read_passes(image, passes)
     return Result(_tempered(predictor, "dense", softmax(read.logits[0])), planner.cost(passes))

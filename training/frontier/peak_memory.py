@@ -14,7 +14,9 @@ from service.inference.predictor import Predictor
 from service.package.manifest import Mode
 from training.evaluation.methods import methods
 
-MODES: tuple[Mode, ...] = ("none", "five_crop", "ten_crop", "dense", "adaptive")
+MODES: tuple[Mode, ...] = (
+    "none", "five_crop", "ten_crop", "dense", "centre_dense", "adaptive",
+)  # fmt: skip
 KIB_PER_UNIT = 1 / 1024 if sys.platform == "darwin" else 1
 
 
