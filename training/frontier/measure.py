@@ -231,7 +231,7 @@ def _times(
 def _throughput(predictor: Predictor, method: Method, sample: Sequence[Path]) -> tuple[float, int]:
     """Images per second from pixels, and the number of images at once that reached it."""
     paths = sample[:THROUGHPUT_IMAGES]
-    decoded = {path: predictor.decode(path.read_bytes()) for path in dict.fromkeys(paths)}
+    decoded = {path: predictor.open_image(path.read_bytes()) for path in dict.fromkeys(paths)}
     images = [decoded[path] for path in paths]
     rates: dict[int, float] = {}
     for batch in BATCH_IMAGES:
