@@ -61,6 +61,8 @@ def _head(manifest: Manifest) -> str:
 
 
 def _origin(provenance: dict[str, Any]) -> str:
+    if provenance.get("weights_from"):
+        return "exported"
     imported = provenance.get("imported")
     return f"imported from {code(imported['source'])}" if imported else "trained and exported"
 
