@@ -74,6 +74,10 @@ def test_evaluation_is_recorded_and_reported(trained: Path, table: Path, tmp_pat
         low, high = row["map_interval"]
         assert 0 <= low <= row["map"] <= high <= 1
         assert set(row["average_precision"]) == {"bar", "disc", "square"}
+    assert rows[0]["against_single"] is None
+    compared = rows[1]["against_single"]
+    assert compared["difference"] == pytest.approx(rows[1]["map"] - rows[0]["map"], abs=2e-6)
+    assert compared["interval"][0] <= compared["difference"] <= compared["interval"][1]
     text = (tmp_path / "report" / "report.md").read_text()
     assert "| bar | " in text
     assert (tmp_path / "report" / "reliability.png").stat().st_size > 1000

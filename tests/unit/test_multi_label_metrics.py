@@ -39,8 +39,23 @@ def test_the_interval_is_that_of_resampling_images() -> None:
             metrics.mean_of_known(metrics.average_precisions(probabilities[rows], truth[rows]))
         )
     np.testing.assert_allclose(
-        metrics.bootstrap_map(probabilities, truth), np.quantile(found, [0.025, 0.975]), atol=0.03
+        np.quantile(metrics.resample_map(probabilities, truth), [0.025, 0.975]),
+        np.quantile(found, [0.025, 0.975]),
+        atol=0.03,
     )
+
+
+def test_methods_are_compared_on_the_same_resamples() -> None:
+    """Two methods that rise and fall together differ by little, though each is uncertain."""
+    probabilities, truth = drawn_answers(80, 3)
+    slightly = np.clip(probabilities + 0.02 * truth, 0, 1)
+    one, other = (metrics.scores(p, truth, p >= 0.5) for p in (probabilities, slightly))
+    got = metrics.paired(one, other)
+    assert got.difference == pytest.approx(other.map - one.map)
+    assert got.interval[0] <= got.difference <= got.interval[1]
+    own = one.map_interval[1] - one.map_interval[0]
+    assert got.interval[1] - got.interval[0] < own / 3
+    assert metrics.paired(one, one).interval == (0.0, 0.0)
 
 
 def test_a_class_that_no_image_has_is_left_out() -> None:

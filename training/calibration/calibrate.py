@@ -97,7 +97,9 @@ def calibrate_single_label(
             "calibration": tuple(entries),
             "adaptive": configs[chosen],
             "default_mode": default_mode
-            or _default_mode(fitted[leading], logits[leading], led[chosen], tolerance),
+            or _default_mode(
+                fitted[leading], logits[leading], led[chosen], tolerance, cheaper=cheaper
+            ),
         }
     )
     write_manifest(folder, Manifest.model_validate(manifest.model_dump()))
@@ -109,6 +111,8 @@ def _default_mode(
     logits: CalibrationLogits,
     tried: adaptive.Fitted,
     tolerance: Tolerance,
+    *,
+    cheaper: bool,
 ) -> Mode:
     """`adaptive`, or a dearer mode whose gain in likelihood is certain.
 
@@ -118,7 +122,7 @@ def _default_mode(
     labels, single = logits.labels, fitted["none"].crossed
     mode, answers, cost = "none", single, logits.costs["none"]
     opens = tried.gate.expected_cost != cost
-    if opens and gates.good_enough(tried.crossed, single, labels, tolerance):
+    if opens and (not cheaper or gates.good_enough(tried.crossed, single, labels, tolerance)):
         mode, answers, cost = "adaptive", tried.crossed, tried.gate.expected_cost
     for dearer in sorted(DEFAULTS & fitted.keys(), key=lambda one: logits.costs[one]):
         gain = losses(answers, labels) - losses(fitted[dearer].crossed, labels)

@@ -13,12 +13,13 @@ from service.inference.runtime.providers import Provider
 from service.package.manifest import Aggregation, Manifest, Mode, MultiLabelMetrics, Precision
 from service.package.package import ModelPackage
 from training.data.left_out import LeftOut, left_out
-from training.evaluation.multi_label_metrics import LabelScores, scores
+from training.evaluation.multi_label_metrics import LabelScores, LabelsPaired, paired, scores
 from training.evaluation.multi_label_predictions import LabelPredictions, answers
 from training.evaluation.predictions import LabelledFile
 
 COLUMNS = (
     "precision", "mode", "mAP %", "95%", "micro F1 %", "macro F1 %", "NLL", "cost (crops)",
+    "mAP - single crop (95%)", "mAP - fp32 (95%)",
 )  # fmt: skip
 
 
@@ -35,6 +36,10 @@ class LabelRow:
     mode: Mode
     scores: LabelScores
     cost: float
+    against_single: LabelsPaired | None = None
+    """Against the single crop of the same precision."""
+    against_fp32: LabelsPaired | None = None
+    """Against the same mode at fp32. None if that was not measured in the same run."""
 
     def metrics(self, manifest: Manifest) -> MultiLabelMetrics:
         """The row for the manifest."""
@@ -68,7 +73,17 @@ class LabelRow:
             f"{100 * s.macro_f1:.2f}",
             f"{s.nll:.4f}",
             f"{self.cost:.2f}",
+            _difference(self.against_single),
+            _difference(self.against_fp32),
         )
+
+
+def _difference(pair: LabelsPaired | None) -> str:
+    """In percentage points; empty for the reference itself."""
+    if pair is None:
+        return ""
+    low, high = (100 * end for end in pair.interval)
+    return f"{100 * pair.difference:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 @dataclass(frozen=True)
@@ -107,7 +122,7 @@ def evaluate(
     if coverage is not None:
         raise UsageError("--coverage needs one true class, and this package is multi-label")
     loaded = ModelPackage.load(package)
-    rows: list[LabelRow] = []
+    found: dict[tuple[Precision, Mode], LabelScores] = {}
     by_precision: dict[Precision, LabelPredictions] = {}
     unreadable: dict[Path, str] = {}
     present: set[int] = set()
@@ -117,12 +132,28 @@ def evaluate(
         by_precision[precision] = got
         unreadable |= got.unreadable
         present |= set(np.flatnonzero(got.truth.any(0)).tolist())
-        rows += [
-            LabelRow(precision, mode, scores(own.probabilities, got.truth, own.present), own.cost)
-            for mode, own in got.by_mode.items()
-        ]
+        for mode, own in got.by_mode.items():
+            found[precision, mode] = scores(own.probabilities, got.truth, own.present)
+    rows = [
+        LabelRow(
+            precision,
+            mode,
+            own,
+            by_precision[precision].by_mode[mode].cost,
+            against_single=_against(own, found.get((precision, "none"))),
+            against_fp32=_against(own, found.get(("fp32", mode))),
+        )
+        for (precision, mode), own in found.items()
+    ]
     beside = left_out(items, loaded.manifest, present, unreadable)
     return LabelEvaluation(loaded.manifest, aggregate, tuple(rows), by_precision, beside)
+
+
+def _against(own: LabelScores, reference: LabelScores | None) -> LabelsPaired | None:
+    """Compare two methods, if both answered the same images."""
+    if reference is None or reference is own or reference.images != own.images:
+        return None
+    return paired(reference, own)
 
 
 def as_json(measured: LabelEvaluation) -> list[dict[str, Any]]:
@@ -132,6 +163,8 @@ def as_json(measured: LabelEvaluation) -> list[dict[str, Any]]:
             **row.metrics(measured.manifest).model_dump(),
             "aggregate": measured.aggregate,
             "cost": row.cost,
+            "against_single": row.against_single and row.against_single.facts(),
+            "against_fp32": row.against_fp32 and row.against_fp32.facts(),
             **measured.left_out.facts(),
         }
         for row in measured.rows

@@ -1,6 +1,6 @@
 """Metrics of multi-label answers: average precision, F1, likelihood, with their uncertainty."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,19 +30,52 @@ class LabelScores:
     micro_f1: float
     macro_f1: float
     nll: float
+    resampled_maps: NDArray[np.float64] = field(repr=False, compare=False)
+    """`map` of each bootstrap resample. Two methods on the same images have the same resamples."""
+
+
+@dataclass(frozen=True)
+class LabelsPaired:
+    """A method against a reference, on the same images."""
+
+    difference: float
+    """`map` of the method minus that of the reference."""
+    interval: tuple[float, float]
+    """95%, by bootstrap over images, the same images for both."""
+    nll_difference: float
+
+    def facts(self) -> dict[str, Any]:
+        """The values for JSON and for the manifest, rounded to six digits."""
+        low, high = self.interval
+        return {
+            "difference": round(self.difference, 6),
+            "interval": [round(low, 6), round(high, 6)],
+            "nll_difference": round(self.nll_difference, 6),
+        }
+
+
+def paired(reference: LabelScores, method: LabelScores) -> LabelsPaired:
+    """Compare the scores of two methods on the same images."""
+    return LabelsPaired(
+        difference=method.map - reference.map,
+        interval=_middle(method.resampled_maps - reference.resampled_maps),
+        nll_difference=method.nll - reference.nll,
+    )
 
 
 def scores(probabilities: Probabilities, truth: Truth, present: Truth) -> LabelScores:
     """float64[N, K], the truth and the answers at the thresholds -> LabelScores."""
     each = average_precisions(probabilities, truth)
+    resampled = resample_map(probabilities, truth)
     return LabelScores(
         images=len(truth),
         map=mean_of_known(each),
-        map_interval=bootstrap_map(probabilities, truth),
+        map_interval=_middle(resampled),
         average_precision=tuple(float(value) for value in each),
         micro_f1=float(f1_score(truth.ravel(), present.ravel())),
         macro_f1=mean_of_known(f1(present, truth)),
         nll=binary_nll(probabilities, truth),
+        resampled_maps=resampled,
     )
 
 
@@ -56,10 +89,8 @@ def average_precisions(probabilities: Probabilities, truth: Truth) -> NDArray[np
     )
 
 
-def bootstrap_map(
-    probabilities: Probabilities, truth: Truth, seed: int = 0, level: float = 0.95
-) -> tuple[float, float]:
-    """The percentile-bootstrap interval of the mean average precision, over images."""
+def resample_map(probabilities: Probabilities, truth: Truth, seed: int = 0) -> NDArray[np.float64]:
+    """The mean average precision of each bootstrap resample of the images: [RESAMPLES]."""
     random = np.random.default_rng(seed)
     images, classes = truth.shape
     rows = max(1, min(RESAMPLES, CHUNK // images))
@@ -72,8 +103,13 @@ def bootstrap_map(
         )
         known = ~np.isnan(found)
         means.append(np.where(known, found, 0).sum(0) / np.maximum(known.sum(0), 1))
+    return np.concatenate(means)
+
+
+def _middle(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
+    """The interval of the middle 95% of the values."""
     tail = (1 - level) / 2
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
 
 

@@ -2,8 +2,8 @@
 
 One epoch trains only the new head. Then all layers train, the early ones with a hundredth of the
 learning rate (fastai's `fine_tune`). The architecture must be that of the other package; here it is
-that of the shipped model. The sizes are smaller than its own, so that an epoch on a CPU is short. The
-normalization is taken from the package.
+that of the shipped model. The sizes are smaller than its own, so that an epoch on a CPU is short.
+The normalization is taken from the package.
 """
 
 from training.recipe import Architecture, Recipe, Stage
