@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from service.errors import DataError, UsageError
 from service.package.package import ModelPackage
 from tests.support.untrained import RECIPE, STATS, network
-from training.calibration.calibrate import held_out
+from training.calibration.images import held_out
 from training.commands.export import app
 from training.data.dataset import split
 from training.export.export import export_package
