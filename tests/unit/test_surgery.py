@@ -235,11 +235,14 @@ def test_group_normalization_and_channel_shuffle_follow_the_size(tmp_path: Path)
     check(free, fixed, SHAPES)  # the graph of one size equals the export with free sizes
 
 
-def test_same_padding_that_was_computed_for_one_size_keeps_that_size(tmp_path: Path) -> None:
+def test_same_padding_holds_at_multiples_of_the_stride(tmp_path: Path) -> None:
     network = classifier(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, 2), *average_linear())
     result = convert(loading.load(exported(network, tmp_path / "model.onnx")), wanted())
-    assert (result.kind, result.sizes) == ("class_map", ((SIDE_PX, SIDE_PX),))
-    assert "Pad" in result.reason or "padding" in result.reason
+    assert (result.kind, result.sizes, result.stride_px) == ("class_map", "dynamic", 16)
+    path = exported(network, tmp_path / "uneven.onnx", side_px=SIDE_PX + 8)
+    result = convert(loading.load(path), wanted())
+    assert (result.kind, result.sizes) == ("class_map", ((SIDE_PX + 8, SIDE_PX + 8),))
+    assert "padding follows from the size" in result.reason
 
 
 def test_a_batch_that_cannot_be_freed_is_refused(tmp_path: Path) -> None:

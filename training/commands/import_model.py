@@ -70,6 +70,16 @@ def import_model(
             help="Images for the comparison with the source; by default drawn pictures.",
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA",
+            help="Labelled images that the model was not trained on: FOLDER/<class>/*, FOLDER/val "
+            "or a table. The package is quantized and calibrated on one half and measured on the "
+            "other half.",
+        ),
+    ] = None,
+    int8: Annotated[bool, typer.Option(help="With --data: also build the int8 graph.")] = True,
     version: Annotated[str, typer.Option(help="The package's version.")] = "1",
     overwrite: Overwrite = False,
 ) -> None:
@@ -109,4 +119,10 @@ def import_model(
         **literal,
     )
     converted, spec = open_source(source, given)
-    answer(write(converted, spec, out, overwrite=overwrite, log=log).folder)
+    done = write(converted, spec, out, overwrite=overwrite, log=log)
+    if data is not None:
+        from training.data.named_data import located
+        from training.imports.finish import finish, labelled_images
+
+        finish(out, labelled_images(out, located(data), log), int8=int8, log=log)
+    answer(done.folder)

@@ -8,8 +8,8 @@ import numpy as np
 
 from service.inference.image.geometry import Size
 from service.inference.image.views import Pixels, cut, resize, size_of
-from service.inference.tta.planner import Planner
-from service.package.manifest import InputSize, Mode
+from service.inference.tta.planner import VERSION_1, Planner
+from service.package.manifest import Graph, InputSize, Mode
 from training.data.dataset import Item
 from training.data.pixels import open_image
 
@@ -27,9 +27,11 @@ def sample(items: Sequence[Item], count: int, seed: int) -> list[Item]:
     return [item for turn in turns for item in turn][:count]
 
 
-def views(item: Item, sizes: InputSize, modes: Sequence[Mode]) -> Iterator[Pixels]:
+def views(
+    item: Item, sizes: InputSize, modes: Sequence[Mode], graph: Graph = VERSION_1
+) -> Iterator[Pixels]:
     """The views that serving cuts out of a file in `modes`: uint8[H, W, 3] each."""
-    planner = Planner(sizes)
+    planner = Planner(sizes, graph=graph)
     image = open_image(item.path, planner.decoding())
     for mode in modes:
         for one in planner.passes(mode, size_of(image)):

@@ -20,10 +20,15 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from service.inference.runtime.session import Session
-from service.package.manifest import InputSize
+from service.inference.runtime.session import WHOLE_VIEW, Session
+from service.package.manifest import Graph, InputSize, Mode
 from training.data.dataset import Item
-from training.data.samples import Pixels, views
+from training.data.samples import views
+
+OWN_GRAPH = Graph()
+"""What our own networks become."""
+FEATURES = "features"
+"""The name that an import gives to the last features."""
 
 
 @dataclass(frozen=True)
@@ -48,23 +53,34 @@ class Quantization:
 
 
 class _Views(CalibrationDataReader):
-    """Feeds the calibrator: each image whole, and its centre crop, one view at a time."""
+    """Feeds the calibrator: each image whole, and its centre crop, one view at a time.
 
-    def __init__(self, items: Sequence[Item], sizes: InputSize) -> None:
-        self.feeds = self._views(items, sizes)
+    A graph that cannot take whole images gets the crops only.
+    """
+
+    def __init__(self, items: Sequence[Item], sizes: InputSize, graph: Graph) -> None:
+        self.feeds = self._views(items, sizes, graph)
 
     @staticmethod
-    def _views(items: Sequence[Item], sizes: InputSize) -> Iterator[dict[str, Pixels]]:
+    def _views(
+        items: Sequence[Item], sizes: InputSize, graph: Graph
+    ) -> Iterator[dict[str, np.ndarray]]:
+        more = {"windows": WHOLE_VIEW} if graph.kind == "windows" else {}
         for item in items:
-            for pixels in views(item, sizes, ("dense", "none")):
-                yield {"images": pixels[None]}
+            for pixels in views(item, sizes, served_modes(graph), graph):
+                yield {"images": pixels[None], **more}
 
-    def get_next(self) -> dict[str, Pixels] | None:  # type: ignore[override]
+    def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
         return next(self.feeds, None)
 
 
 def quantize(
-    fp32: Path, int8: Path, items: Sequence[Item], sizes: InputSize, how: Quantization
+    fp32: Path,
+    int8: Path,
+    items: Sequence[Item],
+    sizes: InputSize,
+    how: Quantization,
+    graph: Graph = OWN_GRAPH,
 ) -> None:
     """Write the int8 graph of `fp32` to `int8`, calibrated on the first `how.images` of `items`.
 
@@ -77,15 +93,16 @@ def quantize(
         # Folds the casts of the weights, and folds batch normalization into the convolutions.
         quant_pre_process(fp32, folded, skip_symbolic_shape=True)
         _pool_by_convolution(folded)
-        convolutions = [n for n in onnx.load(folded).graph.node if n.op_type == "Conv"]
-        left_out = [convolutions[-1].name] if how.float_head else []
+        kept = onnx.load(folded).graph
+        convolutions = [node for node in kept.node if node.op_type == "Conv"]
+        left_out = _head(kept, convolutions) if how.float_head else []
         left_out += [node.name for node in convolutions[: how.float_stem]]
         quantize_static(
             folded,
             int8,
-            _Views(items[: how.images], sizes),
+            _Views(items[: how.images], sizes, graph),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "Add", "MaxPool", "Relu"],
+            op_types_to_quantize=["Conv", "Add", "MaxPool", "Relu", "Clip"],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -94,12 +111,19 @@ def quantize(
         )
 
 
-def agreement(fp32: Path, int8: Path, items: Sequence[Item], sizes: InputSize) -> dict[str, float]:
+def served_modes(graph: Graph) -> tuple[Mode, ...]:
+    """The modes whose views show every shape that a graph is given."""
+    return ("dense", "none") if graph.takes_whole_images else ("none",)
+
+
+def agreement(
+    fp32: Path, int8: Path, items: Sequence[Item], sizes: InputSize, graph: Graph = OWN_GRAPH
+) -> dict[str, float]:
     """How often both graphs name the same class on `items`, and how much their logits differ."""
     first, second = (Session.open(path, provider="cpu") for path in (fp32, int8))
     same, apart, count = 0, 0.0, 0
     for item in items:
-        for pixels in views(item, sizes, ("dense", "none")):
+        for pixels in views(item, sizes, served_modes(graph), graph):
             a, b = (session.run(pixels[None], "logits")[0] for session in (first, second))
             same += int(a.argmax() == b.argmax())
             apart += float(np.abs(a - b).mean())
@@ -118,11 +142,18 @@ def _pool_by_convolution(path: Path) -> None:
     """
     model = onnx.load(path)
     known = onnx.shape_inference.infer_shapes(model).graph.value_info
-    channels = {v.name: v.type.tensor_type.shape.dim[1].dim_value for v in known}
+    channels = {
+        v.name: v.type.tensor_type.shape.dim[1].dim_value
+        for v in known
+        if len(v.type.tensor_type.shape.dim) == 4
+    }
+    imported = any(FEATURES in node.output for node in model.graph.node)
     for at, node in enumerate(model.graph.node):
         if node.op_type != "AveragePool":
             continue
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if imported and not _divides_plainly(attributes):
+            continue
         window, count = attributes["kernel_shape"], channels[node.input[0]]
         share = np.full((count, 1, *window), 1 / np.prod(window), np.float32)
         weight = onnx.numpy_helper.from_array(share, f"{node.name}.weight")
@@ -139,6 +170,26 @@ def _pool_by_convolution(path: Path) -> None:
             )
         )
     onnx.save(model, path)
+
+
+def _divides_plainly(attributes: dict[str, Any]) -> bool:
+    """Whether pooling reads every pixel once, and nothing beyond the edge."""
+    plain = attributes.get("auto_pad", b"NOTSET") == b"NOTSET"
+    padded = any(attributes.get("pads", ())) or attributes.get("ceil_mode", 0)
+    return plain and not padded and attributes["kernel_shape"] == attributes.get("strides")
+
+
+def _head(graph: onnx.GraphProto, convolutions: Sequence[onnx.NodeProto]) -> list[str]:
+    """The nodes behind the last features; of our own graphs, the last convolution."""
+    needed = {FEATURES}
+    before: set[str] = set()
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            before.add(node.name)
+    if not before:
+        return [convolutions[-1].name]
+    return [node.name for node in graph.node if node.name not in before]
 
 
 def _normalization(path: Path) -> list[str]:

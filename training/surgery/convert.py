@@ -8,13 +8,13 @@ import onnx
 from service.errors import ImportRefused
 from training.surgery import sizes
 from training.surgery.building import front
-from training.surgery.building.builder import Builder, rename_reserved
+from training.surgery.building.builder import FEATURES, Builder, rename, rename_reserved
 from training.surgery.building.class_map import add_class_map
 from training.surgery.building.windows import add_windows
 from training.surgery.graph_index import GraphIndex, remove_unused
 from training.surgery.matching import pools
 from training.surgery.matching.affine import affine
-from training.surgery.matching.any_size import bound_to_size, upstream
+from training.surgery.matching.any_size import bound_to_size, pads_unevenly, upstream
 from training.surgery.matching.head import Head, extract, walk
 from training.surgery.probe import MOST_IR_VERSION, values
 from training.surgery.reading import ends, prepare, reshapes, signature
@@ -53,11 +53,16 @@ def convert(model: onnx.ModelProto, wanted: Wanted) -> Converted:
     found = _find_head(work, given, feeds)
     index = GraphIndex(work.graph)
     end = found.pools[0].features if isinstance(found, Head) else given.output
-    bound = bound or bound_to_size(index, upstream(index, [end]))
+    before = upstream(index, [end])
+    bound = bound or bound_to_size(index, before)
+    uneven = pads_unevenly(index, before)
     kind, features, classes, more = _build(work, given, found, feeds)
     prepared = front.put_in_front(work, given, wanted)
     features = prepared if features == given.input else features
     remove_unused(work)
+    if features:
+        rename(work, features, FEATURES)
+        features = FEATURES
     _tidy(work)
     head = found if isinstance(found, Head) else None
     fixed = given.fixed_sides is not None
@@ -77,7 +82,7 @@ def convert(model: onnx.ModelProto, wanted: Wanted) -> Converted:
         features=features,
         pools=tuple(pool.how for pool in head.pools) if head else (),
     )
-    return _with_sizes(result, bound if fixed else "")
+    return _with_sizes(result, bound if fixed else "", uneven=fixed and uneven)
 
 
 def _at_own_size(given: Signature, wanted: Wanted) -> Wanted:
@@ -154,7 +159,7 @@ def _build(
     )
 
 
-def _with_sizes(result: Converted, bound: str) -> Converted:
+def _with_sizes(result: Converted, bound: str, *, uneven: bool) -> Converted:
     """Find stride, smallest side and sizes by running the graph."""
     crop_px = (
         result.source_sizes[0][0] if result.source_sizes != "dynamic" else result.wanted.crop_px
@@ -173,6 +178,11 @@ def _with_sizes(result: Converted, bound: str) -> Converted:
         stride_px = sizes.stride(graph, result.features, crop_px) if result.features else 1
     except Exception:  # it fails at other heights: the runtime's exceptions have no common base
         stride_px = 1
+    if uneven and crop_px % stride_px:
+        reason = (
+            f"its padding follows from the size, and {crop_px} px is no multiple of {stride_px}"
+        )
+        return replace(result, sizes=own, smallest_px=crop_px, reason=result.reason or reason)
     shapes = sizes.checked_shapes(crop_px, stride_px if stride_px > 1 else 32)
     if reason := sizes.failing(graph, shapes):
         return replace(result, sizes=own, smallest_px=crop_px, reason=result.reason or reason)

@@ -7,8 +7,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-RESERVED = ("images", "windows", "logits", "class_map", "window_logits")
-"""Names of the package contract; a source may use them for other tensors."""
+FEATURES = "features"
+"""The tensor [N, C, h, w] that the pools read."""
+RESERVED = ("images", "windows", "logits", "class_map", "window_logits", FEATURES)
+"""Names of the package contract and of this package; a source may use them for other tensors."""
 
 
 class Builder:
@@ -76,6 +78,14 @@ def rename_reserved(model: onnx.ModelProto) -> dict[str, str]:
             for at, name in enumerate(names):
                 names[at] = new.get(name, name)
     return new
+
+
+def rename(model: onnx.ModelProto, old: str, new: str) -> None:
+    """Rename a tensor that nodes make and read."""
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for at, name in enumerate(names):
+                names[at] = new if name == old else name
 
 
 def channels_first(builder: Builder, features: str, axes: tuple[int, int]) -> str:

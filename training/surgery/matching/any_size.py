@@ -48,20 +48,31 @@ def bound_to_size(index: GraphIndex, nodes: Sequence[onnx.NodeProto]) -> str:
     return ""
 
 
+def pads_unevenly(index: GraphIndex, nodes: Sequence[onnx.NodeProto]) -> bool:
+    """Whether a node pads more on one side than on the other.
+
+    "Same" padding of strided layers does, and its amounts follow from the size: they are those of
+    the source at every size whose sides are multiples of the stride, if that of the source is one.
+    """
+    for node in nodes:
+        pads: list[int] = []
+        if node.op_type in WINDOWED:
+            pads = list(attributes(node).get("pads", ()))
+        elif node.op_type == "Pad" and (stored := index.constant(node.input[1])) is not None:
+            pads = stored.tolist()
+        if pads[: len(pads) // 2] != pads[len(pads) // 2 :]:
+            return True
+    return False
+
+
 def _bound(index: GraphIndex, node: onnx.NodeProto) -> str:
     kind = node.op_type
     if kind in FREE or kind == "Reshape":
         return ""
     if kind in WINDOWED:
-        pads = list(attributes(node).get("pads", ()))
-        half = len(pads) // 2
-        return f"{kind} with padding of {pads}" if pads[:half] != pads[half:] else ""
+        return ""
     if kind == "Pad":
-        pads = index.constant(node.input[1])
-        sides = [] if pads is None else pads.tolist()
-        half = len(sides) // 2
-        # "Same" padding, which differs between the sides, follows from the size.
-        return "" if sides and sides[:half] == sides[half:] else f"Pad of {sides}"
+        return "" if index.is_constant(node.input[1]) else "Pad by computed amounts"
     if kind == "Resize":
         by_scale = len(node.input) == 3 and index.is_constant(node.input[2])
         return "" if by_scale else "Resize to a stored size"

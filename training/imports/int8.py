@@ -1,0 +1,73 @@
+"""Add the int8 graph to an imported package, if it answers like the fp32 graph."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from service.errors import ModelPackageError
+from service.inference.runtime.session import Session
+from service.package.fit import check_fit
+from service.package.manifest import Manifest
+from service.package.package import ModelPackage
+from training.data.item import Item
+from training.data.samples import sample
+from training.export.model_card import write_model_card
+from training.export.quantize import Quantization, agreement, quantize
+from training.export.writer import FILES, copy_metadata, describe, write_manifest
+
+LEAST_AGREEMENT = 0.9
+"""A graph that names another class for more views than this leaves is not a rounded form of it."""
+AGREEMENT_IMAGES = 100
+SEED = 0
+
+
+def add_int8(
+    folder: Path,
+    items: Sequence[Item],
+    log: Callable[[str], None] = print,
+    how: Quantization | None = None,
+) -> bool:
+    """Quantize the fp32 graph on `items`; returns whether the package has the int8 graph now.
+
+    It is left out, and `log` says why, where it cannot be made or where it names other classes than
+    fp32 for over a tenth of the views. Not every network stands 8 bits.
+    """
+    how, package = how or Quantization(), ModelPackage.load(folder)
+    manifest, fp32 = package.manifest, package.path("fp32")
+    path = folder / FILES["int8"]
+    new = path.with_name(f".{path.name}.new")
+    try:
+        seen = sample(items, how.images, SEED)
+        try:
+            quantize(fp32, new, seen, manifest.input, how, manifest.graph)
+            copy_metadata(fp32, new)
+            check_fit(Session.open(new, provider="cpu"), manifest, exact=False)
+        except ModelPackageError as error:
+            log(f"int8 is left out: {error}")
+            return False
+        except Exception as error:  # the quantizer's own exceptions have no common base
+            log(f"int8 is left out: the graph cannot be quantized ({error})")
+            return False
+        checked = sample(items, AGREEMENT_IMAGES, SEED + 1)
+        measured = agreement(fp32, new, checked, manifest.input, manifest.graph)
+        if measured["top1_agreement"] < LEAST_AGREEMENT:
+            log(
+                f"int8 is left out: it names the class of fp32 for {measured['top1_agreement']:.1%}"
+                f" of {measured['views']} views; at least {LEAST_AGREEMENT:.0%} are needed"
+            )
+            return False
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+    files = [file for file in manifest.files if file.precision != "int8"]
+    provenance = {
+        **manifest.provenance,
+        "int8": {**how.to_json(), "images": len(seen), "against_fp32": measured},
+    }
+    changed = {"files": (*files, describe(folder, "int8")), "provenance": provenance}
+    write_manifest(folder, Manifest.model_validate({**dict(manifest), **changed}))
+    write_model_card(folder)
+    log(
+        f"{path.name}: {path.stat().st_size / 2**20:.1f} MiB; top-1 as fp32 on "
+        f"{measured['top1_agreement']:.1%} of {measured['views']} views"
+    )
+    return True
