@@ -38,6 +38,7 @@ def test_an_evaluated_package_shows_metrics_and_calibration(package: Path) -> No
                         precision="int8",
                         mode="adaptive",
                         temperature=0.71,
+                        temperature_power=0.25,
                         gate=Gate(kind="margin", threshold=0.42, expected_cost=1.2),
                         conformal={"0.95": 0.8},
                     ),
@@ -47,7 +48,7 @@ def test_an_evaluated_package_shows_metrics_and_calibration(package: Path) -> No
     )
     assert "| int8 | dense | 89.12% (88.10% to 90.05%) |  | 0.4321 | 0.0123 | 3925 |" in card
     assert "| int8 | dense | int8 none | 33 | 24 | +0.23 (-0.15 to +0.58) | 0.289 |" in card
-    assert "| int8 | adaptive | 0.710 | margin ≥ 0.420, cost 1.20 | 0.95 |" in card
+    assert "| int8 | adaptive | 0.710 × H^0.25 | margin ≥ 0.420, cost 1.20 | 0.95 |" in card
 
 
 def test_what_is_not_in_the_manifest_is_not_in_the_card(package: Path) -> None:

@@ -96,7 +96,8 @@ def gates(manifest: Manifest) -> str:
         (
             c.precision,
             c.mode,
-            f"{c.temperature:.3f}",
+            f"{c.temperature:.3f}"
+            + (f" × H^{c.temperature_power:.2f}" * (c.temperature_power > 0)),
             f"{c.gate.kind} ≥ {c.gate.threshold:.3f}, cost {c.gate.expected_cost:.2f}"
             if c.gate
             else "",
@@ -105,7 +106,15 @@ def gates(manifest: Manifest) -> str:
         for c in manifest.calibration
     ]
     columns = ("precision", "TTA", "temperature", "gate", "prediction sets of coverage")
-    return f"## Calibration\n\nFitted on images held out of training.\n\n{table(columns, rows)}"
+    powered = any(c.temperature_power for c in manifest.calibration)
+    legend = (
+        "\n\nH: the entropy of an answer, as a share of the largest possible. Unsure answers get a "
+        "larger temperature."
+    )
+    return (
+        f"## Calibration\n\nFitted on images held out of training.\n\n{table(columns, rows)}"
+        f"{legend if powered else ''}"
+    )
 
 
 def thresholds(manifest: Manifest) -> str:

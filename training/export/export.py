@@ -263,7 +263,6 @@ def _architecture(source: Source) -> dict[str, Any]:
 
 def _provenance(source: Source) -> dict[str, Any]:
     facts = source.state.facts
-    history: list[dict[str, Any]] = facts["history"]
     return {
         "recipe": facts["recipe"],
         "seed": source.recipe.seed,
@@ -277,13 +276,20 @@ def _provenance(source: Source) -> dict[str, Any]:
             "calibration_images": len(source.images.calibration),
             "skipped_files": source.images.skipped.files,
         },
+        **({} if facts.get("weights_from") else _training(facts)),
+        "libraries": {name: found for name in LIBRARIES if (found := _installed(name))},
+        "python": platform.python_version(),
+    }
+
+
+def _training(facts: dict[str, Any]) -> dict[str, Any]:
+    history: list[dict[str, Any]] = facts["history"]
+    return {
         "finished": facts["finished"],
         "training_precision": facts["precision"],
         "epochs": len(history),
         "training_seconds": round(sum(row["seconds"] for row in history)),
         "history": history,
-        "libraries": {name: found for name in LIBRARIES if (found := _installed(name))},
-        "python": platform.python_version(),
     }
 
 

@@ -52,7 +52,7 @@ def of_run(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _known(provenance: dict[str, Any]) -> dict[str, Any]:
-    keys = ("recipe", "epochs", "training_seconds", "started_from")
+    keys = ("recipe", "epochs", "training_seconds", "started_from", "weights_from")
     return {key: provenance[key] for key in keys if provenance.get(key) is not None}
 
 
