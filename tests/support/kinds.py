@@ -48,6 +48,7 @@ def kind_package(
     interpolation: Interpolation = "bilinear",
     name: str = "kind",
     calibration: tuple[ModeCalibration, ...] = (),
+    deep: bool = False,
     **more: Any,
 ) -> Path:
     """Write a package of one fp32 graph into `folder`; without a calibration unless it is given.
@@ -55,7 +56,7 @@ def kind_package(
     `more` are other fields of the manifest.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    data = kind_graph(drawn, stride_px, crop_px).SerializeToString()
+    data = kind_graph(drawn, stride_px, crop_px, deep=deep).SerializeToString()
     (folder / "model.onnx").write_bytes(data)
     if drawn == "class_map":
         graph = Graph(stride_px=stride_px, smallest_px=stride_px)
@@ -129,7 +130,9 @@ class _Nodes:
         """Add a node; inputs that are no names are constants. Returns the name of its output."""
         names = [one if isinstance(one, str) else self.constant(one) for one in inputs]
         output = output or f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, names, [output], **attributes))
+        self.nodes.append(
+            helper.make_node(kind, names, [output], f"node_{len(self.nodes)}", **attributes)
+        )
         return output
 
     def constant(self, value: Any) -> str:
@@ -140,7 +143,7 @@ class _Nodes:
         return name
 
     def features(self, stride_px: int, *, deep: bool) -> None:
-        """images -> cells [N, 3, h, w] from 0 to 1."""
+        """images -> features [N, 3, h, w] from 0 to 1."""
         floats = self.add("Cast", "images", to=TensorProto.FLOAT)
         scaled = self.add("Mul", floats, 1 / 255)
         planes = self.add("Transpose", scaled, perm=[0, 3, 1, 2])
@@ -153,7 +156,7 @@ class _Nodes:
                 planes = self.add("Relu", conv)
             stride_px //= 4
         self.add(
-            "AveragePool", planes, output="cells", kernel_shape=[stride_px] * 2,
+            "AveragePool", planes, output="features", kernel_shape=[stride_px] * 2,
             strides=[stride_px] * 2, ceil_mode=1, count_include_pad=0,
         )  # fmt: skip
 
@@ -162,7 +165,7 @@ def _scores(made: _Nodes, colours: np.ndarray, output: str = "") -> str:
     """[N, K, h, w]: -|x - c|^2 of each cell, up to a term that all classes share: 2 c.x - |c|^2."""
     weight = (2 * SHARPNESS * colours)[..., None, None]
     bias = -SHARPNESS * (colours**2).sum(1)
-    return made.add("Conv", "cells", weight, bias, output=output)
+    return made.add("Conv", "features", weight, bias, output=output)
 
 
 def _linear(made: _Nodes, colours: np.ndarray) -> None:
@@ -183,17 +186,19 @@ def _of_windows(made: _Nodes, colours: np.ndarray, *, with_maximum: bool) -> Non
         made.add("Div", covered, made.add("ReduceSum", covered, [1], keepdims=1))
         for covered in (rows, columns)
     ]
-    vectors = made.add("Einsum", "cells", *shares, equation="nchw,vh,vw->nvc")
-    whole = made.add("Unsqueeze", made.add("ReduceMean", "cells", [2, 3], keepdims=0), [1])
+    vectors = made.add("Einsum", "features", *shares, equation="nchw,vh,vw->nvc")
+    whole = made.add("Unsqueeze", made.add("ReduceMean", "features", [2, 3], keepdims=0), [1])
     if with_maximum:
         outside = [_outside(made, covered) for covered in (rows, columns)]
         low = made.add(
             "Add", made.add("Unsqueeze", outside[0], [2]), made.add("Unsqueeze", outside[1], [1])
         )  # (V, h, w)
-        left = made.add("Add", made.add("Unsqueeze", "cells", [1]), made.add("Unsqueeze", low, [1]))
+        left = made.add(
+            "Add", made.add("Unsqueeze", "features", [1]), made.add("Unsqueeze", low, [1])
+        )
         most = made.add("ReduceMax", left, [3, 4], keepdims=0)  # (N, V, 3)
         vectors = made.add("Concat", vectors, most, axis=2)
-        top = made.add("Unsqueeze", made.add("ReduceMax", "cells", [2, 3], keepdims=0), [1])
+        top = made.add("Unsqueeze", made.add("ReduceMax", "features", [2, 3], keepdims=0), [1])
         whole = made.add("Concat", whole, top, axis=2)
         colours = np.concatenate([colours, colours], axis=1)
     made.add("Identity", _distances(made, vectors, colours), output="window_logits")
@@ -220,7 +225,7 @@ def _distances(made: _Nodes, vectors: str, colours: np.ndarray) -> str:
 
 def _covered(made: _Nodes, axis: int, edges: tuple[int, int]) -> str:
     """[V, cells]: the share of each cell of an axis that a window covers."""
-    count = made.add("Gather", made.add("Shape", "cells"), axis)
+    count = made.add("Gather", made.add("Shape", "features"), axis)
     floats = made.add("Cast", count, to=TensorProto.FLOAT)
     starts = made.add("Cast", made.add("Range", 0, count, 1), to=TensorProto.FLOAT)
     low, high = (

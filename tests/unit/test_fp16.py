@@ -12,8 +12,11 @@ from typer.testing import CliRunner
 from service.errors import ExportError, UsageError
 from service.inference.predictor import Predictor
 from service.inference.runtime.session import Session
+from service.package.manifest import ModeCalibration
 from service.package.package import ModelPackage
+from service.package.verify import verify
 from tests.support.images import drawn
+from tests.support.kinds import Drawn, kind_package
 from training.commands.export import app
 from training.export import fp16 as deriving
 from training.export.fp16 import add_fp16
@@ -90,3 +93,31 @@ def test_an_fp16_graph_that_differs_is_refused_and_leaves_no_trace(
 )
 def test_options_that_make_no_sense_together_are_usage_errors(arguments: list[str]) -> None:
     assert isinstance(CliRunner().invoke(app, arguments).exception, UsageError)
+
+
+@pytest.mark.parametrize("drawn_kind", ["class_map", "average", "maximum", "any_crops", "crops"])
+def test_fp16_takes_over_the_calibration_in_every_kind(tmp_path: Path, drawn_kind: Drawn) -> None:
+    fitted = ModeCalibration(precision="fp32", mode="none", temperature=1.3)
+    folder = kind_package(tmp_path / "kind", drawn_kind, 16, deep=True, calibration=(fitted,))
+    add_fp16(folder, log=lambda _: None)
+    package = verify(folder)
+    _, entry = package.manifest.files
+    assert (entry.precision, entry.calibrated_as) == ("fp16", "fp32")
+    assert entry.agreement is not None
+    assert 0 <= entry.agreement < 1e-2
+    image = drawn(150, 140, seed=1)
+    answers = [
+        Predictor.from_package(folder, precision=precision, provider="cpu", threads=1)
+        .classify([image], "none")[0]
+        .answer
+        for precision in ("fp32", "fp16")
+    ]
+    assert all(answer.calibrated for answer in answers)
+    np.testing.assert_allclose(answers[0].probabilities, answers[1].probabilities, atol=1e-2)
+
+
+def test_a_graph_without_convolutions_gets_no_fp16(tmp_path: Path) -> None:
+    folder = kind_package(tmp_path / "kind", "average", 16)
+    with pytest.raises(ExportError, match="no convolution"):
+        add_fp16(folder, log=lambda _: None)
+    assert verify(folder).precisions == ("fp32",)

@@ -112,7 +112,7 @@ def test_a_smallest_side_that_the_graph_does_not_take_is_refused(tmp_path: Path)
         quarter = numpy_helper.from_array(np.full((3, 1, 16, 16), 1 / 256, np.float32), "share")
         model.graph.initializer.append(quarter)
         inputs = [model.graph.node[at].input[0], "share"]
-        made = helper.make_node("Conv", inputs, ["cells"], strides=[16, 16], group=3)
+        made = helper.make_node("Conv", inputs, ["features"], strides=[16, 16], group=3)
         model.graph.node[at].CopyFrom(made)
 
     edit_graph(folder, by_convolution)

@@ -9,9 +9,15 @@ import pytest
 from onnx import TensorProto
 
 from service.errors import InferenceFailed
+from service.inference.predictor import Predictor
 from service.inference.runtime.session import Session
 from service.package.package import ModelPackage
-from tests.support.images import coloured
+from service.package.verify import verify
+from tests.support.images import COLOURS, coloured, encoded
+from tests.support.kinds import Drawn, kind_package
+from training.data.item import Item
+from training.export.quantize import Quantization, agreement, quantize
+from training.export.writer import describe, write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +93,36 @@ def test_the_agreement_with_fp32_is_recorded(exported: Path) -> None:
     assert recorded["against_fp32"]["views"] == 12  # two of each of 6 calibration images
     assert recorded["against_fp32"]["top1_agreement"] >= 0.8
     assert recorded["method"] == "minmax"
+
+
+@pytest.mark.parametrize("drawn_kind", ["class_map", "average", "maximum", "any_crops", "crops"])
+def test_every_kind_of_graph_is_quantized(tmp_path: Path, drawn_kind: Drawn) -> None:
+    folder = kind_package(tmp_path / "kind", drawn_kind, 16, deep=True)
+    items: list[Item] = []
+    for number in range(6):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(encoded(coloured(list(COLOURS)[number % 3], 120, 150, number)))
+        items.append(Item(path, "red"))
+    manifest = ModelPackage.load(folder).manifest
+    sizes, graph = manifest.input, manifest.graph
+    fp32, int8 = folder / "model.onnx", folder / "model.int8.onnx"
+    quantize(fp32, int8, items, sizes, Quantization(images=6), graph)
+    kinds = [node.op_type for node in onnx.load(int8).graph.node]
+    assert "DequantizeLinear" in kinds
+    write_manifest(
+        folder, manifest.model_copy(update={"files": (*manifest.files, describe(folder, "int8"))})
+    )
+    assert verify(folder).precisions == ("fp32", "int8")
+    measured = agreement(fp32, int8, items, sizes, graph)
+    assert measured["views"] == 6 * (2 if graph.takes_whole_images else 1)
+    assert measured["top1_agreement"] == 1
+    for mode in Predictor.from_package(folder, provider="cpu", threads=1).model.modes:
+        if mode != "custom":
+            one, two = (
+                Predictor.from_package(folder, precision=p, provider="cpu", threads=1).classify(
+                    [coloured("blue")], mode
+                )[0]
+                for p in ("fp32", "int8")
+            )
+            assert one.label == two.label
+            np.testing.assert_allclose(one.answer.probabilities, two.answer.probabilities, atol=0.1)

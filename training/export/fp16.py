@@ -35,11 +35,14 @@ def to_fp16(fp32: Path, fp16: Path) -> None:
         # Batch normalization is folded in float32, before values are rounded.
         quant_pre_process(fp32, folded, skip_symbolic_shape=True)
         model = onnx.load(folded)
+    for index, node in enumerate(model.graph.node):
+        node.name = node.name or f"node_{index}"  # the nodes to leave in float32 go by name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of every weight that is subnormal in float16
         half = convert_float_to_float16(
             model, keep_io_types=True, node_block_list=_in_float32(model.graph)
         )
+    _drop_repeated_casts(half.graph)
     onnx.save(half, fp16)
     copy_metadata(fp32, fp16)
 
@@ -96,8 +99,32 @@ def difference(fp32: Path, fp16: Path, manifest: Manifest) -> tuple[float, float
     return float(np.abs(a - b).max() / np.abs(a).max()), float(probabilities)
 
 
+def _drop_repeated_casts(graph: onnx.GraphProto) -> None:
+    """Keep one of the equal casts that the converter writes where nodes read the same tensor."""
+    seen = set[tuple[str, ...]]()
+    kept: list[onnx.NodeProto] = []
+    for node in graph.node:
+        made = tuple(node.output)
+        if node.op_type != "Cast" or made not in seen:
+            kept.append(node)
+        seen.add(made)
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
 def _in_float32(graph: onnx.GraphProto) -> list[str]:
-    """The nodes before the first convolution, and the last convolution with all nodes after it."""
+    """The nodes before the first convolution, the last convolution with all nodes after it, and
+    all nodes that depend on windows, whose shares would be rounded."""
     nodes = list(graph.node)
     convolutions = [index for index, node in enumerate(nodes) if node.op_type == "Conv"]
-    return [n.name for n in (*nodes[: convolutions[0]], *nodes[convolutions[-1] :])]
+    if not convolutions:
+        raise ExportError("the graph has no convolution, so fp16 would not make it faster")
+    of_windows = {"windows"}
+    for node in nodes:  # in the order of their dependence
+        if of_windows.intersection(node.input):
+            of_windows.update(node.output)
+    return [
+        node.name
+        for index, node in enumerate(nodes)
+        if not convolutions[0] <= index < convolutions[-1] or of_windows.intersection(node.input)
+    ]
