@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from service.console.markdown import table
-from service.package.manifest import Manifest, Metrics
+from service.package.manifest import Manifest, Metrics, ModeCalibration
 from training.evaluation import paired
 from training.task import TRAINING_TASKS
 
@@ -96,8 +96,7 @@ def gates(manifest: Manifest) -> str:
         (
             c.precision,
             c.mode,
-            f"{c.temperature:.3f}"
-            + (f" × H^{c.temperature_power:.2f}" * (c.temperature_power > 0)),
+            _temperature(c),
             f"{c.gate.kind} ≥ {c.gate.threshold:.3f}, cost {c.gate.expected_cost:.2f}"
             if c.gate
             else "",
@@ -115,6 +114,11 @@ def gates(manifest: Manifest) -> str:
         f"## Calibration\n\nFitted on images held out of training.\n\n{table(columns, rows)}"
         f"{legend if powered else ''}"
     )
+
+
+def _temperature(fitted: ModeCalibration) -> str:
+    power = f" × H^{fitted.temperature_power:.2f}" if fitted.temperature_power else ""
+    return f"{fitted.temperature:.3f}{power}"
 
 
 def thresholds(manifest: Manifest) -> str:
