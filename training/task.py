@@ -52,6 +52,8 @@ class TrainingTask:
     """(classes, items) -> the tensor of their targets, for the cached loaders."""
     loss: Callable[[float], Any]
     """fastai's loss, from the label smoothing."""
+    divergence: Callable[..., Any]
+    """(student's logits, teacher's logits, temperature) -> what distillation adds to the loss."""
     metric: Callable[[], Any]
     """fastai's metric: the share of right answers."""
     target_shares: Callable[[Any, Sequence[Any]], list[dict[int, float]]]
@@ -103,6 +105,7 @@ TRAINING_TASKS: dict[TaskName, TrainingTask] = {
         target_block=later("training.fit.loaders:class_block"),
         targets=later("training.fit.cached.loaders:class_targets"),
         loss=later("training.fit.losses:cross_entropy"),
+        divergence=later("training.fit.loop.distillation:class_divergence"),
         metric=partial(load, "fastai.metrics:accuracy"),
         target_shares=later("training.previews.sample_batch:mixed_classes"),
         calibrate=later("training.calibration.calibrate:calibrate_single_label"),
@@ -123,6 +126,7 @@ TRAINING_TASKS: dict[TaskName, TrainingTask] = {
         target_block=later("training.fit.loaders:labels_block"),
         targets=later("training.fit.cached.loaders:labels_targets"),
         loss=later("training.fit.losses:binary_cross_entropy"),
+        divergence=later("training.fit.loop.distillation:label_divergence"),
         metric=partial(load, "fastai.metrics:accuracy_multi"),
         target_shares=later("training.previews.sample_batch:mixed_labels"),
         calibrate=later("training.calibration.multi_label:calibrate"),

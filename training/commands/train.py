@@ -49,6 +49,20 @@ def train(
             "schedule ends with the time. Reading the data counts, exporting does not.",
         ),
     ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Learn from this package or run too: its answers for the same crops are added to "
+            "the loss (recipe fields distillation.weight and distillation.temperature).",
+        ),
+    ] = None,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile", help="Run training steps through torch.compile; it needs a C++ compiler."
+        ),
+    ] = False,
     cache: Annotated[
         CacheMode,
         typer.Option(
@@ -115,6 +129,8 @@ def train(
             board=board,
             cache=CacheOptions(cache, cache_folder, cache_limit, cache_px),
             minutes=minutes,
+            teacher=teacher,
+            compiled=compiled,
             log=log,
         )
     except KeyboardInterrupt:

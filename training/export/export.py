@@ -268,6 +268,7 @@ def _provenance(source: Source) -> dict[str, Any]:
         "seed": source.recipe.seed,
         "started_from": facts.get("started_from"),
         "averaged": facts.get("averaged"),
+        "teacher": facts.get("teacher"),
         "planned_minutes": (facts.get("plan") or {}).get("minutes"),
         "weights_from": facts.get("weights_from"),
         "dataset": {

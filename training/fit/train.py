@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import closing, nullcontext
 from pathlib import Path
 
+from fastai.callback.core import Callback
+
 from service.errors import DataError, UsageError
 from service.inference.tta.planner import Planner
 from training.data.cache.entry import CachedPixels
@@ -14,7 +16,10 @@ from training.data.stats import IDENTITY, IMAGENET, ChannelStats, from_files
 from training.fit import distributed
 from training.fit.batch_size import fit_to_data
 from training.fit.cached.keeping import CACHE_OFF, CacheOptions, Kept, keep
+from training.fit.loop.compiled import Compiled
+from training.fit.loop.distillation import Distilled
 from training.fit.loop.run import Run
+from training.fit.loop.teacher import Teacher, open_teacher
 from training.fit.loop.time_plan import time_plan
 from training.network.initial_weights import InitialWeights
 from training.recipe import Recipe
@@ -62,6 +67,8 @@ def train(
     board: TensorBoardLogger | None = None,
     cache: CacheOptions = CACHE_OFF,
     minutes: float | None = None,
+    teacher: Path | None = None,
+    compiled: bool = False,
     log: Callable[[str], None] = print,
 ) -> Path:
     """Train `recipe` on ``data_folder/train``, writing checkpoints to `run_folder`.
@@ -71,6 +78,8 @@ def train(
     be decoded are named and left out. Curves go to `board` during training. With `cache`, files are
     decoded once instead of once an epoch: see `training.fit.cached`. `minutes` plans the number of
     epochs: see `training.fit.loop.time_plan`. The time starts with this call.
+    `teacher` is a model package or a run to learn from: see `training.fit.loop.distillation`. With
+    `compiled`, steps go through `torch.compile`.
 
     Processes that were launched together train together: see `training.fit.distributed`.
 
@@ -115,9 +124,16 @@ def train(
     with distributed.joined():
         fitted, images, stats, state, kept = distributed.from_main(prepared)
         plan = time_plan(minutes, fitted, state, started)
+        extra: list[Callback] = [Compiled()] if compiled else []
+        known = open_teacher(teacher, images.classes, images.task) if teacher else None
+        _check_same_teacher(state, known)
+        if known:
+            values = fitted.distillation
+            extra.append(Distilled(known.logits, values, stats, images.task))
         run = Run(
-            fitted, images, stats, run_folder, state, initial, workers, log, board, kept, plan
-        )
+            fitted, images, stats, run_folder, state, initial, workers, log, board, kept, plan,
+            extra, known.facts if known else None,
+        )  # fmt: skip
         with closing(board) if board else nullcontext():
             run.go()
     if sum(unread):
@@ -151,6 +167,17 @@ def _check_same(state: Checkpoint, recipe: Recipe, images: Split) -> None:
         )
     if state.facts["fingerprint"] != images.fingerprint():
         raise DataError("--resume needs the run's own data: files were added, removed or changed")
+
+
+def _check_same_teacher(state: Checkpoint | None, teacher: Teacher | None) -> None:
+    saved = state.facts.get("teacher") if state else None
+    if state and saved != (teacher.facts if teacher else None):
+        began = f"the teacher {saved['name']}" if saved else "no teacher"
+        raise UsageError(
+            f"--resume needs the run's own --teacher: it began with {began}, and got "
+            + (f"{teacher.facts['name']}" if teacher else "none")
+            + (", whose weights are others" if teacher and saved else "")
+        )
 
 
 def _silent(_: str) -> None:

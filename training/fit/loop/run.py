@@ -1,7 +1,7 @@
 """A run: the fits of a recipe, one after the other, with one network and one history."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -54,13 +54,17 @@ class Run:
         board: TensorBoardLogger | None = None,
         kept: Kept | None = None,
         plan: TimePlan | None = None,
+        extra: Sequence[Callback] = (),
+        teacher: dict[str, Any] | None = None,
     ) -> None:
+        """`extra` are more callbacks of every step; `teacher` are the facts about a teacher."""
         self.recipe, self.images, self.stats = recipe, images, stats
         self.folder, self.workers, self.log, self.board = folder, workers, log, board
         self.kept, self.pixels = kept, kept.open(images, log) if kept else None
         # A process loads its share of a batch at once.
         self.loaded = replace(recipe, batch_images=distributed.share_of_batch(recipe.batch_images))
         self.history: list[dict[str, Any]] = state.facts["history"] if state else []
+        self.extra, self.teacher = list(extra), teacher
         self.plan, self.time_plan = fits(recipe.stages), plan
         if plan:  # it ends the only fit
             self.plan = [replace(self.plan[0], epochs=MOST_EPOCHS)]
@@ -159,7 +163,8 @@ class Run:
     def step_callbacks(self, fit: Fit) -> list[Callback]:
         """The callbacks that work in every step of a fit, beside those of the learner."""
         at = self.time_plan.at if self.time_plan else None
-        return [scheduler(self.learn, fit, at), *([self.average] if self.average else [])]
+        averages = [self.average] if self.average else []
+        return [scheduler(self.learn, fit, at), *averages, *self.extra]
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The weights to export: the average, if the recipe has one."""
@@ -192,6 +197,7 @@ class Run:
             "fingerprint": self.images.fingerprint(),
             "pretrained": self.pretrained,
             "started_from": self.started_from,
+            "teacher": self.teacher,
             "finished": self.finished,
             "plan": self.time_plan.to_json() if self.time_plan else None,
             "precision": precision.callbacks()[1],
