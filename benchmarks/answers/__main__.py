@@ -3,6 +3,11 @@
 Every measurement is a separate JSON file. So the same command continues after a kill, and a
 training that two questions share runs once. At the end the tables in docs/answers.md are written.
 ``--plan`` lists the missing trainings, and about how long they take on two CPU cores.
+
+``--full`` is the plan for 9 minutes of an H100: all images at 128 and 192 px, 5 and 20 epochs.
+Every question is answered with one seed first, then with more seeds, question by question, as far
+as the time reaches. ``--minutes`` changes the time. The same command later continues with what is
+missing.
 """
 
 import argparse
@@ -12,9 +17,18 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
 
-from benchmarks.answers.questions import Arm, Question, Setting, epoch_cost, questions
+from benchmarks.answers.questions import (
+    FULL,
+    FULL_MINUTES,
+    Arm,
+    Question,
+    Setting,
+    epoch_cost,
+    questions,
+)
 from service.bench.environment import environment
 
 DOCUMENT = Path("docs/answers.md")
@@ -35,7 +49,8 @@ class Step:
 
 def main() -> None:
     given = _arguments()
-    setting = Setting(**{f.name: getattr(given, f.name) for f in fields(Setting)})
+    began = time.monotonic()
+    setting = _setting(given)
     every = questions(setting)
     asked = [q for q in every if not given.question or q.name in given.question]
     images = given.images or _count(given.data)
@@ -47,28 +62,30 @@ def main() -> None:
             log(f"  {step.estimate_s:5.0f} s  {step.question}: {step.arm.name}, seed {step.seed}")
         return
     if steps:
-        measure(steps, setting, given, total_s)
+        measure(steps, setting, given, total_s, began)
     report(asked, setting, given.seeds, given.out, given.document)
 
 
 def plan(
     asked: Sequence[Question], setting: Setting, seeds: int, out: Path, images: int
 ) -> list[Step]:
-    """The missing measurements, seed by seed. A shared training counts at its first use."""
+    """The missing measurements: every question with the first seed, then question by question with
+    the others. A shared training counts at its first use."""
     steps: list[Step] = []
     made = {content["key"] for content in _records(out)}
     trained: set[str] = set()
-    for seed in range(1, seeds + 1):
-        for question in asked:
-            for arm in question.arms:
-                key = arm.key(seed, setting)
-                if key in made:
-                    continue
-                made.add(key)
-                new = arm.training_key(seed) not in trained
-                trained.add(arm.training_key(seed))
-                seconds = _estimate(arm, seed, setting, images, new)
-                steps.append(Step(question.name, arm, seed, seconds))
+    turns = [(question, 1) for question in asked]
+    turns += [(question, seed) for question in asked for seed in range(2, seeds + 1)]
+    for question, seed in turns:
+        for arm in question.arms:
+            key = arm.key(seed, setting)
+            if key in made:
+                continue
+            made.add(key)
+            new = arm.training_key(seed) not in trained
+            trained.add(arm.training_key(seed))
+            seconds = _estimate(arm, seed, setting, images, new)
+            steps.append(Step(question.name, arm, seed, seconds))
     return steps
 
 
@@ -76,7 +93,7 @@ def _estimate(arm: Arm, seed: int, setting: Setting, images: int, new: bool) -> 
     recipe = arm.recipe(seed)
     (stage,) = recipe.stages
     passes = 1 if arm.method == "none" else 5
-    milliseconds = setting.validation_images * passes * PASS_MS * recipe.crop_px**2
+    milliseconds = min(setting.validation_images, images) * passes * PASS_MS * recipe.crop_px**2
     if new:
         count = images * recipe.subset_share
         sides = [stage.size_at(epoch) for epoch in range(stage.epochs)]
@@ -85,19 +102,37 @@ def _estimate(arm: Arm, seed: int, setting: Setting, images: int, new: bool) -> 
 
 
 def measure(
-    steps: Sequence[Step], setting: Setting, given: argparse.Namespace, total_s: float
+    steps: Sequence[Step],
+    setting: Setting,
+    given: argparse.Namespace,
+    total_s: float,
+    began: float,
 ) -> None:
-    """Make the measurements. Trained networks stay under `--work` until all are made."""
+    """Make the measurements that fit into `--minutes`, which count from `began`.
+
+    Trained networks stay under `--work` until all are made.
+    """
     from benchmarks.answers.images import shrunk
     from benchmarks.answers.trainings import ask, train
+    from training.fit.cached.keeping import CacheOptions
 
-    log(f"shrinking the images once, into {given.work / 'images-160'}")
-    data = shrunk(given.data, given.work / "images-160")
-    began, done_s = time.monotonic(), 0.0
+    data = given.data
+    if not given.full:  # the cache decodes once, so --full takes the photos as they are
+        log(f"shrinking the images once, into {given.work / 'images-160'}")
+        data = shrunk(data, given.work / "images-160")
+    stored_px = setting.large_px + 32 if given.full else 0
+    kept = CacheOptions(given.cache, given.work / "cache", px=stored_px)
+    first, done_s, skipped = time.monotonic(), 0.0, 0
     for number, step in enumerate(steps):
         arm, seed = step.arm, step.seed
+        speed = (time.monotonic() - first) / done_s if done_s else 0.0
+        if given.minutes and time.monotonic() - began + speed * step.estimate_s > (
+            60 * given.minutes
+        ):
+            skipped += 1
+            continue
         folder = given.work / arm.training_key(seed)
-        trained = train(arm, seed, data, folder, given.workers)
+        trained = train(arm, seed, data, folder, given.workers, kept)
         answer = ask(trained, arm, data, folder, setting)
         record = {
             "key": arm.key(seed, setting),
@@ -107,7 +142,8 @@ def measure(
             **asdict(answer),
             "wrong_labels": arm.wrong_labels,
             "method": arm.method,
-            "validation_images": setting.validation_images,
+            "validation_images": min(setting.validation_images, _count(given.data, "val")),
+            "device": _device(),
             "recipe": arm.recipe(seed).to_json(),
             "environment": environment().model_dump(mode="json"),
         }
@@ -117,7 +153,7 @@ def measure(
         partial.write_text(json.dumps(record, indent=1) + "\n")
         partial.replace(path)
         done_s += step.estimate_s
-        left_s = (time.monotonic() - began) / done_s * (total_s - done_s)
+        left_s = (time.monotonic() - first) / done_s * (total_s - done_s)
         log(
             f"[{number + 1}/{len(steps)}] {step.question}: {arm.name}, seed {seed}: "
             f"top-1 {100 * answer.top1:.1f}%, trained {answer.train_seconds:.0f} s; "
@@ -126,6 +162,8 @@ def measure(
         later = {s.arm.training_key(s.seed) for s in steps[number + 1 :]}
         if arm.training_key(seed) not in later:
             shutil.rmtree(folder, ignore_errors=True)
+    if skipped:
+        log(f"{skipped} measurements are left: they did not fit into {given.minutes:g} minutes")
 
 
 def report(
@@ -142,8 +180,16 @@ def report(
     by_key = {content["key"]: content for content in _records(out)}
     names = [field.name for field in fields(Answer)]
     for question in asked:
+        measured = [
+            seed
+            for seed in range(1, seeds + 1)
+            if all(arm.key(seed, setting) in by_key for arm in question.arms)
+        ]
+        if not measured:
+            log(f"\n{question.title}\n\nnot measured yet with this setting")
+            continue
         found = {
-            arm.name: {seed: by_key[arm.key(seed, setting)] for seed in range(1, seeds + 1)}
+            arm.name: {seed: by_key[arm.key(seed, setting)] for seed in measured}
             for arm in question.arms
         }
         answers = {
@@ -154,8 +200,8 @@ def report(
         machine = some["environment"]
         about = (
             f"`{_command(question, setting, seeds)}`, {machine['taken_at'][:10]}, "
-            f"{machine['cores']} cores, {machine['cpu']}: n = {seeds} seeds, "
-            f"{setting.validation_images} validation images."
+            f"{machine['cores']} cores, {machine['cpu']}{_on(some)}: n = {len(measured)} "
+            f"seed{'s'[: len(measured) != 1]}, {some['validation_images']} validation images."
         )
         content = f"{about}\n\n{table(question, answers)}"
         log(f"\n{question.title}\n\n{content}")
@@ -166,10 +212,34 @@ def _records(out: Path) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted(out.glob("*/*-seed*.json"))]
 
 
-def _count(data: Path) -> int:
+@cache
+def _count(data: Path, part: str = "train") -> int:
     from training.data.dataset import scan
 
-    return len(scan(data / "train"))
+    return len(scan(data / part))
+
+
+def _device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def _on(record: dict) -> str:
+    """The GPU of a measurement, for the line above its table."""
+    return "" if record.get("device", "cpu") == "cpu" else f", {record['device']}"
+
+
+def _setting(given: argparse.Namespace) -> Setting:
+    """The setting that was given; --full changes what was not."""
+    values = {f.name: getattr(given, f.name) for f in fields(Setting)}
+    if given.full:
+        known = asdict(Setting())
+        values = {k: getattr(FULL, k) if v == known[k] else v for k, v in values.items()}
+        given.minutes = given.minutes or FULL_MINUTES
+        given.cache = given.cache or "auto"
+    given.cache = given.cache or "off"
+    return Setting(**values)
 
 
 def _slug(name: str) -> str:
@@ -178,8 +248,11 @@ def _slug(name: str) -> str:
 
 def _command(question: Question, setting: Setting, seeds: int) -> str:
     """The command that makes the table of one question."""
-    changed = {k: v for k, v in asdict(setting).items() if v != getattr(Setting(), k)}
-    options = [f"--{name.replace('_', '-')} {value}" for name, value in changed.items()]
+    full = setting.subset_share == 1 and setting.optimizer == FULL.optimizer
+    known = FULL if full else Setting()
+    changed = {k: v for k, v in asdict(setting).items() if v != getattr(known, k)}
+    options = ["--full"] if full else []
+    options += [f"--{name.replace('_', '-')} {value}" for name, value in changed.items()]
     if seeds != SEEDS:
         options.append(f"--seeds {seeds}")
     return " ".join(["python -m benchmarks.answers DATA", f"--question {question.name}", *options])
@@ -206,11 +279,15 @@ def _arguments() -> argparse.Namespace:
         ("large-px", "of a crop at full size, where sizes are compared"),
         ("batch-images", "of a training step"),
         ("validation-images", "that a network is asked, the classes taking turns"),
+        ("optimizer", "ranger, or adamw as in recipe gpu"),
     ):
         value = getattr(default, name.replace("-", "_"))
         parser.add_argument(
             f"--{name}", type=type(value), default=value, help=f"{what} (default {value})"
         )
+    parser.add_argument("--full", action="store_true", help="the plan for 9 minutes of an H100")
+    parser.add_argument("--minutes", type=float, help="start nothing that ends later")
+    parser.add_argument("--cache", choices=("auto", "device", "memory", "off"), help="as in train")
     parser.add_argument("--workers", type=int, default=0, help="processes that load images")
     parser.add_argument("--plan", action="store_true", help="say what it would cost, and end")
     parser.add_argument("--images", type=int, help="for --plan: training images, not counted")

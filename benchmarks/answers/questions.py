@@ -9,6 +9,13 @@ from training import recipe
 from training.evaluation.methods import MethodName
 from training.recipe import Recipe
 
+ADAMW = (
+    "optimizer=adamw",
+    "weight_decay=0.05",
+    "stage.1.schedule=cosine",
+    "stage.1.lr=0.002",
+)
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -23,6 +30,8 @@ class Setting:
     large_px: int = 96
     batch_images: int = 32
     validation_images: int = 2000
+    optimizer: str = "ranger"
+    """`ranger` with the recipe's schedule, or `adamw` as recipe gpu has it."""
 
     def common(self, side_px: int) -> tuple[str, ...]:
         return (
@@ -34,7 +43,22 @@ class Setting:
             "normalization=dataset",
             "label_smoothing=0",
             "calibration_share=0.01",
+            *(ADAMW if self.optimizer == "adamw" else ()),
         )
+
+
+FULL = Setting(
+    subset_share=1.0,
+    few=5,
+    many=20,
+    side_px=128,
+    large_px=192,
+    batch_images=128,
+    validation_images=100_000,
+    optimizer="adamw",
+)
+"""Full size, for a GPU: all images, and the 5 and 20 epochs of Imagenette's leaderboard."""
+FULL_MINUTES = 9.0
 
 
 @dataclass(frozen=True)

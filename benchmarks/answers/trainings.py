@@ -1,6 +1,7 @@
 """Train one arm, and test its network."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from training.evaluation.metrics import scores
 from training.evaluation.predictions import predict
 from training.export.export import export_package
 from training.fit import precision
+from training.fit.cached.keeping import CACHE_OFF, CacheOptions, keep
 from training.fit.train import Run, channel_stats
 from training.recipe import Recipe
 from training.run import checkpoint
@@ -61,8 +63,15 @@ class Trained:
     fingerprint: str
 
 
-def train(arm: Arm, seed: int, data: Path, folder: Path, workers: int = 0) -> Trained:
-    """Train the arm, or find it trained in `folder`."""
+def train(
+    arm: Arm,
+    seed: int,
+    data: Path,
+    folder: Path,
+    workers: int = 0,
+    cache: CacheOptions = CACHE_OFF,
+) -> Trained:
+    """Train the arm, or find it trained in `folder`. For `cache` see `training.fit.cached`."""
     if (folder / checkpoint.STATE).exists():
         return _found(folder)
     recipe = arm.recipe(seed)
@@ -70,8 +79,9 @@ def train(arm: Arm, seed: int, data: Path, folder: Path, workers: int = 0) -> Tr
     fingerprint = images.fingerprint()
     if arm.wrong_labels:
         images = with_wrong_labels(images, arm.wrong_labels, seed)
-    stats = channel_stats(recipe, images)
-    run = Kept(recipe, images, stats, folder, None, None, workers, _silent)
+    kept, decoded = keep(cache, recipe, images, data, None, _silent)
+    stats = channel_stats(recipe, images, None, decoded)
+    run = Kept(recipe, images, stats, folder, None, None, workers, _silent, None, kept)
     run.go()
     facts = {
         "format": 1,
@@ -83,7 +93,7 @@ def train(arm: Arm, seed: int, data: Path, folder: Path, workers: int = 0) -> Tr
         "precision": precision.callbacks()[1],
         "history": run.history,
     }
-    checkpoint.save(folder, Checkpoint(run.learn.model.state_dict(), {}, facts))
+    checkpoint.save(folder, Checkpoint(run.weights(), {}, facts))
     return _found(folder)
 
 
@@ -138,7 +148,8 @@ def _by_torch(trained: Trained, items: tuple[Item, ...]) -> NDArray[np.float64]:
 def _centre_crops(items: tuple[Item, ...], crop_px: int, resize_px: int) -> NDArray[np.uint8]:
     """uint8[N, S, S, 3]"""
     sizes = InputSize(crop_px=crop_px, resize_px=resize_px)
-    return np.stack([next(views(item, sizes, ("none",))) for item in items])
+    with ThreadPoolExecutor() as pool:
+        return np.stack(list(pool.map(lambda item: next(views(item, sizes, ("none",))), items)))
 
 
 def _by_serving(

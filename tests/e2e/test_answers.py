@@ -3,13 +3,15 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from benchmarks.answers import __main__ as script
 from benchmarks.answers import trainings
 from benchmarks.answers.images import with_wrong_labels
-from benchmarks.answers.questions import Setting, equal_time, questions
+from benchmarks.answers.questions import FULL, Setting, equal_time, questions
 from benchmarks.answers.tables import paired_difference, rewrite
 from tests.support.dataset import drawn_dataset
 from training.data.dataset import Item, Split
@@ -48,10 +50,10 @@ def test_a_run_resumes_and_writes_its_tables(
     monkeypatch.setattr(trainings, "ask", ask)
     trained: list[str] = []
 
-    def counted(arm: object, seed: int, data: Path, folder: Path, workers: int) -> object:
+    def counted(arm: Any, seed: int, data: Path, folder: Path, *more: Any) -> object:
         if not (folder / "checkpoint.json").exists():
             trained.append(folder.name)
-        return train(arm, seed, data, folder, workers)  # type: ignore[arg-type]
+        return train(arm, seed, data, folder, *more)
 
     monkeypatch.setattr(trainings, "train", counted)
     text = run(monkeypatch, data, tmp_path)
@@ -70,6 +72,59 @@ def test_a_run_resumes_and_writes_its_tables(
     assert run(monkeypatch, data, tmp_path) == text
     run(monkeypatch, data, tmp_path, "--few=2", "--plan")
     assert "2 measurements to make" in capsys.readouterr().err
+
+
+def test_the_full_plan_ends_in_its_time_and_a_later_call_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a CPU with little data and little time; a clock that only trainings turn."""
+    data = drawn_dataset(tmp_path / "data", train=20)
+    (tmp_path / "doc.md").write_text(DOCUMENT)
+    clock = [0.0]
+    train = trainings.train
+
+    def timed(*given: Any) -> object:
+        clock[0] += 25
+        return train(*given)
+
+    monkeypatch.setattr(trainings, "train", timed)
+    monkeypatch.setattr(script, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    full = ["--full", "--minutes=1", "--cache=memory", "--subset-share=1", "--seeds=2"]
+    text = run(monkeypatch, data, tmp_path, *full)
+    # The first training has no estimate, the second fits, a third would end too late.
+    assert "measurements are left: they did not fit into 1 minutes" in capsys.readouterr().err
+    records = sorted(path.name for path in (tmp_path / "out/normalization").iterdir())
+    assert records == [
+        "normalized-with-the-data-set-s-statistics-seed1.json",
+        "not-normalized-seed1.json",
+    ]
+    assert "--full" in text
+    assert "n = 1 seed, 15 validation images" in text
+    assert text.count("not run") == 1  # no seed of the other question is complete
+    assert (tmp_path / "work/cache").exists()
+    clock[0] = 0.0
+    text = run(monkeypatch, data, tmp_path, *full[:1], "--minutes=100", *full[2:])
+    assert "not run" not in text
+    assert text.count("n = 2 seeds, 15 validation images") == 2
+
+
+def test_the_full_plan_is_of_full_size(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(
+        sys, "argv",
+        ["answers", "none", "--full", "--plan", "--images=9469", "--out", str(tmp_path)],
+    )  # fmt: skip
+    script.main()
+    planned = capsys.readouterr().err
+    assert planned.count("mixers: cutmix, seed") == 3
+    first = planned.index("seed 2")
+    assert all(f"{q.name}: " in planned[:first] for q in questions(FULL) if q.name != "tta")
+    for question in questions(FULL):
+        for arm in question.arms:
+            made = arm.recipe(1)
+            assert (made.subset_share, made.batch_images, made.optimizer) == (1, 128, "adamw")
+            assert {made.stages[0].size_at(0), made.crop_px} <= {128, 192}
 
 
 def test_questions_share_trainings() -> None:
