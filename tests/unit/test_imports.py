@@ -159,7 +159,7 @@ def test_a_package_that_differs_from_its_source_is_not_written(tmp_path: Path) -
     path = exported(classifier(*average_linear()), tmp_path / "model.onnx")
     converted, spec = open_source(str(path), Given(**NAMED))
     for tensor in converted.model.graph.initializer:
-        if tensor.name == "head.bias":
+        if tensor.name == "quincunx.head.bias":
             tensor.raw_data = (np.frombuffer(tensor.raw_data, np.float32) + 0.1).tobytes()
     with pytest.raises(ImportRefused, match="does not agree with"):
         write(converted, spec, tmp_path / "pets", log=lambda _: None)

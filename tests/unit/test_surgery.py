@@ -11,6 +11,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
+import training.torchvision_compat  # noqa: F401
 from service.errors import ImportRefused
 from tests.support.classifiers import (
     CHANNELS,
@@ -80,7 +81,12 @@ OTHER: dict[str, Callable[[], nn.Module]] = {
 HOWS: tuple[How, ...] = ("fixed", "batch", "free", "dynamo", "dynamo_fixed")
 
 
-def check(path: Path, result: Converted, shapes: list[tuple[int, int, int]]) -> None:
+def check(
+    path: Path,
+    result: Converted,
+    shapes: list[tuple[int, int, int]],
+    windows_at: tuple[int, int] = (120, 160),
+) -> None:
     """The graph equals its source, and its windows equal windows that are cut by hand."""
     onnx.checker.check_model(result.model, full_check=True)
     model = loading.load(path)
@@ -92,7 +98,7 @@ def check(path: Path, result: Converted, shapes: list[tuple[int, int, int]]) -> 
         assert np.abs(found["logits"] - expected).max() <= 1e-5 * np.abs(expected).max()
     if result.head is None:
         return
-    found = graph.run(smooth_images(2, 120, 160), WINDOWS)
+    found = graph.run(smooth_images(2, *windows_at), WINDOWS)
     cut = by_hand.window_logits(found[result.features], WINDOWS, result.head, result.pools)
     if result.kind == "class_map":
         read = by_hand.class_map_logits(found["class_map"], WINDOWS)
@@ -250,6 +256,36 @@ def test_a_batch_that_cannot_be_freed_is_refused(tmp_path: Path) -> None:
     path = exported(classifier(*average_linear(mixing)), tmp_path / "model.onnx", "batch")
     with pytest.raises(ImportRefused, match="change each other's logits"):
         convert(loading.load(path), wanted())
+
+
+def test_names_of_a_source_do_not_meet_those_of_the_conversion(tmp_path: Path) -> None:
+    module = classifier(*average_linear())
+    named = nn.Module()
+    named.images, named.features, named.head = module[0], module[1:-1], module[-1]  # type: ignore[index]
+    named.forward = lambda x: named.head(named.features(named.images(x)))  # type: ignore[method-assign]
+    path = exported(named.eval(), tmp_path / "model.onnx")
+    model = loading.load(path)
+    (given,) = model.graph.input
+    new = {given.name: "images", model.graph.node[0].output[0]: "features"}
+    for node in model.graph.node:  # the input and an inner tensor are called as in the contract
+        for names in (node.input, node.output):
+            for at, name in enumerate(names):
+                names[at] = new.get(name, name)
+    given.name = "images"
+    onnx.save(model, path)
+    check(path, convert(loading.load(path), wanted()), [(2, SIDE_PX, SIDE_PX)])
+
+
+def test_windowed_attention_of_one_size_keeps_that_size(tmp_path: Path) -> None:
+    from torchvision.models import SwinTransformer
+
+    torch.manual_seed(0)
+    network = SwinTransformer([4, 4], 16, [2, 2], [2, 2], [4, 4], num_classes=CLASSES).eval()
+    path = exported(network, tmp_path / "model.onnx", "batch")
+    result = convert(loading.load(path), wanted())
+    assert (result.kind, result.sizes) == ("class_map", ((SIDE_PX, SIDE_PX),))
+    assert "Reshape" in result.reason
+    check(path, result, [(2, SIDE_PX, SIDE_PX)], windows_at=(SIDE_PX, SIDE_PX))
 
 
 def value(name: str, kind: int, *axes: int | str) -> onnx.ValueInfoProto:

@@ -128,7 +128,7 @@ def _build(
     """Put the new end on `model`: (kind, features, classes, notes)."""
     if isinstance(found, str):
         classes = values(model, feeds, [given.output])[given.output].shape[1]
-        builder = Builder(model.graph, "head")
+        builder = Builder(model.graph, "quincunx.head")
         builder.node("Reshape", given.output, builder.integers(-1, classes), output="logits")
         del model.graph.output[:]
         builder.give("logits", ["N", classes])

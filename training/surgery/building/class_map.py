@@ -23,12 +23,12 @@ def add_class_map(
     """
     del model.graph.output[:]
     classes, channels = weight.shape
-    builder = Builder(model.graph, "head")
+    builder = Builder(model.graph, "quincunx.head")
     features = channels_first(builder, pool.features, pool.axes)
     builder.give("logits", ["N", classes])
     builder.give("class_map", ["N", classes, "h", "w"])
-    matrix = builder.store(weight, np.float32, "head.weight")
-    shift = builder.store(bias, np.float32, "head.bias")
+    matrix = builder.store(weight, np.float32, "quincunx.head.weight")
+    shift = builder.store(bias, np.float32, "quincunx.head.bias")
     if classes == channels and np.array_equal(weight, np.eye(classes)) and not bias.any():
         builder.node("Identity", features, output="class_map")
         pooled = builder.node("GlobalAveragePool", features)

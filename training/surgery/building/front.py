@@ -22,7 +22,7 @@ def put_in_front(model: onnx.ModelProto, signature: Signature, wanted: Wanted) -
 
     def then(kind: str, *others: str, **attributes: Any) -> None:
         nonlocal name
-        output = f"normalize.{len(nodes)}"
+        output = f"quincunx.normalize.{len(nodes)}"
         nodes.append(helper.make_node(kind, [name, *others], [output], output, **attributes))
         name = output
 
@@ -31,7 +31,7 @@ def put_in_front(model: onnx.ModelProto, signature: Signature, wanted: Wanted) -
         return label
 
     if wanted.channels == "BGR":
-        then("Gather", stored("normalize.bgr", np.array([2, 1, 0])), axis=3)
+        then("Gather", stored("quincunx.normalize.bgr", np.array([2, 1, 0])), axis=3)
     if signature.element != TensorProto.UINT8:
         then("Cast", to=TensorProto.FLOAT)
     first = signature.layout == "NCHW"
@@ -43,9 +43,9 @@ def put_in_front(model: onnx.ModelProto, signature: Signature, wanted: Wanted) -
         shape = (1, 3, 1, 1) if first else (1, 1, 1, 3)
         scale, shift = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
         if not np.array_equal(scale, np.ones(3)):
-            then("Mul", stored("normalize.scale", scale.reshape(shape)))
+            then("Mul", stored("quincunx.normalize.scale", scale.reshape(shape)))
         if shift.any():
-            then("Add", stored("normalize.shift", shift.reshape(shape)))
+            then("Add", stored("quincunx.normalize.shift", shift.reshape(shape)))
     if signature.element == TensorProto.FLOAT16:
         then("Cast", to=TensorProto.FLOAT16)
     for node in graph.node:

@@ -25,7 +25,7 @@ def add_windows(model: onnx.ModelProto, head: Head, channels: int, classes: int)
     graph = model.graph
     del graph.output[:]
     graph.input.append(helper.make_tensor_value_info(WINDOWS, TensorProto.FLOAT, ["V", 4]))
-    builder = Builder(graph, "windows")
+    builder = Builder(graph, "quincunx.windows")
     features = channels_first(builder, head.pools[0].features, head.pools[0].axes)
     builder.give("logits", ["N", classes])
     builder.give("window_logits", ["N", "V", classes])
@@ -38,16 +38,18 @@ def add_windows(model: onnx.ModelProto, head: Head, channels: int, classes: int)
         name: as_given(builder.node(kinds[pool.how], features), at)
         for at, (name, pool) in enumerate(zip(head.inputs, head.pools, strict=True))
     }
-    builder.append(head.model.graph, {**whole, LOGITS: "logits"}, "whole/")
+    builder.append(head.model.graph, {**whole, LOGITS: "logits"}, "quincunx.whole/")
     shares = _Shares(builder, features)
     pooled = {
         name: as_given(shares.pooled(pool.how, channels), at)
         for at, (name, pool) in enumerate(zip(head.inputs, head.pools, strict=True))
     }
-    builder.append(head.model.graph, {**pooled, LOGITS: "windows.logits"}, "windows/")
+    builder.append(
+        head.model.graph, {**pooled, LOGITS: "quincunx.windows.logits"}, "quincunx.windows/"
+    )
     number = builder.node("Gather", builder.node("Shape", WINDOWS), builder.integers(0))
     shape = builder.node("Concat", builder.integers(-1), number, builder.integers(classes), axis=0)
-    builder.node("Reshape", "windows.logits", shape, output="window_logits")
+    builder.node("Reshape", "quincunx.windows.logits", shape, output="window_logits")
     return features
 
 

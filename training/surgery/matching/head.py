@@ -101,8 +101,14 @@ def extract(
             constants[name] = numpy_helper.from_array(value, name)
         nodes.append(node)
     classes = values[output].size // len(values[output])
-    constants["head.classes"] = numpy_helper.from_array(np.array([-1, classes]), "head.classes")
-    nodes.append(helper.make_node("Reshape", [output, "head.classes"], [LOGITS], "head.logits"))
+    constants["quincunx.head.classes"] = numpy_helper.from_array(
+        np.array([-1, classes]), "quincunx.head.classes"
+    )
+    nodes.append(
+        helper.make_node(
+            "Reshape", [output, "quincunx.head.classes"], [LOGITS], "quincunx.head.logits"
+        )
+    )
     forms = tuple(values[name].shape[1:] for name in names)
     graph = helper.make_graph(
         nodes,
@@ -130,7 +136,7 @@ def is_view(node: onnx.NodeProto, index: GraphIndex, values: Mapping[str, NDArra
 def _reshape(
     given: str, output: str, values: Mapping[str, NDArray], constants: dict[str, TensorProto]
 ) -> onnx.NodeProto:
-    name = f"{output}.shape"
+    name = f"quincunx.{output}.shape"
     shape = np.array([-1, *values[output].shape[1:]], np.int64)
     constants[name] = numpy_helper.from_array(shape, name)
     return helper.make_node("Reshape", [given, name], [output], f"{output}.reshape")

@@ -81,7 +81,7 @@ def follow_sizes(model: onnx.ModelProto, shapes: Shapes) -> str:
     nodes: list[onnx.NodeProto] = []
     bound = ""
     work = onnx.GraphProto()
-    builder = Builder(work, "sizes")
+    builder = Builder(work, "quincunx.sizes")
     for node in model.graph.node:
         if id(node) in fixed:
             before, after = shapes[node.input[0]], shapes[node.output[0]]
