@@ -31,7 +31,7 @@ def test_it_imports_nothing_until_a_name_is_used(tmp_path: Path) -> None:
     assert not loaded & {"torch", "numpy", "onnxruntime", "service", "training"}
 
 
-def test_no_public_name_needs_torch(tmp_path: Path) -> None:
+def test_a_star_import_does_not_load_torch(tmp_path: Path) -> None:
     code = "from quincunx import *; import sys; print(Predictor, *sys.modules)"
     assert not {"torch", "fastai", "training"} & set(run(code, tmp_path).split())
 
@@ -39,7 +39,9 @@ def test_no_public_name_needs_torch(tmp_path: Path) -> None:
 def test_every_public_name_is_there() -> None:
     for name in quincunx.__all__:
         assert getattr(quincunx, name) is not None
-    assert dir(quincunx) == sorted(quincunx.__all__)
+    assert dir(quincunx) == sorted([*quincunx.__all__, "export_learner", "export_module"])
+    assert callable(quincunx.export_learner)
+    assert callable(quincunx.export_module)
     assert quincunx.errors.UsageError is UsageError
     with pytest.raises(AttributeError, match="no attribute 'Predicter'"):
         quincunx.Predicter  # noqa: B018

@@ -15,7 +15,14 @@ app = typer.Typer()
 
 @app.command()
 def import_model(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="FILE.onnx")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="FILE.onnx, timm:NAME, torchvision:NAME, hf:FOLDER_OR_NAME, "
+            "python:MODULE:FUNCTION or learner.pkl",
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="The package to write: models/NAME.")
     ] = None,
@@ -80,6 +87,22 @@ def import_model(
         ),
     ] = None,
     int8: Annotated[bool, typer.Option(help="With --data: also build the int8 graph.")] = True,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="timm, torchvision: weights from a file (safetensors, or .pth of tensors only) "
+            "instead of a download.",
+        ),
+    ] = None,
+    trust_pickle: Annotated[
+        bool,
+        typer.Option(
+            "--trust-pickle",
+            help="learner.pkl: the file may run any code on this machine when it is read, and you "
+            "trust the person who made it.",
+        ),
+    ] = False,
     version: Annotated[str, typer.Option(help="The package's version.")] = "1",
     overwrite: Overwrite = False,
 ) -> None:
@@ -116,6 +139,8 @@ def import_model(
         decode=decode,
         photos=photos,
         version=version,
+        weights=weights,
+        trust_pickle=trust_pickle,
         **literal,
     )
     converted, spec = open_source(source, given)

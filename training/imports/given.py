@@ -39,6 +39,9 @@ class Given:
     decode: Decode = "exact"
     photos: Path | None = None
     version: str = "1"
+    weights: Path | None = None
+    """A file of weights, for sources that have an architecture by name."""
+    trust_pickle: bool = False
 
     def statistics(self) -> tuple[Triple, Triple] | None:
         """Mean and std, where they were named.

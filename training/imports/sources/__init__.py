@@ -1,10 +1,26 @@
 """Where imported models come from. Each module reads one kind of source."""
 
+from importlib import import_module
+from pathlib import Path
+
+from service.errors import UsageError
 from training.imports.given import Given
 from training.imports.spec import ImportSpec
 from training.surgery import Converted
 
 __all__ = ["open_source"]
+
+PREFIXES = {
+    "timm": "timm_model",
+    "torchvision": "torchvision_model",
+    "hf": "transformers_model",
+    "python": "python_function",
+}
+PICKLES = (".pkl", ".pickle")
+SOURCES = (
+    "FILE.onnx, timm:NAME, torchvision:NAME, hf:FOLDER_OR_NAME, python:MODULE:FUNCTION or "
+    "learner.pkl"
+)
 
 
 def open_source(source: str, given: Given) -> tuple[Converted, ImportSpec]:
@@ -15,6 +31,19 @@ def open_source(source: str, given: Given) -> tuple[Converted, ImportSpec]:
             neither.
         ImportRefused: the model cannot become a package.
     """
+    prefix, colon, name = source.partition(":")
+    if colon and prefix in PREFIXES:
+        if not name:
+            raise UsageError(f"{source}: a name is missing; a source is {SOURCES}")
+        return import_module(f"{__name__}.{PREFIXES[prefix]}").open_source(name, given)
+    if Path(source).suffix in PICKLES:
+        from training.imports.sources import learner_pickle
+
+        return learner_pickle.open_source(Path(source), given)
+    if given.weights is not None:
+        raise UsageError("--weights goes with timm:NAME and torchvision:NAME")
+    if Path(source).suffix != ".onnx" and not Path(source).is_file():
+        raise UsageError(f"{source}: no such source; a source is {SOURCES}")
     from training.imports.sources import onnx_file
 
     return onnx_file.open_source(source, given)

@@ -1,0 +1,1 @@
+"""fastai Learners: what their DataLoaders say of classes, sizes and normalization."""

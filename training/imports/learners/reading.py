@@ -1,0 +1,105 @@
+"""A fastai Learner of a vision DataBlock, as a module and what its DataLoaders say."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from fastai.data.transforms import MultiCategorize, Normalize
+from fastai.learner import Learner
+from fastai.losses import BCEWithLogitsLossFlat
+from fastai.vision.core import PILImage, PILImageBW
+from torch import nn
+
+from service.errors import ImportRefused
+from service.package.manifest import TaskName
+from training.imports.given import NORMALIZATIONS
+from training.imports.learners.preprocessing import preprocessing
+from training.imports.modules.source import ModuleSource
+from training.surgery.wanted import Activation, Triple
+
+
+def read(learn: Learner, name: str = "") -> ModuleSource:
+    """What a Learner says of its model.
+
+    Raises:
+        ImportRefused: no classifier of RGB images, or labels of several targets.
+    """
+    name = name or f"fastai:{type(learn.model).__name__}"
+    dls: Any = learn.dls
+    model: Any = learn.model
+    labels = _labels(dls, name)
+    _check_images(dls, name)
+    mean, std, stated = _statistics(dls)
+    found = preprocessing(dls)
+    return ModuleSource(
+        name=name,
+        module=model,
+        mean=mean,
+        std=std,
+        crop_px=found.crop_px,
+        resize_px=found.resize_px,
+        interpolation=found.interpolation,
+        labels=labels,
+        activation=_activation(learn.loss_func),
+        task=_task(dls),
+        statistics_from=stated,
+        architecture=_architecture(learn),
+        facts={"fastai": version("fastai")},
+        notes=found.notes,
+    )
+
+
+def _labels(dls: Any, name: str) -> list[object]:
+    vocab = getattr(dls, "vocab", None)
+    if vocab is None:
+        raise ImportRefused(
+            f"{name} has no vocabulary: only classifiers can be imported (CategoryBlock or "
+            "MultiCategoryBlock)"
+        )
+    entries = list(vocab)
+    if any(isinstance(entry, Sequence) and not isinstance(entry, str) for entry in entries):
+        raise ImportRefused(f"{name} has {len(entries)} targets; a classifier has one")
+    return [str(entry) for entry in entries]
+
+
+def _check_images(dls: Any, name: str) -> None:
+    """Refuse greyscale images. An exported Learner has no items, but keeps its transforms."""
+    steps = [step for part in dls.train_ds.tls for step in part.tfms.fs]
+    if any(PILImageBW.__name__ in str(getattr(step, "encodes", "")) for step in steps):
+        raise ImportRefused(
+            f"{name} takes greyscale images ({PILImageBW.__name__}); a package takes RGB "
+            f"({PILImage.__name__})"
+        )
+
+
+def _statistics(dls: Any) -> tuple[Triple, Triple, str]:
+    for step in dls.after_batch.fs:
+        if isinstance(step, Normalize):
+            mean, std = (
+                tuple(float(v) for v in value.flatten()) for value in (step.mean, step.std)
+            )
+            if len(mean) != 3 or len(std) != 3:
+                raise ImportRefused(f"Normalize has {len(mean)} channels; images have 3")
+            return mean, std, "the Learner's Normalize"
+    return *NORMALIZATIONS["0..1"], "none in the Learner"
+
+
+def _task(dls: Any) -> TaskName | None:
+    """None: multi_label only if the model ends in a sigmoid."""
+    steps = [step for part in dls.train_ds.tls for step in part.tfms.fs]
+    return "multi_label" if any(isinstance(step, MultiCategorize) for step in steps) else None
+
+
+def _activation(loss: Any) -> Activation | None:
+    """`none` where the loss takes logits; None, to be found, where it is unknown."""
+    own = getattr(loss, "func", loss)
+    logits = (nn.CrossEntropyLoss, nn.BCEWithLogitsLoss)
+    name = type(loss).__name__
+    if isinstance(own, logits) or name.startswith(("CrossEntropy", "LabelSmoothing", "FocalLoss")):
+        return "none"
+    return "none" if isinstance(loss, BCEWithLogitsLossFlat) else None
+
+
+def _architecture(learn: Learner) -> str:
+    arch = getattr(learn, "arch", None)
+    return str(getattr(arch, "__name__", arch) or type(learn.model).__name__)

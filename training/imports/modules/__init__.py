@@ -1,0 +1,1 @@
+"""torch modules become ONNX graphs, each compared with its module."""

@@ -1,0 +1,24 @@
+"""Downloads of pretrained weights that fail, as a message that says what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.errors import ImportRefused
+
+REASON_LENGTH = 160
+
+
+@contextmanager
+def downloading(source: str, bring: str) -> Iterator[None]:
+    """Turn any failure of a download into one message; `bring` says how to bring a file instead.
+
+    Raises:
+        ImportRefused: the download failed.
+    """
+    try:
+        yield
+    except Exception as error:  # of several libraries, which have no common base
+        reason = " ".join(str(error).split())[:REASON_LENGTH] or type(error).__name__
+        raise ImportRefused(
+            f"the weights of {source} cannot be downloaded ({reason}). {bring}"
+        ) from error

@@ -1,0 +1,48 @@
+"""`learner.pkl`: a Learner that `Learner.export` wrote. It is a pickle, so it needs trust."""
+
+from pathlib import Path
+
+from service.errors import ImportRefused, UsageError
+from training.imports.given import Given
+from training.imports.modules.opening import open_module
+from training.imports.sources.extras import library
+from training.imports.spec import ImportSpec
+from training.surgery import Converted
+
+MEANING = (
+    "is a pickle: reading it runs code that the file names, with all your rights. If you trust the "
+    "person who made it, and know that nobody changed it since, add --trust-pickle. Without trust: "
+    "call quincunx.export_learner(learn, FOLDER) where the Learner was trained"
+)
+
+
+def open_source(path: Path, given: Given) -> tuple[Converted, ImportSpec]:
+    """Load the Learner and convert its model.
+
+    Raises:
+        UsageError: the file is not trusted, or is not there.
+        ImportRefused: it cannot be read, or is no classifier.
+    """
+    if not path.is_file():
+        raise UsageError(f"no file {path}")
+    if given.weights is not None:
+        raise UsageError("--weights is for timm and torchvision: a Learner has its weights")
+    if not given.trust_pickle:
+        raise UsageError(f"{path} {MEANING}")
+    library("torchvision", "train")
+    library("fastai.vision.all", "train")
+    from fastai.learner import Learner, load_learner
+
+    from training.imports.learners.reading import read
+
+    try:
+        learn = load_learner(path)
+    except Exception as error:  # of pickle, and of any code in the file
+        reason = " ".join(str(error).split())[:300]
+        raise ImportRefused(
+            f"{path} cannot be loaded ({type(error).__name__}: {reason}). Functions that the "
+            "Learner uses, such as its get_y, must be importable here as they were in training"
+        ) from error
+    if not isinstance(learn, Learner):
+        raise ImportRefused(f"{path} holds a {type(learn).__name__}, but no Learner")
+    return open_module(read(learn, path.name), given)

@@ -1,0 +1,100 @@
+"""`timm:NAME`: a model of timm. Its pretrained_cfg says the preprocessing."""
+
+from math import floor
+from typing import Any
+
+from service.errors import UsageError
+from service.package.manifest import Interpolation
+from training.imports.given import Given
+from training.imports.modules.opening import open_module
+from training.imports.modules.source import ModuleSource
+from training.imports.sources import hub, weights
+from training.imports.sources.extras import library
+from training.imports.spec import ImportSpec
+from training.surgery import Converted
+
+FILTERS: tuple[Interpolation, ...] = ("bilinear", "bicubic")
+
+
+def open_source(name: str, given: Given) -> tuple[Converted, ImportSpec]:
+    """Build `name`, load its weights from `given.weights` or the hub, and convert it.
+
+    Raises:
+        UsageError: timm is missing, the name is unknown, or labels are missing.
+        ImportRefused: the weights cannot be had, or the model cannot become a package.
+    """
+    return open_module(read(name, given), given)
+
+
+def read(name: str, given: Given) -> ModuleSource:
+    """The model with its weights, and what timm says of it."""
+    timm = library("timm", "timm")
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name.split('.')[0].split('_')[0]}*")[:5]
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise UsageError(f"timm:{name}: timm has no such model{hint}")
+    if given.weights is not None:
+        tensors = weights.read(given.weights)
+        cfg = timm.get_pretrained_cfg(name)
+        last = cfg.classifier if isinstance(cfg.classifier, str) else cfg.classifier[0]
+        classes = weights.classes(tensors, last, given.weights)
+        model = timm.create_model(name, pretrained=False, num_classes=classes)
+        weights.load(model, tensors, given.weights)
+    else:
+        bring = (
+            "Bring them as a file: on a machine with access, "
+            f"timm.create_model({name!r}, pretrained=True) and safetensors.torch.save_model(model, "
+            "'weights.safetensors'); then add --weights weights.safetensors"
+        )
+        with hub.downloading(f"timm:{name}", bring):
+            model = timm.create_model(name, pretrained=True)
+    return described(name, model, str(given.weights.name) if given.weights else "the hub")
+
+
+def described(name: str, model: Any, origin: str) -> ModuleSource:
+    """What timm says of `model`."""
+    timm = library("timm", "timm")
+    config: dict[str, Any] = timm.data.resolve_data_config({}, model=model)
+    _, height, width = config["input_size"]
+    notes: list[str] = []
+    if height != width:
+        raise UsageError(f"timm:{name} takes {width}×{height} px; crops are square")
+    if config.get("crop_mode", "center") != "center":
+        notes.append(
+            f"timm's crop_mode is {config['crop_mode']}; the package cuts the centre instead"
+        )
+    filter_name = config["interpolation"]
+    return ModuleSource(
+        name=f"timm:{name}",
+        module=model,
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        crop_px=height,
+        resize_px=max(height, floor(height / config["crop_pct"])),
+        interpolation=filter_name if filter_name in FILTERS else None,
+        labels=_labels(timm, model),
+        activation="none",
+        statistics_from="timm's pretrained_cfg",
+        architecture=name,
+        facts={"weights": origin, "timm": timm.__version__},
+        notes=tuple(notes),
+    )
+
+
+def _labels(timm: Any, model: Any) -> list[object] | None:
+    cfg = model.pretrained_cfg
+    if cfg.get("label_names"):
+        names = list(cfg["label_names"])
+        described = cfg.get("label_descriptions") or {}
+        return [[name, described.get(name, name)] for name in names]
+    subset = timm.data.infer_imagenet_subset(model)
+    if subset is None:
+        return None
+    info = timm.data.ImageNetInfo(subset)
+    ids = info.label_names()
+    return [[one, _short(info.label_name_to_description(one))] for one in ids]
+
+
+def _short(description: str) -> str:
+    """The first of several synonyms."""
+    return description.split(",")[0].strip() or description

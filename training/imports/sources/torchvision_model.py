@@ -1,0 +1,91 @@
+"""`torchvision:NAME`: a model of torchvision. Its Weights say the preprocessing and the classes."""
+
+from typing import Any
+
+from service.errors import ImportRefused, UsageError
+from service.package.manifest import Interpolation
+from training.imports.given import Given
+from training.imports.modules.opening import open_module
+from training.imports.modules.source import ModuleSource
+from training.imports.sources import hub, weights
+from training.imports.sources.extras import library
+from training.imports.spec import ImportSpec
+from training.surgery import Converted
+
+FILTERS: dict[str, Interpolation] = {"bilinear": "bilinear", "bicubic": "bicubic"}
+
+
+def open_source(name: str, given: Given) -> tuple[Converted, ImportSpec]:
+    """Build `name`, load its weights from `given.weights` or the net, and convert it.
+
+    `name` may end in the name of the weights: ``resnet50.IMAGENET1K_V2``. Without it the newest
+    weights are taken (torchvision's DEFAULT).
+
+    Raises:
+        UsageError: torchvision is missing, the name is unknown, or labels are missing.
+        ImportRefused: the weights cannot be had, or the model cannot become a package.
+    """
+    return open_module(read(name, given), given)
+
+
+def read(name: str, given: Given) -> ModuleSource:
+    """The model with its weights, and what torchvision says of it."""
+    library("torchvision", "train")
+    from torchvision import models
+
+    name, _, tag = name.partition(".")
+    known = models.list_models(module=models)
+    if name not in known:
+        near = [one for one in known if name.split("_")[0] in one][:5]
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise UsageError(f"torchvision:{name}: torchvision has no such classifier{hint}")
+    kinds: Any = models.get_model_weights(name)
+    if tag and tag not in kinds.__members__:
+        raise UsageError(
+            f"torchvision:{name}.{tag}: its weights are {', '.join(kinds.__members__)}"
+        )
+    chosen = kinds[tag] if tag else kinds.DEFAULT
+    if given.weights is None:
+        bring = f"Bring them as a file: download {chosen.url}, then add --weights FILE"
+        with hub.downloading(f"torchvision:{name}", bring):
+            model = models.get_model(name, weights=chosen)
+        return described(name, model, chosen, str(chosen))
+    tensors = weights.read(given.weights)
+    options: dict[str, Any] = {"weights": None, "num_classes": _classes(name, tensors, given)}
+    if name in ("googlenet", "inception_v3"):
+        options |= {"init_weights": False, "transform_input": True}
+    model = models.get_model(name, **options)
+    weights.load(model, tensors, given.weights)
+    return described(name, model, chosen, given.weights.name)
+
+
+def described(name: str, model: Any, chosen: Any, origin: str) -> ModuleSource:
+    """What the weights `chosen` say of `model`."""
+    transforms = chosen.transforms()
+    filter_name = transforms.interpolation.value
+    notes = () if transforms.antialias else ("torchvision resizes without antialiasing",)
+    return ModuleSource(
+        name=f"torchvision:{name}",
+        module=model,
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
+        crop_px=transforms.crop_size[0],
+        resize_px=transforms.resize_size[0],
+        interpolation=FILTERS.get(filter_name),
+        labels=list(chosen.meta["categories"]),
+        activation="none",
+        statistics_from=f"torchvision's {chosen}",
+        architecture=name,
+        facts={"weights": origin},
+        notes=notes,
+    )
+
+
+def _classes(name: str, tensors: Any, given: Given) -> int:
+    """From the last matrix or 1×1 convolution in the order of the file."""
+    path = given.weights
+    names = [one for one, value in tensors.items() if value.ndim in (2, 4) and "Aux" not in one]
+    names = [one for one in names if not one.startswith("aux")]
+    if path is None or not names:
+        raise ImportRefused(f"{path} holds no weights of {name}")
+    return tensors[names[-1]].shape[0]
