@@ -110,7 +110,7 @@ def _side(size: Any, kind: str) -> int:
     sides = [int(side) for side in size[:2]]
     if len(set(sides)) != 1:
         raise ImportRefused(
-            f"the Learner's {kind} makes images of {sides[0]}×{sides[1]} px; the crops of a package "
+            f"the Learner's {kind} makes images of {sides[0]}×{sides[1]} px; a package's crops "
             "are square: train with a square size, or use quincunx.export_module"
         )
     return sides[0]

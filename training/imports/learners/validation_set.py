@@ -29,7 +29,8 @@ def validation_items(learn: Learner) -> list[Item]:
 
 def _file(images: Any, at: int) -> Path:
     """The file of an image: its item, or what the first transforms make of the item."""
-    value = images.items[at]
+    items = images.items
+    value = items.iloc[at] if hasattr(items, "iloc") else items[at]  # a table's rows
     for step in (None, *images.tfms.fs):
         value = value if step is None else step(value, split_idx=1)
         if isinstance(value, (str, Path)) and Path(value).is_file():

@@ -1,5 +1,6 @@
 """Downloads of pretrained weights that fail, as a message that says what to do."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,9 @@ def downloading(source: str, bring: str) -> Iterator[None]:
     Raises:
         ImportRefused: the download failed.
     """
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)  # it logs every retry
     try:
         yield
     except Exception as error:  # of several libraries, which have no common base
@@ -22,3 +26,5 @@ def downloading(source: str, bring: str) -> Iterator[None]:
         raise ImportRefused(
             f"the weights of {source} cannot be downloaded ({reason}). {bring}"
         ) from error
+    finally:
+        logger.setLevel(before)

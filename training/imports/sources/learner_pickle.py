@@ -1,5 +1,6 @@
 """`learner.pkl`: a Learner that `Learner.export` wrote. It is a pickle, so it needs trust."""
 
+import warnings
 from pathlib import Path
 
 from service.errors import ImportRefused, UsageError
@@ -36,7 +37,9 @@ def open_source(path: Path, given: Given) -> tuple[Converted, ImportSpec]:
     from training.imports.learners.reading import read
 
     try:
-        learn = load_learner(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles, which the user trusts
+            learn = load_learner(path)
     except Exception as error:  # of pickle, and of any code in the file
         reason = " ".join(str(error).split())[:300]
         raise ImportRefused(

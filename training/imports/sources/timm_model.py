@@ -1,5 +1,6 @@
 """`timm:NAME`: a model of timm. Its pretrained_cfg says the preprocessing."""
 
+from difflib import get_close_matches
 from math import floor
 from typing import Any
 
@@ -30,7 +31,7 @@ def read(name: str, given: Given) -> ModuleSource:
     """The model with its weights, and what timm says of it."""
     timm = library("timm", "timm")
     if not timm.is_model(name):
-        near = timm.list_models(f"*{name.split('.')[0].split('_')[0]}*")[:5]
+        near = get_close_matches(name.split(".")[0], timm.list_models(), 5)
         hint = f"; near: {', '.join(near)}" if near else ""
         raise UsageError(f"timm:{name}: timm has no such model{hint}")
     if given.weights is not None:
@@ -74,7 +75,7 @@ def described(name: str, model: Any, origin: str) -> ModuleSource:
         interpolation=filter_name if filter_name in FILTERS else None,
         labels=_labels(timm, model),
         activation="none",
-        statistics_from="timm's pretrained_cfg",
+        statistics_from=f"timm's pretrained_cfg of {_full_name(model)}",
         architecture=name,
         facts={"weights": origin, "timm": timm.__version__},
         notes=tuple(notes),
@@ -93,6 +94,11 @@ def _labels(timm: Any, model: Any) -> list[object] | None:
     info = timm.data.ImageNetInfo(subset)
     ids = info.label_names()
     return [[one, _short(info.label_name_to_description(one))] for one in ids]
+
+
+def _full_name(model: Any) -> str:
+    cfg = model.pretrained_cfg
+    return ".".join(part for part in (cfg["architecture"], cfg.get("tag")) if part)
 
 
 def _short(description: str) -> str:

@@ -1,5 +1,6 @@
 """`torchvision:NAME`: a model of torchvision. Its Weights say the preprocessing and the classes."""
 
+from difflib import get_close_matches
 from typing import Any
 
 from service.errors import ImportRefused, UsageError
@@ -36,7 +37,7 @@ def read(name: str, given: Given) -> ModuleSource:
     name, _, tag = name.partition(".")
     known = models.list_models(module=models)
     if name not in known:
-        near = [one for one in known if name.split("_")[0] in one][:5]
+        near = get_close_matches(name, known, 5)
         hint = f"; near: {', '.join(near)}" if near else ""
         raise UsageError(f"torchvision:{name}: torchvision has no such classifier{hint}")
     kinds: Any = models.get_model_weights(name)
