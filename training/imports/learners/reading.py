@@ -7,7 +7,6 @@ from typing import Any
 from fastai.data.transforms import MultiCategorize, Normalize
 from fastai.learner import Learner
 from fastai.losses import BCEWithLogitsLossFlat
-from fastai.vision.core import PILImage, PILImageBW
 from torch import nn
 
 from service.errors import ImportRefused
@@ -28,7 +27,6 @@ def read(learn: Learner, name: str = "") -> ModuleSource:
     dls: Any = learn.dls
     model: Any = learn.model
     labels = _labels(dls, name)
-    _check_images(dls, name)
     mean, std, stated = _statistics(dls)
     found = preprocessing(dls)
     return ModuleSource(
@@ -62,21 +60,12 @@ def _labels(dls: Any, name: str) -> list[object]:
     return [str(entry) for entry in entries]
 
 
-def _check_images(dls: Any, name: str) -> None:
-    """Refuse greyscale images. An exported Learner has no items, but keeps its transforms."""
-    steps = [step for part in dls.train_ds.tls for step in part.tfms.fs]
-    if any(PILImageBW.__name__ in str(getattr(step, "encodes", "")) for step in steps):
-        raise ImportRefused(
-            f"{name} takes greyscale images ({PILImageBW.__name__}); a package takes RGB "
-            f"({PILImage.__name__})"
-        )
-
-
 def _statistics(dls: Any) -> tuple[Triple, Triple, str]:
     for step in dls.after_batch.fs:
         if isinstance(step, Normalize):
             mean, std = (
-                tuple(float(v) for v in value.flatten()) for value in (step.mean, step.std)
+                tuple(round(float(v), 6) for v in value.flatten())
+                for value in (step.mean, step.std)
             )
             if len(mean) != 3 or len(std) != 3:
                 raise ImportRefused(f"Normalize has {len(mean)} channels; images have 3")

@@ -90,9 +90,9 @@ def _classes(source: ModuleSource, reference: ModuleFunction, crop_px: int) -> i
     try:
         found = reference(smooth_images(2, crop_px, crop_px))
     except Exception as error:  # of the module's own code
-        raise ImportRefused(f"{source.name} fails at {crop_px}×{crop_px} px: {_text(error)}") from (
-            error
-        )
+        raise ImportRefused(
+            f"{source.name} fails on RGB images of {crop_px}×{crop_px} px: {_text(error)}"
+        ) from error
     if found.ndim != 2 or len(found) != 2 or not found.shape[1]:
         raise ImportRefused(
             f"{source.name} gives {'×'.join(map(str, found.shape))} numbers for 2 images: a "
