@@ -1,16 +1,18 @@
 """``python -m benchmarks.training DATA --recipe NAME``: throughput, phases and memory of training.
 
-Cases (every size with every number of loader processes) take turns, in a new random order each
-round, each in a new process. The steps of the warm-up do not count. Writes
-docs/results/training/results.json and report.md.
+Cases (every size with every number of loader processes, and with every kind of cache) take turns,
+in a new random order each round, each in a new process. The steps of the warm-up do not count.
+Writes docs/results/training/results.json and report.md.
 """
 
 import argparse
 import json
+import os
 import random
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.training.case import Case
 from benchmarks.training.stopwatch import PHASES
@@ -32,33 +35,48 @@ Result = dict[str, Any]
 
 def main() -> None:
     given = _arguments()
-    cases = [
+    with tempfile.TemporaryDirectory() as scratch:
+        _measure(given, _cases(given, scratch))
+
+
+def _cases(given: argparse.Namespace, cache_folder: str) -> list[Case]:
+    """Loader processes decode files, so cases with decoded images have none."""
+    ways = [("off", workers) for workers in given.workers if "off" in given.cache]
+    ways += [(cache, 0) for cache in given.cache if cache != "off"]
+    return [
         Case(
             str(given.data),
             given.recipe,
             tuple(given.set),
             size_px,
             workers,
+            cache,
+            cache_folder,
             given.threads,
             given.warm_up,
             given.steps,
         )
         for size_px in given.sizes
-        for workers in given.workers
+        for cache, workers in ways
     ]
+
+
+def _measure(given: argparse.Namespace, cases: list[Case]) -> None:
     machine = environment().model_dump(mode="json")  # before this benchmark makes it busy
     machine["libraries"] |= {name: version(name) for name in LIBRARIES}
     results: list[Result] = []
     for number in range(given.repeats):
         for case in random.Random(number).sample(cases, len(cases)):
             print(
-                f"round {number + 1}/{given.repeats}: {case.size_px} px, {case.workers} workers",
+                f"round {number + 1}/{given.repeats}: {case.size_px} px, {case.workers} workers, "
+                f"cache {case.cache}",
                 file=sys.stderr,
                 flush=True,
             )
-            results.append(_in_own_process(case))
+            results.append(_in_own_process(case, given.device))
     for result in results:
-        del result["case"]["data"]  # where it lies is this machine's affair
+        for private in ("data", "cache_folder"):  # paths of this machine
+            del result["case"][private]
     command = _command(given)
     rows = summary(results)
     given.out.mkdir(parents=True, exist_ok=True)
@@ -71,9 +89,10 @@ def main() -> None:
 
 def summary(results: Sequence[Result]) -> list[Result]:
     """One row per case, over all of its rounds."""
-    cases: dict[tuple[int, int], list[Result]] = {}
+    cases: dict[tuple[int, str, int], list[Result]] = {}
     for result in results:
-        key = (result["case"]["size_px"], result["case"]["workers"])
+        case = result["case"]
+        key = (case["size_px"], case["cache"], case["workers"])
         cases.setdefault(key, []).append(result)
     return [_row(own) for _, own in sorted(cases.items())]
 
@@ -87,6 +106,7 @@ def _row(own: Sequence[Result]) -> Result:
     gpu = [result["gpu_peak_mib"] for result in own if result["gpu_peak_mib"] is not None]
     return {
         "size_px": first["case"]["size_px"],
+        "cache": first["case"]["cache"],
         "workers": first["case"]["workers"],
         "batch_images": images,
         "arithmetic": first["arithmetic"],
@@ -117,12 +137,13 @@ def markdown(rows: Sequence[Result], machine: Result, command: str) -> str:
     throughput = ReportTable(
         "Throughput and memory",
         (
-            *("size px", "workers", "n steps", "images/s [95%]", "step ms"),
+            *("size px", "cache", "workers", "n steps", "images/s [95%]", "step ms"),
             *("waiting for data % [95%]", "under 5%", "peak MiB", "GPU peak MiB"),
         ),
         tuple(
             (
                 str(row["size_px"]),
+                row["cache"],
                 str(row["workers"]),
                 str(row["steps"]),
                 "{:.1f} [{:.1f}, {:.1f}]".format(*row["images_per_second"]),
@@ -137,10 +158,11 @@ def markdown(rows: Sequence[Result], machine: Result, command: str) -> str:
     )
     phases = ReportTable(
         "Where a step's time goes: mean ms",
-        ("size px", "workers", *PHASES),
+        ("size px", "cache", "workers", *PHASES),
         tuple(
             (
                 str(row["size_px"]),
+                row["cache"],
                 str(row["workers"]),
                 *(f"{ms:.1f}" for ms in row["phases_ms"].values()),
             )
@@ -159,6 +181,7 @@ def markdown(rows: Sequence[Result], machine: Result, command: str) -> str:
         + ".",
         "",
         "With 0 workers the training process loads its images itself, and waits for all of it. "
+        "With a cache other than off, images were decoded before the clock ran. "
         "Phases are of a round of their own, in which a GPU is waited for after each. Peak memory "
         "is that of the training process, its libraries included, not of its loader processes.",
         "",
@@ -171,9 +194,12 @@ def markdown(rows: Sequence[Result], machine: Result, command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _in_own_process(case: Case) -> Result:
+def _in_own_process(case: Case, device: str) -> Result:
+    hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
     command = [sys.executable, "-m", "benchmarks.training.case", json.dumps(asdict(case))]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    done = subprocess.run(  # noqa: S603
+        command, stdout=subprocess.PIPE, text=True, check=False, env=os.environ | hidden
+    )
     if done.returncode:
         raise SystemExit(done.returncode)
     return json.loads(done.stdout.splitlines()[-1])
@@ -184,6 +210,7 @@ def _command(given: argparse.Namespace) -> str:
     parts += [f"--set {shlex.quote(value)}" for value in given.set]
     parts.append(f"--sizes {' '.join(map(str, given.sizes))}")
     parts.append(f"--workers {' '.join(map(str, given.workers))}")
+    parts.append(f"--cache {' '.join(given.cache)} --device {given.device}")
     for name in ("threads", "warm_up", "steps", "repeats"):
         parts.append(f"--{name.replace('_', '-')} {getattr(given, name)}")
     return " ".join(parts)
@@ -198,12 +225,19 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 96, 128])
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--cache", choices=["off", "memory", "device"], nargs="+", default=["off", "memory"]
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--threads", type=int, default=0, help="of the arithmetic; 0: every core")
     parser.add_argument("--warm-up", type=int, default=5, help="steps that do not count")
     parser.add_argument("--steps", type=int, default=20, help="steps measured in each round")
     parser.add_argument("--repeats", type=int, default=3, help="rounds")
     parser.add_argument("--out", type=Path, default=Path("docs/results/training"))
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: there is no CUDA device here")
+    return given
 
 
 if __name__ == "__main__":

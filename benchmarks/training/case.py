@@ -15,9 +15,11 @@ import torch
 
 from benchmarks.training.stopwatch import First, Last, Marks
 from training import recipe
+from training.data.cache import CacheMode
 from training.data.dataset import split
 from training.data.stats import IMAGENET
 from training.fit import precision
+from training.fit.cached.keeping import CacheOptions, keep
 from training.fit.schedule import scheduler
 from training.fit.seeding import seed_all, seed_loaders
 from training.fit.train import Run
@@ -34,6 +36,8 @@ class Case:
     overrides: tuple[str, ...]
     size_px: int
     workers: int
+    cache: CacheMode
+    cache_folder: str
     threads: int
     warm_up: int
     steps: int
@@ -45,6 +49,9 @@ def measure(case: Case) -> dict[str, Any]:
         torch.set_num_threads(case.threads)
     chosen = recipe.load(case.recipe, list(case.overrides))
     images = split(Path(case.data), chosen)
+    options = CacheOptions(case.cache, Path(case.cache_folder))
+    # The first case with a cache decodes the images. The clock is not running.
+    kept, _ = keep(options, chosen, images, Path(case.data), None, _silent)
     available = len(images.train) // chosen.batch_images
     if available < case.warm_up + case.steps:
         raise SystemExit(
@@ -53,7 +60,9 @@ def measure(case: Case) -> dict[str, Any]:
         )
     with tempfile.TemporaryDirectory() as scratch:
         # Statistics do not change the time of a step, so those of the recipe are not computed.
-        run = Run(chosen, images, IMAGENET, Path(scratch), None, None, case.workers, _silent)
+        run = Run(
+            chosen, images, IMAGENET, Path(scratch), None, None, case.workers, _silent, kept=kept
+        )
         rounds = [_round(run, case, phases) for phases in (False, True)]
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {

@@ -33,9 +33,10 @@ def test_it_measures_and_reports(data: Path, tmp_path: Path) -> None:
     overrides = [part for value in TINY for part in ("--set", value)]
     subprocess.run([*command, *options, str(tmp_path), *overrides], check=True, cwd=ROOT)
     results = json.loads((tmp_path / "results.json").read_text())
-    small, large = results["summary"]
-    assert (small["size_px"], large["size_px"], small["steps"]) == (32, 64, 8)
-    for row in (small, large):
+    rows = results["summary"]
+    cases = [(row["size_px"], row["cache"], row["steps"]) for row in rows]
+    assert cases == [(32, "memory", 8), (32, "off", 8), (64, "memory", 8), (64, "off", 8)]
+    for row in rows:
         value, low, high = row["images_per_second"]
         assert low <= value <= high
         assert value == pytest.approx(4e3 / row["step_ms"])
@@ -45,7 +46,8 @@ def test_it_measures_and_reports(data: Path, tmp_path: Path) -> None:
         assert row["peak_mib"] > 100
     assert results["environment"]["libraries"]["torch"]
     assert str(data) not in (tmp_path / "results.json").read_text()
-    assert "| 64 | 0 | 8 |" in (tmp_path / "report.md").read_text()
+    assert "cache_folder" not in (tmp_path / "results.json").read_text()
+    assert "| 64 | memory | 0 | 8 |" in (tmp_path / "report.md").read_text()
 
 
 def weights(data: Path, folder: Path, marks: Marks | None) -> dict[str, torch.Tensor]:
