@@ -284,6 +284,22 @@ def test_a_gpu_gets_what_fits(data: Path, tmp_path: Path, monkeypatch: pytest.Mo
         chosen("device", 2**18)
 
 
+def test_without_a_gpu_large_images_are_kept(data: Path, tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    for name in ("a", "b"):
+        (large / "train" / name).mkdir(parents=True)
+        for number in range(4):
+            image = Image.new("RGB", (1250, 800), (number, 0, 0))
+            image.save(large / "train" / name / f"{number}.png")
+    made = recipe.load("small-cpu", [*TINY, "calibration_share=0.5"])
+    options = CacheOptions("auto", tmp_path / "cache")
+    for folder, wanted in ((data, None), (large, "memory"), (large, "memory")):
+        images = split(folder, made)
+        kept, _ = keeping.keep(options, made, images, folder, None, lambda _: None)
+        assert (kept.where if kept else None) == wanted
+    assert len(listed(options.folder)) == 1
+
+
 def test_a_thread_works_ahead_in_order() -> None:
     assert list(ahead(lambda x: 2 * x, range(20), 3)) == [2 * x for x in range(20)]
     begun: list[int] = []

@@ -120,7 +120,10 @@ def test_crops_are_resized_as_pillow_does(pixels: CachedPixels, out_px: int) -> 
     crops = training_crops(sizes, sizes, ItemCrop(out_px, 0.35), True, np.random.default_rng(5))
     assert 0 < crops.flips.sum() < len(rows)
     device = DevicePixels(pixels, CPU).prepare(rows, crops, out_px).finish()
-    file = FilePixels(pixels, CPU).prepare(rows, crops, out_px).finish()
+    source = FilePixels(pixels, CPU)
+    file = source.prepare(rows, crops, out_px).finish()
+    sent = source._cut(rows, crops, out_px).finish()  # what a GPU does with the file's pixels
+    assert torch.equal(sent, device)
     assert device.shape == file.shape == (len(rows), 3, out_px, out_px)
     for index, row in enumerate(rows):
         exact = pillow(pixels.image(row), crops, index, out_px).transpose(2, 0, 1)

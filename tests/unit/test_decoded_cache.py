@@ -15,7 +15,7 @@ from service import cli
 from service.errors import DataError, OutOfResources, UsageError
 from tests.support.images import drawn, encoded
 from training.data.cache import cache_folder, decoding, entry
-from training.data.cache.build import Cache
+from training.data.cache.build import Cache, Estimate
 from training.data.cache.cache_folder import GIB, listed
 from training.data.cache.storing import Storing
 from training.data.stats import from_files
@@ -124,7 +124,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from training.data.cache import decoding
-from training.data.cache.build import Cache
+from training.data.cache.build import Cache, Estimate
 from training.data.cache.storing import Storing
 
 decoding.CHUNK_IMAGES = 4
@@ -168,7 +168,7 @@ def test_data_that_do_not_fit_are_refused_and_nothing_stays(
     small = cache(tmp_path, limit=10 * IMAGE_BYTES)
     with pytest.raises(DataError, match=r"0\.1 MiB; the limit is 0\.0 MiB \(--cache-limit\)"):
         small.build(files, "drawn")
-    monkeypatch.setattr(Cache, "estimate", lambda *_: 0)  # a sample that promised less
+    monkeypatch.setattr(Cache, "estimate", lambda *_: Estimate(0, 0))  # a sample that promised less
     with pytest.raises(DataError, match=r"more than the cache may hold: .*--cache-limit"):
         small.build(files, "drawn")
     assert listed(tmp_path / "cache") == []

@@ -68,7 +68,7 @@ def train(
         typer.Option(
             help="Decode every file once, and keep the images. device: in GPU memory. memory: in a "
             "memory-mapped file. off: decode the files in every epoch. auto: on a GPU device if "
-            "they fit, else memory; without a GPU off."
+            "they fit, else memory; without a GPU memory for images of 1 MP or more, else off."
         ),
     ] = "auto",
     cache_folder: CacheFolder = Path("cache"),

@@ -21,6 +21,14 @@ SAMPLE = 32
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """Bytes of all stored images, and the mean number of pixels of the image in a file."""
+
+    nbytes: int
+    pixels_of_file: int
+
+
+@dataclass(frozen=True)
 class Cache:
     """Where decoded images are kept, how many bytes they may take, and how they are stored."""
 
@@ -36,20 +44,21 @@ class Cache:
             cache_folder.touch(found.folder)
         return found
 
-    def estimate(self, paths: Sequence[Path]) -> int:
-        """About how many bytes the images will take: those of a sample, times their number.
-
-        Files of the sample that cannot be decoded count nothing.
-        """
+    def estimate(self, paths: Sequence[Path]) -> Estimate:
+        """What the images will take, from a sample. Files that cannot be decoded count nothing."""
         names = _names(paths)
-        sample = names[:: max(1, len(names) // SAMPLE)]
-        sizes: list[int] = []
-        for path in sample:
+        stored: list[int] = []
+        full: list[int] = []
+        for path in names[:: max(1, len(names) // SAMPLE)]:
             try:
-                sizes.append(row_of(path, self.storing)[0].nbytes)
+                pixels, (_, _, height, width, *_) = row_of(path, self.storing)
             except DataError:
                 continue
-        return int(np.mean(sizes) * len(names)) if sizes else 0
+            stored.append(pixels.nbytes)
+            full.append(height * width)
+        if not stored:
+            return Estimate(0, 0)
+        return Estimate(int(np.mean(stored) * len(names)), int(np.mean(full)))
 
     def build(
         self, paths: Sequence[Path], data: str, log: Callable[[str], None] = print
@@ -62,7 +71,7 @@ class Cache:
         """
         names = _names(paths)
         with _writing(self.folder):
-            return self._build(names, self.estimate(paths), data, log)
+            return self._build(names, self.estimate(paths).nbytes, data, log)
 
     def _build(
         self, names: Sequence[str], needed: int, data: str, log: Callable[[str], None]

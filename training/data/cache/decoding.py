@@ -3,6 +3,7 @@
 import multiprocessing
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -72,7 +73,10 @@ def decode_all(paths: Sequence[str], storing: Storing, folder: Path) -> Iterator
     context = multiprocessing.get_context(START_METHOD)
     numbers = context.Value("i", 0)
     with ProcessPoolExecutor(count, context, _begin, (folder, numbers, storing)) as pool:
-        tasks = [pool.submit(_decode, paths[at : at + CHUNK_IMAGES], at) for at in starts]
+        with warnings.catch_warnings():
+            # Python 3.12 warns of locks that threads hold during a fork. These processes take none.
+            warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
+            tasks = [pool.submit(_decode, paths[at : at + CHUNK_IMAGES], at) for at in starts]
         try:
             for task in tasks:
                 yield task.result()

@@ -38,6 +38,11 @@ class CachedPixels:
         """Bytes of all pixels."""
         return int(self.facts["bytes"])
 
+    @property
+    def pixels_of_file(self) -> int:
+        """The mean number of pixels of the image in a file."""
+        return int(self.full_sizes.prod(axis=1).mean()) if len(self) else 0
+
     def broken(self, paths: Sequence[Path]) -> dict[Path, str]:
         """Those of the files that could not be decoded, and why."""
         reasons = self.facts["broken"]
@@ -102,9 +107,7 @@ def read(folder: Path) -> CachedPixels | None:
         if not _is_whole(folder, facts, table):
             return None
         parts = [
-            np.memmap(folder / part_name(number), np.uint8, "c")  # writable, for torch; no copy
-            if size
-            else np.empty(0, np.uint8)
+            np.memmap(folder / part_name(number), np.uint8, "r") if size else np.empty(0, np.uint8)
             for number, size in enumerate(facts["parts"])
         ]
     except (OSError, ValueError, KeyError, TypeError):

@@ -20,6 +20,9 @@ from training.recipe import Recipe
 
 DEVICE_SHARE = 0.6
 """Of the GPU memory that is free before training: the rest is for the network and its batches."""
+LARGE_PIXELS = 1_000_000
+"""On a CPU `auto` keeps images whose files have so many pixels: decoding them takes longer than
+everything else that is done to load them. A rule that measures time would choose by chance."""
 LEAST_MIN_SCALE = 0.08
 LEAST_PX = 32
 
@@ -88,13 +91,15 @@ def keep(
             "--cache device keeps images in GPU memory, and there is no CUDA device here: take "
             "--cache memory"
         )
-    if options.mode == "off" or (options.mode == "auto" and not on_gpu):
+    if options.mode == "off":
         return None, None
     cache = Cache(storing(recipe, options.px), options.folder, int(options.limit_gib * GIB))
     paths = images.paths()
     found = cache.existing(paths)
-    needed = found.nbytes if found else cache.estimate(paths)
-    where, why = _choice(options, needed) if on_gpu else ("memory", "")
+    needed = found or cache.estimate(paths)
+    if options.mode == "auto" and not on_gpu and needed.pixels_of_file < LARGE_PIXELS:
+        return None, None
+    where, why = _choice(options, needed.nbytes) if on_gpu else ("memory", "")
     if found is None:
         try:
             found = cache.build(paths, str(data), log)
@@ -152,6 +157,8 @@ def _resumed(
         log("the run was begun with decoded images: its next epochs will see slightly other crops")
     if before is None:
         return options
+    if options.px not in (0, before["shorter_px"]):
+        log(f"the run was begun with --cache-px {before['shorter_px']}: crops will differ slightly")
     mode = "memory" if options.mode == "auto" and _device().type != "cuda" else options.mode
     px = options.px or before["shorter_px"]
     return CacheOptions(mode, options.folder, options.limit_gib, px)

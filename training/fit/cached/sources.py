@@ -53,7 +53,7 @@ class DevicePixels:
         self.flat = torch.zeros(int(starts[-1]) + spare, dtype=torch.uint8, device=device)
         for part, start in zip(pixels.parts, starts, strict=False):
             for at in range(0, len(part), UPLOAD_BYTES):
-                piece = torch.from_numpy(part[at : at + UPLOAD_BYTES])
+                piece = torch.from_numpy(np.array(part[at : at + UPLOAD_BYTES]))
                 self.flat[start + at : start + at + len(piece)] = piece.to(device)
         self.offsets = starts[pixels.table[:, 0]] + pixels.table[:, 1]
 
@@ -99,7 +99,11 @@ class FilePixels:
     def _cut(self, rows: Integers, crops: Crops, out_px: int) -> "_Cut":
         left, top, right, bottom = crops.bounds.T
         shape = len(rows), int((bottom - top).max()), int((right - left).max()), 3
-        found = torch.zeros(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        on_gpu = self.device.type == "cuda"
+        if on_gpu:
+            torch.cuda.set_device(self.device)  # a thread begins with the first GPU
+        # What is beyond an image stays as it is in memory: it has no weight.
+        found = torch.empty(shape, dtype=torch.uint8, pin_memory=on_gpu)
         target = found.numpy()
 
         def fill(index: int) -> None:
