@@ -41,7 +41,9 @@ def main() -> None:
 
 def _cases(given: argparse.Namespace, cache_folder: str) -> list[Case]:
     """Loader processes decode files, so cases with decoded images have none."""
-    ways = [("off", workers) for workers in given.workers if "off" in given.cache]
+    ways: list[tuple[CacheMode, int]] = [
+        ("off", workers) for workers in given.workers if "off" in given.cache
+    ]
     ways += [(cache, 0) for cache in given.cache if cache != "off"]
     return [
         Case(
