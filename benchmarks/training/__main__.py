@@ -27,6 +27,7 @@ from benchmarks.training.stopwatch import PHASES
 from service.bench.environment import environment
 from service.bench.report.statistics import RESAMPLES, Interval, mean_interval, resampled_rows
 from service.bench.report.tables import ReportTable
+from training.data.cache import CacheMode
 
 LIBRARIES = ("torch", "torchvision", "fastai")
 TARGET_WAIT = 0.05
