@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.package.manifest import PairedMetrics
-from training.evaluation.paired import COLUMNS, cells, exact, paired
+from training.evaluation.paired import exact, paired
+from training.export.paired_table import COLUMNS, cells
 
 COUNTS = st.integers(min_value=0, max_value=60)
 

@@ -7,14 +7,7 @@ their difference. Only the images where exactly one of the two is right count.
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from service.package.manifest import PairedMetrics
 from training.evaluation.metrics import Labels, Probabilities, bootstrap_mean, losses
-
-COLUMNS = ("corrected", "spoiled", "difference (95%)", "p")
-LEGEND = (
-    "Corrected: answers that became right. Spoiled: answers that became wrong. Difference: in "
-    "percentage points of top-1, with its 95% interval. p: McNemar's exact test."
-)
 
 
 @dataclass(frozen=True)
@@ -39,19 +32,6 @@ class Paired:
     def facts(self) -> dict[str, Any]:
         """The values for JSON and for the manifest, rounded to six digits."""
         return {key: _rounded(value) for key, value in asdict(self).items()}
-
-
-def cells(compared: Paired | PairedMetrics | None) -> tuple[str, ...]:
-    """The cells of a table, under `COLUMNS`, in percentage points; empty for the reference."""
-    if compared is None:
-        return ("",) * len(COLUMNS)
-    low, high = compared.interval
-    return (
-        str(compared.corrected),
-        str(compared.spoiled),
-        f"{100 * compared.difference:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})",
-        f"{compared.p_value:.3f}",
-    )
 
 
 def paired(reference: Probabilities, method: Probabilities, labels: Labels) -> Paired:

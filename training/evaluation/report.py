@@ -15,11 +15,11 @@ from service.package.manifest import Manifest, Precision
 from service.package.package import ModelPackage
 from training.data.captions import NO_MATHS, caption
 from training.data.pixels import open_image
-from training.evaluation import paired
 from training.evaluation.differences import draw_differences
 from training.evaluation.evaluate import Evaluated, Evaluation
 from training.evaluation.methods import MethodName
 from training.evaluation.metrics import Labels, Probabilities, confusion, reliability
+from training.export import paired_table
 from training.run.curves import draw_curves
 
 mpl.use("Agg")
@@ -33,7 +33,7 @@ CAPTION_LETTERS = 20
 TICK_LETTERS = 40
 COLUMNS = (
     "precision", "mode", "top-1 % (95%)", "NLL", "ECE %", "cost (crops)",
-    *paired.COLUMNS,
+    *paired_table.COLUMNS,
 )  # fmt: skip
 ALIGN = "ll" + "r" * (len(COLUMNS) - 2)
 
@@ -103,14 +103,14 @@ def _comparisons(measured: Evaluation) -> list[str]:
     if any(row.against_single for row in measured.rows):
         lines += [
             f"Compared with the single crop of the same precision, on the same images. "
-            f"{paired.LEGEND}",
+            f"{paired_table.LEGEND}",
             "",
             "![Differences](differences.png)",
             "",
         ]
     if others := [row for row in measured.rows if row.against_fp32]:
-        cells = [(row.precision, row.mode, *paired.cells(row.against_fp32)) for row in others]
-        columns = ("precision", "mode", *paired.COLUMNS)
+        cells = [(row.precision, row.mode, *paired_table.cells(row.against_fp32)) for row in others]
+        columns = ("precision", "mode", *paired_table.COLUMNS)
         lines += ["Compared with fp32, the same mode:", "", table(columns, cells), ""]
     return lines
 
@@ -142,7 +142,7 @@ def _row(row: Evaluated) -> tuple[object, ...]:
         f"{s.nll:.4f}",
         f"{100 * s.ece:.2f}",
         f"{row.cost:.2f}",
-        *paired.cells(row.against_single),
+        *paired_table.cells(row.against_single),
     )
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from rich.console import Group
 from rich.table import Table
 
-from training.evaluation import paired
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.multi_label import COLUMNS, LabelEvaluation
+from training.export import paired_table
 
 
 def single_label_table(measured: Evaluation) -> Group:
@@ -16,7 +16,7 @@ def single_label_table(measured: Evaluation) -> Group:
     rows = measured.rows
     with_sets = any(row.coverage is not None for row in rows)
     columns = ["top-1 %", "95%", "top-5 %", "NLL", "ECE %", "cost (crops)"]
-    columns += [*paired.COLUMNS, *(["coverage %", "set size"] if with_sets else [])]
+    columns += [*paired_table.COLUMNS, *(["coverage %", "set size"] if with_sets else [])]
     tables = [_table(f"{rows[0].scores.images} images; compared with the single crop", columns)]
     for row in rows:
         s = row.scores
@@ -28,16 +28,16 @@ def single_label_table(measured: Evaluation) -> Group:
             f"{s.nll:.4f}",
             f"{100 * s.ece:.2f}",
             f"{row.cost:.2f}",
-            *paired.cells(row.against_single),
+            *paired_table.cells(row.against_single),
         ]
         if with_sets:
             cells.append("" if row.coverage is None else f"{100 * row.coverage:.2f}")
             cells.append("" if row.mean_set_size is None else f"{row.mean_set_size:.2f}")
         tables[0].add_row(row.precision, row.mode, *cells)
     if others := [row for row in rows if row.against_fp32]:
-        tables.append(_table("compared with fp32, the same mode", paired.COLUMNS))
+        tables.append(_table("compared with fp32, the same mode", paired_table.COLUMNS))
         for row in others:
-            tables[1].add_row(row.precision, row.mode, *paired.cells(row.against_fp32))
+            tables[1].add_row(row.precision, row.mode, *paired_table.cells(row.against_fp32))
     return Group(*tables)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from service.console.markdown import table
 from service.package.manifest import Manifest, Metrics, ModeCalibration
-from training.evaluation import paired
+from training.export import paired_table
 from training.task import TRAINING_TASKS
 
 
@@ -37,7 +37,7 @@ def metrics(manifest: Manifest) -> str:
 def _compared(measured: Sequence[Metrics]) -> str:
     """The paired comparisons, if there are any."""
     rows = [
-        (m.precision, m.mode, name, *paired.cells(pair))
+        (m.precision, m.mode, name, *paired_table.cells(pair))
         for m in measured
         for name, pair in (
             (f"{m.precision} none", m.against_single),
@@ -47,10 +47,10 @@ def _compared(measured: Sequence[Metrics]) -> str:
     ]
     if not rows:
         return ""
-    columns = ("precision", "TTA", "compared with", *paired.COLUMNS)
+    columns = ("precision", "TTA", "compared with", *paired_table.COLUMNS)
     return (
         f"{table(columns, rows)}\n\n"
-        f"Compared on the same images; `none` is the single crop. {paired.LEGEND}\n\n"
+        f"Compared on the same images; `none` is the single crop. {paired_table.LEGEND}\n\n"
     )
 
 

@@ -4,11 +4,11 @@ from dataclasses import asdict
 from typing import Any
 
 from service.console.markdown import Markdown, code, plain, table
-from training.evaluation import paired
+from training.export import paired_table
 from training.frontier.measure import Frontier, Point
 
 COLUMNS = (
-    "precision", "mode", "top-1 % (95%)", "NLL", "ECE %", *paired.COLUMNS,
+    "precision", "mode", "top-1 % (95%)", "NLL", "ECE %", *paired_table.COLUMNS,
     "mean ms", "p50", "p99", "× single crop (95%)", "× fp32 single crop", "images/s", "peak MiB",
 )  # fmt: skip
 
@@ -103,7 +103,7 @@ def _row(point: Point) -> list[str]:
         f"{100 * s.top1:.2f} ({100 * low:.2f} to {100 * high:.2f})",
         f"{s.nll:.4f}",
         f"{100 * s.ece:.2f}",
-        *paired.cells(point.against_single),
+        *paired_table.cells(point.against_single),
         f"{point.mean_ms.value:.2f}",
         f"{point.p50_ms:.2f}",
         f"{point.p99_ms:.2f}",
