@@ -42,6 +42,9 @@ class Settings(BaseModel):
     default model. Empty: every package in the folder `models/` beside the code."""
     provider: Provider = "auto"
     precision: Precision | Literal["auto"] = "auto"
+    graph_cache: Path | None = None
+    """Folder of graphs that are derived on this machine, such as fp16 from fp32. By default
+    `$XDG_CACHE_HOME/quincunx`, or `~/.cache/quincunx`. It may be missing or read-only."""
     session_threads: Threads = 1
     """Threads inside one batch; 0: one per core. On a CPU several batches run at once if there are
     enough cores. One thread for each batch gives the highest throughput."""

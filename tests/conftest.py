@@ -1,5 +1,6 @@
 """Fixtures that every kind of test shares: a tiny package and a predictor on it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ from tests.support.tiny import tiny_package
 def anyio_backend() -> str:
     """The event loop of async tests: asyncio, as in the service."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Derived graphs go to a folder of the tests, not to that of the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Parse options from the command line. An error lists the allowed values."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar, get_args
 
@@ -9,7 +10,7 @@ from service.errors import UsageError
 from service.inference.runtime import providers
 from service.inference.runtime.providers import Provider
 from service.package.manifest import Mode, Precision
-from service.package.modes import why_not
+from service.package.modes import common_modes
 from service.package.package import ModelPackage, fast_precision
 
 Word = TypeVar("Word", bound=str)
@@ -18,8 +19,9 @@ Word = TypeVar("Word", bound=str)
 COMPARED: tuple[Mode, ...] = ("none", "five_crop", "dense")
 
 
-def modes(text: str, folder: Path) -> tuple[Mode, ...]:
-    """Comma-separated TTA modes; `auto` means the usual ones and the package's default mode.
+def modes(text: str, folder: Path, precisions: Sequence[Precision]) -> tuple[Mode, ...]:
+    """Comma-separated TTA modes; `auto` means the usual ones and the package's default mode, those
+    of them that every one of `precisions` can answer.
 
     Raises:
         UsageError: another word.
@@ -28,8 +30,8 @@ def modes(text: str, folder: Path) -> tuple[Mode, ...]:
     if text != "auto":
         return tuple(_word(part, get_args(Mode), "mode") for part in _parts(text))
     manifest = ModelPackage.load(folder).manifest
-    compared: list[Mode] = [mode for mode in COMPARED if not why_not(manifest, mode)]
-    return tuple(dict.fromkeys((*compared, manifest.default_mode)))
+    usual: tuple[Mode, ...] = (*COMPARED, manifest.default_mode)
+    return common_modes(manifest, precisions, usual)
 
 
 def precisions(text: str, folder: Path, provider: Provider) -> tuple[Precision, ...]:
@@ -42,7 +44,9 @@ def precisions(text: str, folder: Path, provider: Provider) -> tuple[Precision, 
     if text != "auto":
         return tuple(_word(part, get_args(Precision), "precision") for part in _parts(text))
     fast = fast_precision(gpu=providers.choose(provider) != "cpu")
-    return tuple(p for p in ModelPackage.load(folder).precisions if p in ("fp32", fast))
+    package = ModelPackage.load(folder)
+    wanted: tuple[Precision, ...] = ("fp32", fast)
+    return tuple(p for p in wanted if package.offers(p)) or package.precisions
 
 
 def scenarios(text: str) -> tuple[Scenario, ...]:

@@ -68,9 +68,10 @@ def latency(
     from service.bench.latency.latency import LatencyPlan, bench_latency
 
     _check_plots(out, no_plots)
+    precisions = options.precisions(precision, package, provider)
     plan = LatencyPlan(
-        modes=options.modes(tta, package),
-        precisions=options.precisions(precision, package, provider),
+        modes=options.modes(tta, package, precisions),
+        precisions=precisions,
         batches=options.batches(batch),
         seconds=seconds,
         min_rounds=min_rounds,
@@ -238,13 +239,13 @@ def mlperf(
     from service.inference.predictor import Predictor
 
     require_loadgen()
-    modes = options.modes(tta, package)
     predictor = Predictor.from_package(
         package,
         precision=precision,
         provider=provider,
         threads=threads,
     )
+    modes = options.modes(tta, package, (predictor.precision,))
     pictures = _photos(images, image_size, seed)
     outcomes = [
         bench_mlperf(

@@ -14,10 +14,11 @@ from service.inference.engine import MAX_BATCH_VIEWS, Steps, run_all
 from service.inference.image.decoded import DecodedImage
 from service.inference.image.geometry import FractionBox
 from service.inference.image.views import AnyImage, Pixels, check_image, check_images
+from service.inference.opening import open_package
 from service.inference.options import check_whole
 from service.inference.runtime import providers
 from service.inference.runtime.providers import Provider
-from service.inference.runtime.session import Session, open_sessions
+from service.inference.runtime.session import Session
 from service.inference.tta.steps import (
     Classification,
     Model,
@@ -25,7 +26,6 @@ from service.inference.tta.steps import (
     check_options,
     classify_steps,
 )
-from service.package.fit import check_fit
 from service.package.manifest import Aggregation, Label, Manifest, Mode, Precision
 from service.package.package import ModelPackage
 
@@ -88,12 +88,14 @@ class Predictor:
         latency_threads: int | None = None,
         max_pixels: int = decoding.MAX_PIXELS,
         max_decode_ms: int = decoding.MAX_DECODE_MS,
+        graph_cache: Path | None = None,
     ) -> "Predictor":
         """Verify a package and open the graph that suits the provider.
 
-        `precision="auto"` is int8 on a CPU and fp16 on a GPU where the package has them, else fp32.
-        `threads` are those of one run, and 0 means one per core. On a CPU `latency_threads` opens
-        the graph a second time, as `latency_session`, with this number of threads.
+        `precision="auto"` is int8 on a CPU and fp16 on a GPU, else fp32. An fp16 graph that the
+        package lacks is derived from fp32 and kept in `graph_cache`, by default in the user's cache
+        folder. `threads` are those of one run, and 0 means one per core. On a CPU `latency_threads`
+        opens the graph a second time, as `latency_session`, with this number of threads.
 
         Raises:
             ModelPackageError: the package is incomplete or altered, lacks the precision, or its
@@ -102,20 +104,14 @@ class Predictor:
         """
         package = ModelPackage.load(folder)
         chosen = providers.choose(provider)
-        precision = package.served_precision(precision, gpu=chosen != "cpu")
         # A GPU runs one batch after another: a second session would be no faster.
         second = () if latency_threads is None or chosen != "cpu" else (latency_threads,)
-        session, *others = open_sessions(
-            package.path(precision),
-            package.manifest.input,
-            (threads, *second),
-            provider=chosen,
-            graph=package.manifest.graph,
-            data=package.read(precision),
+        opened = open_package(
+            package, precision, chosen, (threads, *second), cache_folder=graph_cache
         )
-        check_fit(session, package.manifest, exact=precision != "int8")
+        session, *others = opened.sessions
         latency_session = others[0] if others else None
-        return cls(package, precision, session, max_pixels, max_decode_ms, latency_session)
+        return cls(package, opened.precision, session, max_pixels, max_decode_ms, latency_session)
 
     @property
     def manifest(self) -> Manifest:

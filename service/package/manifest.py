@@ -300,8 +300,14 @@ class Manifest(Part):
         return self.fitted_for(precision, mode) or ModeCalibration(precision=precision, mode=mode)
 
     def fitted_for(self, precision: Precision, mode: Mode) -> ModeCalibration | None:
-        """What was fitted for `mode`: for `precision`, else for the one it is calibrated as."""
-        others = (f.calibrated_as for f in self.files if f.precision == precision)
+        """What was fitted for `mode`: for `precision`, else for the one it is calibrated as.
+
+        fp16 takes over the calibration of fp32 where its file does not name another precision:
+        an fp16 graph is derived from fp32, and must agree with it.
+        """
+        others = [f.calibrated_as for f in self.files if f.precision == precision]
+        if precision == "fp16" and not any(others):
+            others.append("fp32")
         for wanted in (precision, *others):
             for entry in self.calibration:
                 if (entry.precision, entry.mode) == (wanted, mode):

@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING, get_args
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from service.package.manifest import Manifest, Mode, Precision
 
 OF_WHOLE_IMAGES: "tuple[Mode, ...]" = ("dense", "centre_dense")
@@ -19,6 +21,14 @@ def modes(manifest: "Manifest", precision: "Precision | None" = None) -> "tuple[
         precisions = [precision]
     gated = any(manifest.calibration_for(p, "adaptive").gate for p in precisions)
     return tuple(mode for mode in graph_modes(manifest) if mode != "adaptive" or gated)
+
+
+def common_modes(
+    manifest: "Manifest", precisions: "Sequence[Precision]", wanted: "Iterable[Mode]"
+) -> "tuple[Mode, ...]":
+    """Those of the wanted modes that every one of the precisions can answer, each once."""
+    each = [modes(manifest, precision) for precision in precisions]
+    return tuple(mode for mode in dict.fromkeys(wanted) if all(mode in some for some in each))
 
 
 def graph_modes(manifest: "Manifest") -> "tuple[Mode, ...]":

@@ -50,12 +50,26 @@ class ModelPackage:
         """The precision to serve: `auto` is int8 on a CPU and fp16 on a GPU, or else fp32.
 
         Raises:
-            ModelPackageError: the package does not have it.
+            ModelPackageError: the package does not have it, and it cannot be derived.
         """
         if wanted == "auto":
             fast = fast_precision(gpu=gpu)
-            wanted = fast if fast in self.precisions else "fp32"
-        return self._file(wanted).precision
+            wanted = fast if self.offers(fast) else "fp32"
+        self._file(self.source(wanted))
+        return wanted
+
+    def offers(self, precision: Precision) -> bool:
+        """Whether the package has a graph of `precision`, or one from which it is derived."""
+        return self.source(precision) in self.precisions
+
+    def derives(self, precision: Precision) -> bool:
+        """Whether the graph of `precision` is derived from another one when it is opened."""
+        return self.source(precision) != precision
+
+    def source(self, precision: Precision) -> Precision:
+        """The precision of the file behind `precision`: fp32 for an fp16 graph that is derived."""
+        derived = precision == "fp16" and "fp16" not in self.precisions
+        return "fp32" if derived and "fp32" in self.precisions else precision
 
     def path(self, precision: Precision) -> Path:
         """The ONNX file of `precision`.

@@ -286,7 +286,8 @@ def _enter(folder: str) -> None:
 
 def _packed(package: ModelPackage, precision: Precision) -> dict[str, bytes]:
     """The files of a package that one precision needs, and a manifest that names no others."""
-    kept = tuple(file for file in package.manifest.files if file.precision == precision)
+    source = package.source(precision)
+    kept = tuple(file for file in package.manifest.files if file.precision == source)
     manifest = package.manifest.model_copy(update={"files": kept})
     files = {file.file: package.read(file.precision) for file in kept}
     return {MANIFEST: manifest.model_dump_json().encode(), **files}

@@ -3,6 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from service.bench import options
 from service.bench.load.arrivals import due_times, schedule
 from service.errors import UsageError
+from tests.support.packages import edit_manifest
 from tests.support.tiny import tiny_package
 
 
@@ -70,7 +72,7 @@ def test_a_mix_that_makes_no_sense_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("parse", "text"),
     [
-        (partial(options.modes, folder=Path()), "none,sixcrop"),
+        (partial(options.modes, folder=Path(), precisions=("fp32",)), "none,sixcrop"),
         (options.batches, "1,0"),
         (options.batches, "many"),
         (options.rates, "10,fast"),
@@ -97,5 +99,18 @@ def test_auto_has_the_mode_that_the_package_serves(
     folder = tiny_package(tmp_path / "tiny", int8=False)
     manifest = folder / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"default_mode": served}))
-    assert options.modes("auto", folder) == ("none", "five_crop", "dense", *more)
-    assert options.modes("dense,none", folder) == ("dense", "none")
+    for precision in ("fp32", "fp16"):
+        found = options.modes("auto", folder, (precision,))
+        assert found == ("none", "five_crop", "dense", *more)
+    assert options.modes("dense,none", folder, ("fp32",)) == ("dense", "none")
+
+
+def test_auto_leaves_out_a_mode_that_one_of_the_precisions_cannot_answer(tmp_path: Path) -> None:
+    def fitted_at_int8_only(content: dict[str, Any]) -> None:
+        content["default_mode"] = "adaptive"
+        content["calibration"] = [c for c in content["calibration"] if c["precision"] == "int8"]
+
+    folder = tiny_package(tmp_path / "tiny")
+    edit_manifest(folder, fitted_at_int8_only)
+    assert "adaptive" in options.modes("auto", folder, ("int8",))
+    assert "adaptive" not in options.modes("auto", folder, ("int8", "fp32"))

@@ -10,6 +10,7 @@ from onnx import TensorProto
 from typer.testing import CliRunner
 
 from service.errors import ExportError, UsageError
+from service.inference.fp16 import agreement
 from service.inference.predictor import Predictor
 from service.inference.runtime.session import Session
 from service.package.manifest import ModeCalibration
@@ -18,7 +19,6 @@ from service.package.verify import verify
 from tests.support.images import drawn
 from tests.support.kinds import Drawn, kind_package
 from training.commands.export import app
-from training.export import fp16 as deriving
 from training.export.fp16 import add_fp16
 
 
@@ -71,7 +71,7 @@ def test_an_fp16_graph_that_differs_is_refused_and_leaves_no_trace(
 ) -> None:
     folder = shutil.copytree(exported, tmp_path / "untrained")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    monkeypatch.setattr(deriving, "TOLERANCE", 0.0)
+    monkeypatch.setattr(agreement, "MOST_OF_LOGITS", 0.0)
     with pytest.raises(ExportError, match=r"does not agree with model\.onnx"):
         add_fp16(folder, log=lambda _: None)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -222,14 +222,18 @@ def test_sides_of_whole_images_are_on_the_stride_and_hold_a_crop(
 
 def test_fp16_takes_over_the_calibration_of_fp32(tmp_path: Path) -> None:
     manifest = ModelPackage.load(tiny_package(tmp_path / "tiny", int8=False)).manifest
-    fp16 = manifest.files[0].model_copy(update={"precision": "fp16", "file": "half.onnx"})
-    alone = manifest.model_copy(update={"files": (*manifest.files, fp16)})
-    assert not Model(alone, "fp16").is_calibrated("adaptive")
-    with pytest.raises(UsageError, match="no gate for adaptive TTA at fp16"):
-        check_options(Options(tta="adaptive"), Model(alone, "fp16"))
+    int8 = manifest.files[0].model_copy(update={"precision": "int8", "file": "other.onnx"})
+    alone = manifest.model_copy(update={"files": (*manifest.files, int8)})
+    assert not Model(alone, "int8").is_calibrated("adaptive")
+    with pytest.raises(UsageError, match="no gate for adaptive TTA at int8"):
+        check_options(Options(tta="adaptive"), Model(alone, "int8"))
     default = alone.model_copy(update={"default_mode": "adaptive"})
     with pytest.raises(ModelPackageError, match="default_mode is adaptive: tiny has no gate"):
-        check_default_mode(Model(default, "fp16"))
+        check_default_mode(Model(default, "int8"))
+    # A graph that is derived, or that an older program added to the package, names no other.
+    fp16 = manifest.files[0].model_copy(update={"precision": "fp16", "file": "half.onnx"})
+    for derived in (default, default.model_copy(update={"files": (*manifest.files, fp16)})):
+        check_default_mode(Model(derived, "fp16"))
     follower = fp16.model_copy(update={"calibrated_as": "fp32", "agreement": 0.001})
     taken = Manifest.model_validate(
         default.model_dump() | {"files": [manifest.files[0].model_dump(), follower.model_dump()]}

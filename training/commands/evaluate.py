@@ -67,8 +67,9 @@ def evaluate(
 
     manifest = ModelPackage.load(package).manifest
     task = TRAINING_TASKS[manifest.task]
-    modes = chosen(tta or answerable(DEFAULT_MODES, manifest), task.methods(), "tta")
     precisions = chosen(precision, get_args(Precision), "precision") if precision else None
+    usual = answerable(DEFAULT_MODES, manifest, precisions)
+    modes = chosen(tta or usual, task.methods(), "tta")
     if record and aggregate != "mean":
         raise UsageError("--record keeps what is served by default: --aggregate mean")
     items = labelled(located(data), manifest)
@@ -89,11 +90,17 @@ def evaluate(
         task.record(package, measured)
 
 
-def answerable(wanted: Sequence[Mode], manifest: Manifest) -> str:
-    """Those of the modes that a package can answer, comma separated."""
-    from service.package.modes import modes
+def answerable(
+    wanted: Sequence[Mode], manifest: Manifest, precisions: Sequence[Precision] | None
+) -> str:
+    """Those of the modes that every one of the precisions can answer, comma separated.
 
-    return ",".join(mode for mode in wanted if mode in modes(manifest))
+    `precisions` None: those that the package has.
+    """
+    from service.package.modes import common_modes
+
+    measured = precisions or [file.precision for file in manifest.files]
+    return ",".join(common_modes(manifest, measured, wanted))
 
 
 def chosen(text: str, known: tuple[str, ...], option: str) -> list:

@@ -79,9 +79,10 @@ def frontier(
             "its modes"
         )
 
-    wanted = chosen(tta or answerable(DEFAULT_MODES, manifest), get_args(Mode), "tta")
-    modes: list[Mode] = list(dict.fromkeys(["none", *wanted]))
     precisions = chosen(precision, get_args(Precision), "precision") if precision else []
+    usual = answerable(DEFAULT_MODES, manifest, precisions)
+    wanted = chosen(tta or usual, get_args(Mode), "tta")
+    modes: list[Mode] = list(dict.fromkeys(["none", *wanted]))
     items = labelled(located(data), manifest)
     if images and images < len(items):
         items = replace(items, items=tuple(random.Random(0).sample(items.items, images)))

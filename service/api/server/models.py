@@ -166,6 +166,7 @@ class Models:
             latency_threads=latency_threads(settings, self._cores),
             max_pixels=settings.max_pixels,
             max_decode_ms=settings.max_decode_ms,
+            graph_cache=settings.graph_cache,
         )
         check_default_mode(predictor.model)
         predictor.warm_up(self._batch_views(predictor), self._max_concurrent_batches(predictor))

@@ -6,6 +6,7 @@
 import os
 import sys
 from contextlib import redirect_stdout
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,11 @@ NAMES: dict[Chosen, str] = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 ERRORS_ONLY = 3
+
+
+def versions() -> str:
+    """The versions of the libraries that make and run graphs."""
+    return f"onnxruntime {ort.__version__}, onnx {version('onnx')}"
 
 
 def choose(wanted: Provider) -> Chosen:

@@ -1,0 +1,68 @@
+"""Derived graphs in the user's cache folder. A file appears whole, or not at all.
+
+The cache saves time and nothing else: where it cannot be read or written, the graph is derived
+again at the next start.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+logger = logging.getLogger("quincunx.models")
+
+DIGEST_BYTES = 32
+
+
+def default_folder() -> Path | None:
+    """`$XDG_CACHE_HOME/quincunx`, else `~/.cache/quincunx`; None for a user without a home."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(given):  # the specification says to ignore a relative path
+        return Path(given) / "quincunx"
+    try:
+        return Path.home() / ".cache" / "quincunx"
+    except RuntimeError:
+        return None
+
+
+def cached(name: str, folder: Path | None, make: Callable[[], bytes]) -> bytes:
+    """The content of the cache entry `name`. `make` makes it where the cache does not have it.
+
+    An entry starts with the sha256 of its content, so a damaged entry is made again.
+    """
+    path = None if folder is None else folder / name
+    if path is not None:
+        found = _read(path)
+        if found is not None:
+            return found
+    data = make()
+    if path is not None:
+        _write(path, data)
+    return data
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        entry = path.read_bytes()
+    except OSError:
+        return None
+    digest, data = entry[:DIGEST_BYTES], entry[DIGEST_BYTES:]
+    return data if hashlib.sha256(data).digest() == digest else None
+
+
+def _write(path: Path, data: bytes) -> None:
+    aside = None
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Several workers may write one entry at once, so each has a name of its own.
+        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with open(handle, "wb") as stream:
+            stream.write(hashlib.sha256(data).digest())
+            stream.write(data)
+        os.replace(aside, path)
+    except OSError as error:
+        logger.info("%s is not cached: %s", path, error.strerror or error)
+        if aside is not None:
+            Path(aside).unlink(missing_ok=True)

@@ -1,0 +1,118 @@
+"""Open the graph of a package that a machine serves; derive it first where the package lacks it."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from service.errors import InferenceFailed, ModelPackageError
+from service.inference.fp16 import agreement, cache
+from service.inference.runtime.providers import Chosen, versions
+from service.inference.runtime.session import Session, open_sessions
+from service.package.fit import check_fit
+from service.package.manifest import Precision
+from service.package.package import ModelPackage
+
+logger = logging.getLogger("quincunx.models")
+
+DERIVATION = 1
+"""Changes with the way in which graphs are derived, so that older cache entries are not used."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The sessions of one graph, one for each wanted number of threads."""
+
+    precision: Precision
+    sessions: tuple[Session, ...]
+
+
+def open_package(
+    package: ModelPackage,
+    wanted: Precision | Literal["auto"],
+    provider: Chosen,
+    threads: Sequence[int],
+    *,
+    cache_folder: Path | None = None,
+    io_binding: bool | None = None,
+) -> Opened:
+    """Open the graph of `wanted`; see `ModelPackage.served_precision` for `auto`.
+
+    An fp16 graph that the package does not have is derived from its fp32 graph and compared with
+    it. If the two do not agree, `auto` opens fp32 instead. Derived graphs are kept in
+    `cache_folder`, by default in the user's cache folder.
+
+    Raises:
+        ModelPackageError: the package lacks the precision, its graph does not fit its manifest, or
+            the derived graph does not agree with fp32.
+        UsageError: the provider cannot open the graph.
+    """
+    precision = package.served_precision(wanted, gpu=provider != "cpu")
+
+    def open_it(precision: Precision, data: bytes) -> tuple[Session, ...]:
+        source = package.source(precision)
+        sessions = open_sessions(
+            package.path(source),
+            package.manifest.input,
+            threads,
+            provider=provider,
+            graph=package.manifest.graph,
+            data=data,
+            io_binding=io_binding,
+        )
+        check_fit(sessions[0], package.manifest, exact=precision != "int8")
+        return sessions
+
+    if not package.derives(precision):
+        return Opened(precision, open_it(precision, package.read(precision)))
+    fp32 = package.read("fp32")
+    try:
+        sessions = open_it(precision, derived(fp32, cache_folder))
+        check_agreement(package, fp32, sessions[0])
+        return Opened(precision, sessions)
+    except ModelPackageError as error:
+        if wanted != "auto":
+            raise
+        logger.warning("%s; fp32 is served instead", error)
+    return Opened("fp32", open_it("fp32", fp32))
+
+
+def derived(fp32: bytes, folder: Path | None = None) -> bytes:
+    """The fp16 graph of the fp32 graph `fp32`, from the cache where it is there.
+
+    Raises:
+        ModelPackageError: the graph cannot be converted.
+    """
+
+    def make() -> bytes:
+        from service.inference.fp16.graph import to_fp16  # onnx is slow to import
+
+        try:
+            return to_fp16(fp32)
+        except Exception as error:  # the converter's own exceptions have no common base
+            reason = " ".join(str(error).split())
+            raise ModelPackageError(
+                f"no fp16 graph can be derived from the fp32 graph: {reason}"
+            ) from error
+
+    digest = hashlib.sha256(f"{DERIVATION} {versions()} ".encode() + fp32).hexdigest()
+    return cache.cached(f"{digest}.fp16.onnx", folder or cache.default_folder(), make)
+
+
+def check_agreement(package: ModelPackage, fp32: bytes, fp16: Session) -> None:
+    """Compare a derived graph, where it will run, with fp32 on the CPU.
+
+    Raises:
+        ModelPackageError: the two do not agree.
+    """
+    path = package.path("fp32")
+    reference = Session.open(path, provider="cpu", data=fp32)
+    try:
+        seen = agreement.compare(reference, fp16, package.manifest)
+    except InferenceFailed as error:
+        raise ModelPackageError(f"the fp16 graph of {path} does not run: {error}") from error
+    if not seen.good:
+        raise ModelPackageError(f"the fp16 graph derived from {path} does not agree: {seen}")
+    logger.info("fp16 is derived from %s: %s", path, seen)
