@@ -118,6 +118,6 @@ def test_fp16_takes_over_the_calibration_in_every_kind(tmp_path: Path, drawn_kin
 
 def test_a_graph_without_convolutions_gets_no_fp16(tmp_path: Path) -> None:
     folder = kind_package(tmp_path / "kind", "average", 16)
-    with pytest.raises(ExportError, match="no convolution"):
+    with pytest.raises(ExportError, match="fp16 would not make it faster"):
         add_fp16(folder, log=lambda _: None)
     assert verify(folder).precisions == ("fp32",)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from service.errors import ExportError
 from service.inference.fp16 import agreement
-from service.inference.fp16.graph import to_fp16
+from service.inference.fp16.graph import runs_in_float16, to_fp16
 from service.inference.runtime.session import Session
 from service.package.package import ModelPackage
 from training.export.model_card import write_model_card
@@ -23,14 +23,20 @@ def add_fp16(folder: Path, log: Callable[[str], None] = print) -> Path:
 
     Raises:
         ModelPackageError: no valid package, or one without an fp32 graph.
-        ExportError: the fp16 graph does not agree with the fp32 one.
+        ExportError: nothing would run in float16, or the two graphs do not agree.
     """
     package = ModelPackage.load(folder)
     path = folder / FILES["fp16"]
     fp32 = package.path("fp32")
     new = path.with_name(f".{path.name}.new")
     try:
-        new.write_bytes(to_fp16(package.read("fp32")))
+        graph = to_fp16(package.read("fp32"))
+        if not runs_in_float16(graph):
+            raise ExportError(
+                f"{fp32.name} has no convolution or matrix product before its last layer, so fp16 "
+                "would not make it faster"
+            )
+        new.write_bytes(graph)
         first, second = (Session.open(graph, provider="cpu") for graph in (fp32, new))
         seen = agreement.compare(first, second, package.manifest)
         if not seen.good:

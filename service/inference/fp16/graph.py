@@ -41,6 +41,12 @@ def to_fp16(fp32: bytes) -> bytes:
     return half.SerializeToString()
 
 
+def runs_in_float16(graph: bytes) -> bool:
+    """Whether a layer of a derived graph has float16 weights."""
+    weights = onnx.load_model_from_string(graph).graph.initializer
+    return any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in weights)
+
+
 def _folded(graph: bytes) -> onnx.ModelProto:
     """The graph after ONNX Runtime's basic optimizations, which keep standard operators."""
     with tempfile.TemporaryDirectory(prefix="quincunx-") as folder:
