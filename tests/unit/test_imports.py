@@ -1,6 +1,8 @@
 """`quincunx import` of ONNX files: packages that serve, and refusals that say what is missing."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +345,27 @@ def test_int8_of_the_other_kinds_keeps_the_contract(name: str, tmp_path: Path) -
     kinds = [node.op_type for node in onnx.load(done.folder / "model.int8.onnx").graph.node]
     assert "QuantizeLinear" in kinds
     assert verify(done.folder).precisions == ("fp32", "int8")
+
+
+def test_an_onnx_file_is_imported_without_torch(tmp_path: Path) -> None:
+    path = exported(classifier(*average_linear()), tmp_path / "model.onnx")
+    code = """
+import sys
+
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision", "fastai"):
+            raise ImportError(f"behind the wall: {name}")
+
+sys.meta_path.insert(0, Wall())
+from service.cli import main
+main()
+"""
+    options = ["--out", str(tmp_path / "pets"), "--normalization", "half", "--labels", "numbers"]
+    options += ["--resize-px", "112", "--interpolation", "bilinear"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "import", str(path), *options],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert verify(tmp_path / "pets").manifest.name == "pets"

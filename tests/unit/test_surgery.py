@@ -391,6 +391,17 @@ def test_weights_outside_of_the_folder_are_refused(tmp_path: Path) -> None:
         loading.load(tmp_path / "model.onnx")
 
 
+def test_a_model_that_computes_in_half_precision_is_refused(tmp_path: Path) -> None:
+    inside = Step(lambda x: x.half())
+    network = classifier(*average_linear(Step(lambda x: x.float())), start=(inside,))
+    network[1:-1].half()
+    path = exported(network, tmp_path / "half.onnx", example=torch.zeros(1, 3, SIDE_PX, SIDE_PX))
+    with pytest.raises(ImportRefused, match=r"computes in float16.*import the float32 model"):
+        convert(loading.load(path), wanted())
+    with pytest.raises(ImportRefused, match="must be float32 or uint8"):
+        convert(graph_of([POOL, FLAT], [value("x", 10, 1, 3, 32, 32)], [ANSWER]), wanted())
+
+
 @pytest.mark.parametrize("data", [b"", b"no model at all", b"\x08\x07"])
 def test_a_file_that_is_no_model_is_refused(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(data)

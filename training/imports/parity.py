@@ -41,7 +41,7 @@ class Parity:
     windows: float | None
     """Of the windows in the graph against windows that are cut by hand; None for kind crops."""
     images: str
-    """"photos" or "drawn"."""
+    """"photos" or "drawn pictures"."""
 
     @property
     def worst(self) -> float:
@@ -104,7 +104,7 @@ def check(converted: Converted, spec: ImportSpec) -> tuple[Converted, Parity]:
         sizes=found,
         batches=tuple(sorted({shape[0] for shape in shapes}, reverse=True)),
         windows=_windows(converted, spec, graph),
-        images="photos" if spec.photos else "drawn",
+        images="photos" if spec.photos else "drawn pictures",
     )
 
 

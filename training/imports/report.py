@@ -38,7 +38,7 @@ def lines(manifest: Manifest, converted: Converted, compared: Parity) -> list[st
         found.append(f"limits: {converted.reason}")
     at = ", ".join(f"{size} px {value:.0e}" for size, value in compared.sizes.items())
     found.append(
-        f"agrees with the source on {compared.images} images, of the largest logit: {at} "
+        f"agrees with the source on {compared.images}, of the largest logit: {at} "
         f"(limit {TOLERANCE:.0e}); same top-1"
     )
     if compared.windows is not None:

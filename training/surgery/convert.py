@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import onnx
 
-from service.errors import ImportRefused
+from service.errors import ImportRefused, QuincunxError
 from training.surgery import sizes
 from training.surgery.building import front
 from training.surgery.building.builder import FEATURES, Builder, rename, rename_reserved
@@ -35,6 +35,16 @@ def convert(model: onnx.ModelProto, wanted: Wanted) -> Converted:
     Raises:
         ImportRefused: the graph cannot be served; the message says what was found.
     """
+    try:
+        return _convert(model, wanted)
+    except QuincunxError:
+        raise
+    except Exception as error:  # the runtime's own exceptions have no common base
+        reason = " ".join(str(error).split())[:400]
+        raise ImportRefused(f"the graph cannot be examined: {reason}") from error
+
+
+def _convert(model: onnx.ModelProto, wanted: Wanted) -> Converted:
     given = signature.read(model, wanted)
     wanted = _at_own_size(given, wanted)
     work = prepare.prepare(model, given)
@@ -135,22 +145,17 @@ def _build(
         return "crops", "", classes, []
     classes = int(found.model.graph.output[0].type.tensor_type.shape.dim[1].dim_value)
     how = " and ".join({"mean": "average", "max": "maximum"}[pool.how] for pool in found.pools)
+    kinds = ", ".join(
+        dict.fromkeys(n.op_type for n in found.model.graph.node if n.op_type != "Reshape")
+    )
     if linear := affine(found):
         features = add_class_map(model, found.pools[0], *linear)
-        steps = len([node for node in found.model.graph.node if node.op_type != "Reshape"])
-        return (
-            "class_map",
-            features,
-            classes,
-            [f"the head ({steps} operators after {how} pooling) is one 1×1 convolution"],
-        )
+        note = f"the head ({kinds or 'none'} after {how} pooling) is one 1×1 convolution"
+        return "class_map", features, classes, [note]
     channels = 1
     for side in found.forms[0]:
         channels *= side
     features = add_windows(model, found, channels, classes)
-    kinds = ", ".join(
-        dict.fromkeys(n.op_type for n in found.model.graph.node if n.op_type != "Reshape")
-    )
     return (
         "windows",
         features,

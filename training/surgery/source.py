@@ -11,7 +11,6 @@ from training.surgery.wanted import Wanted
 
 NUMPY_TYPES: dict[int, type[np.generic]] = {
     TensorProto.FLOAT: np.float32,
-    TensorProto.FLOAT16: np.float16,
     TensorProto.UINT8: np.uint8,
 }
 

@@ -46,8 +46,6 @@ def put_in_front(model: onnx.ModelProto, signature: Signature, wanted: Wanted) -
             then("Mul", stored("quincunx.normalize.scale", scale.reshape(shape)))
         if shift.any():
             then("Add", stored("quincunx.normalize.shift", shift.reshape(shape)))
-    if signature.element == TensorProto.FLOAT16:
-        then("Cast", to=TensorProto.FLOAT16)
     for node in graph.node:
         for at, given in enumerate(node.input):
             if given == signature.input:

@@ -18,6 +18,11 @@ from training.surgery.reading.signature import Signature
 OPSET = 20
 STANDARD = frozenset({"", "ai.onnx"})
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+OTHER_FLOATS = (
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.BFLOAT16,
+    onnx.TensorProto.DOUBLE,
+)
 QUANTIZED = frozenset(
     {
         *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv"),
@@ -43,6 +48,7 @@ def prepare(model: onnx.ModelProto, signature: Signature) -> onnx.ModelProto:
     model.ir_version = min(model.ir_version, MOST_IR_VERSION)
     model = _simplified(_with_opset(model))
     _check_control_flow(model)
+    _check_floats(model)
     remove_unused(model)
     return model
 
@@ -79,6 +85,17 @@ def _check_control_flow(model: onnx.ModelProto) -> None:
             f"the model has control flow ({_counted(found)}), whose path depends on the image: "
             "export it from code without branches and loops"
         )
+
+
+def _check_floats(model: onnx.ModelProto) -> None:
+    """Weights that are only stored in another type were folded to float32 before."""
+    for tensor in model.graph.initializer:
+        if tensor.data_type in OTHER_FLOATS and len(tensor.dims) > 1:
+            name = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
+            raise ImportRefused(
+                f"the model computes in {name} (weights {tensor.name!r}): import the float32 "
+                "model; fp16 and int8 are derived from it"
+            )
 
 
 def _counted(found: Counter[str]) -> str:

@@ -10,7 +10,6 @@ from training.surgery.wanted import Layout, Wanted
 
 INPUT_TYPES: dict[int, str] = {
     TensorProto.FLOAT: "float32",
-    TensorProto.FLOAT16: "float16",
     TensorProto.UINT8: "uint8",
 }
 
@@ -74,7 +73,8 @@ def read(model: onnx.ModelProto, wanted: Wanted) -> Signature:
     axes = [dim.dim_value or None for dim in kind.shape.dim]
     if kind.elem_type not in INPUT_TYPES:
         raise ImportRefused(
-            f"the input must be float32, float16 or uint8, but is {_described(inputs[0])}"
+            f"the input must be float32 or uint8, but is {_described(inputs[0])}: import the "
+            "float32 model; fp16 is derived from it where it is served"
         )
     if len(axes) != 4:
         raise ImportRefused(f"the input must have four axes, but is {_described(inputs[0])}")
