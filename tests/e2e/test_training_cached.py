@@ -326,3 +326,19 @@ def test_rectangles_fill_the_batches_of_both_sources(tmp_path: Path) -> None:
         for x, y in batches(loaders):
             assert float(x.flatten(1).std(1).max()) < 1e-4
             assert ((x.flatten(1).mean(1) > 0.5) == (y == 1)).all()
+
+
+def test_the_recipe_for_a_gpu_runs_on_a_cpu(data: Path, tmp_path: Path) -> None:
+    tiny = [
+        "architecture.widen=0.25", "batch_images=16", "stage.1.epochs=4", "stage.1.size_px=32",
+        "stage.1.grow_at_share=[[0.5, 64]]", "crop_px=32", "resize_px=64", "calibration_share=0.2",
+        "statistics_images=32",
+    ]  # fmt: skip
+    command = ["train", str(data), "--recipe", "gpu", "--cache", "memory"]
+    command += ["--cache-folder", str(tmp_path / "cache"), "--run", str(tmp_path / "run")]
+    sets = [part for value in tiny for part in ("--set", value)]
+    done = CliRunner().invoke(cli.app, [*command, "--out", str(tmp_path / "made"), *sets])
+    assert done.exit_code == 0, done.output
+    state = checkpoint.load(tmp_path / "run")
+    assert [row["size_px"] for row in state.facts["history"]] == [32, 32, 64, 64]
+    assert state.facts["cache"] == {"shorter_px": 109}
