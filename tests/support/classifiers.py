@@ -3,10 +3,14 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+from training.imports.given import Given
+from training.imports.package import Imported, write
+from training.imports.sources import open_source
 
 SIDE_PX = 96
 CLASSES = 5
@@ -104,3 +108,18 @@ def exported(
                 dynamic_axes={"input": axes, "output": {0: "N"}} if axes else None,
             )  # fmt: skip
     return path
+
+
+NAMED: dict[str, Any] = {
+    "labels": "numbers",
+    "normalization": "imagenet",
+    "crop_px": SIDE_PX,
+    "resize_px": SIDE_PX + 16,
+    "interpolation": "bicubic",
+}
+
+
+def imported(path: Path, folder: Path, **changes: Any) -> Imported:
+    """Import an ONNX file as a package, with the options of `NAMED` and `changes`."""
+    converted, spec = open_source(str(path), Given(**{**NAMED, **changes}))
+    return write(converted, spec, folder, log=lambda _: None)
