@@ -154,7 +154,8 @@ def test_killed_and_resumed_is_as_good_as_never_stopped(data: Path, tmp_path: Pa
 def test_a_run_resumed_in_another_way_is_told(data: Path, tmp_path: Path) -> None:
     trained(data, tmp_path / "off", CacheOptions("auto"))  # no GPU: off
     assert checkpoint.load(tmp_path / "off").facts["cache"] is None
-    lines = trained(data, tmp_path / "off", memory(tmp_path), resume=True)
+    lines = trained(data, tmp_path / "off", memory(tmp_path), resume=True, workers=1)
+    assert "--workers is not used: the images have been decoded" in lines
     assert any("begun with --cache off" in line for line in lines)
 
 

@@ -104,6 +104,8 @@ def train(
         labels(found.classes, data_folder)  # the export needs them: refuse before hours of work
         state = checkpoint.load(run_folder) if begun else None
         kept, decoded = keep(cache, recipe, found, data_folder, state and state.facts, log)
+        if kept and workers:
+            log("--workers is not used: the images have been decoded")
         images = readable(found, log, decoded.broken(found.paths()) if decoded else None)
         if not images.calibration:
             raise DataError(
