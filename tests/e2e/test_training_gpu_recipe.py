@@ -136,10 +136,34 @@ def test_minutes_need_one_stage_and_a_run_that_began_with_them(
     assert time_plan(None, recipe.load("gpu", TINY), straight, 0) is None
 
 
+def test_compiled_steps_train_and_the_network_itself_is_validated_and_saved(
+    data: Path, straight: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiler itself takes minutes, so a wrapper takes its place."""
+    calls: list[bool] = []
+
+    class Wrapped(torch.nn.Module):
+        def __init__(self, network: torch.nn.Module) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            calls.append(self.network.training)
+            return self.network(images)
+
+    monkeypatch.setattr(torch, "compile", lambda network, **_: Wrapped(network))
+    run = train(data, recipe.load("gpu", TINY), tmp_path, compiled=True, log=silent)
+    assert calls == [True] * 4 * 6
+    saved = checkpoint.load(run)
+    assert all(torch.equal(value, saved.weights[name]) for name, value in straight.weights.items())
+
+
 def test_the_command_trains_exports_and_measures_statistics(data: Path, tmp_path: Path) -> None:
     overrides = [part for value in TINY for part in ("--set", value)]
     command = ["train", str(data), "--recipe", "gpu", "--out", str(tmp_path / "model")]
-    done = CliRunner().invoke(cli.app, [*command, "--run", str(tmp_path / "run"), *overrides])
+    cache = ["--cache", "memory", "--cache-folder", str(tmp_path / "cache")]
+    given = [*command, "--run", str(tmp_path / "run"), *overrides, *cache]
+    done = CliRunner().invoke(cli.app, given)
     assert done.exit_code == 0, done.stderr
     manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
     assert manifest["provenance"]["statistics_images"] == 20

@@ -16,7 +16,7 @@ from training.data.stats import IDENTITY, IMAGENET, ChannelStats, from_files
 from training.fit import distributed
 from training.fit.batch_size import fit_to_data
 from training.fit.cached.keeping import CACHE_OFF, CacheOptions, Kept, keep
-from training.fit.loop.compiled import Compiled
+from training.fit.loop.compiled import CompiledSteps
 from training.fit.loop.distillation import Distilled
 from training.fit.loop.run import Run
 from training.fit.loop.teacher import Teacher, open_teacher
@@ -126,7 +126,7 @@ def train(
     with distributed.joined():
         fitted, images, stats, state, kept = distributed.from_main(prepared)
         plan = time_plan(minutes, fitted, state, started)
-        extra: list[Callback] = [Compiled()] if compiled else []
+        extra: list[Callback] = [CompiledSteps()] if compiled else []
         known = open_teacher(teacher, images.classes, images.task) if teacher else None
         _check_same_teacher(state, known)
         if known:
