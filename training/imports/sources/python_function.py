@@ -36,6 +36,7 @@ def read(name: str, given: Given) -> ModuleSource:
     if given.weights is not None:
         raise UsageError("--weights is for timm and torchvision: load the weights in the function")
     nn = library("torch.nn", "train")
+    importlib.import_module("training.torchvision_compat")  # the user's code may need torchvision
     place, _, function = name.rpartition(":")
     if not place or not function.isidentifier():
         raise UsageError(f"python:{name}: the form is {FORM}")

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def read(path: Path) -> dict[str, Tensor]:
         except (OSError, SafetensorError) as error:
             raise ImportRefused(f"{path} is no safetensors file: {error}") from None
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the protocol of other pickles
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ImportRefused(
             f"{path} holds more than tensors, and reading that may run code of the file. Save the "

@@ -1,0 +1,147 @@
+"""What is read of a fastai Learner: classes, sizes, normalization, files of its validation set."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import training.torchvision_compat  # noqa: F401  (before fastai)
+
+# isort: split
+
+import pandas as pd
+import pytest
+import torch
+from fastai.vision.all import (
+    BCEWithLogitsLossFlat,
+    CrossEntropyLossFlat,
+    ImageDataLoaders,
+    LabelSmoothingCrossEntropyFlat,
+    Learner,
+    Normalize,
+    RandomResizedCrop,
+    Resize,
+    aug_transforms,
+    get_image_files,
+    imagenet_stats,
+)
+from PIL import Image
+from torch import nn
+
+from service.errors import ImportRefused, UsageError
+from tests.support.dataset import drawn_dataset
+from tests.support.images import COLOURS
+from training.imports.learners.reading import read
+from training.imports.learners.validation_set import validation_items
+
+CLASSES = sorted(COLOURS)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drawn_dataset(tmp_path_factory.mktemp("data"), train=4, val=2)
+
+
+def learner(data: Path, **options: Any) -> Learner:
+    dls = ImageDataLoaders.from_folder(data, valid="val", bs=4, num_workers=0, **options)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    return Learner(dls, model, loss_func=CrossEntropyLossFlat())
+
+
+def presized() -> dict[str, Any]:
+    return {"item_tfms": Resize(40), "batch_tfms": aug_transforms(size=32, min_scale=0.75)}
+
+
+BICUBIC = (Image.Resampling.BICUBIC, 0)
+SIZES: dict[str, tuple[Callable[[], dict[str, Any]], tuple[Any, ...], str]] = {
+    "resize": (lambda: {"item_tfms": Resize(32)}, (32, 32, "bilinear"), ""),
+    "bicubic": (lambda: {"item_tfms": Resize(32, resamples=BICUBIC)}, (32, 32, "bicubic"), ""),
+    "squish": (lambda: {"item_tfms": Resize(32, "squish")}, (32, 32, "bilinear"), "squashes"),
+    "pad": (lambda: {"item_tfms": Resize(32, "pad")}, (32, 32, "bilinear"), "pads"),
+    "random crop": (
+        lambda: {"item_tfms": RandomResizedCrop(32)}, (32, 40, "bilinear"), "squashes",
+    ),
+    "presized": (presized, (32, 32, "bilinear"), ""),
+    "presized crop": (
+        lambda: {"item_tfms": RandomResizedCrop(64), "batch_tfms": aug_transforms(size=32)},
+        (32, 40, "bilinear"), "squashes",
+    ),
+    "nothing": (dict, (None, None, None), ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_follow_the_validation_transforms(data: Path, name: str) -> None:
+    options, expected, note = SIZES[name]
+    found = read(learner(data, **options()))
+    assert (found.crop_px, found.resize_px, found.interpolation) == expected
+    assert (note in " ".join(found.notes)) if note else not found.notes
+    assert list(found.labels or ()) == CLASSES
+
+
+def test_normalization_comes_from_the_learner(data: Path) -> None:
+    plain = read(learner(data, item_tfms=Resize(32)))
+    assert (plain.mean, plain.std) == ((0, 0, 0), (1, 1, 1))
+    normal = read(
+        learner(data, item_tfms=Resize(32), batch_tfms=Normalize.from_stats(*imagenet_stats))
+    )
+    assert normal.mean == (0.485, 0.456, 0.406)
+    assert normal.std == (0.229, 0.224, 0.225)
+
+
+def test_a_multi_label_learner_and_its_validation_files(data: Path) -> None:
+    files = [path.relative_to(data) for path in get_image_files(data / "train")]
+    rows = {
+        "file": [str(path) for path in files],
+        "labels": ["red warm" if path.parent.name == "red" else path.parent.name for path in files],
+    }
+    dls = ImageDataLoaders.from_df(
+        pd.DataFrame(rows), data, label_delim=" ", item_tfms=Resize(32), bs=4, valid_pct=0.5, seed=1
+    )
+    learn = Learner(dls, nn.Flatten(), loss_func=BCEWithLogitsLossFlat())
+    found = read(learn)
+    assert found.task == "multi_label"
+    assert found.activation == "none"
+    assert set(found.labels or ()) <= {*CLASSES, "warm"}
+    items = validation_items(learn)
+    assert len(items) == len(files) // 2
+    for item in items:
+        colour = item.path.parent.name
+        assert set(item.labels) == ({"red", "warm"} if colour == "red" else {colour})
+
+
+def test_the_validation_set_and_its_absence(data: Path) -> None:
+    learn = learner(data, item_tfms=Resize(32))
+    items = validation_items(learn)
+    assert {item.path for item in items} == set(get_image_files(data / "val"))
+    assert all(item.label == item.path.parent.name for item in items)
+    learn.dls.valid_ds.tls[0].items = learn.dls.valid_ds.tls[0].items[:0]
+    with pytest.raises(UsageError, match="no validation images"):
+        validation_items(learn)
+
+
+def test_what_a_loss_takes_says_whether_the_model_gives_logits(data: Path) -> None:
+    learn = learner(data, item_tfms=Resize(32))
+    for loss in (LabelSmoothingCrossEntropyFlat(), CrossEntropyLossFlat(), nn.CrossEntropyLoss()):
+        learn.loss_func = loss
+        assert read(learn).activation == "none"
+    learn.loss_func = lambda given, target: (given - target).abs().mean()
+    assert read(learn).activation is None
+
+
+def test_sizes_that_are_not_square_are_refused(data: Path) -> None:
+    with pytest.raises(ImportRefused, match="64×96 px"):
+        read(learner(data, item_tfms=Resize((96, 64))))
+
+
+def test_the_model_is_not_changed(data: Path) -> None:
+    from training.imports.modules.exporting import classifier
+
+    learn = learner(data, item_tfms=Resize(32))
+    learn.model.train()
+    before = {name: value.clone() for name, value in learn.model.state_dict().items()}
+    classifier(learn.model)
+    assert learn.model.training
+    assert all(value.requires_grad for value in learn.model.parameters())
+    assert all(torch.equal(value, before[k]) for k, value in learn.model.state_dict().items())
