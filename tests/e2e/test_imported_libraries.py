@@ -93,6 +93,7 @@ def of_learner(kind: str, folder: Path) -> Made:
         data, valid="val", bs=4, num_workers=0, item_tfms=Resize(SIDE_PX),
         batch_tfms=Normalize.from_stats(MEAN, STD),
     )  # fmt: skip
+    learn: Any
     if kind == "xresnet18":
         learn = Learner(dls, xresnet18(n_out=CLASSES), loss_func=CrossEntropyLossFlat())
     else:

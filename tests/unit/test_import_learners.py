@@ -41,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return drawn_dataset(tmp_path_factory.mktemp("data"), train=4, val=2)
 
 
-def learner(data: Path, **options: Any) -> Learner:
+def learner(data: Path, **options: Any) -> Any:
     dls = ImageDataLoaders.from_folder(data, valid="val", bs=4, num_workers=0, **options)
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
@@ -97,7 +97,13 @@ def test_a_multi_label_learner_and_its_validation_files(data: Path) -> None:
         "labels": ["red warm" if path.parent.name == "red" else path.parent.name for path in files],
     }
     dls = ImageDataLoaders.from_df(
-        pd.DataFrame(rows), data, label_delim=" ", item_tfms=Resize(32), bs=4, valid_pct=0.5, seed=1
+        pd.DataFrame(rows),
+        str(data),
+        label_delim=" ",
+        item_tfms=Resize(32),
+        bs=4,
+        valid_pct=0.5,
+        seed=1,
     )
     learn = Learner(dls, nn.Flatten(), loss_func=BCEWithLogitsLossFlat())
     found = read(learn)

@@ -1,0 +1,1 @@
+"""A table of architectures that are imported: what their packages can do, and what passes cost."""
