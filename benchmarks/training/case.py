@@ -20,7 +20,6 @@ from training.data.dataset import split
 from training.data.stats import IMAGENET
 from training.fit import precision
 from training.fit.cached.keeping import CacheOptions, keep
-from training.fit.schedule import scheduler
 from training.fit.seeding import seed_all, seed_loaders
 from training.fit.train import Run
 
@@ -87,7 +86,7 @@ def _round(run: Run, case: Case, phases: bool) -> list[list[float]]:
     seed_loaders(learn.dls, run.recipe.seed, 0)
     marks = Marks(case.warm_up, case.steps, phases)
     fit = run.plan[0]
-    learn.fit(1, lr=fit.lr, cbs=[scheduler(learn, fit), First(marks), Last(marks)])
+    learn.fit(1, lr=fit.lr, cbs=[*run.step_callbacks(fit), First(marks), Last(marks)])
     return marks.rows
 
 
