@@ -8,13 +8,20 @@ MODEL  ?= models/imagenette-xresnet18
 HOST   ?= 127.0.0.1
 PORT   ?= 3000
 
+# On a machine with an NVIDIA driver, the libraries of CUDA are installed too. They are large:
+# `make serve CUDA=` leaves them out.
+CUDA   ?= $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),\
+            $(shell command -v nvidia-smi || ls /proc/driver/nvidia/version 2>/dev/null))
+EXTRA  := $(if $(strip $(CUDA)),[cuda])
+
 VENV   := .venv
+READY  := $(VENV)/.serving$(if $(EXTRA),-cuda)
 PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 INPUTS := pyproject.toml constraints.txt
 
 .PHONY: serve test check install install-all clean
 
-serve: $(VENV)/.serving
+serve: $(READY)
 	$(VENV)/bin/quincunx serve $(MODEL) --host $(HOST) --port $(PORT)
 
 test: $(VENV)/.everything
@@ -23,7 +30,7 @@ test: $(VENV)/.everything
 
 check: test
 
-install: $(VENV)/.serving
+install: $(READY)
 
 install-all: $(VENV)/.everything
 
@@ -33,8 +40,8 @@ clean:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.serving: $(INPUTS) | $(VENV)/bin/python
-	$(PIP) --constraint constraints.txt --editable .
+$(READY): $(INPUTS) | $(VENV)/bin/python
+	$(PIP) --constraint constraints.txt --editable '.$(EXTRA)'
 	touch $@
 
 # torch comes first and alone: pip then takes the build that fits this machine, and nothing that

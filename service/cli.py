@@ -40,6 +40,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "classify": ("service.commands.classify", "Classify image files."),
     "score": ("service.commands.score", "Classify a folder of images into a table."),
     "bench": ("service.commands.bench", "Measure latency and load."),
+    "doctor": (
+        "service.commands.doctor",
+        "Show what this machine has, and what auto would choose.",
+    ),
     "models": ("service.commands.models", "List, show and verify model packages."),
 }
 

@@ -40,9 +40,7 @@ Precision = Annotated[
     Literal["auto", "fp32", "fp16", "int8"],
     typer.Option(help="The precision of the graph to run; auto: the fastest for this machine."),
 ]
-Provider = Annotated[
-    Literal["auto", "cpu", "cuda", "tensorrt"], typer.Option(help="Where inference runs.")
-]
+Provider = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where inference runs.")]
 
 BenchModes = Annotated[
     str,

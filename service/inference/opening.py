@@ -37,12 +37,14 @@ def open_package(
     *,
     cache_folder: Path | None = None,
     io_binding: bool | None = None,
+    tf32: bool = True,
 ) -> Opened:
     """Open the graph of `wanted`; see `ModelPackage.served_precision` for `auto`.
 
     An fp16 graph that the package does not have is derived from its fp32 graph and compared with
     it. If the two do not agree, `auto` opens fp32 instead. Derived graphs are kept in
-    `cache_folder`, by default in the user's cache folder.
+    `cache_folder`, by default in the user's cache folder. fp16 always uses TF32 for its float32
+    layers, since that rounds no more than fp16 does.
 
     Raises:
         ModelPackageError: the package lacks the precision, its graph does not fit its manifest, or
@@ -61,6 +63,7 @@ def open_package(
             graph=package.manifest.graph,
             data=data,
             io_binding=io_binding,
+            tf32=tf32 or precision == "fp16",
         )
         check_fit(sessions[0], package.manifest, exact=precision != "int8")
         return sessions

@@ -89,13 +89,15 @@ class Predictor:
         max_pixels: int = decoding.MAX_PIXELS,
         max_decode_ms: int = decoding.MAX_DECODE_MS,
         graph_cache: Path | None = None,
+        tf32: bool = True,
     ) -> "Predictor":
         """Verify a package and open the graph that suits the provider.
 
         `precision="auto"` is int8 on a CPU and fp16 on a GPU, else fp32. An fp16 graph that the
         package lacks is derived from fp32 and kept in `graph_cache`, by default in the user's cache
         folder. `threads` are those of one run, and 0 means one per core. On a CPU `latency_threads`
-        opens the graph a second time, as `latency_session`, with this number of threads.
+        opens the graph a second time, as `latency_session`, with this number of threads. `tf32` is
+        used on a GPU: see `service.inference.runtime.providers.settings`.
 
         Raises:
             ModelPackageError: the package is incomplete or altered, lacks the precision, or its
@@ -107,7 +109,7 @@ class Predictor:
         # A GPU runs one batch after another: a second session would be no faster.
         second = () if latency_threads is None or chosen != "cpu" else (latency_threads,)
         opened = open_package(
-            package, precision, chosen, (threads, *second), cache_folder=graph_cache
+            package, precision, chosen, (threads, *second), cache_folder=graph_cache, tf32=tf32
         )
         session, *others = opened.sessions
         latency_session = others[0] if others else None

@@ -68,13 +68,15 @@ def test_a_senseless_option_ends_it(package: Path, option: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "code", "message"),
     [
-        (["--precision", "fp16"], {}, 1, "has no fp16 model; it has: fp32, int8"),
+        (["--precision", "int8"], {}, 1, "has no int8 model; it has: fp32"),
+        (["--provider", "cuda"], {"CUDA_VISIBLE_DEVICES": "-1"}, 2, "missing: "),
         ([], {"QUINCUNX_API_KEYS_FILE": "/no/such"}, 2, "QUINCUNX_API_KEYS_FILE: "),
     ],
 )
 def test_what_a_worker_would_find_out_ends_it_with_one_line(
-    package: Path, arguments: list[str], environment: dict[str, str], code: int, message: str
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], code: int, message: str
 ) -> None:
+    package = tiny_package(tmp_path / "tiny", int8=False)
     done = serve(str(package), *arguments, **environment)
     assert done.returncode == code
     assert message in done.stderr

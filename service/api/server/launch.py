@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from service.api.observability.logs import start_logging
 from service.api.server import worker
-from service.api.server.preflight import check_packages, say_what_is_passed_over
+from service.api.server.preflight import check_packages, say_what_is_passed_over, say_where
 from service.api.server.shared import Shared
 from service.api.server.supervisor import Supervisor
 from service.api.web.hosts import LOCAL
@@ -46,6 +46,8 @@ def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> 
     settings.keys()
     tags = check_packages(settings)
     say_what_is_passed_over(settings)
+    # The workers need not look for a GPU again, nor say again what is missing.
+    os.environ[variable_of("provider")] = say_where(settings)
     with _listen(host, port) as listener:
         if ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback:
             # Here only browsers of this machine use another name: see service/api/web/hosts.py.

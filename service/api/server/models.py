@@ -98,11 +98,17 @@ class Models:
             self._current = ModelSet(tuple(Served(p, self._batcher(p)) for p in fresh))
             served = tuple(self._current)
             for model in served:
-                logger.info("serving %s (%s)", model.tag, model.predictor.precision)
+                logger.info("serving %s (%s)", model.tag, self._how(model.predictor))
         task = asyncio.create_task(old.retire())
         self._retiring.add(task)
         task.add_done_callback(self._retired)
         return served
+
+    def _how(self, predictor: Predictor) -> str:
+        """The precision and the provider, for the log."""
+        shown = f"{predictor.precision}, {predictor.session.provider}"
+        tf32 = _on_gpu(predictor) and predictor.precision == "fp32" and self._settings.tf32
+        return f"{shown}, TF32" if tf32 else shown
 
     async def drain(self) -> None:
         """Answer the admitted requests; refuse new ones."""
@@ -167,6 +173,7 @@ class Models:
             max_pixels=settings.max_pixels,
             max_decode_ms=settings.max_decode_ms,
             graph_cache=settings.graph_cache,
+            tf32=settings.tf32,
         )
         check_default_mode(predictor.model)
         predictor.warm_up(self._batch_views(predictor), self._max_concurrent_batches(predictor))

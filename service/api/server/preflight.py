@@ -5,7 +5,8 @@ from pathlib import Path
 from service.api.server.models import package_folders
 from service.console.stdio import log
 from service.errors import UsageError
-from service.inference.runtime import providers
+from service.inference.runtime import cuda, providers
+from service.inference.runtime.providers import Chosen
 from service.inference.tta.steps import Model, Options, check_default_mode, check_options
 from service.package.package import ModelPackage, without_manifest
 from service.settings import Settings, variable_of
@@ -20,7 +21,7 @@ def check_packages(settings: Settings) -> list[str]:
         ModelPackageError: a package cannot be served.
         UsageError: settings that do not fit the packages or this machine.
     """
-    provider = providers.choose(settings.provider)
+    provider = providers.choose(settings.provider, quiet=True)
     found: dict[str, Path] = {}
     degradable = False
     for folder in package_folders(settings):
@@ -50,6 +51,15 @@ def say_what_is_passed_over(settings: Settings) -> None:
         for root in {folder.parent for folder in package_folders(settings)}:
             for folder in without_manifest(root):
                 log(f"quincunx: passed over {folder}: it has a graph, but no manifest.json")
+
+
+def say_where(settings: Settings) -> Chosen:
+    """Choose the provider. Where `auto` is the CPU, say in one line what a GPU lacks."""
+    found = cuda.look() if settings.provider == "auto" else None
+    if found is not None and not found.usable:
+        log(f"quincunx: {providers.on_the_cpu(found)}")
+        return "cpu"
+    return providers.choose(settings.provider)
 
 
 def _can_degrade(model: Model, settings: Settings) -> bool:

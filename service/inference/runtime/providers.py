@@ -3,27 +3,25 @@
 # pyright: basic, reportMissingTypeStubs=false
 # (onnxruntime has no type stubs)
 
+import logging
 import os
-import sys
-from contextlib import redirect_stdout
+from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal
 
 import onnxruntime as ort
 
 from service.errors import UsageError
+from service.inference.runtime import cuda
 from service.inference.runtime.cores import usable_cores
 
-Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
-Chosen = Literal["cpu", "cuda", "tensorrt"]
+Provider = Literal["auto", "cpu", "cuda"]
+Chosen = Literal["cpu", "cuda"]
 
-NAMES: dict[Chosen, str] = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
+NAMES: dict[Chosen, str] = {"cpu": "CPUExecutionProvider", "cuda": cuda.PROVIDER}
 ERRORS_ONLY = 3
+
+logger = logging.getLogger("quincunx.session")
 
 
 def versions() -> str:
@@ -31,66 +29,62 @@ def versions() -> str:
     return f"onnxruntime {ort.__version__}, onnx {version('onnx')}"
 
 
-def choose(wanted: Provider) -> Chosen:
+def available() -> tuple[str, ...]:
+    """The providers that this onnxruntime is built with; its GPU may be missing."""
+    return tuple(ort.get_available_providers())
+
+
+def choose(wanted: Provider, *, quiet: bool = False) -> Chosen:
     """`auto` is CUDA where there is a GPU that ONNX Runtime can use, else the CPU.
 
+    Where there is a GPU that cannot be used, one warning names what is missing, unless `quiet`.
+
     Raises:
-        UsageError: a provider was named that is not available here.
+        UsageError: CUDA was named and cannot be used here; the message names what is missing.
     """
-    available = ort.get_available_providers()
-    gpu = has_gpu()
-    if wanted == "auto":
-        return "cuda" if gpu and NAMES["cuda"] in available else "cpu"
-    if NAMES[wanted] not in available:
+    if wanted == "cpu":
+        return "cpu"
+    found = cuda.look()
+    if found.usable:
+        return "cuda"
+    if wanted == "cuda":
         raise UsageError(
-            f"provider {wanted} is not available; this onnxruntime has: {', '.join(available)}"
+            f"provider cuda was asked for, but CUDA cannot be used. {found.why_not}. Provider cpu "
+            "runs everywhere"
         )
-    if wanted != "cpu" and not gpu and sys.platform == "linux":
-        raise UsageError(
-            f"provider {wanted} was asked for, but there is no NVIDIA GPU that this process can "
-            "see (/dev/nvidia*, CUDA_VISIBLE_DEVICES); cpu runs everywhere"
-        )
-    return wanted
+    if not quiet and cuda.has_gpu():
+        _warn_once(on_the_cpu(found))
+    return "cpu"
 
 
-def has_gpu() -> bool:
-    """Look for the driver's devices: onnxruntime-gpu names CUDA as available on any machine.
-
-    A container may see `/dev/nvidia3` alone; under Windows' Linux the device is `/dev/dxg`.
-    """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and visible.strip() in ("", "-1"):
-        return False
-    devices = (*Path("/dev").glob("nvidia[0-9]*"), *Path("/proc/driver/nvidia/gpus").glob("*"))
-    return bool(devices) or Path("/dev/dxg").exists()
+def on_the_cpu(found: cuda.Cuda) -> str:
+    """Why `auto` is the CPU, in one line."""
+    return f"inference runs on the CPU: CUDA cannot be used. {found.why_not}"
 
 
-def settings(chosen: Chosen, engine_cache: Path | None = None) -> list[tuple[str, dict[str, Any]]]:
+@cache
+def _warn_once(line: str) -> None:
+    logger.warning("%s", line)
+
+
+def settings(chosen: Chosen, *, tf32: bool = True) -> list[tuple[str, dict[str, Any]]]:
     """The provider list of a session.
 
     CUDA: cuDNN's exhaustive search, the default, costs more than half a second for every new shape
-    and finds nothing that the heuristic misses; channels-last is how the tensor cores want it; one
-    CUDA graph per batch bucket saves a launch per node. TensorRT keeps its engines in
-    `engine_cache`, since building one takes minutes.
+    and finds nothing that the heuristic misses. One CUDA graph for each batch bucket saves a launch
+    for each node. `tf32` lets float32 layers round their inputs to 10 bits of mantissa, as fp16
+    does. With it channels-last is fastest. Without it cuDNN has no channels-last convolution in
+    float32, and prints an error for each.
     """
-    cuda = {
-        "cudnn_conv_algo_search": "HEURISTIC",
-        "prefer_nhwc": "1",
-        "enable_cuda_graph": "1",
-        "use_tf32": "0",
-    }
     if chosen == "cpu":
         return [(NAMES["cpu"], {})]
-    if chosen == "cuda":
-        return [(NAMES["cuda"], cuda)]
-    tensorrt: dict[str, Any] = {"trt_fp16_enable": True, "trt_cuda_graph_enable": True}
-    if engine_cache is not None:
-        tensorrt |= {
-            "trt_engine_cache_enable": True,
-            "trt_engine_cache_path": str(engine_cache),
-            "trt_timing_cache_enable": True,
-        }
-    return [(NAMES["tensorrt"], tensorrt), (NAMES["cuda"], cuda | {"enable_cuda_graph": "0"})]
+    options = {
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "prefer_nhwc": "1" if tf32 else "0",
+        "enable_cuda_graph": "1",
+        "use_tf32": "1" if tf32 else "0",
+    }
+    return [(NAMES["cuda"], options)]
 
 
 def session_options(chosen: Chosen, threads: int) -> ort.SessionOptions:
@@ -110,6 +104,5 @@ def session_options(chosen: Chosen, threads: int) -> ort.SessionOptions:
     if chosen != "cpu":
         # A node that would fall back to the CPU is an error: the user asked for a GPU.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        with redirect_stdout(sys.stderr):  # it prints the names of missing libraries
-            ort.preload_dlls()
+        cuda.preload()
     return options

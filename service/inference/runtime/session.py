@@ -66,7 +66,7 @@ class Session:
         provider: Provider = "auto",
         threads: int = 0,
         io_binding: bool | None = None,
-        engine_cache: Path | None = None,
+        tf32: bool = True,
         data: bytes | None = None,
     ) -> "Session":
         """Load the graph at `path`, with `threads` threads for one run; 0 means one per core.
@@ -75,7 +75,7 @@ class Session:
         """
         (session,) = open_sessions(
             path, sizes, (threads,),
-            provider=provider, io_binding=io_binding, engine_cache=engine_cache, data=data,
+            provider=provider, io_binding=io_binding, tf32=tf32, data=data,
         )  # fmt: skip
         return session
 
@@ -144,7 +144,7 @@ def open_sessions(
     provider: Provider = "auto",
     graph: Graph | None = None,
     io_binding: bool | None = None,
-    engine_cache: Path | None = None,
+    tf32: bool = True,
     data: bytes | None = None,
 ) -> tuple[Session, ...]:
     """Load one graph several times: one session for each number of threads, 0 means one per core.
@@ -154,15 +154,15 @@ def open_sessions(
 
     `io_binding` runs batches through fixed buffers, padded to buckets: the default on a GPU.
     Without it, and where the model's `sizes` are given, crops of one image share their first
-    layers, unless `graph` says that the graph takes images of fixed sizes only. TensorRT keeps its
-    engines in `engine_cache`.
+    layers, unless `graph` says that the graph takes images of fixed sizes only. `tf32` is used on a
+    GPU: see `providers.settings`.
 
     Raises:
         UsageError: the provider is not available, or a GPU cannot open the graph.
         ModelPackageError: ONNX Runtime cannot load the graph, or it has another signature.
     """
     chosen = providers.choose(provider)
-    wanted = providers.settings(chosen, engine_cache)
+    wanted = providers.settings(chosen, tf32=tf32)
     data = _read(path) if data is None else data
     io_binding = chosen != "cpu" if io_binding is None else io_binding
     split_graph = None
