@@ -170,6 +170,10 @@ def _answer_json(
         content["gate_open"] = answer.gate_open
     if prediction.prediction_set is not None:
         content["prediction_set"] = prediction.prediction_set
+    if prediction.prediction_set_classes is not None:
+        content["prediction_set_classes"] = [
+            one.as_json() for one in prediction.prediction_set_classes
+        ]
     if prediction.labels is not None:
         content["labels"] = [label.as_json() for label in prediction.labels]
     return content

@@ -1,7 +1,7 @@
 """The predictor: an open model package that turns images into predictions."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,8 @@ class Prediction:
     answer: Classification
     labels: tuple[TopClass, ...] | None = None
     """Multi-label models: the classes at or above their thresholds, likeliest first; maybe none."""
+    prediction_set_classes: tuple[TopClass, ...] | None = None
+    """The classes of `prediction_set`, in its order, with their names and probabilities."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,11 @@ class Predictor:
         labels = self.manifest.labels
         likely: list[float] = item.probabilities.tolist()
         order = heapq.nlargest(top_k, range(len(likely)), key=likely.__getitem__)
-        top = tuple(_top(labels[k], float(item.probabilities[k])) for k in order)
+
+        def classes(indices: Iterable[int]) -> tuple[TopClass, ...]:
+            return tuple(_top(labels[k], likely[k]) for k in indices)
+
+        top = classes(order)
         chosen, present = item.prediction_set, item.present
         return Prediction(
             label=top[0].id,
@@ -232,9 +238,8 @@ class Predictor:
             top=top,
             prediction_set=None if chosen is None else tuple(labels[k].id for k in chosen),
             answer=item,
-            labels=None
-            if present is None
-            else tuple(_top(labels[k], float(item.probabilities[k])) for k in present),
+            labels=None if present is None else classes(present),
+            prediction_set_classes=None if chosen is None else classes(chosen),
         )
 
 

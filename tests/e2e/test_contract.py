@@ -32,6 +32,10 @@ def test_the_fullest_answer_has_the_documented_shape(client: httpx.Client, tta: 
         left, top, right, bottom = view.box
         assert 0 <= left < right <= 1
         assert 0 <= top < bottom <= 1
+    classes = answer.prediction_set_classes
+    assert classes is not None
+    assert [one.label for one in classes] == answer.prediction_set
+    assert classes[0] == answer.predictions[0]
     assert answer.heatmap is not None
     assert answer.heatmap.png_base64 is not None
     assert answer.timing_ms.batch_views

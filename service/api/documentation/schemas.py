@@ -99,7 +99,13 @@ class Classification(Shape):
     gate_open: bool | None = Field(default=None, description="adaptive: a second pass ran")
     prediction_set: list[str] | None = Field(
         default=None,
-        description="With `coverage`: the smallest set that contains the true label that often",
+        description="With `coverage`: the ids of the smallest set of classes that contains the "
+        "true one that often",
+    )
+    prediction_set_classes: list[ClassProbability] | None = Field(
+        default=None,
+        description="With `coverage`: the classes of `prediction_set`, in the same order, with "
+        "names and probabilities",
     )
     labels: list[ClassProbability] | None = Field(
         default=None,
