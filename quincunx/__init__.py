@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from service import errors
+    from service.client.async_client import AsyncClient as AsyncClient
+    from service.client.client import Client as Client
     from service.inference.predictor import Prediction as Prediction
     from service.inference.predictor import Predictor as Predictor
     from service.package.package import ModelPackage as ModelPackage
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "AsyncClient": "service.client.async_client",
+    "Client": "service.client.client",
     "ModelPackage": "service.package.package",
     "Prediction": "service.inference.predictor",
     "Predictor": "service.inference.predictor",
@@ -36,7 +40,16 @@ _WITH_TORCH = {
     "export_module": "training.imports.python_api",
 }
 
-__all__ = ["ModelPackage", "Prediction", "Predictor", "__version__", "errors", "score"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ModelPackage",
+    "Prediction",
+    "Predictor",
+    "__version__",
+    "errors",
+    "score",
+]
 
 
 def __getattr__(name: str) -> Any:

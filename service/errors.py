@@ -22,6 +22,7 @@
     │   ├── OutOfResources       503  the machine has no memory, open files or threads left
     │   ├── TooManyConnections   503  the limit on open connections is reached
     │   └── DeadlineExceeded     504  admitted, but not answered in time
+    ├── Unreachable              no Quincunx server answers at an address
     ├── StartFailed              workers that end before they serve
     ├── ModelPackageError        a package that is incomplete, altered or of another schema
     ├── ExportError              an exported graph that does not agree with its checkpoint
@@ -32,6 +33,8 @@
 
 `status` is the HTTP status; the command line turns each into exit code 2 (usage) or 1.
 """
+
+import re
 
 
 class QuincunxError(Exception):
@@ -162,6 +165,10 @@ class DeadlineExceeded(ServerError):
     status = 504
 
 
+class Unreachable(QuincunxError):
+    """No Quincunx server answers at an address. The Python client raises it."""
+
+
 class StartFailed(QuincunxError):
     """Workers that end before they serve."""
 
@@ -188,3 +195,8 @@ class TrainingDiverged(QuincunxError):
 
 class OutputError(QuincunxError):
     """A result that cannot be written, or is being written already."""
+
+
+def code_name(kind: type[Exception]) -> str:
+    """`BadImage` -> `bad_image`: the `code` of an error over HTTP."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()

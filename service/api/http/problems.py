@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-import re
 from typing import Any
 
 from pydantic_core import to_json
@@ -18,6 +17,7 @@ from service.errors import (
     ReloadFailed,
     TooManyConnections,
     Unauthorized,
+    code_name,
 )
 
 logger = logging.getLogger("quincunx.api")
@@ -31,7 +31,7 @@ def code_of(error: Exception) -> str:
         return "method_not_allowed" if error.status_code == 405 else "not_found"
     if not isinstance(error, QuincunxError):
         return "internal_error"
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
+    return code_name(type(error))
 
 
 def describe(error: Exception, request_id: str) -> dict[str, str]:

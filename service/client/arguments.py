@@ -1,0 +1,60 @@
+"""The options of a request as keyword arguments. Names, types and bounds are those of the server.
+
+They come from `RequestOptions`, so a new option of the server needs no change here.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from service.api.options import FIELDS, RequestOptions
+from service.inference.image.geometry import FractionBox
+from service.inference.option_text import AsText, read_text
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def form_fields(options: Mapping[str, Any]) -> dict[str, str]:
+    """The options as form fields. An option of None is not sent.
+
+    An option that has a text form, such as `boxes`, may be that text.
+
+    Raises:
+        UsageError: an unknown option, or a value of a wrong type or out of bounds.
+    """
+    given = {name: _read(name, value) for name, value in options.items() if value is not None}
+    checked = RequestOptions(**given)
+    return {name: _text(getattr(checked, name)) for name in given}
+
+
+def _read(name: str, value: Any) -> Any:
+    field = FIELDS.get(name)
+    has_text = field is not None and any(isinstance(mark, AsText) for mark in field.metadata)
+    return read_text(name, value, FIELDS) if has_text and isinstance(value, str) else value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ";".join(map(_box_text, cast(tuple[FractionBox, ...], value)))
+    if isinstance(value, frozenset):
+        return ",".join(sorted(cast(frozenset[str], value)))
+    return str(value)
+
+
+def _box_text(box: FractionBox) -> str:
+    edges = ",".join(f"{float(e)!r}" for e in (box.left, box.top, box.right, box.bottom))
+    return f"{edges},flip" if box.flip else edges
+
+
+def takes_options(method: Method) -> Method:
+    """Show the options by name in `help()` and in editors, instead of `**options`."""
+    own = inspect.signature(method)
+    kept = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=field.annotation
+        )
+        for name, field in FIELDS.items()
+    ]
+    cast(Any, method).__signature__ = own.replace(parameters=[*kept, *options])
+    return method

@@ -1,0 +1,113 @@
+"""`AsyncClient`: the methods of `Client` as coroutines."""
+
+import asyncio
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from service.api.documentation import schemas
+from service.client.answers import Health, batch_results, parsed
+from service.client.arguments import takes_options
+from service.client.exchange import Call, Send, Wait, exchange
+from service.client.images import Image
+from service.client.requests import (
+    MODELS,
+    PROBES,
+    arguments_of,
+    checked_timeout,
+    classify_batch_call,
+    classify_call,
+    health_of,
+    model_call,
+    settings_of,
+)
+from service.errors import QuincunxError
+
+
+class AsyncClient:
+    """The asynchronous client of one server: the same methods as those of `Client`, awaited.
+
+    async with quincunx.AsyncClient("http://127.0.0.1:3000") as client:
+        answer = await client.classify("photo.jpg", tta="five_crop")
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:3000",
+        *,
+        key: str | None = None,
+        timeout_s: float = 60,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """The arguments and errors are those of `Client`."""
+        self._timeout_s = checked_timeout(timeout_s)
+        self._http = httpx.AsyncClient(transport=transport, **settings_of(url, key))
+
+    @takes_options
+    async def classify(self, image: Image, **options: Any) -> schemas.ClassifyAnswer:
+        """See `Client.classify`."""
+        call = await asyncio.to_thread(classify_call, image, options)  # it reads or encodes a file
+        return parsed(await self._run(call), schemas.ClassifyAnswer)
+
+    @takes_options
+    async def classify_batch(
+        self, images: Iterable[Image], **options: Any
+    ) -> list[schemas.Classification | QuincunxError]:
+        """See `Client.classify_batch`."""
+        call = await asyncio.to_thread(classify_batch_call, images, options)
+        return batch_results(await self._run(call))
+
+    async def models(self) -> list[schemas.ModelSummary]:
+        """The served models; the first one is the default."""
+        return parsed(await self._run(MODELS), schemas.ModelList).models
+
+    async def model(self, name: str) -> schemas.ModelDetail:
+        """The model NAME or NAME@VERSION, with its classes and measurements."""
+        return parsed(await self._run(model_call(name)), schemas.ModelDetail)
+
+    async def health(self) -> Health:
+        """Whether the server lives and is ready, asked once. It does not raise."""
+        live, ready = PROBES
+        return health_of(await self._tried(live), await self._tried(ready))
+
+    async def _tried(self, call: Call) -> httpx.Response | QuincunxError:
+        try:
+            return await self._run(call)
+        except QuincunxError as error:
+            return error
+
+    async def _run(self, call: Call) -> httpx.Response:
+        steps = exchange(call, str(self._http.base_url), self._timeout_s)
+        got: httpx.Response | httpx.HTTPError | None = None
+        while True:
+            try:
+                step = steps.send(got)
+            except StopIteration as end:
+                return end.value
+            got = await self._do(call, step)
+
+    async def _do(self, call: Call, step: Send | Wait) -> httpx.Response | httpx.HTTPError | None:
+        if isinstance(step, Wait):
+            await asyncio.sleep(step.seconds)
+            return None
+        try:
+            return await self._http.request(**arguments_of(call, step))
+        except httpx.HTTPError as error:
+            return error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()

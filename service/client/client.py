@@ -1,0 +1,135 @@
+"""`Client`: a Quincunx server as Python methods with typed results."""
+
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from service.api.documentation import schemas
+from service.client.answers import Health, batch_results, parsed
+from service.client.arguments import takes_options
+from service.client.exchange import Call, Send, Wait, exchange
+from service.client.images import Image
+from service.client.requests import (
+    MODELS,
+    PROBES,
+    arguments_of,
+    checked_timeout,
+    classify_batch_call,
+    classify_call,
+    health_of,
+    model_call,
+    settings_of,
+)
+from service.errors import QuincunxError
+
+
+class Client:
+    """A client of one server. It keeps connections open; threads may share it.
+
+        with quincunx.Client("http://127.0.0.1:3000") as client:
+            answer = client.classify("photo.jpg", tta="five_crop")
+            print(answer.name, answer.probability)
+
+    Options are those of the HTTP API (docs/http.md), as keyword arguments. They are checked before
+    an image is sent. Every method raises the errors of `quincunx.errors`: that of the answer,
+    `Unreachable` if no server answers, and `DeadlineExceeded` after `timeout_s` seconds. Answers
+    429 and 503 are retried within `timeout_s`, after the time of their Retry-After.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:3000",
+        *,
+        key: str | None = None,
+        timeout_s: float = 60,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """`key` is an API key, if the server asks for one. `timeout_s` bounds each call.
+
+        `transport` replaces the network, as httpx documents.
+
+        Raises:
+            UsageError: `url` is no http or https address, or `timeout_s` is not positive.
+        """
+        self._timeout_s = checked_timeout(timeout_s)
+        self._http = httpx.Client(transport=transport, **settings_of(url, key))
+
+    @takes_options
+    def classify(self, image: Image, **options: Any) -> schemas.ClassifyAnswer:
+        """Classify one image: the bytes of a file, a path, a PIL image, or uint8[H, W, 3].
+
+        The image is sent as it is. Pixels are sent as PNG.
+
+        Raises:
+            QuincunxError: the server refused the image or the options, or failed.
+        """
+        return parsed(self._run(classify_call(image, options)), schemas.ClassifyAnswer)
+
+    @takes_options
+    def classify_batch(
+        self, images: Iterable[Image], **options: Any
+    ) -> list[schemas.Classification | QuincunxError]:
+        """Classify many images in one request: one result or error for each, in order.
+
+        An error of one image is returned in its place, not raised. The server limits the number
+        of images (QUINCUNX_MAX_IMAGES) and the size of the request (QUINCUNX_MAX_REQUEST_BYTES).
+
+        Raises:
+            QuincunxError: the server refused the request as a whole.
+        """
+        return batch_results(self._run(classify_batch_call(images, options)))
+
+    def models(self) -> list[schemas.ModelSummary]:
+        """The served models; the first one is the default."""
+        return parsed(self._run(MODELS), schemas.ModelList).models
+
+    def model(self, name: str) -> schemas.ModelDetail:
+        """The model NAME or NAME@VERSION, with its classes and measurements."""
+        return parsed(self._run(model_call(name)), schemas.ModelDetail)
+
+    def health(self) -> Health:
+        """Whether the server lives and is ready, asked once. It does not raise."""
+        return health_of(*map(self._tried, PROBES))
+
+    def _tried(self, call: Call) -> httpx.Response | QuincunxError:
+        try:
+            return self._run(call)
+        except QuincunxError as error:
+            return error
+
+    def _run(self, call: Call) -> httpx.Response:
+        steps = exchange(call, str(self._http.base_url), self._timeout_s)
+        got: httpx.Response | httpx.HTTPError | None = None
+        while True:
+            try:
+                step = steps.send(got)
+            except StopIteration as end:
+                return end.value
+            got = self._do(call, step)
+
+    def _do(self, call: Call, step: Send | Wait) -> httpx.Response | httpx.HTTPError | None:
+        if isinstance(step, Wait):
+            time.sleep(step.seconds)
+            return None
+        try:
+            return self._http.request(**arguments_of(call, step))
+        except httpx.HTTPError as error:
+            return error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,85 @@
+"""One call to the server, with its retries, as a generator that neither sends nor sleeps.
+
+`Client` and `AsyncClient` do what it yields, so that both follow the same rules.
+"""
+
+import random
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+import httpx
+
+from service.client.failures import DEFAULT_RETRY_S, error_of, retry_after_s
+from service.errors import DeadlineExceeded, Unreachable
+
+RETRIED = (429, 503)
+"""The server did no work for the request, and may have room for it later."""
+JITTER = 0.25
+"""Each wait is longer by a random share of up to this, so that clients do not return together."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request of the API."""
+
+    method: str
+    path: str
+    fields: dict[str, str] = field(default_factory=dict[str, str])
+    files: tuple[tuple[str, bytes], ...] = ()
+    """Pairs of a field and the bytes of a file."""
+    retried: bool = True
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send the request; answer with the response or with the httpx error."""
+
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Sleep."""
+
+    seconds: float
+
+
+Exchange = Generator[Send | Wait, httpx.Response | httpx.HTTPError | None, httpx.Response]
+
+
+def exchange(
+    call: Call,
+    url: str,
+    timeout_s: float,
+    clock: Callable[[], float] = time.monotonic,
+    draw: Callable[[], float] = random.random,
+) -> Exchange:
+    """Send until the server answers with neither 429 nor 503, within `timeout_s` seconds.
+
+    Raises:
+        QuincunxError: the error of the last answer; `Overloaded` or a 503 where the server asks to
+            wait beyond the deadline.
+        DeadlineExceeded: no answer came in time.
+        Unreachable: no server answers at this address.
+    """
+    deadline = clock() + timeout_s
+    while True:
+        left_s = deadline - clock()
+        got = yield Send(max(left_s, 0.001))
+        if isinstance(got, httpx.TimeoutException):
+            raise DeadlineExceeded(
+                f"{url} did not answer within {timeout_s:g} s (timeout_s)"
+            ) from got
+        if isinstance(got, httpx.HTTPError):
+            raise Unreachable(f"no answer from {url}: {got or type(got).__name__}") from got
+        assert got is not None  # noqa: S101  (the answer to a Send)
+        if got.is_success:
+            return got
+        if not call.retried or got.status_code not in RETRIED:
+            raise error_of(got)
+        wait_s = retry_after_s(got)
+        wait_s = (DEFAULT_RETRY_S if wait_s is None else wait_s) * (1 + JITTER * draw())
+        if clock() + wait_s >= deadline:
+            raise error_of(got)
+        yield Wait(wait_s)

@@ -1,0 +1,86 @@
+"""The requests of each method, and the settings of the connection."""
+
+from collections.abc import Iterable, Mapping
+from math import isfinite
+from numbers import Real
+from typing import Any, cast
+from urllib.parse import quote
+
+import httpx
+
+from service.client.answers import Health
+from service.client.arguments import form_fields
+from service.client.exchange import Call, Send
+from service.client.images import Image, file_bytes
+from service.errors import QuincunxError, UsageError
+
+MODELS = Call("GET", "/models")
+PROBES = (Call("GET", "/livez", retried=False), Call("GET", "/readyz", retried=False))
+
+
+def classify_call(image: Image, options: Mapping[str, Any]) -> Call:
+    """`POST /classify`. The options are checked before the image is read."""
+    fields = form_fields(options)
+    return Call("POST", "/classify", fields, (("image", file_bytes(image)),))
+
+
+def classify_batch_call(images: Iterable[Image], options: Mapping[str, Any]) -> Call:
+    """`POST /classify_batch`."""
+    if isinstance(images, (str, bytes, bytearray, memoryview)):
+        raise UsageError("classify_batch takes many images, but got one; use classify")
+    fields = form_fields(options)
+    return Call(
+        "POST", "/classify_batch", fields, tuple(("images", file_bytes(one)) for one in images)
+    )
+
+
+def model_call(name: str) -> Call:
+    """`GET /models/{name}`."""
+    return Call("GET", f"/models/{quote(name, safe='@')}")
+
+
+def health_of(
+    live: httpx.Response | QuincunxError, ready: httpx.Response | QuincunxError
+) -> Health:
+    """What the two probes say."""
+    errors = [str(one) for one in (live, ready) if isinstance(one, QuincunxError)]
+    return Health(
+        live=isinstance(live, httpx.Response),
+        ready=isinstance(ready, httpx.Response),
+        reason=errors[0] if errors else "",
+    )
+
+
+def arguments_of(call: Call, step: Send) -> dict[str, Any]:
+    """The arguments of `httpx.Client.request`."""
+    files = [(field, (field, data, "application/octet-stream")) for field, data in call.files]
+    return {
+        "method": call.method,
+        "url": call.path,
+        "data": call.fields or None,
+        "files": files or None,
+        "timeout": step.timeout_s,
+    }
+
+
+def settings_of(url: str, key: str | None) -> dict[str, Any]:
+    """The arguments of `httpx.Client`.
+
+    Raises:
+        UsageError: `url` is no http or https address.
+    """
+    try:
+        base = httpx.URL(url)
+    except httpx.InvalidURL:
+        base = httpx.URL("")
+    if base.scheme not in ("http", "https") or not base.host:
+        raise UsageError(f"url must be like http://127.0.0.1:3000, but got {url[:200]!r}")
+    return {"base_url": base, "headers": {"Authorization": f"Bearer {key}".encode()} if key else {}}
+
+
+def checked_timeout(timeout_s: float) -> float:
+    """Raises UsageError unless `timeout_s` is a positive number."""
+    value = cast(object, timeout_s)
+    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value) or value <= 0:
+        raise UsageError(f"timeout_s must be a positive number of seconds, but got {value!r}")
+    return float(value)
