@@ -111,7 +111,8 @@ def test_a_coverage_is_not_rounded_to_one_that_was_fitted(predictor: Predictor) 
     for coverage in (0.95, np.float32(0.95)):
         (answer,) = predictor.classify([FILE], coverage=coverage)  # pyright: ignore[reportArgumentType]
         assert answer.prediction_set
-        classes = answer.prediction_set_classes or ()
+        classes = answer.prediction_set_classes
+        assert classes
         assert tuple(one.id for one in classes) == answer.prediction_set
         assert classes[0] == answer.top[0]
     for coverage in (0.9500004, 0.949999):
