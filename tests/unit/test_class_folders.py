@@ -120,6 +120,33 @@ def test_classes_of_one_part_only_are_said_before_training(data: Path) -> None:
     assert any("no image of 'unknown' to train on" in line for line in said)
 
 
+def test_valid_is_val(data: Path) -> None:
+    reported = validation(data).items
+    assert {item.path.parent.parent.name for item in reported} == {"val"}
+    (data / "val").rename(data / "valid")
+    assert [(i.path.name, i.label) for i in validation(data)] == [
+        (i.path.name, i.label) for i in reported
+    ]
+    (data / "valid" / "red").rename(data / "valid" / "pink")
+    assert "'pink' to train on" in " ".join(split(data, RECIPE).notes)
+    (data / "val").mkdir()
+    with pytest.raises(DataError, match="both val/ and valid/"):
+        validation(data)
+
+
+def test_valid_may_be_a_class(data: Path) -> None:
+    (data / "train" / "red").rename(data / "train" / "valid")
+    assert "valid" in {item.label for item in validation(data / "train")}
+
+
+def test_class_folders_without_train_get_the_fix(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has the folders .*'red'.* move them into .*train"):
+        split(data / "train", RECIPE)
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(DataError, match=r"put the images of each class into .*train/<class>/"):
+        split(tmp_path / "bare", RECIPE)
+
+
 def test_names_in_either_form_of_unicode_are_one_class(data: Path) -> None:
     composed, decomposed = "Zürich", unicodedata.normalize("NFD", "Zürich")
     put(data / "train" / decomposed / "1.jpg")

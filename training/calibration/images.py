@@ -5,6 +5,7 @@ from pathlib import Path
 
 from service.errors import DataError
 from service.package.package import ModelPackage
+from training.data.class_folders import validation_folder
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, Split, trained_split, validation
 from training.data.table import is_table
 from training.evaluation.predictions import LabelledFile
@@ -33,8 +34,8 @@ def calibration_images(
     found = validation(data, package.manifest)
     for line in found.lines():
         log(line)
-    if not is_table(data) and (data / "val").is_dir():
-        log(f"calibrating on {data / 'val'}: measure the package on other images")
+    if not is_table(data) and (val := validation_folder(data)).is_dir():
+        log(f"calibrating on {val}: measure the package on other images")
     name = package.manifest.name
     if "dataset" in package.manifest.provenance:
         log(

@@ -9,8 +9,8 @@ TrainingData = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        help="A folder of train/<class>/* and val/<class>/*; a table (.csv, .tsv, .parquet) of "
-        "path,label; or a name: imagenette, imagewoof.",
+        help="A folder of train/<class>/* and val/<class>/* (or valid/); a table (.csv, .tsv, "
+        ".parquet) of path,label; or a name: imagenette, imagewoof.",
     ),
 ]
 RecipeName = Annotated[str, typer.Option(metavar="NAME", help="See `quincunx recipes`.")]

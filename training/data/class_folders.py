@@ -69,6 +69,44 @@ def label_of(name: str) -> str:
     return normalized(storable(name))
 
 
+def validation_folder(data: Path) -> Path:
+    """The folder of validation images: ``data/val``, or ``data/valid`` as fastai also names it.
+
+    `valid` may also be the name of a class, so it counts only beside ``data/train``.
+
+    Raises:
+        DataError: the data has both folders.
+    """
+    val, valid = data / "val", data / "valid"
+    if not (data / "train").is_dir() or not valid.is_dir():
+        return val
+    if val.is_dir():
+        raise DataError(f"{data} has both val/ and valid/: merge the two folders, or rename one")
+    return valid
+
+
+def check_training_folder(data: Path) -> None:
+    """Refuse a folder without ``train/``, with the fix if its own folders look like classes.
+
+    Raises:
+        DataError: see above. Nothing is raised if `data` is no folder.
+    """
+    if not data.is_dir() or (data / "train").is_dir():
+        return
+    names = sorted(_classes(data, Skipped()))
+    if not names:
+        raise DataError(
+            f"no folder {data / 'train'}: put the images of each class into "
+            f"{data / 'train'}/<class>/"
+        )
+    raise DataError(
+        f"no folder {data / 'train'}, but {data} has the folders {_listed(names)}. If they are "
+        f"classes, move them into {data / 'train'}, and move about a fifth of the images of each "
+        f"class into {data / 'val'}/<class>/. Or list the files in a table (.csv) of path,label: "
+        "a table without a column split is split automatically"
+    )
+
+
 def compared(train: Labelled, val: Path) -> list[str]:
     """Notes on classes that only one of the two parts has; none where there is no `val`."""
     if not val.is_dir():

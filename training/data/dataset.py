@@ -1,9 +1,9 @@
 """A data set of labelled images: what is in it, and which part is held out.
 
-A data set is a folder in fastai's layout, ``train/<class>/*`` and ``val/<class>/*``, or a table of
-path, label and split (`training.data.table`). Part of train is held out as the calibration split,
-stratified and seeded. It is never trained on. Training reports its loss, and temperatures, gates
-and thresholds are fitted on it. The validation set is used for reports only.
+A data set is a folder in fastai's layout, ``train/<class>/*`` and ``val/<class>/*`` (or `valid`),
+or a table of path, label and split (`training.data.table`). Part of train is held out as the
+calibration split, stratified and seeded. It is never trained on. Training reports its loss, and
+temperatures, gates and thresholds are fitted on it. The validation set is used for reports only.
 """
 
 import hashlib
@@ -20,7 +20,12 @@ from service.inference.decode import decode_image
 from service.inference.tta.task import TASKS
 from service.listing.skipped import Skipped
 from service.package.manifest import Manifest, TaskName
-from training.data.class_folders import compared, read_class_folders
+from training.data.class_folders import (
+    check_training_folder,
+    compared,
+    read_class_folders,
+    validation_folder,
+)
 from training.data.item import Item
 from training.data.labelled import Labelled
 from training.data.named_data import NAMES
@@ -119,7 +124,8 @@ def validation(data: Path, trained: Manifest | None = None) -> Labelled:
         DataError: no images.
     """
     if not is_table(data):
-        return scan(data / "val" if (data / "val").is_dir() else data)
+        val = validation_folder(data)
+        return scan(val if val.is_dir() else data)
     table = read_table(data, trained.task if trained else "auto")
     if table.val is None:
         return Labelled(tuple(_held_out(data, trained) or table.train))
@@ -151,8 +157,9 @@ def trained_split(data: Path, provenance: dict[str, Any]) -> Split | None:
 def _training_part(data: Path, recipe: Recipe) -> tuple[Labelled, TaskName]:
     if not is_table(data):
         task: TaskName = "single_label" if recipe.task == "auto" else recipe.task
+        check_training_folder(data)
         found = scan(data / "train", allow_empty=False)
-        notes = (*found.notes, *compared(found, data / "val"))
+        notes = (*found.notes, *compared(found, validation_folder(data)))
         return Labelled(found.items, found.skipped, notes), task
     table = read_table(data, recipe.task)
     if table.val is not None:
