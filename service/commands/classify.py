@@ -1,5 +1,6 @@
 """`quincunx classify`: classify a few files, on the terminal or as JSON."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,12 +19,14 @@ def classify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files.")],
     model: options.Model = None,
     tta: options.Tta = None,
+    aggregate: options.Aggregate = "mean",
+    coverage: options.Coverage = None,
     box: options.Box = None,
     top_k: options.TopK = 3,
     precision: options.Precision = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
-    """Classify image files.
+    """Classify image files. For folders and many files there is `quincunx score`.
 
     A file that cannot be read is reported on stderr. The others are still answered, and the exit
     code is 1.
@@ -31,30 +34,38 @@ def classify(
     from service.console.stdio import log, print_json
     from service.errors import ClientError, UsageError
     from service.inference.option_text import box_of
+    from service.inference.options import Options
     from service.inference.predictor import Predictor
     from service.package.labels import distinct_names
     from service.package.shipped import named_or_shipped
     from service.scoring.files import blaming_the_machine
 
-    predictor = Predictor.from_package(named_or_shipped(model), precision=precision)
     boxes = tuple(box_of("--box", text) for text in box or ())
+    Options(tta=tta, aggregate=aggregate, coverage=coverage, boxes=boxes)  # refuse before loading
+    predictor = Predictor.from_package(named_or_shipped(model), precision=precision)
     rows: list[dict[str, Any]] = []
     for file in files:
         try:
             with blaming_the_machine(str(file)):
                 data = file.read_bytes()
-            (prediction,) = predictor.classify([data], tta, top_k=top_k, boxes=boxes)
+            (prediction,) = predictor.classify(
+                [data], tta, aggregate=aggregate, top_k=top_k, coverage=coverage, boxes=boxes
+            )
             rows.append(_row(file, prediction))
         except UsageError:
             raise  # an option is wrong, not this file
         except (ClientError, OSError) as error:
             reason = str(error.strerror if isinstance(error, OSError) else error)
+            if file.is_dir():
+                score = f"quincunx score {shlex.quote(str(file))} --output answers.csv"
+                reason = f"is a folder; this classifies the images in it: {score}"
             log(f"quincunx: {file}: {reason}")
             rows.append({"file": str(file), "error": reason})
     if as_json:
         print_json(rows)
     else:
-        _print_table(rows, distinct_names(predictor.manifest.labels))
+        labels = predictor.manifest.labels
+        _print_table(rows, distinct_names(labels), [label.id for label in labels])
     if any("error" in row for row in rows):
         raise typer.Exit(1)
 
@@ -68,17 +79,23 @@ def _row(file: Path, prediction: "Prediction") -> dict[str, Any]:
     }
     if prediction.labels is not None:
         row["labels"] = [label.as_json() for label in prediction.labels]
+    if prediction.answer.prediction_set is not None:
+        row["prediction_set"] = list(prediction.prediction_set or ())
     return row
 
 
-def _print_table(rows: list[dict[str, Any]], names: list[str]) -> None:
-    """`names` are those of all classes, in the order of their indices."""
+def _print_table(rows: list[dict[str, Any]], names: list[str], ids: list[str]) -> None:
+    """`names` and `ids` are those of all classes, in the order of their indices."""
     from rich.table import Table
 
     from service.console.terminal import console
 
     multi_label = any("labels" in row for row in rows)
+    with_sets = any("prediction_set" in row for row in rows)
+    name_of = dict(zip(ids, names, strict=True))
     table = Table("file", *(["labels"] if multi_label else []), "class", "probability", "then")
+    if with_sets:
+        table.add_column("prediction set")
     for row in rows:
         if "error" in row:
             continue  # said on stderr
@@ -93,6 +110,11 @@ def _print_table(rows: list[dict[str, Any]], names: list[str]) -> None:
             f"{best['probability']:.1%}",
             ", ".join(
                 f"{names[int(other['index'])]} {other['probability']:.1%}" for other in others
+            ),
+            *(
+                [", ".join(name_of[i] for i in row["prediction_set"]) or "none"]
+                if with_sets
+                else []
             ),
         )
     if table.row_count:

@@ -13,7 +13,9 @@ app = typer.Typer(help="List, show and verify model packages.", no_args_is_help=
 
 Root = Annotated[Path, typer.Argument(help="The folder that holds the packages.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-PackageFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="The package's folder.")]
+PackageFolder = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="The package's folder, or its name in models/.")
+]
 
 
 @app.command("list")
@@ -49,7 +51,9 @@ def show(folder: PackageFolder, as_json: Json = False) -> None:
     """Show the facts of a package and its measurements."""
     from service.console.stdio import print_json
     from service.package.package import ModelPackage
+    from service.package.shipped import package_folder
 
+    folder = package_folder(folder)
     manifest = ModelPackage.load(folder).manifest
     if as_json:
         print_json(json.loads(manifest.model_dump_json()))
@@ -59,7 +63,9 @@ def show(folder: PackageFolder, as_json: Json = False) -> None:
 
 @app.command()
 def verify(
-    folders: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Package folders.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="MODEL...", help="Package folders, or names in models/.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Check the manifest of each package, and that each of its graphs can be served.
@@ -69,10 +75,11 @@ def verify(
     """
     from service.console.stdio import answer, print_json
     from service.errors import ModelPackageError
+    from service.package.shipped import package_folder
     from service.package.verify import verify as verified
 
     results: list[dict[str, Any]] = []
-    for folder in folders:
+    for folder in map(package_folder, folders):
         try:
             files = [file.file for file in verified(folder).manifest.files]
             results.append({"path": str(folder), "ok": True, "files": files})

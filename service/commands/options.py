@@ -22,7 +22,9 @@ def _option(name: str, **more: Any) -> Any:
 Model = Annotated[
     Path | None,
     typer.Option(
-        metavar="FOLDER", help="The model package; by default the one that Quincunx ships."
+        metavar="FOLDER",
+        help="The model package: a folder, or a name in models/; by default the one that Quincunx "
+        "ships.",
     ),
 ]
 Tta = Annotated[Mode | None, _option("tta")]

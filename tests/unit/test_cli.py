@@ -139,6 +139,49 @@ def test_classify_answers_the_readable_files_and_reports_the_other(
     assert "Red" in table.stdout
 
 
+def test_classify_takes_the_options_of_an_image(package: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "red.png"
+    photo.write_bytes(encoded(coloured("red")))
+    call = ["classify", str(photo), "--model", str(package), "--tta", "five_crop"]
+    asked = run(cli.app, [*call, "--coverage", "0.9", "--aggregate", "max", "--json"])
+    (row,) = json.loads(asked.stdout)
+    assert row["tta"] == "five_crop"
+    assert "red" in row["prediction_set"]
+    table = run(cli.app, [*call, "--coverage", "0.9"])
+    assert "prediction set" in table.stdout
+    assert "prediction set" not in run(cli.app, call).stdout
+    assert run(cli.app, [*call, "--coverage", "2"]).exit_code == 2
+    boxed = run(cli.app, [*call[:-1], "custom", "--box", "0,0,1,1", "--json"])
+    assert json.loads(boxed.stdout)[0]["tta"] == "custom"
+
+
+def test_classify_points_to_score_for_a_folder(package: Path, tmp_path: Path) -> None:
+    folder, photo = tmp_path / "my photos", tmp_path / "red.png"
+    folder.mkdir()
+    photo.write_bytes(encoded(coloured("red")))
+    files = [str(folder), str(photo)]
+    result = run(cli.app, ["classify", *files, "--model", str(package), "--json"])
+    assert result.exit_code == 1
+    assert f"quincunx score '{folder}' --output answers.csv" in result.stderr
+    assert json.loads(result.stdout)[1]["predictions"][0]["label"] == "red"
+
+
+def test_a_package_is_found_by_its_name_in_models(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "own").symlink_to(package)
+    monkeypatch.chdir(tmp_path)
+    shown = run(cli.app, ["models", "show", "own", "--json"])
+    assert [label["id"] for label in json.loads(shown.stdout)["labels"]] == ["red", "green", "blue"]
+    assert "models/own: ok" in run(cli.app, ["models", "verify", "own"]).stdout
+    gone = run(cli.app, ["models", "show", "gone"])
+    assert (gone.exit_code, gone.stdout) == (1, "")
+    assert "no model package in gone" in gone.stderr
+    (tmp_path / "own").mkdir()  # a folder of that name comes first
+    assert "no model package in own" in run(cli.app, ["models", "show", "own"]).stderr
+
+
 def test_classes_of_one_name_are_told_apart(tmp_path: Path) -> None:
     from tests.support.packages import edit_manifest
     from tests.support.tiny import tiny_package
