@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from service.inference import decode as decoding
+from service.inference.common_shapes import warm_up_shapes
 from service.inference.engine import MAX_BATCH_VIEWS, Steps, run_all
 from service.inference.image.decoded import DecodedImage
 from service.inference.image.geometry import FractionBox
@@ -160,6 +161,9 @@ class Predictor:
     def warm_up(self, batch_views: int = 1, max_concurrent_batches: int = 1) -> None:
         """Run every shape of a square photo once, so that no request pays for the first run.
 
+        Through fixed buffers, as on a GPU, these are all shapes of common photos at all batch
+        sizes.
+
         Then run batches of `batch_views`, `max_concurrent_batches` at once, as a busy server does:
         memory reaches its peak before the first request comes.
         """
@@ -170,6 +174,8 @@ class Predictor:
             generators = [classify_steps(image, Options(tta=mode), model) for _ in range(images)]
             run_all(generators, session, max(images, MAX_BATCH_VIEWS))
 
+        if self.session.bound is not None:
+            warm_up_shapes(self.model, self.session.bound)
         answered = self.model.modes
         usual: tuple[Mode, ...] = ("none", "five_crop", "dense")
         single: list[Mode] = [mode for mode in usual if mode in answered]

@@ -7,7 +7,7 @@ import pytest
 
 from service.inference.predictor import Predictor
 from service.inference.runtime import providers
-from service.inference.runtime.io_binding import BUCKETS, bucket, padded
+from service.inference.runtime.io_binding import BUCKETS, bucket, fill
 from service.inference.runtime.session import Session
 
 PROVIDERS = [
@@ -60,5 +60,7 @@ def test_buckets_hold_their_views() -> None:
         assert size >= views
         assert not [b for b in BUCKETS if views <= b < size]
     batch = np.arange(3 * 4, dtype=np.uint8).reshape(3, 4)
-    np.testing.assert_array_equal(padded(batch, 4)[:3], batch)
-    np.testing.assert_array_equal(padded(batch, 4)[3], batch[0])
+    filled = np.full((4, 4), 99, np.uint8)
+    fill(filled, batch)
+    np.testing.assert_array_equal(filled[:3], batch)
+    np.testing.assert_array_equal(filled[3], batch[0])

@@ -123,11 +123,12 @@ class Models:
         loop.call_later(SETTLED_S, loop.run_in_executor, None, give_back_memory)
 
     def _batcher(self, predictor: Predictor) -> Batcher:
+        at_once = self._max_concurrent_batches(predictor)
         return Batcher(
             predictor.session,
             self.workers,
-            runner=Workers(1, nicer=0, name="gpu") if _on_gpu(predictor) else None,
-            max_concurrent_batches=self._max_concurrent_batches(predictor),
+            runner=Workers(at_once, nicer=0, name="gpu") if _on_gpu(predictor) else None,
+            max_concurrent_batches=at_once,
             latency_session=predictor.latency_session,
             max_batch_views=self._batch_views(predictor),
             max_queue_views=self._settings.max_queue_views,

@@ -11,18 +11,23 @@ provider, where it only saves allocations; tests use it there, without a GPU.
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from service.inference.runtime import cuda_runtime
+from service.inference.runtime.recording import GATE
+
 BUCKETS = (1, 2, 4, 8, 16, 32, 64)
-MAX_BINDINGS = 64
+MAX_BINDINGS = 256
+"""Shapes, outputs and buckets with buffers of their own."""
 NO_GRAPH = "-1"
+WHOLE_VIEW = np.array([[0, 0, 1, 1]], np.float32)
 
 
 def bucket(views: int) -> int:
@@ -30,17 +35,17 @@ def bucket(views: int) -> int:
     return next((size for size in BUCKETS if size >= views), BUCKETS[-1])
 
 
-def padded(views: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """uint8[N, ...] -> uint8[size, ...]: the first view is repeated; zeros would be no faster."""
-    missing = size - len(views)
-    if not missing:
-        return np.ascontiguousarray(views)
-    return np.concatenate([views, np.repeat(views[:1], missing, axis=0)])
+def fill(target: NDArray[np.uint8], views: NDArray[np.uint8]) -> None:
+    """uint8[N, ...] into uint8[size, ...]: the first view fills the rest, which nobody reads."""
+    target[: len(views)] = views
+    target[len(views) :] = views[0]
 
 
 @dataclass(frozen=True)
 class _Binding:
     io: Any
+    staged: NDArray[np.uint8]
+    """Where a batch is put together, in memory that the GPU reads directly."""
     images: Any
     windows: Any
     result: Any
@@ -51,7 +56,11 @@ _Key = tuple[tuple[int, ...], str, int | None]
 
 
 class IoBindingRunner:
-    """A session with fixed buffers; `run` takes one batch at a time, other callers wait."""
+    """A session with fixed buffers; one thread of its own runs one batch at a time.
+
+    A CUDA graph belongs to the thread that recorded it, so the thread that warms up a shape must be
+    the one that serves it.
+    """
 
     def __init__(
         self, session: ort.InferenceSession, classes: int, device: str, *, graphs: bool
@@ -61,10 +70,19 @@ class IoBindingRunner:
         self._device = device
         self._graphs = graphs
         self._ids = count(1)
-        self._lock = Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="bound")
         self._bindings: OrderedDict[_Key, _Binding] = OrderedDict()
         self._map_cells: dict[tuple[int, ...], list[int]] = {}
         """Height and width of the class map for each size of the images that was met."""
+        self._sealed = False
+        self._takes_windows = any(value.name == "windows" for value in session.get_inputs())
+
+    def seal(self) -> None:
+        """From now on a new shape runs plainly: nothing is recorded or kept for it.
+
+        So it holds up other batches no longer than one plain run takes.
+        """
+        self._sealed = True
 
     def run(
         self, views: NDArray[np.uint8], output: str, windows: NDArray[np.float32] | None = None
@@ -73,29 +91,57 @@ class IoBindingRunner:
 
         `windows`, float32[V, 4], are fed to a graph that takes them.
         """
+        return self._thread.submit(self._run, views, output, windows).result()
+
+    def _run(
+        self, views: NDArray[np.uint8], output: str, windows: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        if self._takes_windows and windows is None:
+            windows = WHOLE_VIEW  # the graph wants windows in every run
         results: list[NDArray[np.float32]] = []
         for start in range(0, len(views), BUCKETS[-1]):
             chunk = views[start : start + BUCKETS[-1]]
-            full = padded(chunk, bucket(len(chunk)))
-            with self._lock:
-                binding = self._binding(full.shape, output, windows)
-                binding.images.update_inplace(full)
-                if windows is not None:
-                    binding.windows.update_inplace(windows)
-                self._session.run_with_iobinding(binding.io, binding.options)
-                results.append(binding.result.numpy()[: len(chunk)].copy())
+            shape = (bucket(len(chunk)), *chunk.shape[1:])
+            key = (shape, output, None if windows is None else len(windows))
+            if key in self._bindings:
+                self._bindings.move_to_end(key)
+                with GATE.running():
+                    results.append(self._run_bound(self._bindings[key], chunk, windows))
+            elif self._sealed:
+                with GATE.running():
+                    results.append(self._run_plainly(chunk, output, windows))
+            else:
+                with GATE.recording():
+                    self._bindings[key] = made = self._bind(*key)
+                    results.append(self._run_bound(made, chunk, windows))
+                if len(self._bindings) > MAX_BINDINGS:
+                    self._bindings.popitem(last=False)
         return np.concatenate(results)
 
-    def _binding(
-        self, shape: tuple[int, ...], output: str, windows: NDArray[np.float32] | None
-    ) -> _Binding:
-        number = None if windows is None else len(windows)
-        key = (shape, output, number)
-        if key in self._bindings:
-            self._bindings.move_to_end(key)
-            return self._bindings[key]
-        if len(self._bindings) >= MAX_BINDINGS:
-            self._bindings.popitem(last=False)
+    def _run_bound(
+        self, binding: _Binding, views: NDArray[np.uint8], windows: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        fill(binding.staged, views)
+        binding.images.update_inplace(binding.staged)
+        if windows is not None:
+            binding.windows.update_inplace(windows)
+        self._session.run_with_iobinding(binding.io, binding.options)
+        return binding.result.numpy()[: len(views)].copy()
+
+    def _run_plainly(
+        self, views: NDArray[np.uint8], output: str, windows: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        """Without padding, fixed buffers and a recorded graph."""
+        io = self._session.io_binding()
+        io.bind_cpu_input("images", np.ascontiguousarray(views))
+        if windows is not None:
+            io.bind_cpu_input("windows", windows)
+        io.bind_output(output, self._device)
+        self._session.run_with_iobinding(io, self._options(NO_GRAPH))
+        return np.asarray(io.copy_outputs_to_cpu()[0])
+
+    def _bind(self, shape: tuple[int, ...], output: str, number: int | None) -> _Binding:
+        """Buffers for images of this shape and for `number` windows."""
         io = self._session.io_binding()
         images = self._buffer(shape, np.uint8)
         io.bind_ortvalue_input("images", images)
@@ -105,9 +151,9 @@ class IoBindingRunner:
             io.bind_ortvalue_input("windows", given)
         result = self._buffer(self._result_shape(shape, output, number), np.float32)
         io.bind_ortvalue_output(output, result)
-        made = _Binding(io, images, given, result, self._options(self._graph_id()))
-        self._bindings[key] = made
-        return made
+        make = cuda_runtime.host_buffer if self._device != "cpu" else np.empty
+        staged = make(shape, np.uint8)
+        return _Binding(io, staged, images, given, result, self._options(self._graph_id()))
 
     def _buffer(self, shape: Sequence[int], kind: type) -> Any:
         return ort.OrtValue.ortvalue_from_shape_and_type(shape, kind, self._device, 0)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import onnxruntime as ort
 
 from service.errors import UsageError
-from service.inference.runtime import cuda
+from service.inference.runtime import cuda, cuda_runtime
 from service.inference.runtime.cores import usable_cores
 
 Provider = Literal["auto", "cpu", "cuda"]
@@ -105,4 +105,5 @@ def session_options(chosen: Chosen, threads: int) -> ort.SessionOptions:
         # A node that would fall back to the CPU is an error: the user asked for a GPU.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         cuda.preload()
+        cuda_runtime.wait_without_spinning()
     return options

@@ -16,7 +16,8 @@ from service.errors import InferenceFailed, ModelPackageError, UsageError
 from service.inference.image.geometry import Box
 from service.inference.image.views import Pixels
 from service.inference.runtime import providers
-from service.inference.runtime.io_binding import IoBindingRunner
+from service.inference.runtime.in_turn import RunnersInTurn
+from service.inference.runtime.io_binding import WHOLE_VIEW, IoBindingRunner
 from service.inference.runtime.providers import Chosen, Provider
 from service.inference.runtime.shared_crops import Features
 from service.inference.runtime.split_graph import CropSharing, OpenGraph, SplitGraph
@@ -26,7 +27,8 @@ from service.package.manifest import Graph, InputSize
 Output = Literal["logits", "class_map", "window_logits", "logits_of_features"]
 """Which output a run computes. `logits_of_features` takes what `Session.crops` returned."""
 
-WHOLE_VIEW = np.array([[0, 0, 1, 1]], np.float32)
+IN_FLIGHT = 2
+"""Batches at once through fixed buffers: one is copied while another is computed."""
 
 
 class Session:
@@ -42,7 +44,7 @@ class Session:
         path: Path,
         threads: int,
         *,
-        io_binding: IoBindingRunner | None = None,
+        io_binding: RunnersInTurn | None = None,
         crop_sharing: CropSharing | None = None,
     ) -> None:
         self._session = session
@@ -50,7 +52,8 @@ class Session:
         self.path = path
         self.threads = threads
         """Threads of one run; 0: one per core."""
-        self._io_binding = io_binding
+        self.bound = io_binding
+        """Fixed buffers, on a GPU; None: plain runs."""
         self._crop_sharing = crop_sharing
         self._takes_windows = any(value.name == "windows" for value in session.get_inputs())
         self._run_options = ort.RunOptions()
@@ -80,12 +83,14 @@ class Session:
         return session
 
     def max_concurrent_batches(self, cores: int) -> int:
-        """How many runs at once keep `cores` cores busy; a GPU takes one after another.
+        """How many runs at once keep `cores` cores busy; on a GPU, one for each set of buffers.
 
         Several runs with one thread each have a higher throughput than one run with a thread on
         every core, which waits for the slowest thread at every node. A single run takes longer.
         """
-        if self.provider != "cpu" or not self.threads:
+        if self.bound is not None:
+            return len(self.bound)
+        if not self.threads:
             return 1
         return max(1, cores // self.threads)
 
@@ -124,10 +129,10 @@ class Session:
                 if self._crop_sharing is None:
                     raise ValueError("this session shares no layers, so it cannot run features")
                 return self._crop_sharing.logits(views)
+            if self.bound is not None:
+                return self.bound.run(views, output, windows)
             if self._takes_windows and windows is None:
                 windows = WHOLE_VIEW  # the graph wants windows in every run
-            if self._io_binding is not None:
-                return self._io_binding.run(views, output, windows)
             feeds: dict[str, Any] = {"images": np.ascontiguousarray(views)}
             if windows is not None:
                 feeds["windows"] = windows
@@ -152,7 +157,8 @@ def open_sessions(
     `data` is the content of `path`, for a caller that has read and verified it: the verified bytes
     are then the ones that run. Without it the file is read here.
 
-    `io_binding` runs batches through fixed buffers, padded to buckets: the default on a GPU.
+    `io_binding` runs batches through fixed buffers, padded to buckets, two batches at once: the
+    default on a GPU.
     Without it, and where the model's `sizes` are given, crops of one image share their first
     layers, unless `graph` says that the graph takes images of fixed sizes only. `tf32` is used on a
     GPU: see `providers.settings`.
@@ -173,16 +179,22 @@ def open_sessions(
     for number in threads:
         options = providers.session_options(chosen, number)
         open_graph = partial(_opened, options=options, wanted=wanted)
-        opened = _open_checked(data, path, open_graph, chosen, wanted[0][0])
-        runner = None
+        copies = IN_FLIGHT if io_binding else 1
+        opened, *others = [
+            _open_checked(data, path, open_graph, chosen, wanted[0][0]) for _ in range(copies)
+        ]
+        runners = None
         if io_binding:
-            device = "cpu" if chosen == "cpu" else "cuda"
-            runner = IoBindingRunner(opened, _classes(opened), device, graphs=chosen == "cuda")
+            runners = RunnersInTurn([_runner(one, chosen) for one in (opened, *others)])
         sharing = CropSharing(split_graph, open_graph) if split_graph else None
         sessions.append(
-            Session(opened, chosen, path, number, io_binding=runner, crop_sharing=sharing)
+            Session(opened, chosen, path, number, io_binding=runners, crop_sharing=sharing)
         )
     return tuple(sessions)
+
+
+def _runner(session: ort.InferenceSession, chosen: Chosen) -> IoBindingRunner:
+    return IoBindingRunner(session, _classes(session), chosen, graphs=chosen == "cuda")
 
 
 def _open_checked(

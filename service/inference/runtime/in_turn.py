@@ -1,0 +1,38 @@
+"""Several runners of one graph in turn: one copies its batch while another computes."""
+
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.inference.runtime.io_binding import IoBindingRunner
+
+
+class RunnersInTurn:
+    """Gives each batch to a runner that is free. Callers wait while none is."""
+
+    def __init__(self, runners: Sequence[IoBindingRunner]) -> None:
+        self._runners = tuple(runners)
+        self._free: SimpleQueue[IoBindingRunner] = SimpleQueue()
+        for runner in self._runners:
+            self._free.put(runner)
+
+    def __len__(self) -> int:
+        return len(self._runners)
+
+    def run(
+        self, views: NDArray[np.uint8], output: str, windows: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """As `IoBindingRunner.run`."""
+        runner = self._free.get()
+        try:
+            return runner.run(views, output, windows)
+        finally:
+            self._free.put(runner)
+
+    def warm_up(self, run_all_shapes: Callable[[IoBindingRunner], None]) -> None:
+        """Let every runner run all shapes that will be served. Later shapes run plainly."""
+        for runner in self._runners:  # one records at a time anyway
+            run_all_shapes(runner)
+            runner.seal()
