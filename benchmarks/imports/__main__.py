@@ -9,7 +9,6 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -140,7 +139,7 @@ def main() -> None:
     torch.set_num_threads(1)
     stored = json.loads(STORED.read_text())["rows"] if STORED.exists() else []
     rows = {row["source"]: row for row in stored}
-    machine = asdict(environment())
+    machine = dict(environment())
     for name in names:
         rows[name] = measure(name)
         print(json.dumps(rows[name]), flush=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import onnx
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn.utils import remove_spectral_norm
 
 from service.errors import ImportRefused
@@ -73,23 +74,40 @@ def ways(network: Classifier, crop_px: int, takes_any_size: bool) -> Iterator[Wa
     that were tried, against 48), and it takes seconds where torch.export may take minutes.
     """
     free = torch.export.Dim.DYNAMIC
-    if takes_any_size:
-        # Equal sides, or a batch of 1, would become constants.
-        shape = (2, 3, crop_px, crop_px + 32)
-        yield Way(
+    # Equal sides, or a batch of 1, would become constants.
+    shape, square = (2, 3, crop_px, crop_px + 32), (2, 3, crop_px, crop_px)
+    at = f"at {crop_px}×{crop_px} px"
+    found = [
+        Way(
             "TorchScript with free sides",
             lambda: _torchscript(network, shape, {0: "N", 2: "H", 3: "W"}),
             True,
-        )
-        yield Way(
+        ),
+        Way(
             "torch.export with free sides",
             lambda: _dynamo(network, shape, {0: free, 2: free, 3: free}),
             True,
-        )
-    square = (2, 3, crop_px, crop_px)
-    at = f"at {crop_px}×{crop_px} px"
-    yield Way(f"TorchScript {at}", lambda: _torchscript(network, square, {0: "N"}), False)
-    yield Way(f"torch.export {at}", lambda: _dynamo(network, square, {0: free}), False)
+        ),
+        Way(f"TorchScript {at}", lambda: _torchscript(network, square, {0: "N"}), False),
+        Way(f"torch.export {at}", lambda: _dynamo(network, square, {0: free}), False),
+    ]
+    # TorchScript would keep the branch that the example takes, without a word.
+    branches = _reads_values(network, square)
+    for way in found:
+        if (takes_any_size or not way.any_size) and not (branches and "Script" in way.name):
+            yield way
+
+
+def _reads_values(network: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Whether Python code of the module reads values of tensors, as in ``if x.mean() > 0``."""
+    with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+        try:
+            network(fake.from_tensor(torch.zeros(shape)))
+        except DataDependentOutputException:
+            return True
+        except Exception:  # an operator without a fake kernel shows nothing
+            return False
+    return False
 
 
 def _dynamo(network: nn.Module, shape: tuple[int, ...], free: dict[int, object]) -> onnx.ModelProto:

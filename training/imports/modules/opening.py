@@ -69,7 +69,10 @@ def open_module(source: ModuleSource, given: Given) -> tuple[Converted, ImportSp
         reference=reference,
         normalization_source=facts.statistics_from,
         task=source.task,
-        architecture={"name": source.architecture or source.name},
+        architecture={
+            "name": source.architecture or source.name,
+            "parameters": sum(one.numel() for one in network.parameters()),
+        },
         facts=source.facts,
         photos=facts.photos,
         version=given.version,
@@ -130,7 +133,7 @@ def _best(attempts: Iterable[Way], wanted: Wanted, spec: ImportSpec, too_fixed: 
         note = f"exported by {way.name}"
         if failures:
             note += f", because others failed ({'; '.join(failures)})"
-        reason = converted.reason or too_fixed
+        reason = "; ".join(filter(None, (converted.reason, too_fixed)))
         converted = replace(converted, notes=(*converted.notes, note), reason=reason)
         if converted.sizes == "dynamic" or too_fixed:
             return converted

@@ -43,8 +43,8 @@ def open_source(path: Path, given: Given) -> tuple[Converted, ImportSpec]:
     except Exception as error:  # of pickle, and of any code in the file
         reason = " ".join(str(error).split())[:300]
         raise ImportRefused(
-            f"{path} cannot be loaded ({type(error).__name__}: {reason}). Functions that the "
-            "Learner uses, such as its get_y, must be importable here as they were in training"
+            f"{path} cannot be loaded as a Learner ({type(error).__name__}: {reason}). Functions "
+            "that the Learner uses, such as its get_y, must be importable here as they were in training"
         ) from error
     if not isinstance(learn, Learner):
         raise ImportRefused(f"{path} holds a {type(learn).__name__}, but no Learner")
