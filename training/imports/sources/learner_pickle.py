@@ -44,7 +44,7 @@ def open_source(path: Path, given: Given) -> tuple[Converted, ImportSpec]:
         reason = " ".join(str(error).split())[:300]
         raise ImportRefused(
             f"{path} cannot be loaded as a Learner ({type(error).__name__}: {reason}). Functions "
-            "that the Learner uses, such as its get_y, must be importable here as they were in training"
+            "that the Learner uses, such as its get_y, must be importable here as in training"
         ) from error
     if not isinstance(learn, Learner):
         raise ImportRefused(f"{path} holds a {type(learn).__name__}, but no Learner")
