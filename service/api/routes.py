@@ -14,6 +14,7 @@ from service.api.application import Application
 from service.api.classify import classify_all, classify_one
 from service.api.context import Context
 from service.api.describe import describe_model
+from service.api.documentation.docs_page import docs_page
 from service.api.documentation.openapi import openapi
 from service.api.http.bodies import Form, beside_the_loop, parse_form, read_body
 from service.api.http.deadlines import timeout_of
@@ -187,6 +188,7 @@ def create_app(api: Api) -> Application:
         route("POST", "/models/reload", api.reload, guard.admin),
         route("GET", "/models/{name}", api.show_model),
         route("GET", "/metrics", api.expose_metrics, admit_metrics),
+        route("GET", "/docs", docs_page, guard.open),
         route("GET", "/docs.json", api.documentation, guard.open),
     ]
     routes += oip_routes(Oip(api.context), oip_guard)

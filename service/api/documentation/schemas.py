@@ -80,17 +80,18 @@ class Classification(Shape):
     """One image's answer."""
 
     model: str = Field(description="NAME@VERSION")
-    precision: Precision
-    label: str
-    name: str
-    probability: Probability
-    predictions: list[ClassProbability]
-    tta: Mode = Field(description="The same as tta_applied")
-    tta_requested: Mode
+    precision: Precision = Field(description="The precision of the graph that answered")
+    label: str = Field(description="The id of the likeliest class")
+    name: str = Field(description="Its display name")
+    probability: Probability = Field(description="Its probability")
+    predictions: list[ClassProbability] = Field(description="The `top_k` likeliest classes")
+    tta: Mode = Field(description="The same as `tta_applied`, kept for older programs")
+    tta_requested: Mode = Field(description="The mode that was asked for, or the default one")
     tta_applied: Mode = Field(
-        description="Cheaper than requested if the server degrades under pressure"
+        description="The mode that ran. Cheaper than requested if the server degrades under "
+        "pressure"
     )
-    aggregate: Aggregation
+    aggregate: Aggregation = Field(description="How the views became one answer")
     calibrated: bool = Field(
         description="False: no temperature was fitted for this mode; the network's own confidence"
     )
@@ -115,13 +116,13 @@ class Classification(Shape):
     image: ImageSize | None = Field(default=None, description="With include=views")
     views: list[ViewResult] | None = Field(default=None, description="With include=views")
     heatmap: Heatmap | None = Field(default=None, description="With include=heatmap")
-    timing_ms: Timing
+    timing_ms: Timing = Field(description="The time of each stage in milliseconds")
 
 
 class ClassifyAnswer(Classification):
     """The answer of `/classify`."""
 
-    request_id: str
+    request_id: str = Field(description="The id of the request, which the log has too")
 
 
 class ErrorDetail(Shape):
