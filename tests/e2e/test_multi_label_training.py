@@ -17,6 +17,7 @@ from training import recipe
 from training.calibration.calibrate import calibrate
 from training.calibration.images import held_out
 from training.data.dataset import validation
+from training.evaluation.after_training import report_accuracy
 from training.export.export import export_package
 from training.fit.train import train
 
@@ -87,6 +88,12 @@ def test_evaluation_is_recorded_and_reported(trained: Path, table: Path, tmp_pat
         refused = CliRunner().invoke(cli.app, [*arguments, *extra])
         assert refused.exit_code == 2
         assert "multi-label" in refused.stderr
+
+
+def test_training_ends_with_the_mean_average_precision(trained: Path, table: Path) -> None:
+    lines: list[str] = []
+    report_accuracy(trained, table, lines.append)
+    assert lines[-1].startswith("mean average precision on 20 validation images: ")
 
 
 @pytest.mark.parametrize("aggregate", ["mean", "max", "weighted"])

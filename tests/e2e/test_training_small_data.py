@@ -1,6 +1,8 @@
 """Training on few images: batches that fit, and no package from a run that learned nothing."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,9 +43,19 @@ def test_few_images_are_trained_on_in_small_batches(tmp_path: Path) -> None:
     assert manifest["provenance"]["recipe"]["batch_images"] == 8
     losses = [row["train_loss"] for row in manifest["provenance"]["history"]]
     assert losses[-1] < losses[0]
+    assert re.search(r"accuracy on 3 validation images: [\d.]+% \(95% interval", said)
+    assert said.splitlines()[-4:] == [
+        "next:",
+        f"  quincunx classify PHOTO --model {tmp_path / 'model'}",
+        f"  quincunx evaluate {tmp_path / 'model'} {data} --report reports/model",
+        f"  quincunx serve {tmp_path / 'model'}",
+    ]
     # The same command again keeps what it made; resumed, it agrees on the batch.
+    # Data without images for reports is trained on too, and the message says what is missing.
+    shutil.rmtree(data / "val")
     code, said = run_train(data, tmp_path / "model", "--resume")
     assert code == 0, said
+    assert f"accuracy not measured: {data} has no val/" in said
     code, said = run_train(data, tmp_path / "model")
     assert (code, "holds a model package" in said) == (2, True)
 

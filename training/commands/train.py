@@ -87,6 +87,8 @@ def train(
 ) -> None:
     """Train a recipe, export the network as a model package, and calibrate the package.
 
+    At the end the package is measured on the validation images.
+
     Every epoch ends with a checkpoint. --resume continues from it with the same schedule, and ends
     with the same weights as an uninterrupted run. If it is started by `accelerate launch` or
     `torchrun`, several processes train together.
@@ -99,6 +101,7 @@ def train(
     from training.calibration.calibrate import calibrate
     from training.calibration.images import held_out
     from training.data.named_data import located
+    from training.evaluation.after_training import next_commands, report_accuracy
     from training.export.export import export_package
     from training.export.writer import check_replaceable
     from training.fit import distributed
@@ -151,7 +154,10 @@ def train(
         log(f"not calibrated: {error}")
     else:
         calibrate(package, items, log=log)
+    report_accuracy(package, data, log)
     answer(package)
+    for line in next_commands(package, data):
+        log(line)
 
 
 def _exported_before_it_was_stopped(out: Path, run: Path) -> bool:
