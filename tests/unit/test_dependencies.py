@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from pathspec import PathSpec
 
 ROOT = Path(__file__).parents[2]
 NOT_SERVED = ("fsspec", "pyarrow", "rich")
@@ -42,3 +43,12 @@ def test_every_server_parses_and_loops_in_c(
     assert name in declared
     assert name in bento
     assert f"\n{name}==" in (ROOT / "constraints.txt").read_text()
+
+
+def test_a_bento_holds_the_files_that_the_service_reads() -> None:
+    """Such as style sheets; `py.typed` is for type checkers alone."""
+    included = yaml.safe_load((ROOT / "bentofile.yaml").read_text())["include"]
+    files = [path for path in (ROOT / "service").rglob("*.*") if "__pycache__" not in path.parts]
+    held = PathSpec.from_lines("gitignore", included)
+    missing = {path.name for path in files if not held.match_file(path.relative_to(ROOT))}
+    assert missing <= {"py.typed"}
