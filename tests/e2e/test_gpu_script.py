@@ -1,5 +1,6 @@
 """The GPU script runs whole on the CPU provider, and its checks can fail."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -9,19 +10,31 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.gpu import __main__ as script
+from benchmarks.gpu import engine
 from service.package.package import ModelPackage
+from tests.support.images import COLOURS, coloured, encoded
 from tests.support.tiny import tiny_package
 
 
 def test_it_checks_measures_and_reports(package: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.gpu", str(package), "--provider", "cpu"]
-    subprocess.run([*command, "--rounds", "5", "--out", str(tmp_path)], check=True)
-    results = json.loads((tmp_path / "gpu.json").read_text())
-    assert {c["precision"] for c in results["checks"]} == {"fp32", "int8"}
-    assert {r["mode"] for r in results["modes"]} == {"none", "five_crop", "dense"}
-    assert all(r["p50_ms"] > 0 for r in results["passes"])
-    assert "| fp32 | five_crop | 32 |" in (tmp_path / "gpu.md").read_text()
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for seed, name in enumerate(COLOURS):
+        (photos / f"{name}.png").write_bytes(encoded(coloured(name, seed=seed)))
+    command = [sys.executable, "-m", "benchmarks.gpu", str(package), "--photos", str(photos)]
+    options = ["--provider", "cpu", "--minutes", "0.4", "--rounds", "5", "--out", str(tmp_path)]
+    subprocess.run([*command, *options], check=True)
+    (path,) = tmp_path.glob("*.json")
+    results = json.loads(path.read_text())
+    assert results["disagreements"] == []
+    assert {c["precision"] for c in results["checks"]} == {"fp32", "fp16", "int8"}
+    assert {row["same_class"] for row in results["answers"]} == {3}
+    assert "dense" in {row["mode"] for row in results["answers"]}
+    left_out = {line.partition(": ")[0]: line for line in results["left_out"]}
+    assert all("the time was over" in line for line in left_out.values()), left_out
+    if "service" not in left_out:
+        assert {row["failed"] for row in results["service"]} == {0}
+    assert "## Answers for photos" in path.with_suffix(".md").read_text()
 
 
 def test_a_graph_that_disagrees_ends_the_run(package: Path, tmp_path: Path) -> None:
@@ -31,10 +44,12 @@ def test_a_graph_that_disagrees_ends_the_run(package: Path, tmp_path: Path) -> N
     for initializer in model.graph.initializer:
         if initializer.name == "scale":
             initializer.CopyFrom(onnx.numpy_helper.from_array(np.array(0.5, np.float32), "scale"))
-    onnx.save(model, other / "model.fp16.onnx")
+    data = model.SerializeToString()
+    (other / "model.fp16.onnx").write_bytes(data)
+    digest = {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     forged = loaded.manifest.files[1].model_copy(
-        update={"precision": "fp16", "file": "model.fp16.onnx"}
+        update=digest | {"precision": "fp16", "file": "model.fp16.onnx"}
     )
     manifest = loaded.manifest.model_copy(update={"files": (loaded.manifest.files[0], forged)})
-    with pytest.raises(SystemExit, match="differs from the CPU"):
-        script.check(ModelPackage(other, manifest), "fp16", "cpu")
+    with pytest.raises(engine.Disagreement, match="differs from the CPU"):
+        engine.check(ModelPackage(other, manifest), "fp16", "cpu")
