@@ -7,9 +7,11 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
+from pydantic.fields import FieldInfo
+
 from service.api.options import FIELDS, RequestOptions
 from service.inference.image.geometry import FractionBox
-from service.inference.option_text import AsText, read_text
+from service.inference.option_text import AsText, kind_of, read_text
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -29,8 +31,9 @@ def form_fields(options: Mapping[str, Any]) -> dict[str, str]:
 
 def _read(name: str, value: Any) -> Any:
     field = FIELDS.get(name)
-    has_text = field is not None and any(isinstance(mark, AsText) for mark in field.metadata)
-    return read_text(name, value, FIELDS) if has_text and isinstance(value, str) else value
+    if field is not None and _has_text(field) and isinstance(value, str):
+        return read_text(name, value, FIELDS)
+    return value
 
 
 def _text(value: Any) -> str:
@@ -46,13 +49,21 @@ def _box_text(box: FractionBox) -> str:
     return f"{edges},flip" if box.flip else edges
 
 
+def _kind(field: FieldInfo) -> Any:
+    return kind_of(field) | str if _has_text(field) else kind_of(field)
+
+
+def _has_text(field: FieldInfo) -> bool:
+    return any(isinstance(mark, AsText) for mark in field.metadata)
+
+
 def takes_options(method: Method) -> Method:
     """Show the options by name in `help()` and in editors, instead of `**options`."""
     own = inspect.signature(method)
     kept = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
     options = [
         inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=field.annotation
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_kind(field) | None
         )
         for name, field in FIELDS.items()
     ]

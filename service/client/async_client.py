@@ -93,7 +93,11 @@ class AsyncClient:
             await asyncio.sleep(step.seconds)
             return None
         try:
-            return await self._http.request(**arguments_of(call, step))
+            # The timeouts of httpx bound each wait for the network, and not their sum.
+            async with asyncio.timeout(step.timeout_s):
+                return await self._http.request(**arguments_of(call, step))
+        except TimeoutError:
+            return httpx.ReadTimeout("the answer is slow")
         except httpx.HTTPError as error:
             return error
 

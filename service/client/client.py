@@ -115,9 +115,27 @@ class Client:
             time.sleep(step.seconds)
             return None
         try:
-            return self._http.request(**arguments_of(call, step))
+            return self._sent(call, step)
         except httpx.HTTPError as error:
             return error
+
+    def _sent(self, call: Call, step: Send) -> httpx.Response:
+        # The timeouts of httpx bound each wait for the network, and not their sum.
+        deadline = time.monotonic() + step.timeout_s
+        with self._http.stream(**arguments_of(call, step)) as response:
+            body = bytearray()
+            for chunk in response.iter_bytes():
+                if time.monotonic() > deadline:
+                    raise httpx.ReadTimeout("the answer is slow", request=response.request)
+                body += chunk
+            headers = response.headers.copy()
+            headers.pop("content-encoding", None)  # `iter_bytes` has unpacked the body
+            return httpx.Response(
+                response.status_code,
+                headers=headers,
+                content=bytes(body),
+                request=response.request,
+            )
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,5 +1,8 @@
 """The retries of `quincunx.Client`: after Retry-After, and never beyond the deadline."""
 
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -121,3 +124,36 @@ async def test_both_clients_wait_and_send_the_whole_request_again(
         assert await client.models() == []
     assert len(slept) == 3
     assert all(2 <= seconds <= 2.5 for seconds in slept)
+
+
+class Endless(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """An answer that never ends."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            yield b" "
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+
+async def test_an_answer_without_an_end_ends_with_the_deadline() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Endless()))
+    client = quincunx.Client("http://test", transport=transport, timeout_s=0.05)
+    with client, pytest.raises(errors.DeadlineExceeded):
+        client.models()
+    async with quincunx.AsyncClient("http://test", transport=transport, timeout_s=0.05) as client:
+        with pytest.raises(errors.DeadlineExceeded):
+            await client.models()
+
+
+def test_a_compressed_answer_is_read() -> None:
+    body = gzip.compress(b'{"models": []}')
+    headers = {"Content-Encoding": "gzip"}
+    transport = httpx.MockTransport(
+        lambda _: httpx.Response(200, stream=httpx.ByteStream(body), headers=headers)
+    )
+    with quincunx.Client("http://test", transport=transport) as client:
+        assert client.models() == []
