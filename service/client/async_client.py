@@ -29,8 +29,8 @@ from service.errors import QuincunxError
 class AsyncClient:
     """The asynchronous client of one server: the same methods as those of `Client`, awaited.
 
-    async with quincunx.AsyncClient("http://127.0.0.1:3000") as client:
-        answer = await client.classify("photo.jpg", tta="five_crop")
+        async with quincunx.AsyncClient("http://127.0.0.1:3000") as client:
+            answer = await client.classify("photo.jpg", tta="five_crop")
     """
 
     def __init__(
