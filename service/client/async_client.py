@@ -31,6 +31,8 @@ class AsyncClient:
 
         async with quincunx.AsyncClient("http://127.0.0.1:3000") as client:
             answer = await client.classify("photo.jpg", tta="five_crop")
+
+    Tasks of one event loop may share it.
     """
 
     def __init__(
