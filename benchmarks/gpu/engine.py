@@ -23,7 +23,7 @@ TOLERANCES: dict[Precision, float] = {"fp32": 1e-3, "fp16": 3e-2, "int8": 1e-3}
 """Of logits and class maps, as a share of the largest output. fp32 is checked without TF32."""
 PROBABILITY_TOLERANCE = 1e-2
 SHAPES_PX = ((0, 0), (0, 64))  # added to crop_px: a square crop and a rectangle
-LEAST_ROUNDS, WARM_UP_ROUNDS = 5, 3
+LEAST_ROUNDS, WARM_UP_ROUNDS = 2, 1
 PIXELS = 16
 
 
