@@ -5,6 +5,7 @@ another. This is also the only place where an error becomes a line on stderr and
 """
 
 import importlib
+import re
 import signal
 from typing import Any, NoReturn
 
@@ -83,6 +84,9 @@ class LazyGroup(TyperGroup):
             _end(str(error), 2)
         except QuincunxError as error:
             _end(str(error), 1)
+        except typer.BadParameter as error:
+            error.message = _with_the_nearest(error.message)
+            raise
         except MemoryError:
             _end("memory ran out: give the process more, or work on less at once", 1)
         except Terminated:
@@ -102,7 +106,20 @@ def load(name: str) -> Any:
     command: Any = typer.main.get_command(module.app)
     completion = {"install_completion", "show_completion"}  # the top level has them
     command.params = [option for option in command.params if option.name not in completion]
+    for one in (command, *getattr(command, "commands", {}).values()):
+        one.rich_markup_mode = None  # plain help: rich shows flags as <bool>
     return command
+
+
+def _with_the_nearest(message: str) -> str:
+    """A message about an unknown choice, with the choice that was probably meant."""
+    from service.console.nearest import did_you_mean
+
+    unknown = re.search(r"'([^']*)' is not one of ('.*')", message)
+    if not unknown:
+        return message
+    hint = did_you_mean(unknown[1], re.findall("'([^']*)'", unknown[2]))
+    return f"{message.removeprefix('Value error, ')} {hint[:1].upper()}{hint[1:]}".rstrip()
 
 
 def _end(message: str, code: int) -> NoReturn:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from service.console.nearest import did_you_mean
 from service.errors import UsageError
 from service.package.manifest import Decode, InputSize
 from training.recipe_checks import check
@@ -225,7 +226,10 @@ def load(name: str, overrides: list[str] | None = None) -> Recipe:
         UsageError: no such recipe, no such key, or a value of the wrong type.
     """
     if name not in names():
-        raise UsageError(f"no recipe {name!r}; there are: {', '.join(names())}")
+        hint = did_you_mean(name, names())
+        raise UsageError(
+            f"no recipe {name!r}; {hint}{' ' if hint else ''}there are: {', '.join(names())}"
+        )
     module = importlib.import_module(f"training.recipes.{name.replace('-', '_')}")
     data = module.RECIPE.to_json()
     if "batch_images" in {override.partition("=")[0].strip() for override in overrides or []}:

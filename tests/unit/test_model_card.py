@@ -46,7 +46,7 @@ def test_an_evaluated_package_shows_metrics_and_calibration(package: Path) -> No
             }
         )
     )
-    assert "| int8 | dense | 89.12% (88.10% to 90.05%) |  | 0.4321 | 0.0123 | 3925 |" in card
+    assert "| int8 | dense | 89.12% (88.10% to 90.05%) | 0.4321 | 0.0123 | 3925 |" in card
     assert "| int8 | dense | int8 none | 33 | 24 | +0.23 (-0.15 to +0.58) | 0.289 |" in card
     assert "| int8 | adaptive | 0.710 × H^0.25 | margin ≥ 0.420, cost 1.20 | 0.95 |" in card
 

@@ -1,11 +1,12 @@
 """`quincunx evaluate`: metrics of a package, for each mode and precision."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
 
+from service.console.nearest import did_you_mean
 from service.console.stdio import log, print_json
 from service.console.terminal import console
 from service.errors import UsageError
@@ -68,7 +69,7 @@ def evaluate(
     manifest = ModelPackage.load(package).manifest
     task = TRAINING_TASKS[manifest.task]
     precisions = chosen(precision, get_args(Precision), "precision") if precision else None
-    usual = answerable(DEFAULT_MODES, manifest, precisions)
+    usual = answerable(DEFAULT_MODES, manifest, precisions, log if not tta else None)
     modes = chosen(tta or usual, task.methods(), "tta")
     if record and aggregate != "mean":
         raise UsageError("--record keeps what is served by default: --aggregate mean")
@@ -91,16 +92,29 @@ def evaluate(
 
 
 def answerable(
-    wanted: Sequence[Mode], manifest: Manifest, precisions: Sequence[Precision] | None
+    wanted: Sequence[Mode],
+    manifest: Manifest,
+    precisions: Sequence[Precision] | None,
+    log: Callable[[str], None] | None = None,
 ) -> str:
     """Those of the modes that every one of the precisions can answer, comma separated.
 
-    `precisions` None: those that the package has.
+    `precisions` None: those that the package has. `log` gets a message if `adaptive` is left out
+    of a package that could have it.
     """
+    from service.inference.tta.task import TASKS
     from service.package.modes import common_modes
 
     measured = precisions or [file.precision for file in manifest.files]
-    return ",".join(common_modes(manifest, measured, wanted))
+    answered = common_modes(manifest, measured, wanted)
+    left_out = "adaptive" in wanted and "adaptive" not in answered
+    if log and left_out and TASKS[manifest.task].one_is_true:
+        log(
+            f"without adaptive: {manifest.name} has no gate for it in every one of "
+            f"{', '.join(measured)}. `quincunx calibrate PACKAGE DATA` fits one; it needs 50 "
+            "images that were not trained on"
+        )
+    return ",".join(answered)
 
 
 def chosen(text: str, known: tuple[str, ...], option: str) -> list:
@@ -112,7 +126,11 @@ def chosen(text: str, known: tuple[str, ...], option: str) -> list:
     values = [value.strip() for value in text.split(",") if value.strip()]
     for value in values:
         if value not in known:
-            raise UsageError(f"--{option} must be of {', '.join(known)}, but got {value!r}")
+            hint = did_you_mean(value, known)
+            raise UsageError(
+                f"--{option} must be of {', '.join(known)}, but got {value!r}"
+                + (f"; {hint}" if hint else "")
+            )
     if not values:
         raise UsageError(f"--{option} is empty; choose of {', '.join(known)}")
     return list(dict.fromkeys(values))

@@ -80,7 +80,7 @@ def frontier(
         )
 
     precisions = chosen(precision, get_args(Precision), "precision") if precision else []
-    usual = answerable(DEFAULT_MODES, manifest, precisions)
+    usual = answerable(DEFAULT_MODES, manifest, precisions, log if not tta else None)
     wanted = chosen(tta or usual, get_args(Mode), "tta")
     modes: list[Mode] = list(dict.fromkeys(["none", *wanted]))
     items = labelled(located(data), manifest)

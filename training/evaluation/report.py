@@ -50,8 +50,9 @@ def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
     got = measured.predictions[precision]
     probabilities, labels = got.by_name[mode].probabilities, got.labels
     names = distinct_names(manifest.labels)
-    reliability_diagram(probabilities, labels, folder / "reliability.png")
-    confusion_matrix(probabilities, labels, names, folder / "confusion.png")
+    shown = f"{precision}, {mode}"
+    reliability_diagram(probabilities, labels, folder / "reliability.png", shown)
+    confusion_matrix(probabilities, labels, names, folder / "confusion.png", shown)
     worst = worst_mistakes(probabilities, labels)
     thumbnails(
         [(got.paths[i], _caption(names, probabilities[i], labels[i])) for i in worst],
@@ -153,8 +154,10 @@ def worst_mistakes(probabilities: Probabilities, labels: Labels, count: int = WO
     return [int(i) for i in wrong[order[:count]]]
 
 
-def reliability_diagram(probabilities: Probabilities, labels: Labels, path: Path) -> None:
-    """Accuracy against confidence. On the diagonal both are equal."""
+def reliability_diagram(
+    probabilities: Probabilities, labels: Labels, path: Path, shown: str = ""
+) -> None:
+    """Accuracy against confidence. On the diagonal both are equal. `shown` is what was measured."""
     counts, confidence, accuracy = reliability(probabilities, labels)
     filled = counts > 0
     figure, axes = plt.subplots(figsize=(4.5, 4.5), dpi=110)
@@ -163,21 +166,27 @@ def reliability_diagram(probabilities: Probabilities, labels: Labels, path: Path
     axes.scatter(confidence[filled], accuracy[filled], s=20 + 600 * share, alpha=0.8)
     axes.set_xlabel("mean confidence")
     axes.set_ylabel("accuracy")
-    axes.set_title("Reliability (area: share of images)")
+    axes.set_title(_title("Reliability (area: share of images)", shown))
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)
 
 
 def confusion_matrix(
-    probabilities: Probabilities, labels: Labels, names: list[str], path: Path
+    probabilities: Probabilities, labels: Labels, names: list[str], path: Path, shown: str = ""
 ) -> None:
-    """Draw the confusion matrix: rows are true classes, columns answers, cells counts."""
+    """Draw the confusion matrix: rows are true classes, columns answers, cells counts.
+
+    Right answers are green: the greener, the larger the share of the class. Mistakes are red.
+    """
     counts = confusion(probabilities, labels)
     side = max(4.5, 0.6 * len(names))
     figure, axes = plt.subplots(figsize=(side, side), dpi=110)
     off = counts - np.diag(np.diag(counts))
     axes.imshow(off, cmap="Reds", vmax=max(1, off.max()))
+    right = np.diag(counts) / np.maximum(1, counts.sum(1))
+    diagonal = np.ma.masked_where(~np.eye(len(names), dtype=bool), np.diag(right))
+    axes.imshow(diagonal, cmap="Greens", vmin=0, vmax=1.6)  # 1.6: black numbers stay readable
     for (row, column), count in np.ndenumerate(counts):
         if count and len(names) <= 20:
             colour = "white" if off[row, column] > off.max() / 2 else "black"
@@ -187,9 +196,14 @@ def confusion_matrix(
     axes.set_yticks(range(len(names)), ticks, fontsize=7, **NO_MATHS)
     axes.set_xlabel("answer")
     axes.set_ylabel("true class")
+    axes.set_title(_title("Confusion", shown))
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)
+
+
+def _title(title: str, shown: str) -> str:
+    return f"{title}\n{shown}" if shown else title
 
 
 def thumbnails(shown: list[tuple[Path, str]], path: Path) -> None:

@@ -15,7 +15,9 @@ def single_label_table(measured: Evaluation) -> Group:
     precisions, if fp32 and another one were measured."""
     rows = measured.rows
     with_sets = any(row.coverage is not None for row in rows)
-    columns = ["top-1 %", "95%", "top-5 %", "NLL", "ECE %", "cost (crops)"]
+    with_top5 = any(row.scores.top5 is not None for row in rows)
+    columns = ["top-1 %", "95%", *(["top-5 %"] if with_top5 else [])]
+    columns += ["NLL", "ECE %", "cost (crops)"]
     columns += [*paired_table.COLUMNS, *(["coverage %", "set size"] if with_sets else [])]
     tables = [_table(f"{rows[0].scores.images} images; compared with the single crop", columns)]
     for row in rows:
@@ -24,7 +26,7 @@ def single_label_table(measured: Evaluation) -> Group:
         cells = [
             f"{100 * s.top1:.2f}",
             f"{100 * low:.2f} to {100 * high:.2f}",
-            "" if s.top5 is None else f"{100 * s.top5:.2f}",
+            *(["" if s.top5 is None else f"{100 * s.top5:.2f}"] if with_top5 else []),
             f"{s.nll:.4f}",
             f"{100 * s.ece:.2f}",
             f"{row.cost:.2f}",

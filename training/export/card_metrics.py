@@ -12,19 +12,21 @@ def metrics(manifest: Manifest) -> str:
     """Accuracy and likelihood of every measured mode, and the paired comparisons."""
     if not manifest.metrics:
         return ""
+    with_top5 = any(m.top5 is not None for m in manifest.metrics)
     rows = [
         (
             m.precision,
             m.mode,
             f"{m.top1:.2%} ({m.top1_interval[0]:.2%} to {m.top1_interval[1]:.2%})",
-            "" if m.top5 is None else f"{m.top5:.2%}",
+            *(["" if m.top5 is None else f"{m.top5:.2%}"] if with_top5 else []),
             f"{m.nll:.4f}",
             f"{m.ece:.4f}",
             m.images,
         )
         for m in manifest.metrics
     ]
-    columns = ("precision", "TTA", "top-1 (95% interval)", "top-5", "NLL", "ECE", "images")
+    columns = ["precision", "TTA", "top-1 (95% interval)", *(["top-5"] if with_top5 else [])]
+    columns += ["NLL", "ECE", "images"]
     return (
         f"## Measured on the validation set\n\n{table(columns, rows)}\n\n"
         f"{_compared(manifest.metrics)}"
