@@ -100,7 +100,7 @@ def test_what_was_verified_is_what_runs(folder: Path, monkeypatch: pytest.Monkey
         swapped.append(path)
         return open_sessions(path, *args, **options)
 
-    monkeypatch.setattr("service.inference.predictor.open_sessions", swap_then_open)
+    monkeypatch.setattr("service.inference.opening.open_sessions", swap_then_open)
     predictor = Predictor.from_package(folder, provider="cpu", threads=1)
     assert swapped
     assert predictor.classify([coloured("red")])[0].label == "red"
