@@ -15,6 +15,7 @@ from tests.support.images import coloured, encoded
 from tests.support.tiny import tiny_package
 from training import recipe
 from training.commands.evaluate import DEFAULT_MODES, answerable, chosen
+from training.commands.options import recipe_names
 from training.data.item import Item
 from training.evaluation.evaluate import evaluate
 from training.evaluation.terminal import single_label_table
@@ -65,6 +66,16 @@ def test_a_flag_is_shown_without_a_value(command: list[str]) -> None:
     assert shown.exit_code == 0
     assert "<bool>" not in shown.stdout
     assert "-h, --help" in shown.stdout
+
+
+def test_a_shell_completes_recipes() -> None:
+    assert recipe_names("") == recipe.names()
+    assert recipe_names("small") == ["small-cpu"]
+    line = {"COMP_WORDS": "quincunx train DATA --recipe sm", "COMP_CWORD": "4"}
+    done = run(
+        cli.app, [], prog_name="quincunx", env={"_QUINCUNX_COMPLETE": "complete_bash"} | line
+    )
+    assert done.stdout.split() == ["small-cpu"]
 
 
 def test_adaptive_is_left_out_with_a_message(tmp_path: Path) -> None:

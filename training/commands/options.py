@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+RECIPES = Path(__file__).parents[1] / "recipes"
+
 TrainingData = Annotated[
     Path,
     typer.Argument(
@@ -13,7 +15,18 @@ TrainingData = Annotated[
         ".parquet) of path,label; or a name: imagenette, imagewoof.",
     ),
 ]
-RecipeName = Annotated[str, typer.Option(metavar="NAME", help="See `quincunx recipes`.")]
+
+
+def recipe_names(incomplete: str) -> list[str]:
+    """The recipes whose names begin so, for the completion of a shell."""
+    names = (path.stem.replace("_", "-") for path in RECIPES.glob("[!_]*.py"))
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+RecipeName = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="See `quincunx recipes`.", autocompletion=recipe_names),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="As in --set stage.1.epochs=8."),

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from service.console.stdio import answer, print_json
-from training.commands.options import Overrides
+from training.commands.options import Overrides, recipe_names
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -31,7 +31,7 @@ def recipes(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A recipe's name.")],
+    name: Annotated[str, typer.Argument(help="A recipe's name.", autocompletion=recipe_names)],
     overrides: Overrides = None,
 ) -> None:
     """Print a recipe as JSON with every value. --set shows the effect of an override."""
