@@ -19,12 +19,19 @@ def _option(name: str, **more: Any) -> Any:
     return typer.Option(min=low, max=high, help=f"{field.description}.", **more)
 
 
+def _package_names(incomplete: str) -> list[str]:
+    from service.package.shipped import package_names
+
+    return package_names(incomplete)
+
+
 Model = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
         help="The model package: a folder, or a name in models/; by default the one that Quincunx "
         "ships.",
+        autocompletion=_package_names,
     ),
 ]
 Tta = Annotated[Mode | None, _option("tta")]

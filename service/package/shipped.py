@@ -25,6 +25,16 @@ def package_folder(named: Path) -> Path:
     return named
 
 
+def package_names(incomplete: str) -> list[str]:
+    """The names that `package_folder` finds and that begin so, for the completion of a shell."""
+    found = {
+        manifest.parent.name
+        for root in (Path("models"), MODELS)
+        for manifest in root.glob(f"*/{MANIFEST}")
+    }
+    return sorted(name for name in found if name.startswith(incomplete))
+
+
 def named_or_shipped(folder: Path | None) -> Path:
     """The package that was named; else the shipped one, which a checkout and a bento have.
 

@@ -78,6 +78,17 @@ def test_a_shell_completes_recipes() -> None:
     assert done.stdout.split() == ["small-cpu"]
 
 
+def test_a_shell_completes_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_package(tmp_path / "models" / "own", int8=False)
+    (tmp_path / "models" / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    line = {"COMP_WORDS": "quincunx classify x.jpg --model o", "COMP_CWORD": "4"}
+    done = run(
+        cli.app, [], prog_name="quincunx", env={"_QUINCUNX_COMPLETE": "complete_bash"} | line
+    )
+    assert done.stdout.split() == ["own"]
+
+
 def test_adaptive_is_left_out_with_a_message(tmp_path: Path) -> None:
     manifest = ModelPackage.load(tiny_package(tmp_path / "tiny")).manifest
     lines: list[str] = []
