@@ -119,7 +119,7 @@ def _pair(tmp_path_factory: pytest.TempPathFactory, temporary: Path) -> Iterator
 
 def test_it_says_that_it_serves_once_all_workers_do(pair: Server) -> None:
     assert pair.log.read_text().count("quincunx: serving tiny@1 on http://127.0.0.1:") == 1
-    until(lambda: pair.log.read_text().count("serving tiny@1 (fp32)") == 2, pair)
+    until(lambda: pair.log.read_text().count("serving tiny@1 (fp32, cpu)") == 2, pair)
 
 
 def test_the_server_needs_no_folder_that_can_be_cleaned_away(pair: Server, temporary: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_killed_worker_is_replaced_and_only_its_counters_stay(pair: Server) ->
 
 
 def test_a_stopped_worker_is_replaced_and_the_other_answers_meanwhile(pair: Server) -> None:
-    until(lambda: pair.log.read_text().count("serving tiny@1 (fp32)") >= 3, pair)
+    until(lambda: pair.log.read_text().count("serving tiny@1 (fp32, cpu)") >= 3, pair)
     stopped = workers(pair)[0]
     with Load(pair, threads=2) as load:
         stopped.send_signal(signal.SIGSTOP)
@@ -166,9 +166,9 @@ def test_counters_never_fall(pair: Server) -> None:
 
 
 def test_sighup_reloads_all_workers(pair: Server) -> None:
-    loaded = pair.log.read_text().count('serving tiny@1 (fp32)"')
+    loaded = pair.log.read_text().count('serving tiny@1 (fp32, cpu)"')
     pair.process.send_signal(signal.SIGHUP)
-    until(lambda: pair.log.read_text().count('serving tiny@1 (fp32)"') >= loaded + 2, pair)
+    until(lambda: pair.log.read_text().count('serving tiny@1 (fp32, cpu)"') >= loaded + 2, pair)
     assert ask(pair).status_code == 200
     assert pair.process.poll() is None
 
