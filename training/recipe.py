@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from service.console.nearest import did_you_mean
 from service.errors import UsageError
-from service.package.manifest import Decode, InputSize
+from service.package.manifest import Decode, InputSize, Interpolation
 from training.recipe_checks import check
 from training.recipe_overrides import override_value, said
 
@@ -68,12 +68,18 @@ class Stage:
 
 @dataclass(frozen=True, config=CHECKED)
 class Architecture:
-    """A member of fastai's xresnet family."""
+    """A member of fastai's xresnet family, or a pretrained network (`train --backbone`)."""
 
     name: str = "xresnet50"
+    """With a colon it is a backbone: ``timm:NAME`` or ``torchvision:NAME``. The other values are of
+    the xresnet family only."""
     act: Literal["relu", "mish"] = "relu"
     self_attention: bool = False
     widen: float = 1.0
+
+    @property
+    def is_backbone(self) -> bool:
+        return ":" in self.name
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -122,6 +128,8 @@ class Recipe:
     """The side of a crop when the model is served."""
     resize_px: int = 256
     """The shorter side an image is resized to before crops are cut."""
+    interpolation: Interpolation = "bilinear"
+    """How the package resizes images when it is served. Training always resizes bilinearly."""
     decode: Decode = "scaled"
     """How files become pixels, in training and in the package: `scaled` lets the decoder scale down
     a JPEG that is much larger than needed, `exact` decodes every pixel."""
@@ -189,6 +197,7 @@ class Recipe:
             return InputSize(
                 crop_px=self.crop_px,
                 resize_px=self.resize_px,
+                interpolation=self.interpolation,
                 decode=self.decode,
                 decode_factor=self.decode_factor,
             )

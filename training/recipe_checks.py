@@ -46,7 +46,10 @@ def _check_sizes(recipe: "Recipe") -> None:
     sizes = [recipe.crop_px, recipe.resize_px, *recipe.batch_sizes_px]
     sizes += [side_px for stage in recipe.stages for side_px in stage.sizes()]
     for side_px in sizes:
-        if side_px % STRIDE_PX or side_px <= 0:
+        if recipe.architecture.is_backbone:  # its stride is found at the export
+            if side_px < 1:
+                raise UsageError(f"sizes must be at least 1 px, but got {side_px}")
+        elif side_px % STRIDE_PX or side_px <= 0:
             raise UsageError(
                 f"sizes must be multiples of the network's stride, {STRIDE_PX} px, but got "
                 f"{side_px}: other sides leave half-padded features at the border"

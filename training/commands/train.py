@@ -1,7 +1,7 @@
 """`quincunx train`: a recipe, a folder of images, a run, a model package."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,16 +17,35 @@ from training.commands.options import (
 )
 from training.data.cache import CacheMode
 
+if TYPE_CHECKING:
+    from training.network.pretrained import Backbone
+
 app = typer.Typer()
 
 
 @app.command()
 def train(
     data: TrainingData,
-    recipe: RecipeName,
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where the model package goes: models/NAME.")
     ],
+    recipe: RecipeName = "",
+    backbone: Annotated[
+        str,
+        typer.Option(
+            metavar="SOURCE",
+            help="Fine-tune this pretrained network: timm:NAME or torchvision:NAME. The recipe is "
+            "fine-tune, if --recipe names no other.",
+        ),
+    ] = "",
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="--backbone: its weights as safetensors or .pth; by default they are downloaded. "
+            "none: random weights.",
+        ),
+    ] = "",
     run: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Checkpoints and history; by default runs/NAME."),
@@ -107,6 +126,7 @@ def train(
     from training.fit import distributed
     from training.fit.cached.keeping import CacheOptions
     from training.fit.train import train as run_recipe
+    from training.network import pretrained as backbones
     from training.network.initial_weights import read_initial_weights
     from training.run import checkpoint
     from training.run.tensorboard import TensorBoardLogger
@@ -115,11 +135,22 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     data = located(data)
+    begins = named_backbone(backbone, weights, recipe, init)
+    if begins:
+        recipe = recipe or backbones.RECIPE
+        overrides = [*begins.overrides(recipe), *(overrides or [])]
     chosen = recipes.load(recipe, overrides)
+    if begins:
+        begins.check_sizes(chosen)
     folder = run or Path("runs") / out.name
     if not (resume and _exported_before_it_was_stopped(out, folder)):
         check_replaceable(out, overwrite=overwrite)  # check before hours of training
     initial = read_initial_weights(init) if init else None
+    if begins:
+        begun = resume and (folder / checkpoint.STATE).exists()  # it has the weights
+        initial = begins.initial_weights(backbones.NO_WEIGHTS if begun else weights)
+        if weights == backbones.NO_WEIGHTS:
+            log(f"{backbone} starts from random weights, as --weights none says")
     board = TensorBoardLogger(tensorboard) if tensorboard and distributed.is_main() else None
     try:
         run_recipe(
@@ -158,6 +189,26 @@ def train(
     answer(package)
     for line in next_commands(package, data):
         log(line)
+
+
+def named_backbone(source: str, weights: str, recipe: str, init: Path | None) -> "Backbone | None":
+    """The backbone that the options name.
+
+    Raises:
+        UsageError: no such backbone, or options that do not go together.
+    """
+    from service.errors import UsageError
+    from training.network.pretrained import Backbone
+
+    if not source:
+        if weights:
+            raise UsageError("--weights goes with --backbone; for a package or a run use --init")
+        if not recipe:
+            raise UsageError("name --recipe (see quincunx recipes), or --backbone")
+        return None
+    if init:
+        raise UsageError("--backbone and --init are two ways to begin: name one of them")
+    return Backbone.named(source)
 
 
 def _exported_before_it_was_stopped(out: Path, run: Path) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import onnx
 import torch
@@ -16,6 +16,7 @@ from service.package.manifest import Decode, InputSize, Label, Manifest, Normali
 from training.data.dataset import Split, readable, split
 from training.data.labels import labels, shared_names
 from training.data.samples import sample
+from training.export.backbone import write_backbone
 from training.export.fp16 import add_fp16
 from training.export.graph import ServingGraph, to_onnx
 from training.export.model_card import write_model_card
@@ -59,9 +60,10 @@ class Source:
 
     def graph(self, weights: dict[str, torch.Tensor]) -> ServingGraph:
         """The network with `weights`, wrapped for serving."""
-        return ServingGraph(self.network(weights), self.normalization.mean, self.normalization.std)
+        network = cast(nn.Sequential, self.network(weights))
+        return ServingGraph(network, self.normalization.mean, self.normalization.std)
 
-    def network(self, weights: dict[str, torch.Tensor]) -> nn.Sequential:
+    def network(self, weights: dict[str, torch.Tensor]) -> nn.Module:
         """The network as it was trained."""
         network = architecture.build(self.recipe.architecture, len(self.state.facts["classes"]))
         network.load_state_dict(weights)
@@ -106,14 +108,31 @@ def export_package(
     source = load_source(run, data_folder, allow_unfinished=allow_unfinished, sizes=sizes, log=log)
     if decode:
         source = replace(source, sizes=source.sizes.model_copy(update={"decode": decode}))
+    provenance = _provenance(source)
+    images = source.recipe.statistics_images if statistics_images is None else statistics_images
+    if images:
+        source = _with_served_statistics(source, images, provenance)
+    names = labels(source.state.facts["classes"], data_folder)
+    for line in shared_names(names):
+        log(line)
+    if source.recipe.architecture.is_backbone:
+        write_backbone(
+            source.recipe.architecture.name,
+            source.network(source.state.weights),
+            out_folder,
+            labels=names,
+            sizes=source.sizes,
+            normalization=source.normalization,
+            task=source.state.facts.get("task", "single_label"),
+            images=source.images,
+            version=version,
+            provenance=provenance,
+            quantization=quantization or Quantization() if int8 else None,
+            fp16=fp16,
+            log=log,
+        )
+        return out_folder
     with replacing(out_folder) as folder:
-        provenance = _provenance(source)
-        images = source.recipe.statistics_images if statistics_images is None else statistics_images
-        if images:
-            source = _with_served_statistics(source, images, provenance)
-        names = labels(source.state.facts["classes"], data_folder)
-        for line in shared_names(names):
-            log(line)
         files = [_write_fp32(source, names, folder, provenance, log)]
         if int8:
             files.append(_write_int8(source, folder, quantization, provenance, log))

@@ -80,6 +80,12 @@ def _files(manifest: Manifest) -> str:
     return f"## Files\n\n{table(('file', 'precision', 'size'), rows)}"
 
 
+def _began(before: dict[str, Any]) -> str:
+    """The origin of the first weights: a package or a run, or a network of another library."""
+    origin = before["recipe"]["summary"] if "recipe" in before else before["weights"]
+    return f"Started from the weights of {code(before['name'])}: {plain(origin)}.\n\n"
+
+
 def _training(manifest: Manifest) -> str:
     provenance = manifest.provenance
     recipe, data = provenance.get("recipe"), provenance.get("dataset")
@@ -89,12 +95,7 @@ def _training(manifest: Manifest) -> str:
         return _outside(manifest, outside, data)
     last = provenance.get("history", [{}])[-1]
     before = provenance.get("started_from")
-    began = (
-        f"Started from the weights of {code(before['name'])}: "
-        f"{plain(before['recipe']['summary'])}.\n\n"
-        if before
-        else ""
-    )
+    began = _began(before) if before else ""
     unfinished = "" if provenance.get("finished", True) else " **The run was not finished.**"
     return (
         f"## Training\n\n{began}{plain(recipe['summary'])}.{unfinished}\n\n"

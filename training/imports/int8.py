@@ -25,8 +25,12 @@ def add_int8(
     items: Sequence[Item],
     log: Callable[[str], None] = print,
     how: Quantization | None = None,
+    *,
+    held_out: Sequence[Item] = (),
 ) -> bool:
     """Quantize the fp32 graph on `items`; returns whether the package has the int8 graph now.
+
+    Its answers are compared with those of fp32 on `held_out`, by default on `items` too.
 
     It is left out, and `log` says why, where it cannot be made or where it names other classes than
     fp32 for over a tenth of the views. Not every network stands 8 bits.
@@ -47,7 +51,7 @@ def add_int8(
         except Exception as error:  # the quantizer's own exceptions have no common base
             log(f"int8 is left out: the graph cannot be quantized ({error})")
             return False
-        checked = sample(items, AGREEMENT_IMAGES, SEED + 1)
+        checked = sample(held_out or items, AGREEMENT_IMAGES, SEED + 1)
         measured = agreement(fp32, new, checked, manifest.input, manifest.graph)
         if measured["top1_agreement"] < LEAST_AGREEMENT:
             log(

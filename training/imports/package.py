@@ -142,6 +142,7 @@ def _elements(tensor: onnx.TensorProto) -> int:
 
 def _provenance(spec: ImportSpec, converted: Converted, compared: Parity) -> dict[str, Any]:
     return {
+        **spec.provenance,
         "imported": {
             "source": spec.source,
             "kind": converted.kind,

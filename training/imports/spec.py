@@ -35,6 +35,8 @@ class ImportSpec:
     """For the manifest: at least "name"."""
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """For `provenance.imported`: versions of libraries, the origin of the weights."""
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """More facts for `provenance`: of the training, where the model was trained here."""
     photos: Sequence[Path] = ()
     """Images for the comparison with the source; without any, drawn pictures are used."""
     version: str = "1"

@@ -1,5 +1,6 @@
 """Weights to start from: another model package's, or another run's checkpoint."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,13 @@ def _known(provenance: dict[str, Any]) -> dict[str, Any]:
     return {key: provenance[key] for key in keys if provenance.get(key) is not None}
 
 
-def load_matching(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> list[str]:
+def load_matching(
+    model: torch.nn.Module, weights: dict[str, torch.Tensor], head: Collection[str] | None = None
+) -> list[str]:
     """Load every weight with a matching name and shape. Returns the names of untrained weights.
 
-    A head for another number of classes stays untrained. Any other mismatch is an error.
+    A head for another number of classes stays untrained. Any other mismatch is an error. `head` are
+    the names of its weights, by default those of the last layer.
 
     Raises:
         UsageError: a weight of the body is missing or has another shape.
@@ -69,8 +73,10 @@ def load_matching(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> l
     # Batch counts exist in training only; a package does not need them.
     learned = [key for key in own if not key.endswith("num_batches_tracked")]
     left = [key for key in learned if key not in fitting]
-    head = {key for key in learned if key.rpartition(".")[0] == learned[-1].rpartition(".")[0]}
-    if set(left) - head:
+    if head is None:
+        last = learned[-1].rpartition(".")[0]
+        head = {key for key in learned if key.rpartition(".")[0] == last}
+    if set(left) - set(head):
         raise UsageError(
             f"--init: {len(left)} of {len(learned)} weights are missing there or have another "
             f"shape, {left[0]} first: the architecture must be that of the recipe"

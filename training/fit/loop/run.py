@@ -11,6 +11,7 @@ from fastai.callback.core import Callback
 from fastai.torch_core import default_device, get_model, to_device
 from rich.progress import Progress
 
+from service.errors import UsageError
 from training.data.dataset import Split
 from training.data.stats import ChannelStats
 from training.fit import distributed, precision
@@ -23,6 +24,7 @@ from training.fit.loop.ema import WeightAverage
 from training.fit.loop.time_plan import TimePlan
 from training.fit.schedule import Fit, fits, scheduler
 from training.fit.seeding import seed_all
+from training.network.backbone import head_names
 from training.network.initial_weights import InitialWeights, load_matching
 from training.recipe import Recipe
 from training.run import checkpoint
@@ -69,6 +71,12 @@ class Run:
         if plan:  # it ends the only fit
             self.plan = [replace(self.plan[0], epochs=MOST_EPOCHS)]
         self.pretrained = state.facts.get("pretrained", False) if state else initial is not None
+        kind = recipe.architecture
+        if kind.is_backbone and not (state or initial):
+            raise UsageError(
+                f"{kind.name} is trained by quincunx train --backbone {kind.name}, which reads its "
+                "pretrained weights"
+            )
         began = initial.source if initial else None
         self.started_from = state.facts.get("started_from") if state else began
         seed_all(recipe.seed, 0)
@@ -78,7 +86,8 @@ class Run:
             recipe, loaders, len(images.classes), self.pretrained, images.task
         )
         if initial is not None and state is None:
-            untrained = load_matching(self.learn.model, initial.weights)
+            head = head_names(kind.name) if kind.is_backbone else None
+            untrained = load_matching(self.learn.model, initial.weights, head)
             log(f"started from other weights; left untrained: {', '.join(untrained) or 'none'}")
         self.device = getattr(loaders, "device", None) or default_device()
         self.learn.model.to(self.device)  # before the optimizer, whose saved state follows it

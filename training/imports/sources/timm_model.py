@@ -29,17 +29,13 @@ def open_source(name: str, given: Given) -> tuple[Converted, ImportSpec]:
 
 def read(name: str, given: Given) -> ModuleSource:
     """The model with its weights, and what timm says of it."""
-    timm = library("timm", "timm")
-    if not timm.is_model(name):
-        near = get_close_matches(name.split(".")[0], timm.list_models(), 5)
-        hint = f"; near: {', '.join(near)}" if near else ""
-        raise UsageError(f"timm:{name}: timm has no such model{hint}")
+    timm = _having(name)
     if given.weights is not None:
         tensors = weights.read(given.weights)
         cfg = timm.get_pretrained_cfg(name)
         last = cfg.classifier if isinstance(cfg.classifier, str) else cfg.classifier[0]
         classes = weights.classes(tensors, last, given.weights)
-        model = timm.create_model(name, pretrained=False, num_classes=classes)
+        model = build(name, classes)
         weights.load(model, tensors, given.weights)
     else:
         bring = (
@@ -50,6 +46,25 @@ def read(name: str, given: Given) -> ModuleSource:
         with hub.downloading(f"timm:{name}", bring):
             model = timm.create_model(name, pretrained=True)
     return described(name, model, str(given.weights.name) if given.weights else "the hub")
+
+
+def build(name: str, classes: int) -> Any:
+    """The model without its weights, for so many classes; nothing is downloaded."""
+    return _having(name).create_model(name, pretrained=False, num_classes=classes)
+
+
+def untrained(name: str) -> ModuleSource:
+    """The model with random weights, and what timm says of it; nothing is downloaded."""
+    return described(name, _having(name).create_model(name, pretrained=False), "random")
+
+
+def _having(name: str) -> Any:
+    timm: Any = library("timm", "timm")
+    if not timm.is_model(name):
+        near = get_close_matches(name.split(".")[0], timm.list_models(), 5)
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise UsageError(f"timm:{name}: timm has no such model{hint}")
+    return timm
 
 
 def described(name: str, model: Any, origin: str) -> ModuleSource:

@@ -1,7 +1,11 @@
 """`torchvision:NAME`: a model of torchvision. Its Weights say the preprocessing and the classes."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from service.errors import ImportRefused, UsageError
 from service.package.manifest import Interpolation
@@ -14,6 +18,8 @@ from training.imports.spec import ImportSpec
 from training.surgery import Converted
 
 FILTERS: dict[str, Interpolation] = {"bilinear": "bilinear", "bicubic": "bicubic"}
+AUXILIARY = ("googlenet", "inception_v3")
+"""These have more classifiers beside the last one, which answer in training only."""
 
 
 def open_source(name: str, given: Given) -> tuple[Converted, ImportSpec]:
@@ -31,6 +37,35 @@ def open_source(name: str, given: Given) -> tuple[Converted, ImportSpec]:
 
 def read(name: str, given: Given) -> ModuleSource:
     """The model with its weights, and what torchvision says of it."""
+    models, name, chosen = _having(name)
+    if given.weights is None:
+        bring = f"Bring them as a file: download {chosen.url}, then add --weights FILE"
+        with hub.downloading(f"torchvision:{name}", bring):
+            model = models.get_model(name, weights=chosen)
+        return described(name, model, chosen, str(chosen))
+    tensors = weights.read(given.weights)
+    model = build(name, _classes(name, tensors, given.weights))
+    weights.load(model, tensors, given.weights)
+    return described(name, model, chosen, given.weights.name)
+
+
+def build(name: str, classes: int) -> Any:
+    """The model without its weights, for so many classes; nothing is downloaded."""
+    models, name, _ = _having(name)
+    options: dict[str, Any] = {"weights": None, "num_classes": classes}
+    if name in AUXILIARY:
+        options |= {"init_weights": False, "transform_input": True}
+    return models.get_model(name, **options)
+
+
+def untrained(name: str) -> ModuleSource:
+    """The model with random weights, and what torchvision says of it; nothing is downloaded."""
+    _, plain, chosen = _having(name)
+    return described(plain, build(name, len(chosen.meta["categories"])), chosen, "random")
+
+
+def _having(name: str) -> tuple[Any, str, Any]:
+    """torchvision's models, the name without that of the weights, and the weights."""
     library("torchvision", "train")
     from torchvision import models
 
@@ -45,19 +80,7 @@ def read(name: str, given: Given) -> ModuleSource:
         raise UsageError(
             f"torchvision:{name}.{tag}: its weights are {', '.join(kinds.__members__)}"
         )
-    chosen = kinds[tag] if tag else kinds.DEFAULT
-    if given.weights is None:
-        bring = f"Bring them as a file: download {chosen.url}, then add --weights FILE"
-        with hub.downloading(f"torchvision:{name}", bring):
-            model = models.get_model(name, weights=chosen)
-        return described(name, model, chosen, str(chosen))
-    tensors = weights.read(given.weights)
-    options: dict[str, Any] = {"weights": None, "num_classes": _classes(name, tensors, given)}
-    if name in ("googlenet", "inception_v3"):
-        options |= {"init_weights": False, "transform_input": True}
-    model = models.get_model(name, **options)
-    weights.load(model, tensors, given.weights)
-    return described(name, model, chosen, given.weights.name)
+    return models, name, kinds[tag] if tag else kinds.DEFAULT
 
 
 def described(name: str, model: Any, chosen: Any, origin: str) -> ModuleSource:
@@ -82,11 +105,9 @@ def described(name: str, model: Any, chosen: Any, origin: str) -> ModuleSource:
     )
 
 
-def _classes(name: str, tensors: Any, given: Given) -> int:
-    """From the last matrix or 1×1 convolution in the order of the file."""
-    path = given.weights
-    names = [one for one, value in tensors.items() if value.ndim in (2, 4) and "Aux" not in one]
-    names = [one for one in names if not one.startswith("aux")]
-    if path is None or not names:
-        raise ImportRefused(f"{path} holds no weights of {name}")
-    return tensors[names[-1]].shape[0]
+def _classes(name: str, tensors: Mapping[str, Tensor], path: Path) -> int:
+    """From the last layer. The order of a file says nothing: safetensors sorts by name."""
+    for one in reversed(weights.head_names(build(name, weights.PROBE_CLASSES))):
+        if one in tensors:
+            return tensors[one].shape[0]
+    raise ImportRefused(f"{path} holds no weights of {name}")

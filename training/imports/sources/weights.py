@@ -18,6 +18,8 @@ WRAPPED = ("state_dict", "model_state_dict", "model", "model_ema", "state_dict_e
 PREFIXES = ("module.", "_orig_mod.", "model.")
 """What wrappers (DataParallel, torch.compile, Lightning) put in front of every name."""
 SHOWN = 3
+PROBE_CLASSES = 7919
+"""A number of classes that no layer has as its width."""
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -81,6 +83,11 @@ def classes(tensors: Mapping[str, Tensor], layer: str, path: Path) -> int:
     raise ImportRefused(
         f"{path} has no {layer}.weight, the last layer of the model; it has {_shown(tensors)}"
     )
+
+
+def head_names(probe: nn.Module) -> list[str]:
+    """The weights whose shape follows from the number of classes, in a network of PROBE_CLASSES."""
+    return [name for name, value in probe.state_dict().items() if PROBE_CLASSES in value.shape]
 
 
 def load(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

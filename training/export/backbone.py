@@ -1,0 +1,77 @@
+"""A fine-tuned backbone becomes a model package, by the way of an import.
+
+The graph of a network of another library has no known form. So it is converted, and held to the
+network in torch, as `quincunx import` does it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from service.package.manifest import InputSize, Label, Normalization, TaskName
+from training.data.dataset import Split
+from training.data.samples import sample
+from training.export.fp16 import add_fp16
+from training.export.quantize import Quantization
+from training.imports.given import Given
+from training.imports.int8 import add_int8
+from training.imports.modules.opening import open_module
+from training.imports.modules.source import ModuleSource
+from training.imports.package import write
+
+PARITY_PHOTOS = 3
+SEED = 0
+
+
+def write_backbone(
+    name: str,
+    network: nn.Module,
+    folder: Path,
+    *,
+    labels: Sequence[Label],
+    sizes: InputSize,
+    normalization: Normalization,
+    task: TaskName,
+    images: Split,
+    version: str,
+    provenance: Mapping[str, Any],
+    quantization: Quantization | None,
+    fp16: bool,
+    log: Callable[[str], None],
+) -> None:
+    """Write the trained `network` to `folder`, replacing a package there.
+
+    Of the training images three check parity and some calibrate int8. Without `quantization` there
+    is no int8 graph. It is also left out, with a message, if it does not answer like fp32.
+
+    Raises:
+        ImportRefused: no graph agrees with the network.
+    """
+    source = ModuleSource(
+        name=name,
+        module=network,
+        mean=normalization.mean,
+        std=normalization.std,
+        crop_px=sizes.crop_px,
+        resize_px=sizes.resize_px,
+        interpolation=sizes.interpolation,
+        labels=[[label.id, label.name] for label in labels],
+        activation="none",
+        task=task,
+        statistics_from=normalization.source,
+        architecture=name,
+        facts={"weights": "trained by quincunx"},
+    )
+    converted, spec = open_module(source, Given(version=version, decode=sizes.decode))
+    photos = tuple(item.path for item in sample(images.train, PARITY_PHOTOS, SEED))
+    spec = replace(spec, labels=labels, sizes=sizes, photos=photos, provenance=provenance)
+    done = write(converted, spec, folder, overwrite=True, log=lambda _: None)
+    for line in done.lines()[:-1]:  # the last one is about calibration, which train does next
+        log(line)
+    if quantization:
+        add_int8(folder, images.train, log, quantization, held_out=images.calibration)
+    if fp16:
+        add_fp16(folder, log=log)
