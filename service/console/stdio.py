@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from service.console.text import json_text, shown
@@ -22,8 +22,9 @@ def survive_any_encoding() -> None:
 
 
 def log(message: object) -> None:
-    """A line for people, on stderr."""
-    print(shown(message), file=sys.stderr, flush=True)
+    """A line for people, on stderr. If it cannot be written (a full disk), the work goes on."""
+    with suppress(OSError):
+        print(shown(message), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -5,8 +5,6 @@ import math
 import os
 import socket
 import subprocess
-import sys
-from contextlib import suppress
 
 from service.api.observability.logs import start_logging
 from service.api.server import worker
@@ -84,8 +82,7 @@ def _serve(settings: Settings, tags: list[str], listener: socket.socket, workers
     line = f"quincunx: serving {', '.join(tags)} on http://{shown}:{port}"
 
     def say_so() -> None:
-        with suppress(OSError):  # nobody reads it, or the disk is full
-            print(line, file=sys.stderr, flush=True)
+        log(line)
 
     request_s = settings.request_timeout_ms / 1000
     graceful_s = math.ceil(request_s) + 1
