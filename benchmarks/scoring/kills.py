@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import IO, Any, cast
 
-from benchmarks.scoring.killer import must
+from benchmarks.scoring.killer import in_the_middle, must
 from benchmarks.scoring.sources import every_kind
 
 SINKS = (".parquet", ".csv", ".jsonl", ".arrow")
@@ -48,9 +48,7 @@ def _stops(
     must(report["code"] == 0, "the last run, which nobody stops, ends with 0")
     must(out.read_bytes() == (folder / f"whole{sink}").read_bytes(), "the results are equal")
     must("Traceback" not in Path(f"{out}.stderr").read_text(), "no run ends in a traceback")
-    halfway = sum(
-        bool(one["code"] and not one["there"] and one["parts"]) for one in report["kills"]
-    )
+    halfway = in_the_middle(report["kills"])
     return {"kills": len(report["kills"]), "halfway": halfway, "equal": True}
 
 
