@@ -29,6 +29,7 @@ def network(kind: Architecture = RECIPE.architecture, classes: int = 3) -> nn.Se
     """A network whose batch normalization has seen images and whose every path is alive."""
     torch.manual_seed(0)
     made = architecture.build(kind, classes)
+    assert isinstance(made, nn.Sequential)  # an xresnet, no backbone
     for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):
             # fastai starts the last one of a residual block at zero: its convolutions do nothing.
