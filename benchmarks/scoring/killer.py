@@ -86,7 +86,7 @@ def must(holds: bool, what: str) -> None:
 
 
 def main(kills: int, seed: int, stop: signal.Signals, package: str, out: str, *given: str) -> None:
-    # A shell starts programs in the background with SIGINT ignored, and the runs would inherit that.
+    # A shell starts programs in the background with SIGINT ignored; the runs would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     output.PART_ROWS = CHUNK_IMAGES  # a part after every chunk: many moments to stop in
     chance = random.Random(seed)
