@@ -123,7 +123,7 @@ def no_option(name: str, known: Mapping[str, Any]) -> UsageError:
 
 
 def shown(value: Any) -> str:
-    """A value and its type for a message, short whatever it is."""
+    """The value and its type for a message, cut to a short text."""
     return f"{_brief(value)!r} ({type(value).__name__})"
 
 

@@ -122,7 +122,7 @@ def test_a_run_of_given_minutes_completes_its_schedule(data: Path, tmp_path: Pat
     assert finished.facts["finished"]
     sizes = [row["size_px"] for row in history]
     assert sizes == [32 if position < 0.5 else 64 for position in done["positions"][:-1]]
-    # The last step is one before the end of a cosine; a lone last epoch has few steps.
+    # The last step comes just before the end of the cosine. An epoch that is alone has few steps.
     assert history[-1]["lr"] < 0.2 * 2e-3
 
 

@@ -150,7 +150,7 @@ def test_a_killed_process_leaves_nothing_that_is_used(files: list[Path], tmp_pat
     assert not left.writing
     assert cache(tmp_path).existing(files) is None
     made = cache(tmp_path).build(files, "drawn")
-    assert [one.folder for one in listed(folder)] == [made.folder]  # what was left is removed
+    assert [one.folder for one in listed(folder)] == [made.folder]  # leftovers are removed
 
 
 def test_what_another_process_writes_is_left_alone(files: list[Path], tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ def highest(
 ) -> float | None:
     """The highest rate for which `keeps` is true, within `tolerance`; None if no tried rate is.
 
-    Grows from `start` (or halves, if `start` already fails), then bisects. A failure is tried once
-    more before it counts, because on a shared machine another process may have caused it.
+    The rate grows from `start`, or halves if `start` fails. Then the range is bisected. A failure
+    is tried once more before it counts, because on a shared machine another process may have
+    caused it.
     """
 
     def kept(rate: float) -> bool:

@@ -32,7 +32,7 @@ def take_off(
     probabilities, their logarithm is taken, which gives the logits up to a constant per image.
 
     Raises:
-        ImportRefused: what was found is not what `wanted` says, or the output has no two axes.
+        ImportRefused: the model differs from what `wanted` says, or its output has not two axes.
     """
     output = signature.output
     found = Runner(model).run(feeds)[output]
