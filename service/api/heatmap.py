@@ -3,7 +3,6 @@
 import base64
 import io
 import math
-from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +14,8 @@ from service.errors import UsageError
 from service.inference.engine import Steps
 from service.inference.image.geometry import Box
 from service.inference.image.views import AnyImage, resize, size_of
-from service.inference.tta.passes import Results, View
+from service.inference.tta.passes import View
 from service.inference.tta.planner import Planner
-from service.inference.tta.steps import Classification
 from service.inference.tta.task import Task
 from service.package.manifest import Manifest
 from service.package.modes import why_not
@@ -38,9 +36,7 @@ def check_heatmap(manifest: Manifest) -> None:
         raise UsageError(f"{manifest.name} has no heat map: {reason}")
 
 
-def with_class_map(
-    steps: Steps, image: AnyImage, planner: Planner
-) -> Generator[list[View], Results, Classification]:
+def with_class_map(steps: Steps, image: AnyImage, planner: Planner) -> Steps:
     """Run `steps`, and one more pass for the class map if `steps` gave none.
 
     Raises:

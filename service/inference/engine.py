@@ -1,6 +1,6 @@
 """Run the generators of `service.inference.tta.steps`: give them results, batch their views."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.stage_clock import stage
-from service.inference.tta.passes import InferenceBackend, Results, View, run_batch
+from service.inference.tta.passes import InferenceBackend, Results, StepsOf, View, run_batch
 from service.inference.tta.steps import Classification
 
 T = TypeVar("T")
-StepsOf = Generator[list[View], Results, T]
-"""Yields views, is sent one result for each, and returns a T."""
 Steps = StepsOf[Classification]
 
 MAX_BATCH_VIEWS = 32

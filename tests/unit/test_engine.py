@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from service.inference.engine import Done, InProgress, StepsOf, run_all, run_views, step
+from service.inference.engine import Done, InProgress, run_all, run_views, step
 from service.inference.runtime.session import Output
-from service.inference.tta.passes import View
+from service.inference.tta.passes import StepsOf, View
 
 
 class Sums:

@@ -8,13 +8,12 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.engine import StepsOf
 from service.inference.image.geometry import Size
 from service.inference.image.views import AnyImage, mirrored, size_of
 from service.inference.predictor import Predictor
 from service.inference.tta.aggregate import all_views
 from service.inference.tta.conformal import COVERAGES, key, quantile
-from service.inference.tta.passes import PassOutputs, read_passes
+from service.inference.tta.passes import PassOutputs, StepsOf, read_passes
 from service.inference.tta.planner import Pass, Planner
 from service.package.manifest import (
     Adaptive,

@@ -8,12 +8,11 @@ from zlib import crc32
 import numpy as np
 
 from service.errors import UsageError
-from service.inference.engine import StepsOf
 from service.inference.image.geometry import FractionBox, Size
 from service.inference.image.views import AnyImage, Pixels, as_pixels, size_of
 from service.inference.predictor import Predictor
 from service.inference.tta.aggregate import softmax, temper
-from service.inference.tta.passes import read_passes
+from service.inference.tta.passes import StepsOf, read_passes
 from service.inference.tta.steps import Options
 from service.package.manifest import Mode
 from service.package.modes import why_not

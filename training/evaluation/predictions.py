@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.progress import track
 
 from service.errors import ClientError, DataError
-from service.inference.engine import StepsOf, run_all
+from service.inference.engine import run_all
 from service.inference.image.views import AnyImage
 from service.inference.predictor import Predictor
+from service.inference.tta.passes import StepsOf
 from service.package.labels import class_ids
 from service.package.manifest import Manifest
 from training.data.pixels import read_image

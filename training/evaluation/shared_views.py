@@ -6,8 +6,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.engine import InProgress, StepsOf
-from service.inference.tta.passes import Key, View
+from service.inference.engine import InProgress
+from service.inference.tta.passes import Key, StepsOf, View
 
 T = TypeVar("T")
 Seen = tuple[Key, bytes]

@@ -5,7 +5,7 @@ This module knows nothing of modes and aggregation, so calibration and evaluatio
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from service.inference.tta.planner import Pass
 from service.inference.tta.windows import as_input, window_logits
 from service.package.manifest import Interpolation
 
+T = TypeVar("T")
 Results = list[NDArray[np.float32]]
 Key = tuple[tuple[int, ...], Output, tuple[Box, ...]]
 Resized = dict[Size, Pixels]
@@ -50,6 +51,10 @@ class View:
         return self.pixels.shape, self.output, self.windows
 
 
+StepsOf = Generator[list[View], Results, T]
+"""Yields views, is sent one result for each, and returns a T."""
+
+
 class CropFeatureProvider(Protocol):
     """Runs the first layers once for all crops of an image, as a `Session` does."""
 
@@ -77,7 +82,7 @@ def read_passes(
     image: AnyImage | Resized,
     passes: tuple[Pass, ...],
     crop_features: CropFeatureProvider | None = None,
-) -> Generator[list[View], Results, PassOutputs]:
+) -> StepsOf[PassOutputs]:
     """Make the views of `passes`, yield them, and read every window of the results."""
     views = make_views(image, passes, crop_features)
     del image

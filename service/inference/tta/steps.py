@@ -4,7 +4,6 @@
 serves the HTTP batcher, offline scoring, evaluation and benchmarks.
 """
 
-from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +23,7 @@ from service.inference.tta.gate import gate_value
 from service.inference.tta.passes import (
     CropFeatureProvider,
     PassOutputs,
-    Results,
-    View,
+    StepsOf,
     read_passes,
     resize_for,
 )
@@ -177,9 +175,7 @@ def check_default_mode(model: Model) -> None:
         ) from error
 
 
-def classify_steps(
-    image: AnyImage, options: Options, model: Model
-) -> Generator[list[View], Results, Classification]:
+def classify_steps(image: AnyImage, options: Options, model: Model) -> StepsOf[Classification]:
     """Classify uint8[H, W, 3] or a decoded file.
 
     Yields lists of views, is sent one result per view, and returns the answer. A result is logits
@@ -205,7 +201,7 @@ def classify_steps(
 
 def _adaptive(
     image: AnyImage, plan: Plan, options: Options, model: Model
-) -> Generator[list[View], Results, Classification]:
+) -> StepsOf[Classification]:
     """Run the first pass, and the second one if the gate opens; then blend both answers."""
     gate, calibration = model.gate(options.gate_cost), model.calibration("adaptive")
     # A large image does not stay in memory until the gate decides: it is resized now.
