@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from service.inference.predictor import Predictor
@@ -38,6 +39,15 @@ def test_the_answer_is_the_library_s(client: httpx.Client, package: Path) -> Non
     assert [p["label"] for p in body["predictions"]] == [top.id for top in expected.top]
     for got, top in zip(body["predictions"], expected.top, strict=True):
         assert got["probability"] == pytest.approx(top.probability, abs=1e-6)
+
+
+@pytest.mark.parametrize("tta", ["none", "five_crop", "ten_crop", "dense", "adaptive"])
+def test_views_are_as_sure_as_their_answer(client: httpx.Client, tta: str) -> None:
+    same = np.full((100, 130, 3), (100, 104, 112), np.uint8)  # every view sees the same
+    body = post(client, encoded(same), tta=tta, include="views").json()
+    for view in body["views"]:
+        assert view["label"] == body["label"]
+        assert view["probability"] == pytest.approx(body["probability"], abs=1e-4)
 
 
 def test_options_may_be_form_fields(client: httpx.Client, red: Path) -> None:

@@ -80,7 +80,7 @@ def test_dense_windows_equal_slicing_by_hand(
     boxes = five_boxes(one.size, 48)
     expected = np.stack([by_hand(pixels, box, drawn_kind, stride_px) for box in boxes])
     for view, logits in zip(answer.views, expected, strict=True):
-        np.testing.assert_allclose(view.probabilities, softmax(logits), atol=1e-4)
+        np.testing.assert_allclose(view.raw, softmax(logits), atol=1e-4)
     np.testing.assert_allclose(answer.probabilities, softmax(expected).mean(0), atol=1e-4)
 
 
@@ -216,8 +216,8 @@ def test_centre_dense_blends_the_crop_and_the_dense_pass(
     np.testing.assert_allclose(raw("centre_dense", "gmean"), softmax(logs), atol=1e-6)
     logs = blend(np.log(centre), np.log(raw("dense", "logit_mean")), counts)
     np.testing.assert_allclose(raw("centre_dense", "logit_mean"), softmax(logs), atol=1e-6)
-    each = [v.probabilities for v in dense.views]
-    crop = predictor.classify([image], "none")[0].answer.views[0].probabilities
+    each = [v.raw for v in dense.views]
+    crop = predictor.classify([image], "none")[0].answer.views[0].raw
     most = np.max([crop, *each], axis=0)
     np.testing.assert_allclose(raw("centre_dense", "max"), most / most.sum(), atol=1e-6)
     weighted = np.average([crop, *each], axis=0, weights=weights)

@@ -57,7 +57,7 @@ def test_five_crop_equals_five_single_crops(predictor: Predictor, size: tuple[in
         box = item.box
         crop = whole[box.top : box.top + box.height, box.left : box.left + box.width]
         logits = predictor.session.run(crop[None], "logits")[0]
-        np.testing.assert_allclose(view.probabilities, softmax(logits), atol=1e-5)
+        np.testing.assert_allclose(view.raw, softmax(logits), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -77,7 +77,7 @@ def test_dense_equals_slicing_the_class_map_by_hand(
     top, left = high - side, wide - side
     by_hand.append(fine[:, top : top + 2 * side, left : left + 2 * side].mean((1, 2)))
     for view, logits in zip(answer.views, by_hand, strict=True):
-        np.testing.assert_allclose(view.probabilities, softmax(logits), atol=1e-5)
+        np.testing.assert_allclose(view.raw, softmax(logits), atol=1e-5)
     np.testing.assert_allclose(answer.raw, aggregate(np.stack(by_hand), "mean"), atol=1e-5)
 
 
@@ -207,7 +207,7 @@ def test_an_inset_first_pass_counts_the_border_half(tmp_path: Path) -> None:
     weights = np.outer([0.5, 1, 0.5], [0.5, 1, 0.5])
     by_hand = (predictor.session.run(view.pixels[None], "class_map")[0] * weights).sum((1, 2)) / 4
     answer = predictor.classify([image], "adaptive")[0].answer
-    np.testing.assert_allclose(answer.views[0].probabilities, softmax(by_hand), atol=1e-6)
+    np.testing.assert_allclose(answer.views[0].raw, softmax(by_hand), atol=1e-6)
 
 
 def test_custom_boxes_of_the_whole_image_equal_resizing_it(predictor: Predictor) -> None:
@@ -220,7 +220,7 @@ def test_custom_boxes_of_the_whole_image_equal_resizing_it(predictor: Predictor)
     whole = resize(image, Size(side, side))
     expected = predictor.session.run(np.stack([whole, whole[:, ::-1]]), "logits")
     for view, logits in zip(answer.views, expected, strict=True):
-        np.testing.assert_allclose(view.probabilities, softmax(logits), atol=1e-6)
+        np.testing.assert_allclose(view.raw, softmax(logits), atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["none", "five_crop", "ten_crop", "dense", "adaptive"])
@@ -235,7 +235,7 @@ def test_a_batch_equals_one_by_one(predictor: Predictor, mode: str) -> None:
 def test_options_reach_the_answer(predictor: Predictor) -> None:
     image = drawn(100, 100, seed=3)
     plain = predictor.classify([image], "five_crop")[0].answer
-    logits = np.log(np.stack([view.probabilities for view in plain.views]))
+    logits = np.log(np.stack([view.raw for view in plain.views]))
     for how in ("mean", "max", "gmean"):
         got = predictor.classify([image], "five_crop", aggregate=how)[0].answer  # type: ignore
         np.testing.assert_allclose(got.raw, aggregate(logits, how), atol=1e-9)  # type: ignore

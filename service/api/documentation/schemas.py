@@ -56,7 +56,7 @@ class ImageSize(Shape):
 
 
 class ViewResult(Shape):
-    """The answer of one view alone."""
+    """The answer of one view alone; its probability is calibrated as that of the answer."""
 
     box: tuple[float, float, float, float] = Field(
         description="left, top, right, bottom as fractions of the image"

@@ -39,10 +39,14 @@ because many images may wait at once."""
 
 @dataclass(frozen=True)
 class ViewClassification:
-    """The answer of one view, or of one window of a dense pass, on its own (not tempered)."""
+    """The answer of one view, or of one window of a dense pass, on its own."""
 
     box: FractionBox
     probabilities: Array
+    """float64[K], tempered as the answer is: if all views agree, they equal the answer. The two
+    passes of `adaptive` have their own temperatures, and the answer then lies between them."""
+    raw: Array
+    """float64[K], not tempered."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,8 @@ def classify_steps(image: AnyImage, options: Options, model: Model) -> StepsOf[C
     calibration = model.calibration(plan.mode)
     raw = _aggregated(read.logits, options, calibration, model)
     answer = _tempered(raw, calibration, model)
-    return _conclude(read, plan.first, raw, answer, options, model)
+    views = _tempered_views(read.logits, calibration, model)
+    return _conclude(read, plan.first, raw, answer, views, options, model)
 
 
 def _adaptive(
@@ -211,8 +216,9 @@ def _adaptive(
     first = yield from reading
     raw = _aggregated(first.logits, options, calibration, model)
     alone = _tempered(raw, calibration, model)
+    first_views = _tempered_views(first.logits, calibration, model)
     if not plan.rest or gate_value(first.logits[0], gate.kind) >= gate.threshold:
-        return _conclude(first, plan.first, raw, alone, options, model, False)
+        return _conclude(first, plan.first, raw, alone, first_views, options, model, False)
     rest = yield from read_passes(later, plan.rest, model.crop_features)
     second = _second_logits(plan, first, rest)
     own = model.calibration(plan.second_mode)
@@ -228,8 +234,10 @@ def _adaptive(
         (*first.shown, *rest.shown),
         rest.class_map if rest.class_map is not None else first.class_map,
     )
+    views = np.concatenate([first_views, _tempered_views(rest.logits, own, model)])
+    views = temper(views, calibration.second_temperature, model.task)
     passes = (*plan.first, *plan.rest)
-    return _conclude(both, passes, raw, answer, options, model, True)
+    return _conclude(both, passes, raw, answer, views, options, model, True)
 
 
 def _second_logits(plan: Plan, first: PassOutputs, rest: PassOutputs) -> NDArray[np.float32]:
@@ -255,16 +263,24 @@ def _tempered(raw: Array, calibration: ModeCalibration, model: Model) -> Array:
     return temper(raw, calibration.temperature, model.task, calibration.temperature_power)
 
 
+def _tempered_views(
+    logits: NDArray[np.float32], calibration: ModeCalibration, model: Model
+) -> Array:
+    """logits [V, K] -> float64[V, K]: each view on its own, tempered as the aggregate is."""
+    return _tempered(model.task.probabilities(logits), calibration, model)
+
+
 def _conclude(
     read: PassOutputs,
     passes: tuple[Pass, ...],
     raw: Array,
     probabilities: Array,
+    views: Array,
     options: Options,
     model: Model,
     gate_open: bool | None = None,
 ) -> Classification:
-    """Collect everything that a `Classification` holds; `probabilities` are `raw`, tempered."""
+    """Collect what a `Classification` holds; `probabilities` and `views` are tempered."""
     mode = model.mode(options)
     calibration = model.calibration(mode)
     chosen = None
@@ -276,7 +292,7 @@ def _conclude(
         tta=mode,
         probabilities=probabilities,
         raw=raw,
-        views=tuple(ViewClassification(b, p) for b, p in zip(read.shown, singles, strict=True)),
+        views=tuple(map(ViewClassification, read.shown, views, singles)),
         class_map=read.class_map,
         passes=len(passes),
         cost=model.planner.cost(passes),
