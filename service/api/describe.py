@@ -1,8 +1,10 @@
 """A served model, described for clients."""
 
-from typing import Any
+from typing import Any, get_args
 
 from service.api.server.model_set import Served
+from service.inference.tta.steps import Model
+from service.package.manifest import Aggregation, Mode
 
 
 def describe_model(served: Served, *, default: bool, full: bool = False) -> dict[str, Any]:
@@ -26,10 +28,32 @@ def describe_model(served: Served, *, default: bool, full: bool = False) -> dict
         "heatmap": manifest.graph.takes_whole_images,
     }
     if full:
+        content["mode_options"] = [
+            _mode_options(predictor.model, mode) for mode in predictor.model.modes
+        ]
         content["labels"] = [label.model_dump() for label in manifest.labels]
         content["metrics"] = [
             metrics.model_dump(mode="json")
             for metrics in (*manifest.metrics, *manifest.multi_label_metrics)
             if metrics.precision == predictor.precision
         ]
+    return content
+
+
+def _mode_options(model: Model, mode: Mode) -> dict[str, Any]:
+    """What was fitted for a mode, and so which options a request for it may have."""
+    fitted = model.calibration(mode)
+    weighing = model.calibration(model.planner.second_mode) if mode == "adaptive" else fitted
+    aggregates: list[Aggregation] = [
+        how
+        for how in get_args(Aggregation)
+        if how != "weighted" or weighing.view_weights is not None
+    ]
+    content: dict[str, Any] = {
+        "mode": mode,
+        "aggregates": aggregates,
+        "coverages": sorted(float(coverage) for coverage in fitted.conformal),
+    }
+    if fitted.gate is not None:
+        content["expected_cost"] = fitted.gate.expected_cost
     return content

@@ -70,12 +70,13 @@ def heatmap_json(
     """class_map [K, h, w] -> the probability of class `index` at every feature position.
 
     `numbers`: rows of it. `png`: an RGBA overlay of the whole image, as base64, whose hottest spot
-    is the map's own highest probability.
+    is the map's own highest probability. Both forms have this probability as `peak`.
     """
     heat = task.probabilities(class_map.transpose(1, 2, 0))[..., index]  # (h, w)
+    content: dict[str, Any] = {"index": index, "peak": round(float(heat.max()), 5)}
     if form == "numbers":
-        return {"index": index, "values": np.round(heat, 5).tolist()}
-    return {"index": index, "png_base64": base64.b64encode(_overlay(heat)).decode()}
+        return {**content, "values": np.round(heat, 5).tolist()}
+    return {**content, "png_base64": base64.b64encode(_overlay(heat)).decode()}
 
 
 def _overlay(heat: NDArray[np.float64]) -> bytes:

@@ -22,6 +22,24 @@ def test_models_are_listed_with_the_default_first(client: httpx.Client) -> None:
     assert client.get("/models/other@2.1").json() == detail
 
 
+def test_every_option_that_a_model_lists_is_answered_and_no_other_is(client: httpx.Client) -> None:
+    def status(mode: str, **options: object) -> int:
+        params = {"tta": mode, **{name: str(value) for name, value in options.items()}}
+        return client.post("/classify", params=params, files={"image": RED}).status_code
+
+    listed = client.get("/models/tiny").json()["mode_options"]
+    for one in listed:
+        mode = one["mode"]
+        if mode == "custom":
+            continue
+        for how in ("mean", "max", "gmean", "logit_mean", "weighted"):
+            expected = 200 if how in one["aggregates"] else 400
+            assert status(mode, aggregate=how) == expected, (mode, how)
+        assert one["coverages"] == [0.8, 0.9, 0.95, 0.98, 0.99]
+        assert status(mode, coverage=one["coverages"][0]) == 200
+        assert ("expected_cost" in one) == (mode == "adaptive")
+
+
 def test_a_request_names_its_model(client: httpx.Client) -> None:
     for name in ("other", "other@2.1"):
         body = client.post("/classify", params={"model": name}, files={"image": RED}).json()

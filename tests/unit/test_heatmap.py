@@ -90,6 +90,8 @@ def test_the_overlay_is_a_bounded_picture_of_the_same_shape(
         assert picture.width * height == picture.height * width
         assert picture.width * picture.height <= MOST_OVERLAY_PX
     assert made["index"] == 1
+    numbers = heatmap_json(class_map, 1, "numbers", SINGLE_LABEL)
+    assert made["peak"] == numbers["peak"] == np.max(numbers["values"])
 
 
 def test_the_overlay_is_strongest_where_the_class_is_likeliest() -> None:

@@ -72,6 +72,7 @@ class Heatmap(Shape):
     """The probability of the likeliest class over the whole image."""
 
     index: int
+    peak: Probability = Field(description="The highest probability on the map, not calibrated")
     png_base64: str | None = Field(default=None, description="An RGBA overlay")
     values: list[list[float]] | None = Field(default=None, description="Rows of probabilities")
 
@@ -175,9 +176,21 @@ class ModelLabel(Shape):
     name: str
 
 
+class ModeOptions(Shape):
+    """The options that a request for one mode may have: they need values that were fitted."""
+
+    mode: Mode
+    aggregates: list[Aggregation]
+    coverages: list[float] = Field(description="The values that `coverage` may have")
+    expected_cost: float | None = Field(
+        default=None, description="adaptive: the mean cost on the calibration images, in crops"
+    )
+
+
 class ModelDetail(ModelSummary):
     """A served model with its labels, and its measurements at its precision."""
 
+    mode_options: list[ModeOptions] = Field(description="The options of each mode")
     labels: list[ModelLabel]
     metrics: list[Metrics | MultiLabelMetrics]
 
