@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from service.errors import UsageError
 from service.inference.option_text import bounds_of
 from service.inference.options import Options
 from service.package.manifest import Aggregation, Mode
@@ -17,6 +18,25 @@ def _option(name: str, **more: Any) -> Any:
     field = Options.model_fields[name]
     low, high = bounds_of(field)
     return typer.Option(min=low, max=high, help=f"{field.description}.", **more)
+
+
+MOST_PROCESSES = 1024
+
+
+def number_or_auto(option: str, text: str, least: int) -> int | None:
+    """The value of an option that is a number of processes or `auto`; None: `auto`.
+
+    Raises:
+        UsageError: it is neither, or out of range.
+    """
+    if text == "auto":
+        return None
+    if text.isascii() and text.isdigit() and least <= int(text[:9]) <= MOST_PROCESSES:
+        return int(text)
+    raise UsageError(
+        f"{option} must be auto or a whole number from {least} to {MOST_PROCESSES}, "
+        f"but got {text!r}"
+    )
 
 
 def _package_names(incomplete: str) -> list[str]:

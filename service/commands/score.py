@@ -117,6 +117,14 @@ def score(
     decode_threads: Annotated[
         int, typer.Option(min=0, help="Threads that decode; 0: one per core.")
     ] = 0,
+    decode_processes: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|N",
+            help="Processes that decode; 0: threads. auto: 0 on a CPU, one per core but one on a "
+            "GPU.",
+        ),
+    ] = "auto",
     batch_views: Annotated[
         int, typer.Option(min=0, help="Most views in a batch; 0: 32 on a CPU, 256 on a GPU.")
     ] = 0,
@@ -196,7 +204,8 @@ def score(
         sha256=sha256,
         timing=timing,
     )
-    speed = Speed(batch_views, chunk_images, decode_threads, threads)
+    processes = options.number_or_auto("--decode-processes", decode_processes, 0)
+    speed = Speed(batch_views, chunk_images, decode_threads, threads, processes)
     elsewhere = connection.provider if connection else None
     run = Run(expanded, predictor, chosen, speed, columns, elsewhere)
     if report is not None:

@@ -1,5 +1,6 @@
 """The options of a run of offline scoring."""
 
+import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -8,7 +9,7 @@ from service.inference.options import Options
 from service.inference.tta.steps import Model
 
 CPU_BATCH_VIEWS, GPU_BATCH_VIEWS = 32, 256
-CPU_CHUNK_IMAGES, GPU_CHUNK_IMAGES = 32, 256
+CPU_CHUNK_IMAGES, GPU_CHUNK_IMAGES = 32, 64
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ class Speed:
     decode_threads: int = 0
     infer_threads: int = 0
     """Number of inference threads. On a CPU each runs its own batch."""
+    decode_processes: int | None = None
+    """Processes that read, decode and make rows. 0: threads of this process do it. None: 0 on a
+    CPU, where the network needs the cores; on a GPU one for each core but one."""
 
     def resolved(self, provider: str, cores: int) -> "Speed":
         """Fill in the zeros."""
@@ -63,4 +67,14 @@ class Speed:
             self.chunk_images or (CPU_CHUNK_IMAGES if on_cpu else GPU_CHUNK_IMAGES),
             self.decode_threads or max(2, cores),
             self.infer_threads or cores,
+            default_processes(provider, cores)
+            if self.decode_processes is None
+            else self.decode_processes,
         )
+
+
+def default_processes(provider: str, cores: int) -> int:
+    """Processes that decode, where nobody says how many."""
+    if provider == "cpu" or sys.platform == "win32":
+        return 0
+    return max(1, cores - 1)

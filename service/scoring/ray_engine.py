@@ -26,10 +26,11 @@ from service.inference.runtime.providers import Provider
 from service.listing.skipped import Skipped
 from service.package.manifest import Precision
 from service.package.package import MANIFEST, ModelPackage
+from service.scoring.groups import Located
 from service.scoring.item import Position
 from service.scoring.options import ScoreOptions, Speed
 from service.scoring.own_files import OwnFiles
-from service.scoring.pipeline import Located, score_items
+from service.scoring.pipeline import score_items
 from service.scoring.resume.passed_over import PassedOver
 from service.scoring.rows import Row
 from service.scoring.run import Run, located
@@ -122,6 +123,7 @@ class Connection:
                     speed,
                     decode_threads=run.speed.decode_threads or actor.cpus + 1,
                     infer_threads=run.speed.infer_threads or actor.cpus,
+                    decode_processes=0,
                 ),
             },
         )

@@ -18,9 +18,10 @@ from service.inference.predictor import Predictor
 from service.inference.runtime.cores import usable_cores
 from service.scoring import rows as columns
 from service.scoring.files import is_url
+from service.scoring.groups import Located
 from service.scoring.item import Position
 from service.scoring.options import ScoreOptions, Speed
-from service.scoring.pipeline import Located, score_items
+from service.scoring.pipeline import score_items
 from service.scoring.result.parts import FORMAT
 from service.scoring.resume.passed_over import PassedOver
 from service.scoring.resume.trace import items_of

@@ -131,7 +131,7 @@ def test_large_images_that_are_freed_share_a_chunk(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A chunk ends at a number of bytes that are held, and decoded pixels are not held."""
-    monkeypatch.setattr("service.scoring.pipeline.CHUNK_BYTES", 400 * 600)
+    monkeypatch.setattr("service.scoring.groups.CHUNK_BYTES", 400 * 600)
     items = [Item(f"{n}.png", encoded(drawn(400, 600, seed=n))) for n in range(4)]
     scorer = Scorer(predictor, ScoreOptions(Options(tta="none"), top_k=1), 8)
     assert [len(chunk) for chunk in score_items(located(items), scorer, SPEED)] == [4]
@@ -139,7 +139,7 @@ def test_large_images_that_are_freed_share_a_chunk(
 
 def test_large_images_wait_for_room(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.scoring.pipeline.LOOKAHEAD_BYTES", 1)
-    monkeypatch.setattr("service.scoring.pipeline.CHUNK_BYTES", 1)
+    monkeypatch.setattr("service.scoring.groups.CHUNK_BYTES", 1)
     rows = rows_of(Scorer(predictor, ScoreOptions(top_k=1), 8), drawn_items(20))
     assert [row.path for row in rows] == [f"{n}.png" for n in range(20)]
 

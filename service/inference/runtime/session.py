@@ -94,6 +94,11 @@ class Session:
             return 1
         return max(1, cores // self.threads)
 
+    @property
+    def shares_crops(self) -> bool:
+        """Whether `crops` may return features. If not, it is always None."""
+        return self._crop_sharing is not None
+
     def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None:
         """The features of crops of uint8[H, W, 3]: views for the output `logits_of_features`.
 
