@@ -170,6 +170,15 @@ class Metrics(Part):
     """Against the same mode at fp32."""
 
 
+class PairedLabelMetrics(Part):
+    """A comparison of two methods of a multi-label model, on the same images."""
+
+    difference: float = Field(ge=-1, le=1)
+    """In mean average precision."""
+    interval: tuple[float, float]
+    nll_difference: float
+
+
 class MultiLabelMetrics(Part):
     """The same of a multi-label model: `map` is the mean over classes of the average precision."""
 
@@ -186,6 +195,9 @@ class MultiLabelMetrics(Part):
     """Binary, the mean over images and classes, in nats."""
     average_precision: dict[str, Share] = Field(default_factory=dict)
     """Of each class by its id; a class that no image has is left out."""
+    against_single: PairedLabelMetrics | None = None
+    against_fp32: PairedLabelMetrics | None = None
+    """As those of `Metrics`."""
 
 
 class Gate(Part):

@@ -82,7 +82,14 @@ def test_evaluation_is_recorded_and_reported(trained: Path, table: Path, tmp_pat
     text = (tmp_path / "report" / "report.md").read_text()
     assert "| bar | " in text
     assert (tmp_path / "report" / "reliability.png").stat().st_size > 1000
-    assert "mean average precision (95% interval)" in (trained / "MODEL_CARD.md").read_text()
+    card = (trained / "MODEL_CARD.md").read_text()
+    assert "mean average precision (95% interval)" in card
+    low, high = (100 * end for end in compared["interval"])
+    difference = f"{100 * compared['difference']:+.2f} ({low:+.2f} to {high:+.2f})"
+    assert (
+        f"| {rows[1]['precision']} | five_crop | {rows[1]['precision']} none | {difference} |"
+        in card
+    )
     # What needs one true class says so.
     for extra in (["--coverage", "0.9"], ["--tta", "adaptive"]):
         refused = CliRunner().invoke(cli.app, [*arguments, *extra])

@@ -10,12 +10,20 @@ import numpy as np
 from service.errors import UsageError
 from service.inference.predictor import Predictor
 from service.inference.runtime.providers import Provider
-from service.package.manifest import Aggregation, Manifest, Mode, MultiLabelMetrics, Precision
+from service.package.manifest import (
+    Aggregation,
+    Manifest,
+    Mode,
+    MultiLabelMetrics,
+    PairedLabelMetrics,
+    Precision,
+)
 from service.package.package import ModelPackage
 from training.data.left_out import LeftOut, left_out
 from training.evaluation.multi_label_metrics import LabelScores, LabelsPaired, paired, scores
 from training.evaluation.multi_label_predictions import LabelPredictions, answers
 from training.evaluation.predictions import LabelledFile
+from training.export import paired_table
 
 COLUMNS = (
     "precision", "mode", "mAP %", "95%", "micro F1 %", "macro F1 %", "NLL", "cost (crops)",
@@ -58,6 +66,8 @@ class LabelRow:
                 for label, value in zip(manifest.labels, s.average_precision, strict=True)
                 if not np.isnan(value)
             },
+            against_single=_stored(self.against_single),
+            against_fp32=_stored(self.against_fp32),
         )
 
     def cells(self) -> tuple[str, ...]:
@@ -73,17 +83,13 @@ class LabelRow:
             f"{100 * s.macro_f1:.2f}",
             f"{s.nll:.4f}",
             f"{self.cost:.2f}",
-            _difference(self.against_single),
-            _difference(self.against_fp32),
+            paired_table.difference(self.against_single),
+            paired_table.difference(self.against_fp32),
         )
 
 
-def _difference(pair: LabelsPaired | None) -> str:
-    """In percentage points; empty for the reference itself."""
-    if pair is None:
-        return ""
-    low, high = (100 * end for end in pair.interval)
-    return f"{100 * pair.difference:+.2f} ({low:+.2f} to {high:+.2f})"
+def _stored(pair: LabelsPaired | None) -> PairedLabelMetrics | None:
+    return PairedLabelMetrics.model_validate(pair.facts()) if pair else None
 
 
 @dataclass(frozen=True)
@@ -160,11 +166,9 @@ def as_json(measured: LabelEvaluation) -> list[dict[str, Any]]:
     """One object per precision and mode."""
     return [
         {
-            **row.metrics(measured.manifest).model_dump(),
+            **row.metrics(measured.manifest).model_dump(mode="json"),
             "aggregate": measured.aggregate,
             "cost": row.cost,
-            "against_single": row.against_single and row.against_single.facts(),
-            "against_fp32": row.against_fp32 and row.against_fp32.facts(),
             **measured.left_out.facts(),
         }
         for row in measured.rows

@@ -1,9 +1,10 @@
 """The parts of the model card that repeat what was measured and fitted."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from service.console.markdown import table
-from service.package.manifest import Manifest, Metrics, ModeCalibration
+from service.package.manifest import Manifest, Metrics, ModeCalibration, MultiLabelMetrics
 from training.export import paired_table
 from training.task import TRAINING_TASKS
 
@@ -41,10 +42,7 @@ def _compared(measured: Sequence[Metrics]) -> str:
     rows = [
         (m.precision, m.mode, name, *paired_table.cells(pair))
         for m in measured
-        for name, pair in (
-            (f"{m.precision} none", m.against_single),
-            (f"fp32 {m.mode}", m.against_fp32),
-        )
+        for name, pair in _references(m)
         if pair
     ]
     if not rows:
@@ -54,6 +52,13 @@ def _compared(measured: Sequence[Metrics]) -> str:
         f"{table(columns, rows)}\n\n"
         f"Compared on the same images; `none` is the single crop. {paired_table.LEGEND}\n\n"
     )
+
+
+def _references(
+    m: Metrics | MultiLabelMetrics,
+) -> tuple[tuple[str, Any], ...]:
+    """What a row is compared with: the name of the reference, and the comparison."""
+    return (f"{m.precision} none", m.against_single), (f"fp32 {m.mode}", m.against_fp32)
 
 
 def label_metrics(manifest: Manifest) -> str:
@@ -76,11 +81,24 @@ def label_metrics(manifest: Manifest) -> str:
         "precision", "TTA", "mean average precision (95% interval)", "micro F1", "macro F1",
         "binary NLL", "images",
     )  # fmt: skip
+    compared = [
+        (m.precision, m.mode, name, paired_table.difference(pair))
+        for m in manifest.multi_label_metrics
+        for name, pair in _references(m)
+        if pair
+    ]
+    paired = (
+        f"{table(('precision', 'TTA', 'compared with', 'difference (95%)'), compared)}\n\n"
+        "Compared on the same images, in percentage points of mean average precision; `none` is "
+        "the single crop.\n\n"
+        if compared
+        else ""
+    )
     last = manifest.multi_label_metrics[-1]
     names = {label.id: label.name for label in manifest.labels}
     each = [(names[id], f"{value:.2%}") for id, value in last.average_precision.items()]
     return (
-        f"## Measured on the validation set\n\n{table(columns, rows)}\n\n"
+        f"## Measured on the validation set\n\n{table(columns, rows)}\n\n{paired}"
         f"Of {last.precision}, `{last.mode}`:\n\n{table(('class', 'average precision'), each)}"
     )
 

@@ -9,17 +9,22 @@ LEGEND = (
 )
 
 
-class Compared(Protocol):
+class Difference(Protocol):
+    """What a method gains over a reference, in 0..1, and its 95% interval."""
+
+    @property
+    def difference(self) -> float: ...
+    @property
+    def interval(self) -> tuple[float, float]: ...
+
+
+class Compared(Difference, Protocol):
     """As `training.evaluation.paired.Paired` and the manifest's `PairedMetrics` have it."""
 
     @property
     def corrected(self) -> int: ...
     @property
     def spoiled(self) -> int: ...
-    @property
-    def difference(self) -> float: ...
-    @property
-    def interval(self) -> tuple[float, float]: ...
     @property
     def p_value(self) -> float: ...
 
@@ -28,10 +33,17 @@ def cells(compared: Compared | None) -> tuple[str, ...]:
     """The cells of a table, under `COLUMNS`, in percentage points; empty for the reference."""
     if compared is None:
         return ("",) * len(COLUMNS)
-    low, high = compared.interval
     return (
         str(compared.corrected),
         str(compared.spoiled),
-        f"{100 * compared.difference:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})",
+        difference(compared),
         f"{compared.p_value:.3f}",
     )
+
+
+def difference(compared: Difference | None) -> str:
+    """A difference with its interval, in percentage points; empty for the reference."""
+    if compared is None:
+        return ""
+    low, high = compared.interval
+    return f"{100 * compared.difference:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
