@@ -7,10 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from service.api.server.worker_count import count_workers
 from service.inference.runtime import cuda, providers
 from service.inference.runtime.cores import usable_cores
+from service.inference.runtime.gpu_memory import free_bytes
 from service.inference.runtime.memory import usable_bytes
 from service.package.package import fast_precision
+from service.scoring.options import default_processes
 
 CPU_INFO = Path("/proc/cpuinfo")
 INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8")
@@ -37,6 +40,8 @@ class Diagnosis:
     memory_bytes: int
     libraries: dict[str, str]
     providers: tuple[str, ...]
+    gpu_free_bytes: int | None = None
+    """Of the first GPU; None: there is none, or nothing tells."""
 
     @property
     def provider(self) -> Choice:
@@ -59,18 +64,34 @@ class Diagnosis:
 
     @property
     def workers(self) -> Choice:
-        return Choice(
-            "1",
-            f"one process decodes on {self.cores} threads, one for each core; more only with "
-            "quincunx serve --workers N",
+        chosen = count_workers(
+            gpu=self.cuda.usable,
+            cores=self.cores,
+            memory_bytes=self.memory_bytes,
+            gpu_free_bytes=self.gpu_free_bytes,
         )
+        return Choice(str(chosen.number), chosen.reason)
+
+    @property
+    def decode_processes(self) -> Choice:
+        number = default_processes(self.provider.chosen, self.cores)
+        if number:
+            return Choice(str(number), "quincunx score: one process decodes on each core but one")
+        return Choice("0", "quincunx score decodes in threads: on a CPU processes are no faster")
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
         facts = asdict(self)
         facts["cuda"] |= {"usable": self.cuda.usable}
-        choices = {"provider": self.provider, "precision": self.precision, "workers": self.workers}
-        return {**facts, "auto": {name: asdict(choice) for name, choice in choices.items()}}
+        return {**facts, "auto": {name: asdict(choice) for name, choice in self._choices().items()}}
+
+    def _choices(self) -> dict[str, Choice]:
+        return {
+            "provider": self.provider,
+            "precision": self.precision,
+            "workers": self.workers,
+            "decode_processes": self.decode_processes,
+        }
 
     def lines(self) -> list[tuple[str, str]]:
         """For people: what, and what was found."""
@@ -81,6 +102,10 @@ class Diagnosis:
                 f"supports CUDA {found.driver_cuda}" if found.driver_cuda else "none",
             ),
             ("GPUs", "; ".join(found.devices) or "none"),
+            (
+                "free on the GPU",
+                "not known" if (free := self.gpu_free_bytes) is None else f"{free / 2**30:.1f} GiB",
+            ),
             ("CUDA", "usable" if found.usable else found.why_not),
             ("cuDNN", found.cudnn or "none"),
             ("providers", ", ".join(self.providers)),
@@ -90,12 +115,8 @@ class Diagnosis:
             ("memory", f"{self.memory_bytes / 2**30:.1f} GiB"),
             ("libraries", ", ".join(f"{name} {number}" for name, number in self.libraries.items())),
             *(
-                (f"auto {name}", f"{choice.chosen}: {choice.reason}")
-                for name, choice in (
-                    ("provider", self.provider),
-                    ("precision", self.precision),
-                    ("workers", self.workers),
-                )
+                (f"auto {name.replace('_', ' ')}", f"{choice.chosen}: {choice.reason}")
+                for name, choice in self._choices().items()
             ),
         ]
 
@@ -103,14 +124,16 @@ class Diagnosis:
 def diagnose(look: Callable[[], cuda.Cuda] = cuda.look, cpu_info: Path = CPU_INFO) -> Diagnosis:
     """Look at this machine, within the limits of the container."""
     name, flags = _cpu(cpu_info)
+    found = look()
     return Diagnosis(
-        cuda=look(),
+        cuda=found,
         cpu=name,
         cores=usable_cores(),
         instructions=tuple(one for one in INSTRUCTIONS if one in flags),
         memory_bytes=usable_bytes(),
         libraries=_libraries(),
         providers=providers.available(),
+        gpu_free_bytes=free_bytes() if found.usable else None,
     )
 
 

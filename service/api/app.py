@@ -143,6 +143,7 @@ class Quincunx:
                 context.inflight,
                 refusal=application.refusal,
                 closed=lambda reason: context.metrics.closed_connections.labels(reason).inc(),
+                counted=self.slot.connections if self.slot else lambda number: None,
             )
             await self.models.load()
         if self.reloads is not None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from service.commands.options import number_or_auto
 from service.errors import UsageError
 from service.inference.runtime.providers import Provider
 
@@ -20,7 +21,14 @@ def serve(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
-    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own session.")] = 1,
+    workers: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|N",
+            help="Processes, each with its own session. auto: 1 on a CPU; on a GPU as many as keep "
+            "it busy and fit into its memory (quincunx doctor shows the number).",
+        ),
+    ] = "auto",
     provider: Annotated[
         Provider | None, typer.Option(help="Execution provider.", show_default="auto")
     ] = None,
@@ -45,4 +53,5 @@ def serve(
         "provider": provider or "",
         "precision": precision or "",
     }
-    launch({k: v for k, v in overrides.items() if v}, host=host, port=port, workers=workers)
+    number = number_or_auto("--workers", workers, 1)
+    launch({k: v for k, v in overrides.items() if v}, host=host, port=port, workers=number)

@@ -165,6 +165,22 @@ def test_counters_never_fall(pair: Server) -> None:
     assert counted == sorted(counted)
 
 
+def test_connections_are_spread_over_the_workers(pair: Server) -> None:
+    loaded = "serving tiny@1 (fp32, cpu)"
+    until(lambda: pair.log.read_text().count(loaded) >= 4, pair)  # both were replaced by now
+
+    def spread() -> list[int]:
+        found = [process.net_connections("tcp") for process in workers(pair)]
+        return sorted(sum(c.status == psutil.CONN_ESTABLISHED for c in each) for each in found)
+
+    until(lambda: spread() == [0, 0], pair)
+    with ExitStack() as stack:
+        for _ in range(8):
+            client = stack.enter_context(httpx.Client(base_url=pair.url, timeout=30))
+            assert client.get("/livez").status_code == 200
+        assert min(spread()) >= 2  # on a busy machine a worker may be late for its turn
+
+
 def test_sighup_reloads_all_workers(pair: Server) -> None:
     loaded = pair.log.read_text().count('serving tiny@1 (fp32, cpu)"')
     pair.process.send_signal(signal.SIGHUP)

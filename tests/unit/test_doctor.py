@@ -54,7 +54,14 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
         doctor,
         "diagnose",
         lambda: doctor.Diagnosis(
-            GPU, "A CPU", 16, ("avx2",), 2**36, {"quincunx": "1"}, ("CUDAExecutionProvider",)
+            GPU,
+            "A CPU",
+            16,
+            ("avx2",),
+            2**36,
+            {"quincunx": "1"},
+            ("CUDAExecutionProvider",),
+            gpu_free_bytes=79 * 2**30,
         ),
     )
     text = CliRunner().invoke(app, ["doctor"]).stdout
@@ -66,7 +73,8 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {name: choice["chosen"] for name, choice in facts["auto"].items()} == {
         "provider": "cuda",
         "precision": "fp16",
-        "workers": "1",
+        "workers": "8",
+        "decode_processes": "15",
     }
 
 

@@ -11,11 +11,14 @@ from service.api.server import worker
 from service.api.server.preflight import check_packages, say_what_is_passed_over, say_where
 from service.api.server.shared import Shared
 from service.api.server.supervisor import Supervisor
+from service.api.server.worker_count import count_workers
 from service.api.web.hosts import LOCAL
 from service.console.stdio import log
 from service.errors import StartFailed, UsageError
 from service.inference.image.budget import usual_pixels
 from service.inference.runtime.cores import usable_cores
+from service.inference.runtime.gpu_memory import free_bytes
+from service.inference.runtime.memory import usable_bytes
 from service.setting_values.renamed import rename_warnings, with_new_names
 from service.settings import Settings, links_in, variable_of
 
@@ -24,8 +27,8 @@ MARGIN_S = 3.0
 """Time for a worker to end, beyond the drain and the longest request."""
 
 
-def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> None:
-    """Serve until the process is told to end.
+def launch(overrides: dict[str, str], *, host: str, port: int, workers: int | None) -> None:
+    """Serve until the process is told to end; `workers` None: as many as fit this machine.
 
     Raises:
         UsageError: an invalid setting, or an address on which the server cannot listen.
@@ -36,21 +39,36 @@ def launch(overrides: dict[str, str], *, host: str, port: int, workers: int) -> 
     os.environ.update({variable_of(name): value for name, value in overrides.items()})
     _leave_out_links()
     _use_new_names()
-    if workers > 1:  # processes share the cores and the memory: none may take all of them
-        os.environ.setdefault(variable_of("threads"), str(max(1, usable_cores() // workers)))
-        pixels = str(max(1, usual_pixels() // workers))
-        os.environ.setdefault(variable_of("max_decoding_pixels"), pixels)
     settings = Settings.from_environment()
     settings.keys()
     tags = check_packages(settings)
     say_what_is_passed_over(settings)
     # The workers need not look for a GPU again, nor say again what is missing.
-    os.environ[variable_of("provider")] = say_where(settings)
+    os.environ[variable_of("provider")] = provider = say_where(settings)
+    if workers is None:
+        workers = _choose_workers(provider != "cpu", len(tags))
+    if workers > 1:  # processes share the cores and the memory: none may take all of them
+        os.environ.setdefault(variable_of("threads"), str(max(1, usable_cores() // workers)))
+        pixels = str(max(1, usual_pixels() // workers))
+        os.environ.setdefault(variable_of("max_decoding_pixels"), pixels)
     with _listen(host, port) as listener:
         if ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback:
             # Here only browsers of this machine use another name: see service/api/web/hosts.py.
             os.environ.setdefault(variable_of("allowed_hosts"), LOCAL)
         _serve(settings, tags, listener, workers)
+
+
+def _choose_workers(gpu: bool, models: int) -> int:
+    chosen = count_workers(
+        gpu=gpu,
+        cores=usable_cores(),
+        memory_bytes=usable_bytes(),
+        gpu_free_bytes=free_bytes() if gpu else None,
+        models=models,
+    )
+    if gpu:
+        log(f"quincunx: {chosen.number} workers (--workers auto): {chosen.reason}")
+    return chosen.number
 
 
 def _leave_out_links() -> None:
@@ -89,7 +107,7 @@ def _serve(settings: Settings, tags: list[str], listener: socket.socket, workers
 
     def start(index: int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(  # noqa: S603
-            worker.command(listener.fileno(), shared.fd, index, graceful_s),
+            worker.command(listener.fileno(), shared.fd, index, workers, graceful_s),
             stdin=subprocess.DEVNULL,
             pass_fds=(listener.fileno(), shared.fd),
             start_new_session=True,  # Ctrl-C is for the supervisor alone

@@ -12,6 +12,7 @@ import os
 import struct
 import sys
 import tempfile
+import time
 import uuid
 from dataclasses import dataclass
 from mmap import mmap
@@ -35,8 +36,10 @@ DATA_AT = 2048
 
 State = Literal["none", "starting", "ready"]
 _STATES: tuple[State, ...] = ("none", "starting", "ready")
-_STATUS = struct.Struct("QQdQQ")
-"""Process id, state, last sign of life, exit code and length of the reason."""
+_STATUS = struct.Struct("QQdQQQ")
+"""Process id, state, last sign of life, exit code, length of the reason, open connections."""
+SILENT_S = 2.0
+"""A worker whose event loop has not run for so long takes no connections."""
 
 
 @dataclass(frozen=True)
@@ -133,12 +136,25 @@ class Shared:
         # Read, not mapped: a missing page is then an error, and does not kill the process.
         return os.pread(self.fd, SLOT_BYTES - DATA_AT, _start(index) + DATA_AT)
 
+    def fewest_connections_of_others(self) -> int | None:
+        """The smallest number of open connections of another worker that serves; None: no other."""
+        alive_from = time.monotonic() - SILENT_S
+        found: list[int] = []
+        for index in range(self.slots):
+            if index != self._own:
+                head = os.pread(self.fd, _STATUS.size, _start(index))
+                values = cast(tuple[int, int, float, int, int, int], _STATUS.unpack(head))
+                _, state, beat_s, _, _, connections = values
+                if _STATES[state] == "ready" and beat_s >= alive_from:
+                    found.append(connections)
+        return min(found, default=None)
+
     def status(self, pid: int) -> Status | None:
         """The state of the worker with this process id; None if it has not reported yet."""
         for index in range(self.slots):
             head = os.pread(self.fd, DATA_AT, _start(index))
-            values = cast(tuple[int, int, float, int, int], _STATUS.unpack_from(head))
-            found, state, beat_s, exit_code, length = values
+            values = cast(tuple[int, int, float, int, int, int], _STATUS.unpack_from(head))
+            found, state, beat_s, exit_code, length, _ = values
             if found == pid:
                 reason = head[_REASON_AT : _REASON_AT + length].decode(errors="replace")
                 return Status(pid, _STATES[state], beat_s, exit_code, reason)
@@ -154,7 +170,7 @@ class Slot:
         self._head = whole[:DATA_AT]
         self.data = whole[DATA_AT:]
         """The data that an earlier worker left in this slot, or zeros."""
-        _STATUS.pack_into(self._head, 0, os.getpid(), _STATES.index("starting"), 0.0, 0, 0)
+        _STATUS.pack_into(self._head, 0, os.getpid(), _STATES.index("starting"), 0.0, 0, 0, 0)
 
     def ready(self, now_s: float) -> None:
         """Report that this worker serves."""
@@ -164,6 +180,10 @@ class Slot:
     def beat(self, now_s: float) -> None:
         """Report that the event loop runs."""
         self._head[16:24] = struct.pack("d", now_s)
+
+    def connections(self, number: int) -> None:
+        """Report how many connections this worker has."""
+        self._head[40:48] = struct.pack("Q", number)
 
     def fail(self, exit_code: int, reason: str) -> None:
         """Report why this worker cannot start."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from service import own_process
 from service.api.server.shared import Shared, Slot
 from service.console.stdio import log
 from service.errors import QuincunxError, ServerError, UsageError
@@ -18,14 +19,6 @@ from service.errors import QuincunxError, ServerError, UsageError
 logger = logging.getLogger("quincunx.service")
 
 SERVICE = "service.api.app:Quincunx"
-ROOT = str(Path(__file__).parents[3])
-PROGRAM = f"""
-import sys
-if {ROOT!r} not in sys.path:  # a checkout that is not installed
-    sys.path.insert(0, {ROOT!r})
-from service.api.server.worker import main
-main()
-"""
 
 
 @dataclass(frozen=True)
@@ -47,24 +40,23 @@ def supervisor() -> int | None:
     return _started.supervisor if _started else None
 
 
-def command(listener: int, shared: int, index: int, graceful_s: int) -> list[str]:
-    """The command line of worker `index`, which inherits both file descriptors.
+def command(listener: int, shared: int, index: int, workers: int, graceful_s: int) -> list[str]:
+    """The command line of worker `index` of `workers`, which inherits both file descriptors.
 
     `graceful_s`: requests that are not answered so long after SIGTERM are given up.
     """
-    # -P: no module is imported from the current folder.
-    return [
-        *(sys.executable, "-P", "-c", PROGRAM),
-        *("--listener", str(listener), "--shared", str(shared), "--supervisor", str(os.getpid())),
-        *("--index", str(index), "--graceful-s", str(graceful_s)),
-    ]
+    return own_process.command(
+        "service.api.server.worker",
+        *("--listener", listener, "--shared", shared, "--supervisor", os.getpid()),
+        *("--index", index, "--workers", workers, "--graceful-s", graceful_s),
+    )
 
 
 def main() -> None:
     """Serve until SIGTERM."""
     global _started
     parser = argparse.ArgumentParser()
-    for name in ("listener", "shared", "supervisor", "index", "graceful-s"):
+    for name in ("listener", "shared", "supervisor", "index", "workers", "graceful-s"):
         parser.add_argument(f"--{name}", type=int, required=True)
     given = parser.parse_args()
     try:
@@ -72,6 +64,14 @@ def main() -> None:
     except FileNotFoundError:  # deleted since the server started; BentoML needs one
         os.chdir("/")
     _started = _Started(given.supervisor, Shared(given.shared), tuple(sys.path))
+
+    if given.workers > 1:
+        import uvicorn
+
+        from service.api.server.accepting import BalancedServer
+
+        BalancedServer.shared = _started.shared
+        uvicorn.Server = BalancedServer  # BentoML has no option for another one
 
     from _bentoml_impl.worker.service import main as serve
 

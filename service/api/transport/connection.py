@@ -71,6 +71,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.others.counted(len(self.connections))
         self._unsent = Unsent(transport, self.others)
         if len(self.connections) > self._limits.max_connections and not self.others.evict_one():
             self._turn_away()
@@ -87,6 +88,7 @@ class Connection(HttpToolsProtocol):
             answering.disconnected = True
             answering.message_event.set()
         super().connection_lost(exc)
+        self.others.counted(len(self.connections))
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """The client sends no more. It may still read the answers to its requests."""

@@ -69,15 +69,18 @@ class Connections:
         *,
         refusal: Callable[[str, QuincunxError], Response],
         closed: Callable[[str], None] = lambda reason: None,
+        counted: Callable[[int], None] = lambda number: None,
     ) -> None:
         """`refusal` makes the answer to a request that reaches no handler, from its path and error.
 
         `closed` is called with the reason for each connection that the server ends.
+        `counted` is called with the number of open connections when it changes.
         """
         self.limits = limits
         self.inflight = inflight
         self.refusal = refusal
         self._closed = closed
+        self.counted = counted
         self._idle: dict[IdleConnection, None] = {}
         self._counts: Counter[Reason] = Counter()
         self._telling = False
