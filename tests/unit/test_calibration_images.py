@@ -1,5 +1,6 @@
 """Which images `quincunx calibrate` uses, and what it says about them."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -38,10 +39,23 @@ def test_other_images_are_used_with_a_warning(
     found = calibration_images(package, other, said.append)
     assert {item.path.parent.parent.name for item in found} == {"val"}
     assert len(found) == 9
-    assert any("may share images with it" in line for line in said)
+    assert any("was not trained on these images" in line for line in said)
     assert any("measure the package on other images" in line for line in said)
     plain = shutil.copytree(other / "train", tmp_path / "plain")
     assert len(calibration_images(package, plain, said.append)) == 12
+
+
+def test_without_a_record_of_contents_nothing_is_promised(
+    exported: Path, drawn_data: Path, tmp_path: Path
+) -> None:
+    old = shutil.copytree(exported, tmp_path / "old")
+    manifest = json.loads((old / "manifest.json").read_text())
+    del manifest["provenance"]["dataset"]["content"]
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    said: list[str] = []
+    other = drawn_dataset(tmp_path / "other", train=4, val=3)
+    calibration_images(ModelPackage.load(old), other, said.append)
+    assert any("may share images with it" in line for line in said)
 
 
 def test_too_few_images_are_refused(

@@ -139,14 +139,6 @@ def test_valid_may_be_a_class(data: Path) -> None:
     assert "valid" in {item.label for item in validation(data / "train")}
 
 
-def test_class_folders_without_train_get_the_fix(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"has the folders .*'red'.* move them into .*train"):
-        split(data / "train", RECIPE)
-    (tmp_path / "bare").mkdir()
-    with pytest.raises(DataError, match=r"put the images of each class into .*train/<class>/"):
-        split(tmp_path / "bare", RECIPE)
-
-
 def test_names_in_either_form_of_unicode_are_one_class(data: Path) -> None:
     composed, decomposed = "Zürich", unicodedata.normalize("NFD", "Zürich")
     put(data / "train" / decomposed / "1.jpg")

@@ -6,7 +6,9 @@ from pathlib import Path
 from service.errors import DataError
 from service.package.package import ModelPackage
 from training.data.class_folders import validation_folder
+from training.data.content.sketch import Sketch, trained_on
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, Split, trained_split, validation
+from training.data.item import Item
 from training.data.table import is_table
 from training.evaluation.predictions import LabelledFile
 
@@ -36,17 +38,7 @@ def calibration_images(
         log(line)
     if not is_table(data) and (val := validation_folder(data)).is_dir():
         log(f"calibrating on {val}: measure the package on other images")
-    name = package.manifest.name
-    if "dataset" in package.manifest.provenance:
-        log(
-            f"{data} is not the data set that {name} was trained on, but may share images with it: "
-            "a package that is calibrated on images of its training is too sure of itself"
-        )
-    else:
-        log(
-            f"it is not known what {name} was trained on: if it was these images, it will be too "
-            "sure of itself"
-        )
+    log(_about_training(package, data, found.items))
     return _enough(found.items, data)
 
 
@@ -69,6 +61,22 @@ def held_out(
     for line in images.lines():
         log(line)
     return _enough(images.calibration, data, " (calibration_share in the recipe)")
+
+
+def _about_training(package: ModelPackage, data: Path, items: Sequence[Item]) -> str:
+    """Whether the package was trained on some of these images, as far as that is known."""
+    name, provenance = package.manifest.name, package.manifest.provenance
+    sure = "a package that is calibrated on images of its training is too sure of itself"
+    if known := trained_on(provenance, [item.path for item in items]):
+        return f"warning: {name} was trained on {known}: {sure}. Calibrate it on other images"
+    if Sketch.of_provenance(provenance):
+        return f"{name} was not trained on these images: their contents were compared"
+    if "dataset" in provenance:
+        return (
+            f"{data} is not the data set that {name} was trained on, but may share images with it: "
+            f"{sure}"
+        )
+    return f"it is not known what {name} was trained on: {sure}"
 
 
 def _held_out(package: ModelPackage, data: Path) -> Split | None:

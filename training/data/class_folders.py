@@ -52,15 +52,15 @@ def read_class_folders(folder: Path, *, allow_empty: bool = False) -> Labelled:
     if lost:
         held = "".join(_held(beside) for beside in list(lost.values())[:MOST_NAMED])
         raise DataError(
-            f"no image of {_listed(lost)} under {folder} can be decoded{held}. Convert the images, "
+            f"no image of {listed(lost)} under {folder} can be decoded{held}. Convert the images, "
             "or remove the folder"
         )
     if empty and not allow_empty:
         raise DataError(
-            f"no image of {_listed(empty)} under {folder}: add images, or remove the empty folder"
+            f"no image of {listed(empty)} under {folder}: add images, or remove the empty folder"
         )
     if empty:
-        notes.append(f"no image of {_listed(empty)} under {folder}: the folder is empty")
+        notes.append(f"no image of {listed(empty)} under {folder}: the folder is empty")
     return Labelled(tuple(items), skipped, tuple(notes))
 
 
@@ -85,26 +85,13 @@ def validation_folder(data: Path) -> Path:
     return valid
 
 
-def check_training_folder(data: Path) -> None:
-    """Refuse a folder without ``train/``, with the fix if its own folders look like classes.
+def class_names(folder: Path) -> list[str]:
+    """The names of the class folders in `folder`, sorted; hidden and system folders are none.
 
     Raises:
-        DataError: see above. Nothing is raised if `data` is no folder.
+        DataError: the folder cannot be listed.
     """
-    if not data.is_dir() or (data / "train").is_dir():
-        return
-    names = sorted(_classes(data, Skipped()))
-    if not names:
-        raise DataError(
-            f"no folder {data / 'train'}: put the images of each class into "
-            f"{data / 'train'}/<class>/"
-        )
-    raise DataError(
-        f"no folder {data / 'train'}, but {data} has the folders {_listed(names)}. If they are "
-        f"classes, move them into {data / 'train'}, and move about a fifth of the images of each "
-        f"class into {data / 'val'}/<class>/. Or list the files in a table (.csv) of path,label: "
-        "a table without a column split is split automatically"
-    )
+    return sorted(_classes(folder, Skipped()))
 
 
 def compared(train: Labelled, val: Path) -> list[str]:
@@ -118,9 +105,9 @@ def compared(train: Labelled, val: Path) -> list[str]:
     trained, held = ({item.label for item in part} for part in (train, reported))
     notes: list[str] = []
     if only := sorted(trained - held):
-        notes.append(f"no image of {_listed(only)} under {val}, so its accuracy cannot be measured")
+        notes.append(f"no image of {listed(only)} under {val}, so its accuracy cannot be measured")
     if only := sorted(held - trained):
-        notes.append(f"no image of {_listed(only)} to train on. evaluate will refuse {val}")
+        notes.append(f"no image of {listed(only)} to train on. evaluate will refuse {val}")
     return notes
 
 
@@ -180,7 +167,7 @@ def _check_names(folder: Path, names: Iterable[str]) -> Iterator[str]:
         cases.setdefault(label.casefold(), []).append(label)
     for same in cases.values():
         if len(same) > 1:
-            yield f"classes whose names differ only in case stay separate: {_listed(same)}"
+            yield f"classes whose names differ only in case stay separate: {listed(same)}"
 
 
 def _is_text(name: str) -> bool:
@@ -191,7 +178,8 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _listed(labels: Iterable[str]) -> str:
+def listed(labels: Iterable[str]) -> str:
+    """At most ten names in quotes, for a message."""
     names = [repr(label) for label in labels]
     rest = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + rest

@@ -1,7 +1,8 @@
 """A data set of labelled images: what is in it, and which part is held out.
 
 A data set is a folder in fastai's layout, ``train/<class>/*`` and ``val/<class>/*`` (or `valid`),
-or a table of path, label and split (`training.data.table`). Part of train is held out as the
+or a flat folder of ``<class>/*``, which gets a split (`training.data.flat_folder`), or a table of
+path, label and split (`training.data.table`). Part of train is held out as the
 calibration split, stratified and seeded. It is never trained on. Training reports its loss, and
 temperatures, gates and thresholds are fitted on it. The validation set is used for reports only.
 """
@@ -20,12 +21,9 @@ from service.inference.decode import decode_image
 from service.inference.tta.task import TASKS
 from service.listing.skipped import Skipped
 from service.package.manifest import Manifest, TaskName
-from training.data.class_folders import (
-    check_training_folder,
-    compared,
-    read_class_folders,
-    validation_folder,
-)
+from training.data.class_folders import compared, read_class_folders, validation_folder
+from training.data.content.sketch import Sketch
+from training.data.flat_folder import check_flat, is_flat, read_flat_folder
 from training.data.item import Item
 from training.data.labelled import Labelled
 from training.data.named_data import NAMES
@@ -56,6 +54,8 @@ class Split:
     """Files of the data set that are not images, or not of a format that is decoded."""
     notes: tuple[str, ...] = ()
     """What a person should know about the data before training."""
+    flat: bool = False
+    """Whether the images for reports were taken out of a flat folder by their content."""
 
     def __len__(self) -> int:
         return len(self.train) + len(self.calibration)
@@ -111,21 +111,25 @@ def split(data: Path, recipe: Recipe) -> Split:
     if share < 1:
         _, train = stratified(train, share, recipe.seed, task)
     classes = tuple(sorted(counts))
-    return Split(classes, tuple(train), tuple(calibration), task, items.skipped, items.notes)
+    flat = not is_table(data) and is_flat(data)
+    return Split(classes, tuple(train), tuple(calibration), task, items.skipped, items.notes, flat)
 
 
 def validation(data: Path, trained: Manifest | None = None) -> Labelled:
     """The images for reports: ``data/val`` or ``data/<class>/*``, or a table's rows of split `val`.
 
-    From a table without that column: the rows that were held out of training if `trained` was
-    trained on this table, else every row.
+    From a flat folder: the images that were kept out of training if `trained` was trained on this
+    folder, else every image. From a table without a column `split`: the rows that were kept out of
+    training if `trained` was trained on this table, else every row.
 
     Raises:
         DataError: no images.
     """
     if not is_table(data):
         val = validation_folder(data)
-        return scan(val if val.is_dir() else data)
+        if val.is_dir():
+            return scan(val)
+        return _reported_of_flat(data, trained) or scan(data)
     table = read_table(data, trained.task if trained else "auto")
     if table.val is None:
         return Labelled(tuple(_held_out(data, trained) or table.train))
@@ -157,7 +161,10 @@ def trained_split(data: Path, provenance: dict[str, Any]) -> Split | None:
 def _training_part(data: Path, recipe: Recipe) -> tuple[Labelled, TaskName]:
     if not is_table(data):
         task: TaskName = "single_label" if recipe.task == "auto" else recipe.task
-        check_training_folder(data)
+        if data.is_dir() and not (data / "train").is_dir():
+            check_flat(data)
+            train, _ = read_flat_folder(data, recipe.validation_share, recipe.split_seed)
+            return train, task
         found = scan(data / "train", allow_empty=False)
         notes = (*found.notes, *compared(found, validation_folder(data)))
         return Labelled(found.items, found.skipped, notes), task
@@ -174,6 +181,21 @@ def _without_split(table: LabelTable, recipe: Recipe) -> tuple[list[Item], list[
     """For a table without a `split` column: (items for training, items for reports)."""
     seed = f"{recipe.split_seed}/validation"
     return stratified(table.train, recipe.validation_share, seed, table.task)
+
+
+def _reported_of_flat(data: Path, trained: Manifest | None) -> Labelled | None:
+    """The images that `trained` kept out of its training on the flat folder `data`.
+
+    None if it was trained on something else. Files may have been added or removed since the
+    training, but most of its images must be there.
+    """
+    provenance = trained.provenance if trained else {}
+    sketch = Sketch.of_provenance(provenance)
+    if sketch is None or not provenance["dataset"].get("flat") or not is_flat(data):
+        return None
+    recipe = Recipe.from_json(provenance["recipe"])
+    train, reported = read_flat_folder(data, recipe.validation_share, recipe.split_seed)
+    return reported if sketch.share_in(item.path for item in train) > 0.5 else None
 
 
 def _held_out(data: Path, trained: Manifest | None) -> list[Item]:

@@ -9,6 +9,7 @@ from service.inference.tta.task import TASKS
 from service.package.package import ModelPackage
 from training.data.class_folders import validation_folder
 from training.data.dataset import validation
+from training.data.flat_folder import is_flat
 from training.data.table import is_table
 from training.task import TRAINING_TASKS
 
@@ -18,7 +19,7 @@ def report_accuracy(package: Path, data: Path, log: Callable[[str], None]) -> No
 
     Data without validation images, or with ones that cannot be measured, get a message.
     """
-    if not is_table(data) and not validation_folder(data).is_dir():
+    if not is_table(data) and not is_flat(data) and not validation_folder(data).is_dir():
         log(
             f"accuracy not measured: {data} has no val/. Move about a fifth of the images of each "
             "class there before the next training"

@@ -1,7 +1,7 @@
 """Evaluate a package: every mode and precision on labelled images, by the code that serves."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from service.inference.predictor import Predictor
 from service.inference.runtime.providers import Provider
 from service.package.manifest import Aggregation, Manifest, Metrics, Precision
 from service.package.package import ModelPackage
+from training.data.content.sketch import trained_on
 from training.data.dataset import validation
 from training.data.labelled import Labelled
 from training.data.left_out import LeftOut, left_out
@@ -147,8 +148,18 @@ def against(
 
 
 def labelled(data: Path, trained: Manifest | None = None) -> Labelled:
-    """The images for reports, from a folder or a table: see `training.data.dataset.validation`."""
-    return validation(data, trained)
+    """The images for reports, from a folder or a table: see `training.data.dataset.validation`.
+
+    A note says how many of them `trained` was trained on.
+    """
+    found = validation(data, trained)
+    if trained is None:
+        return found
+    known = trained_on(trained.provenance, [item.path for item in found])
+    if not known:
+        return found
+    note = f"warning: {trained.name} was trained on {known}: its metrics on them are too good"
+    return replace(found, notes=(*found.notes, note))
 
 
 def as_json(evaluation: Evaluation) -> list[dict[str, Any]]:

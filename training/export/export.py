@@ -13,6 +13,7 @@ from torch import nn
 
 from service.errors import DataError, ExportError
 from service.package.manifest import Decode, InputSize, Label, Manifest, Normalization, OnnxFile
+from training.data.content.sketch import Sketch
 from training.data.dataset import Split, readable, split
 from training.data.labels import labels, shared_names
 from training.data.samples import sample
@@ -292,6 +293,8 @@ def _provenance(source: Source) -> dict[str, Any]:
         "weights_from": facts.get("weights_from"),
         "dataset": {
             "fingerprint": facts["fingerprint"],
+            "content": Sketch.of(item.path for item in source.images.train).to_json(),
+            **({"flat": True} if source.images.flat else {}),
             "training_images": len(source.images.train),
             "calibration_images": len(source.images.calibration),
             "skipped_files": source.images.skipped.files,

@@ -1,0 +1,91 @@
+"""Which images a package was trained on, in at most 8 KiB: a bottom-k sketch of their contents.
+
+Every file has a uniform digest. The sketch keeps the smallest ones. In another folder, the files
+whose digests are in that range are a random sample of the folder. The share of this sample that the
+sketch holds is the share of the folder that was trained on (Cohen and Kaplan, 2007). With up to
+`MOST` training images the sketch holds all of them, so the share is exact.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.console.text import storable
+from training.data.content.digest import content_digest
+
+MOST = 1024
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """The smallest digests of a set of images: uint64, sorted, each once."""
+
+    images: int
+    """Different images in the whole set."""
+    digests: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, paths: Iterable[Path]) -> "Sketch":
+        """The sketch of these files, which are read."""
+        every = np.unique(np.array([content_digest(path) for path in paths], dtype=np.uint64))
+        return cls(len(every), every[:MOST])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds the whole set, so that answers are exact."""
+        return self.images <= len(self.digests)
+
+    def known(self, paths: Iterable[Path]) -> tuple[list[Path], int]:
+        """(the files of a random sample of `paths` whose content is in the set, the sample's size).
+
+        The sample is all of `paths` where the sketch is whole.
+        """
+        last = None if self.is_whole else int(self.digests[-1])
+        held, sampled, known = set(self.digests.tolist()), 0, list[Path]()
+        for path in paths:
+            digest = content_digest(path)
+            if last is None or digest <= last:
+                sampled += 1
+                known += [path] * (digest in held)
+        return known, sampled
+
+    def share_in(self, paths: Iterable[Path]) -> float:
+        """The share of the set that is among `paths`, 0..1: exact, or estimated."""
+        known, _ = self.known(paths)
+        return len({content_digest(path) for path in known}) / max(1, len(self.digests))
+
+    def to_json(self) -> dict[str, Any]:
+        text = base64.b64encode(self.digests.astype(">u8").tobytes()).decode()
+        return {"images": self.images, "digests": text}
+
+    @classmethod
+    def of_provenance(cls, provenance: dict[str, Any]) -> "Sketch | None":
+        """The sketch in a package's provenance; None for a package without one."""
+        try:
+            stored = provenance["dataset"]["content"]
+            digests = np.frombuffer(base64.b64decode(stored["digests"]), dtype=">u8")
+            return cls(int(stored["images"]), digests.astype(np.uint64))
+        except (KeyError, TypeError, ValueError, binascii.Error):
+            return None
+
+
+def trained_on(provenance: dict[str, Any], paths: Sequence[Path]) -> str:
+    """How many of the images a package was trained on, as the subject of a sentence; "" for none.
+
+    Also "" for a package without a sketch.
+    """
+    sketch = Sketch.of_provenance(provenance)
+    known, sampled = sketch.known(paths) if sketch else ([], 0)
+    if not sketch or not known:
+        return ""
+    if sketch.is_whole:
+        share = f"{len(known)} of the {len(paths)} images"
+    else:
+        share = f"about {len(known) / sampled:.0%} of the {len(paths)} images"
+    return f"{share} (one is {storable(str(known[0]))})"
