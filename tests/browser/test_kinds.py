@@ -31,14 +31,14 @@ def offered(page: Page) -> list[str]:
 def test_modes_and_heat_map_follow_the_model(page: Page, photo: Path) -> None:
     page.set_input_files("#file", photo)
     expect(page.locator("#model-used")).to_have_text("crops@1, fp32, confidence not calibrated")
-    expect(page.locator("#mode-used")).to_have_text("single crop")
+    expect(page.locator("#mode-used")).to_have_text("Single crop")
     assert offered(page) == ["none", "five_crop", "ten_crop"]
     expect(page.locator("#heat-field")).to_be_hidden()
     page.locator("#model").select_option("windows@1")
     expect(page.locator("#model-used")).to_contain_text("windows@1")
-    assert offered(page) == ["none", "five_crop", "ten_crop", "dense", "centre_dense"]
+    assert offered(page) == ["none", "dense", "centre_dense", "five_crop", "ten_crop"]
     page.get_by_text("centre and dense", exact=True).click()
-    expect(page.locator("#mode-used")).to_have_text("centre and dense")
+    expect(page.locator("#mode-used")).to_have_text("Centre and dense")
     expect(page.locator("#views li")).to_have_count(6)
     page.get_by_label("heat map").check()
     expect(page.locator("#heat")).to_be_visible()
@@ -47,5 +47,5 @@ def test_modes_and_heat_map_follow_the_model(page: Page, photo: Path) -> None:
     assert "adaptive" in offered(page)
     page.locator("#model").select_option("crops@1")  # it has no dense: back to its own mode
     expect(page.locator("#model-used")).to_contain_text("crops@1")
-    expect(page.locator("#mode-used")).to_have_text("single crop")
+    expect(page.locator("#mode-used")).to_have_text("Single crop")
     expect(page.locator("#heat")).to_be_hidden()

@@ -1,5 +1,6 @@
-"""The page, used as a person uses it."""
+"""The page, used as a person uses it: one photo."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,15 @@ expect.set_options(timeout=60_000)
 def choose(page: Page, photo: Path) -> None:
     page.set_input_files("#file", photo)
     expect(page.locator("#answer")).to_be_visible()
+
+
+@pytest.fixture
+def unsure(tmp_path: Path) -> Path:
+    """Red above and blue below: one crop is not sure."""
+    path = tmp_path / "unsure.png"
+    colours = [coloured(colour, 120, 240) for colour in ("red", "blue")]
+    path.write_bytes(encoded(np.concatenate(colours)))
+    return path
 
 
 def test_five_crops_are_drawn_each_with_its_own_class(page: Page, photo: Path) -> None:
@@ -33,6 +43,51 @@ def test_five_crops_are_drawn_each_with_its_own_class(page: Page, photo: Path) -
     assert right_bottom["y"] + right_bottom["height"] == pytest.approx(bottom, abs=2)
 
 
+def test_the_single_crop_stands_beside_the_chosen_mode(page: Page, photo: Path) -> None:
+    choose(page, photo)
+    expect(page.locator("#what")).to_have_text(
+        "Looked at five crops. The answer stayed Red. Cost 5.0 crops."
+    )
+    expect(page.locator("#single .facts")).to_have_text(re.compile(r"1\.0 crops · \d+ ms"))
+    expect(page.locator("#chosen .facts")).to_have_text(re.compile(r"5\.0 crops · \d+ ms"))
+    expect(page.locator("#single .crop.seen")).to_have_count(1)
+    page.get_by_text("single crop", exact=True).first.click()
+    expect(page.locator("#what")).to_contain_text("One crop was looked at")
+    expect(page.locator("#single")).to_be_hidden()
+
+
+def test_adaptive_says_what_its_gate_did(page: Page, unsure: Path, tmp_path: Path) -> None:
+    page.get_by_text("adaptive", exact=True).click()
+    choose(page, unsure)
+    with page.expect_response(lambda response: "tta=adaptive" in response.url) as got:
+        page.set_input_files("#file", unsure)
+    answer = got.value.json()
+    assert answer["gate_open"]
+    first = round(100 * answer["views"][0]["probability"])
+    expect(page.locator("#what")).to_contain_text(
+        f"Not sure after one crop ({first}%): looked at the whole photo."
+    )
+    expect(page.locator("#words")).to_contain_text("It was open here")
+    sure = tmp_path / "sure.png"
+    sure.write_bytes(encoded(coloured("green")))
+    page.set_input_files("#file", sure)
+    expect(page.locator("#what")).to_have_text(
+        re.compile(r"Sure after one crop \(\d+%\): stopped\. Cost 1\.0 crops\.")
+    )
+    expect(page.locator("#words")).to_contain_text("It stayed closed here")
+
+
+def test_a_changed_answer_is_named(page: Page, tmp_path: Path) -> None:
+    """The single crop reads the middle; the corner crops see more of the edges."""
+    image = coloured("red", 96, 288)
+    image[:, 60:228] = coloured("blue", 96, 168)
+    (tmp_path / "wide.png").write_bytes(encoded(image))
+    choose(page, tmp_path / "wide.png")
+    expect(page.locator("#what")).to_contain_text("The answer changed from Blue to Red.")
+    expect(page.locator("#single .verdict")).to_contain_text("Blue")
+    expect(page.locator("#name")).to_have_text("Red")
+
+
 def test_bars_and_times_compare_single_crop_with_tta(page: Page, photo: Path) -> None:
     choose(page, photo)
     rows = page.locator("#bars tbody tr")
@@ -44,19 +99,29 @@ def test_bars_and_times_compare_single_crop_with_tta(page: Page, photo: Path) ->
     assert widths[0]["width"] > widths[1]["width"]
     times = page.locator("#times tbody tr")
     expect(times).to_have_count(2)
-    assert times.nth(0).locator("td").last.inner_text() == "1"
-    assert times.nth(1).locator("td").last.inner_text() == "5"
+    assert times.nth(0).locator("td").all_inner_texts()[-2:] == ["1", "1.00"]
+    assert times.nth(1).locator("td").all_inner_texts()[-2:] == ["5", "5.00"]
 
 
-def test_the_time_of_decoding_is_shown_as_the_server_took_it(page: Page, photo: Path) -> None:
+def test_times_are_the_server_s_and_their_sum_leaves_decoding_out(page: Page, photo: Path) -> None:
     with page.expect_response(lambda response: "tta=five_crop" in response.url) as got:
         choose(page, photo)
     times = page.locator("#times")
     heads = times.locator("thead th").all_inner_texts()
-    taken = got.value.json()["timing_ms"]["decode"]
-    assert taken > 0
-    cell = times.locator("tbody tr").nth(1).locator("th, td").nth(heads.index("decode"))
-    expect(cell).to_have_text(f"{taken:.1f}")
+    taken = got.value.json()["timing_ms"]
+    assert taken["decode"] > 0
+    cells = times.locator("tbody tr").nth(1).locator("th, td")
+    expect(cells.nth(heads.index("decode"))).to_have_text(f"{taken['decode']:.1f}")
+    own = taken["prepare"] + taken["inference"] + taken["finish"]
+    assert float(cells.nth(heads.index("sum*")).inner_text()) == pytest.approx(own, abs=0.06)
+
+
+def test_views_are_as_sure_as_the_answer(page: Page, tmp_path: Path) -> None:
+    grey = np.full((100, 130, 3), (104, 100, 112), np.uint8)  # all views see the same
+    (tmp_path / "grey.png").write_bytes(encoded(grey))
+    choose(page, tmp_path / "grey.png")
+    shown = page.locator("#probability").inner_text()
+    assert page.locator("#views .percent").all_inner_texts() == [shown] * 5
 
 
 def test_a_photo_is_sent_as_it_is(page: Page, tmp_path: Path) -> None:
@@ -74,25 +139,42 @@ def test_a_photo_without_a_suffix_is_asked_about(page: Page, photo: Path, tmp_pa
     choose(page, tmp_path / "IMG_1")
 
 
-def test_a_text_is_no_image(page: Page, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no image")
-    page.set_input_files("#file", tmp_path / "notes.txt")
-    expect(page.locator("#status")).to_have_text("notes.txt is no image.")
+def test_a_photo_that_the_browser_cannot_show_is_answered_all_the_same(
+    page: Page, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.tiff").write_bytes(encoded(coloured("red"), "TIFF"))
+    choose(page, tmp_path / "photo.tiff")
+    expect(page.locator("#frame.unseen")).to_be_visible()
+    expect(page.locator("#name")).to_have_text("Red")
+    frame = page.locator("#frame").bounding_box()
+    assert frame is not None
+    assert frame["width"] / frame["height"] == pytest.approx(150 / 120, abs=0.02)
 
 
 def test_a_switch_of_mode_asks_again(page: Page, photo: Path) -> None:
     choose(page, photo)
     with page.expect_response(lambda response: "tta=dense" in response.url):
         page.get_by_text("dense", exact=True).click()
-    expect(page.locator("#mode-used")).to_have_text("dense")
+    expect(page.locator("#mode-used")).to_have_text("Dense")
+    expect(page.locator("#mode-help")).to_contain_text("One pass over the whole photo")
     expect(page.locator("#crops .crop")).to_have_count(5)
 
 
-def test_views_are_named_by_where_they_lie(page: Page, tmp_path: Path) -> None:
+def test_coverage_and_aggregation_reach_the_answer(page: Page, photo: Path) -> None:
+    choose(page, photo)
+    with page.expect_response(lambda response: "coverage=0.99" in response.url) as got:
+        page.locator("#coverage").select_option("0.99")
+    names = ", ".join(one["name"] for one in got.value.json()["prediction_set_classes"])
+    expect(page.locator("#set")).to_have_text(f"Prediction set, right in 99% of photos: {names}")
+    with page.expect_response(lambda response: "aggregate=gmean" in response.url) as got:
+        page.locator("#aggregate").select_option("gmean")
+    assert got.value.json()["aggregate"] == "gmean"
+    page.locator("#coverage").select_option("")
+    expect(page.locator("#set")).to_be_hidden()
+
+
+def test_views_are_named_by_where_they_lie(page: Page, unsure: Path) -> None:
     """Six of them, where adaptive was not sure of a small pass and ran a dense one."""
-    colours = [coloured(colour, 120, 240) for colour in ("red", "blue")]
-    unsure = tmp_path / "unsure.png"
-    unsure.write_bytes(encoded(np.concatenate(colours)))
     choose(page, unsure)
     with page.expect_response(lambda response: "tta=adaptive" in response.url):
         page.get_by_text("adaptive", exact=True).click()
@@ -103,43 +185,31 @@ def test_views_are_named_by_where_they_lie(page: Page, tmp_path: Path) -> None:
     assert places == ["first pass, whole", *corners, "centre"]
 
 
-def test_the_heat_map_is_laid_over_the_photo(page: Page, photo: Path) -> None:
+def test_the_heat_map_is_laid_over_the_photo_with_its_class_and_scale(
+    page: Page, photo: Path
+) -> None:
     choose(page, photo)
     heat = page.locator("#heat")
     expect(heat).to_be_hidden()
-    page.get_by_label("heat map").check()
+    with page.expect_response(lambda response: "include=heatmap" in response.url) as got:
+        page.get_by_label("heat map").check()
     expect(heat).to_be_visible()
     assert heat.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     assert heat.bounding_box() == page.locator("#picture").bounding_box()
+    expect(page.locator("#legend-name")).to_have_text("Where it looks like Red:")
+    peak = got.value.json()["heatmap"]["peak"]
+    expect(page.locator("#legend-peak")).to_have_text(f"{100 * peak:.1f}%")
+    page.get_by_label("heat map").uncheck()
+    expect(page.locator("#legend")).to_be_hidden()
 
 
-def test_a_model_can_be_chosen(page: Page, photo: Path) -> None:
+def test_a_model_can_be_chosen_and_says_what_it_knows(page: Page, photo: Path) -> None:
+    expect(page.locator("#classes li")).to_have_text(["Red", "Green", "Blue"])
     choose(page, photo)
     expect(page.locator("#model-used")).to_contain_text("tiny@1")
     page.locator("#model").select_option("other@1")
     expect(page.locator("#model-used")).to_contain_text("other@1")
-
-
-def test_the_keyboard_is_enough(page: Page, photo: Path) -> None:
-    # Playwright asks for choosers when the first listener comes, and does not wait until it is
-    # heard: a key pressed at once could be faster.
-    page.on("filechooser", lambda _: None)
-    expect(page.locator("#model-field")).to_be_visible()
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.name") == "tta"
-    page.keyboard.press("ArrowRight")
-    assert page.evaluate("document.activeElement.value") == "ten_crop"
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.id") == "model"
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.id") == "file"
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
-    chooser.value.set_files(photo)
-    expect(page.locator("#views li")).to_have_count(10)
-    first = page.locator("#views button").first
-    first.focus()
-    expect(page.locator(".crop.picked")).to_have_count(1)
+    expect(page.locator("#classes-count")).to_have_text("This model knows 5 classes")
 
 
 DROP = """([bytes, kind]) => {
@@ -158,18 +228,9 @@ def test_a_photo_can_be_dropped_or_pasted(page: Page, photo: Path, kind: str) ->
     expect(page.locator("#answer")).to_be_visible()
 
 
-def test_what_is_no_photo_is_said_and_the_page_goes_on(
-    browser: Browser, server: Server, tmp_path: Path, photo: Path
-) -> None:
-    page = browser.new_page()
-    page.goto(f"{server.url}/")
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(photo.read_bytes()[:100])
-    page.set_input_files("#file", broken)
-    expect(page.locator("#status.bad")).to_contain_text("cannot be decoded")
-    choose(page, photo)
-    expect(page.locator("#status.bad")).to_have_count(0)
-    page.close()
+def test_the_page_forbids_itself_everything_from_outside(page: Page, server: Server) -> None:
+    response = page.request.get(f"{server.url}/")
+    assert "default-src 'none'" in response.headers["content-security-policy"]
 
 
 def test_on_a_phone_nothing_runs_out_of_the_screen(
@@ -178,8 +239,16 @@ def test_on_a_phone_nothing_runs_out_of_the_screen(
     context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True)
     page = context.new_page()
     page.goto(f"{server.url}/")
-    choose(page, photo)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    choose(page, photo)
+    expect(page.locator("#what")).to_be_in_viewport()  # the options stand above it
+    page.get_by_role("button", name="Compare all modes").click()
+    expect(page.locator("#compared")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    single, chosen = (page.locator(one).bounding_box() for one in ("#single", "#chosen"))
+    assert single is not None
+    assert chosen is not None
+    assert single["y"] + single["height"] <= chosen["y"], "one column"
     context.close()
 
 
@@ -193,8 +262,3 @@ def test_dark_mode_is_dark(browser: Browser, server: Server) -> None:
         return sum(int(part) for part in colour[4:-1].split(","))
 
     assert brightness("dark") < 200 < 600 < brightness("light")
-
-
-def test_the_page_forbids_itself_everything_from_outside(page: Page, server: Server) -> None:
-    response = page.request.get(f"{server.url}/")
-    assert "default-src 'none'" in response.headers["content-security-policy"]

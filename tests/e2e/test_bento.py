@@ -37,7 +37,7 @@ def test_a_bento_is_built_and_serves(tmp_path: Path, package: Path) -> None:
     )
     tag = built.stdout.strip().rpartition("__tag__:")[2]
     source = next((tmp_path / "bentoml/bentos/quincunx").glob("*/src"))
-    assert (source / "service/api/page/page.js").is_file()
+    assert (source / "service/api/page/scripts/words.js").is_file()
     assert not (source / "training").exists()
     port = free_port()
     log = tmp_path / "bento.log"

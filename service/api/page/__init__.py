@@ -7,10 +7,10 @@ from starlette.responses import Response
 
 FOLDER = Path(__file__).parent
 TYPES = {
-    "index.html": "text/html; charset=utf-8",
-    "style.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
 HEADERS = {
     "Cache-Control": "no-cache",
@@ -20,9 +20,13 @@ HEADERS = {
     ),
     "Referrer-Policy": "no-referrer",
 }
-FILES = {name: (FOLDER / name).read_bytes() for name in TYPES}
+FILES = {
+    path.relative_to(FOLDER).as_posix(): path.read_bytes()
+    for path in sorted(FOLDER.rglob("*"))
+    if path.suffix in TYPES
+}
 
 
 async def page_file(name: str, _: Request) -> Response:
     """`GET /` and `GET /page/...`: one of the files above."""
-    return Response(FILES[name], headers=HEADERS, media_type=TYPES[name])
+    return Response(FILES[name], headers=HEADERS, media_type=TYPES[Path(name).suffix])

@@ -1,263 +1,165 @@
-// The page: one photo, asked for twice (single crop and the chosen mode), drawn side by side.
+// The page: which photos are asked about, when, and what is shown.
 
-const $ = (id) => document.getElementById(id);
-const CORNERS = ["tl", "tr", "bl", "br", "centre"];
-const COMPARED = 100;
-const NAMES = ["top left", "top right", "bottom left", "bottom right", "centre"];
-const MODES = Object.fromEntries(
-  [...document.querySelectorAll("#modes input")].map((input) => [
-    input.value,
-    input.nextElementSibling.textContent,
-  ]),
-);
+import { $, plural } from "./scripts/dom.js";
+import { askBoth } from "./scripts/api.js";
+import { showEntry } from "./scripts/answer.js";
+import { clearComparison, compareAll } from "./scripts/compare.js";
+import { newEntry } from "./scripts/entry.js";
+import { showHeat } from "./scripts/heat.js";
+import { remember } from "./scripts/history.js";
+import { busy, complain, say } from "./scripts/notice.js";
+import { chosen, loadModels, model, offer, offerOptions } from "./scripts/options.js";
+import { offerSamples } from "./scripts/samples.js";
+import { fillSheet, hideSheet } from "./scripts/sheet.js";
+import { copy, showSnippets } from "./scripts/snippets.js";
 
-let photo = null;
+let files = [];  // what is asked about
+let current = null;  // the entry that is shown
 let running = null;
-let url = null;
-let heat = null;
-let served = [];
+let fresh = false;  // the photos were chosen just now
 
-function say(text, bad = false) {
-  $("status").textContent = text;
-  $("status").classList.toggle("bad", bad);
-}
-
-function element(kind, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(kind), properties);
-  node.append(...children);
-  return node;
-}
-
-const percent = (value) => `${(100 * value).toFixed(1)}%`;
-const chosenMode = () => document.querySelector("#modes input:checked").value;
-
-function headers() {
-  const key = $("key").value;
-  return key ? { Authorization: `Bearer ${key}` } : {};
-}
-
-async function ask(tta, include, signal, more = {}) {
-  const query = new URLSearchParams({ tta, include, ...more });
-  if ($("model").value) query.set("model", $("model").value);
-  const body = new FormData();
-  body.append("image", photo, "photo");
-  const response = await fetch(`classify?${query}`, { method: "POST", body, signal, headers: headers() });
-  const answer = await response.json();
-  if (response.status === 401) $("key-field").hidden = false;
-  if (!response.ok) throw new Error(answer.error.message);
-  return answer;
-}
-
-async function classify() {
-  if (!photo) return;
+// Run `work`, and end what ran before it. While it runs, the old answer stays, dimmed.
+async function run(work, retry) {
   running?.abort();
   const mine = (running = new AbortController());
-  say("Looking…");
-  document.body.setAttribute("aria-busy", "true");
+  busy(true);
   try {
-    const mode = chosenMode();
-    // More classes than are shown: those of the other mode should be among them.
-    const single = await ask("none", "views,timing", mine.signal, { top_k: COMPARED });
-    const tta = await ask(mode, "views,timing", mine.signal);
-    if (mine.signal.aborted) return;
-    show(single, tta);
-    await showHeat();
-    say(`${title(tta)}, ${percent(tta.probability)}`);
+    await work(mine.signal);
   } catch (error) {
-    if (error.name !== "AbortError") say(error.message, true);
+    if (error.name !== "AbortError" && running === mine) complain(error, retry);
   } finally {
-    if (running === mine) document.body.removeAttribute("aria-busy");
+    if (running === mine) busy(false);
   }
 }
 
-function show(single, tta) {
-  $("answer").hidden = false;
-  $("stage").classList.add("answered");
-  $("name").textContent = title(tta);
-  $("probability").textContent = percent(tta.probability);
-  const degraded = tta.tta_applied === tta.tta_requested ? "" : " (busy: asked for " + MODES[tta.tta_requested] + ")";
-  const confidence = tta.calibrated ? "" : ", confidence not calibrated";
-  $("model-used").textContent = `${tta.model}, ${tta.precision}${confidence}`;
-  $("mode-used").textContent = MODES[tta.tta_applied] + degraded;
-  showBars(single, tta);
-  showTimes(single, tta);
-  showViews(tta.views, tta.gate_open);
+function look() {
+  if (files.length === 1) return run(lookAtOne, look);
+  if (files.length > 1) return run(lookAtMany, look);
 }
 
-// A multi-label model answers with every label above its threshold, which may be none.
-function title(answer) {
-  if (!answer.labels) return answer.name;
-  const names = answer.labels.map((p) => shownName(p, answer.labels));
-  return names.join(", ") || `none; likeliest ${answer.name}`;
+function shrinkQuestions() {
+  document.body.classList.add("answered");
+  $("classes").open = false;
+  $("intro").hidden = true;
 }
 
-// Two classes may have one name, as ImageNet's cranes: their ids tell them apart.
-function shownName(one, all) {
-  const alike = all.filter((p) => p.name === one.name).length;
-  return alike > 1 ? `${one.name} (${one.label})` : one.name;
-}
-
-function showBars(single, tta) {
-  const before = new Map(single.predictions.map((p) => [p.label, p.probability]));
-  const rows = tta.predictions.map((p) =>
-    element("tr", {},
-      element("th", { scope: "row", textContent: shownName(p, tta.predictions), title: p.label }),
-      bar(before.get(p.label), "single"), bar(p.probability, "tta")),
-  );
-  $("bars").tBodies[0].replaceChildren(...rows);
-}
-
-function bar(value, kind) {
-  const cell = element("td");
-  if (value === undefined) {
-    cell.append(element("span", { className: "percent", textContent: `not in the top ${COMPARED}` }));
-    return cell;
+async function lookAtOne(signal) {
+  const entry = newEntry(files[0], chosen());
+  say(`Looking at ${entry.name}…`);
+  try {
+    Object.assign(entry, await askBoth(entry.file, entry.options, signal));
+  } catch (error) {
+    if (error.status === 422 || error.status === 415) error.message = `${entry.name}: ${error.message}`;
+    throw error;
   }
-  const rod = element("span", { className: `bar ${kind}` });
-  rod.style.width = `${Math.max(0.5, 100 * value)}%`;
-  cell.append(rod, element("span", { className: "percent", textContent: percent(value) }));
-  return cell;
+  if (signal.aborted) return;
+  hideSheet();
+  shrinkQuestions();
+  open(entry);
+  if (fresh) bringIntoView($("answer"));
+  fresh = false;
+  await remember(entry, goBackTo);
+  await showHeat(entry, signal);
 }
 
-function showTimes(single, tta) {
-  const row = (name, answer) => {
-    const t = answer.timing_ms;
-    const numbers = [t.decode, t.queue, t.inference, t.total].map((ms) => ms.toFixed(1));
-    return element("tr", {}, element("th", { scope: "row", textContent: name }),
-      ...[...numbers, answer.passes].map((text) => element("td", { textContent: text })));
-  };
-  const rows = [row("single crop", single), row(MODES[tta.tta_applied], tta)];
-  $("times").tBodies[0].replaceChildren(...rows);
-}
-
-// Which of NAMES a box is: by where its middle lies, since modes differ in how many views they show.
-function placeOf([left, top, right, bottom]) {
-  const across = left + right - 1;
-  const down = top + bottom - 1;
-  if (Math.hypot(across, down) < 0.02) return 4;
-  return (down > 0 ? 2 : 0) + (across > 0 ? 1 : 0);
-}
-
-// Where a gate opened, the first view is that of the pass before it.
-function showViews(views, gateOpen) {
-  const boxes = [];
-  const items = views.map((view, index) => {
-    const [left, top, right, bottom] = view.box;
-    const place = placeOf(view.box);
-    const box = element("div", { className: "crop" });
-    box.style.setProperty("--colour", `var(--crop-${place})`);
-    box.style.left = percent(left);
-    box.style.top = percent(top);
-    box.style.width = percent(right - left);
-    box.style.height = percent(bottom - top);
-    const again = views.slice(index + 1, 5).some((later) => placeOf(later.box) === place);
-    if (index < 5 && !again) {
-      const label = element("span", { className: CORNERS[place], textContent: view.name });
-      label.style.maxWidth = percent(Math.min(0.95, 0.46 / (right - left)));  // half the photo
-      box.append(label);
-    }
-    boxes.push(box);
-    const where = (gateOpen && index === 0 ? "first pass, " : "") +
-      (right - left + bottom - top < 2 ? NAMES[place] : "whole") + (view.flip ? ", mirrored" : "");
-    const button = element("button", { type: "button" },
-      element("i"), `${where}: ${view.name}`,
-      element("span", { className: "percent", textContent: percent(view.probability) }));
-    button.style.setProperty("--colour", `var(--crop-${place})`);
-    button.setAttribute("aria-pressed", "false");
-    const pick = (on) => {
-      $("frame").classList.toggle("picking", on);
-      box.classList.toggle("picked", on);
-      button.setAttribute("aria-pressed", String(on));
-    };
-    for (const start of ["mouseenter", "focus"]) button.addEventListener(start, () => pick(true));
-    for (const end of ["mouseleave", "blur"]) button.addEventListener(end, () => pick(false));
-    return element("li", {}, button);
-  });
-  $("crops").replaceChildren(...boxes);
-  $("frame").classList.remove("picking");
-  $("views").replaceChildren(...items);
-}
-
-// The heat map takes a pass of its own, so it is asked for apart: the times above stay honest.
-async function showHeat() {
-  const wanted = $("show-heat").checked && !$("heat-field").hidden;
-  if (wanted && photo && !heat) {
-    const answer = await ask("none", "heatmap", running.signal);
-    heat = `data:image/png;base64,${answer.heatmap.png_base64}`;
-    $("heat").src = heat;
-  }
-  $("heat").hidden = !(wanted && heat);
-}
-
-function take(file) {
-  if (!file) return;
-  // A browser knows no type for some suffixes and for none: then the server looks at the bytes.
-  if (file.type && !file.type.startsWith("image/")) {
-    say(`${file.name || "That"} is no image.`, true);
-    return;
-  }
-  photo = file;
-  if (url) URL.revokeObjectURL(url);
-  url = URL.createObjectURL(file);
-  $("picture").src = url;
-  $("heat").hidden = true;
-  heat = null;
-  $("crops").replaceChildren();
+async function lookAtMany(signal) {
   $("answer").hidden = true;
-  for (const id of ["frame", "under"]) $(id).hidden = false;
-  $("drop").hidden = true;
-  document.querySelector("#photo").append($("file"));  // hidden, but still within reach of Tab
-  classify();
+  shrinkQuestions();
+  await fillSheet(files, chosen(), signal, say, reopen);
+  say(`${plural(files.length, "photo")} done.`);
 }
 
-async function start() {
-  const response = await fetch("models", { headers: headers() });
-  if (response.status === 401) {
-    $("key-field").hidden = false;
-    say("This server asks for a key.");
-    return;
+function open(entry) {
+  current = entry;
+  entry.url ??= URL.createObjectURL(entry.file);
+  clearComparison();
+  showEntry(entry, model());
+  showSnippets(entry);
+  say($("what").textContent, false);
+}
+
+// On a phone the answer lies below the options.
+function bringIntoView(node) {
+  if (node.getBoundingClientRect().top > 0.7 * innerHeight) node.scrollIntoView({ block: "start" });
+}
+
+function reopen(entry) {
+  run(async (signal) => {
+    open(entry);
+    $("answer").scrollIntoView({ block: "start" });
+    await showHeat(entry, signal);
+  }, () => reopen(entry));
+}
+
+// From the history: later changes of options ask about this photo again.
+function goBackTo(entry) {
+  files = [entry.file];
+  hideSheet();
+  reopen(entry);
+}
+
+function take(given) {
+  const list = [...given];
+  if (!list.length) return;
+  // A browser knows no type for some suffixes and for none: then the server looks at the bytes.
+  const odd = list.filter((file) => file.type && !file.type.startsWith("image/"));
+  if (odd.length) {
+    complain(new Error(`${odd.map((file) => file.name || "That").join(", ")} is no image.`));
+    if (odd.length === list.length) return;
   }
-  served = (await response.json()).models;
-  $("model").replaceChildren(...served.map((m) => element("option", { value: m.model, textContent: m.model })));
-  $("model-field").hidden = served.length < 2;
-  const best = served.find((m) => m.default);
-  offer(best);
-  choose(best.default_tta);
+  files = list.filter((file) => !odd.includes(file));
+  fresh = true;
+  look();
 }
 
-// Only what the chosen model can answer is offered: its modes, and a heat map.
-function offer(model) {
-  for (const input of document.querySelectorAll("#modes input")) {
-    input.closest("label").hidden = !model.modes.includes(input.value);
-  }
-  $("heat-field").hidden = !model.heatmap;
-  if (!model.modes.includes(chosenMode())) choose(model.default_tta);
+function start() {
+  return run(async () => {
+    say("");
+    await loadModels();
+    look();
+  }, start);
 }
 
-function choose(mode) {
-  const radio = document.querySelector(`#modes input[value="${mode}"]`);
-  if (radio) radio.checked = true;
-}
-
-$("file").addEventListener("change", (event) => take(event.target.files[0]));
-$("modes").addEventListener("change", classify);
-$("model").addEventListener("change", () => {
-  heat = null;
-  offer(served.find((m) => m.model === $("model").value));
-  classify();
+$("file").addEventListener("change", (event) => {
+  take(event.target.files);
+  event.target.value = "";  // so that the same photo can be chosen again
 });
-$("key").addEventListener("change", () => start().then(classify));
+$("modes").addEventListener("change", () => {
+  offerOptions();
+  look();
+});
+for (const id of ["aggregate", "coverage"]) $(id).addEventListener("change", look);
+$("model").addEventListener("change", () => run(async () => {
+  await offer($("model").value);
+  look();
+}));
+$("key").addEventListener("change", start);
 $("controls").addEventListener("submit", (event) => event.preventDefault());
-$("show-heat").addEventListener("change", () => showHeat().catch((error) => say(error.message, true)));
-$("show-crops").addEventListener("change", (event) => {
-  $("frame").classList.toggle("no-crops", !event.target.checked);
+$("show-heat").addEventListener("change", () => {
+  const again = () => run((signal) => showHeat(current, signal), again);
+  again();
 });
-document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
+$("show-crops").addEventListener("change", (event) => {
+  $("pair").classList.toggle("no-crops", !event.target.checked);
+});
+$("compare-all").addEventListener("click", () => {
+  run(async (signal) => {
+    await compareAll(current, model(), signal, say);
+    say("All modes are compared.", false);
+  });
+});
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.addEventListener("click", async () => {
+    say(await copy(button.dataset.copy) ? "Copied." : "The text is selected: copy it with Ctrl+C.");
+  });
+}
+document.addEventListener("paste", (event) => take(event.clipboardData.files));
 for (const kind of ["dragover", "drop", "dragleave"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();
     document.body.classList.toggle("dragging", kind === "dragover");
-    if (kind === "drop") take(event.dataTransfer.files[0]);
+    if (kind === "drop") take(event.dataTransfer.files);
   });
 }
-start().catch((error) => say(error.message, true));
+offerSamples(take);
+start();

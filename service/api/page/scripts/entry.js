@@ -1,0 +1,30 @@
+// An entry is one photo with the answers to it: { file, name, url, thumb, options, single, tta, heat }.
+
+const THUMB_PX = 320;
+
+export function newEntry(file, options) {
+  return { file, name: file.name || "pasted photo", url: null, thumb: null, options };
+}
+
+// A small copy, so that many photos do not fill the memory. null where the browser cannot show it.
+export async function makeThumb(entry) {
+  if (entry.thumb) return;
+  try {
+    const bitmap = await createImageBitmap(entry.file);
+    const scale = Math.min(1, THUMB_PX / Math.max(bitmap.width, bitmap.height));
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.round(scale * bitmap.width));
+    canvas.height = Math.max(1, Math.round(scale * bitmap.height));
+    canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    bitmap.close();
+    const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.8));
+    entry.thumb = URL.createObjectURL(blob);
+  } catch {
+    entry.thumb = null;
+  }
+}
+
+export function forget(entry) {
+  if (entry.url) URL.revokeObjectURL(entry.url);
+  if (entry.thumb) URL.revokeObjectURL(entry.thumb);
+}

@@ -1,0 +1,192 @@
+"""The states of the page: empty, busy, wrong, and without a server; keyboard and screen readers."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+
+from tests.support.images import coloured, encoded
+from tests.support.server import Server, serving
+from tests.support.tiny import tiny_package
+
+expect.set_options(timeout=60_000)
+
+
+@pytest.fixture
+def plain(context: BrowserContext, server: Server) -> Page:
+    """The page in a browser where errors of requests are expected."""
+    page = context.new_page()
+    page.goto(f"{server.url}/")
+    expect(page.locator("#classes li").first).to_be_visible()
+    return page
+
+
+def choose(page: Page, photo: Path) -> None:
+    page.set_input_files("#file", photo)
+    expect(page.locator("#answer")).to_be_visible()
+    expect(page.locator("body")).not_to_have_attribute("aria-busy", "true")
+
+
+def test_the_empty_page_explains_itself(page: Page) -> None:
+    expect(page.locator("#answer")).to_be_hidden()
+    expect(page.locator("#intro")).to_be_visible()
+    expect(page.locator("#mode-help")).to_contain_text("It costs 5 crops.")
+    expect(page.get_by_role("link", name="HTTP API")).to_have_attribute("href", "docs")
+
+
+def test_every_drawing_is_answered(page: Page) -> None:
+    drawings = page.locator("#samples button")
+    expect(drawings).to_have_count(6)
+    for drawing in drawings.all():
+        with page.expect_response(lambda response: "tta=five_crop" in response.url) as got:
+            drawing.click()
+        assert got.value.status == 200
+    expect(page.locator("#intro")).to_be_hidden()
+
+
+def test_while_a_request_runs_the_old_answer_is_dimmed(
+    plain: Page, photo: Path, tmp_path: Path
+) -> None:
+    choose(plain, photo)
+    held: list[Route] = []
+    free = False
+    plain.route("**/classify?*", lambda one: one.continue_() if free else held.append(one))
+    (tmp_path / "next.png").write_bytes(encoded(coloured("blue")))
+    plain.set_input_files("#file", tmp_path / "next.png")
+    expect(plain.locator("body")).to_have_attribute("aria-busy", "true")
+    expect(plain.locator("#answer")).to_have_css("opacity", "0.45")
+    expect(plain.locator("#name")).to_have_text("Red")
+    expect(plain.locator("#status")).to_have_text("Looking at next.png…")
+    free = True
+    for route in held:
+        route.continue_()
+    expect(plain.locator("#name")).to_have_text("Blue")
+    expect(plain.locator("#answer")).to_have_css("opacity", "1")
+
+
+def test_a_text_is_no_image(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    page.set_input_files("#file", tmp_path / "notes.txt")
+    expect(page.locator("#notice.bad #status")).to_have_text("notes.txt is no image.")
+
+
+def test_what_is_no_photo_is_said_and_the_page_goes_on(
+    plain: Page, tmp_path: Path, photo: Path
+) -> None:
+    choose(plain, photo)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(photo.read_bytes()[:100])
+    plain.set_input_files("#file", broken)
+    status = plain.locator("#notice.bad #status")
+    expect(status).to_contain_text("broken.png: ")
+    expect(status).to_contain_text("cannot be decoded")
+    expect(status).to_contain_text("Below is the answer for photo.png.")
+    expect(plain.locator("#answer")).to_be_visible()  # no blank space
+    expect(plain.locator("#retry")).to_be_hidden()  # the same file would fail again
+    choose(plain, photo)
+    expect(plain.locator("#notice.bad")).to_have_count(0)
+
+
+def test_a_server_that_is_gone_is_said_in_words_and_found_again(
+    plain: Page, photo: Path, server: Server
+) -> None:
+    for path in ("**/classify?*", "**/livez"):
+        plain.route(path, lambda route: route.abort())
+    plain.set_input_files("#file", photo)
+    expect(plain.locator("#notice.bad #status")).to_contain_text("The server does not answer.")
+    expect(plain.get_by_role("button", name="Try again")).to_be_visible()
+    plain.unroute_all()
+    expect(plain.locator("#answer")).to_be_visible()  # it asks by itself when the server is back
+    expect(plain.locator("#notice.bad")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (429, '{"error": {"message": "full"}}', "The server is busy. Try again in 7 s."),
+        (502, "<html>Bad gateway</html>", "answered with 502"),
+        (500, '{"error": {"message": "an internal error"}}', "an internal error"),
+        (200, "<html>a login page</html>", "The answer is not JSON."),
+    ],
+)
+def test_what_may_pass_can_be_tried_again(
+    plain: Page, photo: Path, status: int, body: str, said: str
+) -> None:
+    plain.route(
+        "**/classify?*",
+        lambda route: route.fulfill(status=status, body=body, headers={"Retry-After": "7"}),
+    )
+    plain.set_input_files("#file", photo)
+    expect(plain.locator("#notice.bad #status")).to_contain_text(said)
+    plain.unroute_all()
+    if status != 200:
+        plain.get_by_role("button", name="Try again").click()
+        expect(plain.locator("#answer")).to_be_visible()
+
+
+def test_a_server_with_keys_asks_for_one(browser: Browser, tmp_path: Path, photo: Path) -> None:
+    with serving([tiny_package(tmp_path / "tiny")], tmp_path, api_keys="key") as keyed:
+        page = browser.new_page()
+        page.goto(f"{keyed.url}/")
+        expect(page.locator("#status")).to_have_text("This server asks for a key.")
+        page.get_by_label("API key").fill("wrong")
+        page.keyboard.press("Enter")
+        expect(page.locator("#status")).to_have_text("The server does not know this key.")
+        page.get_by_label("API key").fill("key")
+        page.keyboard.press("Tab")
+        expect(page.locator("#classes li").first).to_be_visible()
+        choose(page, photo)
+        expect(page.locator("#curl")).to_contain_text('-H "Authorization: Bearer $KEY"')
+        page.close()
+
+
+def test_the_keyboard_is_enough(page: Page, photo: Path) -> None:
+    # Playwright asks for choosers when the first listener comes, and does not wait until it is
+    # heard: a key pressed at once could be faster.
+    page.on("filechooser", lambda _: None)
+    expect(page.locator("#model-field")).to_be_visible()
+
+    def focused(what: str) -> str:
+        return str(page.evaluate(f"document.activeElement.{what}"))
+
+    for _ in page.locator("nav a").all():
+        page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert focused("id") == "file"
+    page.keyboard.press("Tab")
+    assert focused("name") == "tta"
+    page.keyboard.press("ArrowRight")
+    assert focused("value") == "ten_crop"
+    page.keyboard.press("Tab")
+    assert focused("id") == "model"
+    page.locator("#file").focus()
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(photo)
+    expect(page.locator("#views li")).to_have_count(10)
+    first = page.locator("#views button").first
+    first.focus()
+    expect(page.locator(".crop.picked")).to_have_count(1)
+
+
+UNNAMED = """() => [
+  ...document.querySelectorAll("button, input, select, a, summary")
+].filter((node) => {
+  if (!node.checkVisibility()) return false;
+  const label = node.labels?.[0]?.textContent ?? "";
+  return !(node.ariaLabel || node.textContent || label).trim();
+}).map((node) => node.outerHTML)"""
+
+
+def test_screen_readers_get_names_and_news(page: Page, photo: Path) -> None:
+    choose(page, photo)
+    assert page.evaluate(UNNAMED) == []
+    assert page.locator("img:not([alt])").count() == 0
+    said = page.locator("#what").inner_text()
+    expect(page.get_by_role("status")).to_have_text(said)  # read aloud when it changes
+    expect(page.get_by_role("figure", name="Five crops")).to_be_visible()
+    expect(page.get_by_role("article", name=said)).to_be_visible()
+    for table in ("Probability of each class", "Time on the server, in milliseconds"):
+        expect(page.get_by_role("table", name=table)).to_be_visible()
+    expect(page.get_by_role("group", name="How to look at a photo")).to_be_visible()
+    expect(page.get_by_alt_text("The photo photo.png").first).to_be_visible()
