@@ -7,6 +7,7 @@
     │   ├── Unauthorized         401  no key, or a wrong one
     │   ├── ForeignOrigin        403  a web page of another origin, which is not allowed
     │   ├── UnknownModel         404  no such model or version is loaded
+    │   ├── FeedbackOff          404  the server takes no feedback
     │   ├── RequestTimeout       408  a request that did not arrive in time
     │   ├── TooLarge             413  over a limit on bytes, pixels, images or decoding
     │   ├── TargetTooLong        414  the path and query have too many bytes
@@ -21,7 +22,8 @@
     │   ├── ShuttingDown         503  draining: no new requests
     │   ├── OutOfResources       503  the machine has no memory, open files or threads left
     │   ├── TooManyConnections   503  the limit on open connections is reached
-    │   └── DeadlineExceeded     504  admitted, but not answered in time
+    │   ├── DeadlineExceeded     504  admitted, but not answered in time
+    │   └── FeedbackNotStored    507  the folder of feedback is full or cannot be written
     ├── Unreachable              no Quincunx server answers at an address
     ├── StartFailed              workers that end before they serve
     ├── ModelPackageError        a package that is incomplete, altered or of another schema
@@ -73,6 +75,12 @@ class ForeignOrigin(ClientError):
 
 class UnknownModel(ClientError):
     """No such model or version is loaded."""
+
+    status = 404
+
+
+class FeedbackOff(ClientError):
+    """The server takes no feedback."""
 
     status = 404
 
@@ -163,6 +171,12 @@ class DeadlineExceeded(ServerError):
     """Admitted, but not answered in time."""
 
     status = 504
+
+
+class FeedbackNotStored(ServerError):
+    """The folder of feedback is full or cannot be written; the answer gives the reason."""
+
+    status = 507
 
 
 class Unreachable(QuincunxError):

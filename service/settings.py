@@ -109,6 +109,12 @@ class Settings(BaseModel):
     admin_keys: tuple[str, ...] = ()
     """Keys that may reload models. Empty: models cannot be reloaded over HTTP."""
     metrics_need_key: bool = False
+    feedback_folder: Path | None = None
+    """Folder of the feedback that clients send about answers, as Parquet files. Empty: off."""
+    feedback_max_bytes: Positive = 256 * 1024 * 1024
+    """Bytes of all files in the feedback folder; further feedback is refused with 507."""
+    feedback_answers: int = Field(default=20_000, gt=0, le=10_000_000)
+    """Answers that each process remembers for feedback, 400 bytes for each."""
     page: bool = True
     """Serve the page at `/`."""
     log_format: Literal["json", "text"] = "json"
@@ -118,6 +124,11 @@ class Settings(BaseModel):
     @classmethod
     def _split_paths(cls, value: Any) -> Any:
         return split_paths(value) if isinstance(value, str) else value
+
+    @field_validator("feedback_folder", mode="before")
+    @classmethod
+    def _empty_is_off(cls, value: Any) -> Any:
+        return None if value == "" else value
 
     @field_validator("api_keys", "admin_keys", mode="before")
     @classmethod

@@ -35,6 +35,7 @@ from service.api.path_dispatcher import PathDispatcher
 from service.api.routes import Api, create_app
 from service.api.server.alive import show_life
 from service.api.server.draining import drain_on_sigterm
+from service.api.server.feedback_desk import opened_desk, room_bytes
 from service.api.server.following import Reloads
 from service.api.server.models import Models
 from service.api.server.worker import join, starting, supervisor
@@ -126,11 +127,15 @@ class Quincunx:
                 logger.warning("ignored, since they describe services: %s", ", ".join(links))
             for warning in rename_warnings(os.environ):  # `quincunx serve` has renamed them
                 logger.warning(warning)
-            shared, self.slot = join()
+            shared, self.slot = join(room_bytes(settings))
             metrics = Metrics(Ledger(shared, self.slot))
             self.models = Models(settings, metrics.observer)
             self.reloads = Reloads(shared) if shared else None
-            self.api = Api(Context(settings, self.models, metrics, exported_tracer(), self.reloads))
+            feedback = opened_desk(settings, shared, self.slot)
+            context = Context(
+                settings, self.models, metrics, exported_tracer(), self.reloads, feedback
+            )
+            self.api = Api(context)
 
     @bentoml.on_startup
     async def start(self) -> None:

@@ -133,7 +133,7 @@ async def _classify_admitted(
     work = Work(data, served, asked.in_mode(applied), heatmap)
     answer, times = await run_image(context, work, asked, timeout_s)
     prediction = served.predictor.predict(answer, asked.top_k)
-    content = _answer_json(prediction, asked, served, applied)
+    content = answer_json(prediction, asked, served, applied)
     if "views" in asked.include:
         content["image"] = {"width_px": work.width_px, "height_px": work.height_px}
         content["views"] = [_view_json(view, served) for view in answer.views]
@@ -147,9 +147,10 @@ async def _classify_admitted(
     return content
 
 
-def _answer_json(
+def answer_json(
     prediction: Prediction, asked: RequestOptions, served: Served, applied: Mode
 ) -> dict[str, Any]:
+    """The answer as JSON, without what `include` adds and without times."""
     answer: Classification = prediction.answer
     content: dict[str, Any] = {
         "model": served.tag,

@@ -8,6 +8,7 @@ from service.api.http.inflight import Inflight
 from service.api.observability.metrics import Metrics
 from service.api.server.following import Reloads
 from service.api.server.models import Models
+from service.feedback.desk import FeedbackDesk
 from service.settings import Settings
 
 
@@ -22,6 +23,8 @@ class Context:
     """Records the stages of each image; None: tracing is off."""
     reloads: Reloads | None = None
     """Announces a reload to the other workers of this server; None: there are no others."""
+    feedback: FeedbackDesk | None = None
+    """Takes feedback about answers; None: the server takes none."""
     inflight: Inflight = field(init=False)
     """The bytes that are held for all clients together."""
 

@@ -16,6 +16,7 @@ from service.api.context import Context
 from service.api.describe import describe_model
 from service.api.documentation.docs_page import docs_page
 from service.api.documentation.openapi import openapi
+from service.api.feedback import take_feedback
 from service.api.http.bodies import Form, beside_the_loop, parse_form, read_body
 from service.api.http.deadlines import timeout_of
 from service.api.http.key_file import KeyFile
@@ -53,6 +54,7 @@ class Api:
             content = await classify_one(self.context, models, form.images[0], asked, left_s)
         request.state.log.update(model=content["model"], tta=content["tta_applied"])
         content["request_id"] = request.state.request_id
+        self.remember(request, [content])
         return json_response(content)
 
     async def classify_batch(self, request: Request) -> Response:
@@ -71,7 +73,13 @@ class Api:
             )
         request.state.log.update(model=content["model"], images=len(content["results"]))
         content["request_id"] = request.state.request_id
+        self.remember(request, content["results"])
         return await long_json_response(content, "results")
+
+    def remember(self, request: Request, answers: list[dict[str, Any]]) -> None:
+        """Keep the answers of a request for feedback about them."""
+        if self.context.feedback is not None:
+            self.context.feedback.remember(request.state.request_id, answers)
 
     async def live(self, _: Request) -> Response:
         """`GET /livez`: the process answers."""
@@ -184,6 +192,7 @@ def create_app(api: Api) -> Application:
     routes = [
         route("POST", "/classify", api.classify),
         route("POST", "/classify_batch", api.classify_batch),
+        route("POST", "/feedback", partial(take_feedback, api.context)),
         route("GET", "/models", api.list_models),
         route("POST", "/models/reload", api.reload, guard.admin),
         route("GET", "/models/{name}", api.show_model),

@@ -19,6 +19,7 @@ from service.client.requests import (
     checked_timeout,
     classify_batch_call,
     classify_call,
+    feedback_call,
     health_of,
     model_call,
     settings_of,
@@ -60,6 +61,20 @@ class AsyncClient:
         """See `Client.classify_batch`."""
         call = await asyncio.to_thread(classify_batch_call, images, options)
         return batch_results(await self._run(call))
+
+    async def feedback(
+        self,
+        answer: schemas.ClassifyAnswer | str,
+        *,
+        label: str | None = None,
+        index: int | None = None,
+        foreign: bool = False,
+        note: str | None = None,
+        image: int = 0,
+    ) -> schemas.FeedbackAnswer:
+        """See `Client.feedback`."""
+        call = feedback_call(answer, label, index, foreign, note, image)
+        return parsed(await self._run(call), schemas.FeedbackAnswer)
 
     async def models(self) -> list[schemas.ModelSummary]:
         """The served models; the first one is the default."""

@@ -19,6 +19,7 @@ from service.client.requests import (
     checked_timeout,
     classify_batch_call,
     classify_call,
+    feedback_call,
     health_of,
     model_call,
     settings_of,
@@ -81,6 +82,31 @@ class Client:
             QuincunxError: the server refused the request as a whole.
         """
         return batch_results(self._run(classify_batch_call(images, options)))
+
+    def feedback(
+        self,
+        answer: schemas.ClassifyAnswer | str,
+        *,
+        label: str | None = None,
+        index: int | None = None,
+        foreign: bool = False,
+        note: str | None = None,
+        image: int = 0,
+    ) -> schemas.FeedbackAnswer:
+        """Say whether an answer was right; the server stores it in its feedback log.
+
+        `answer` is what `classify` returned, or the id of a request. `label` is the id or name of
+        the right class, or `index` its index. `foreign`: none of the classes is right. Without all
+        three the answer is wrong, and the right class is not known. `image` is the position of the
+        image in a request of many.
+
+        Raises:
+            FeedbackOff: the server takes no feedback (QUINCUNX_FEEDBACK_FOLDER).
+            UsageError: the label is no class of the model, or the values do not go together.
+            FeedbackNotStored: the server's log is full or cannot be written.
+        """
+        call = feedback_call(answer, label, index, foreign, note, image)
+        return parsed(self._run(call), schemas.FeedbackAnswer)
 
     def models(self) -> list[schemas.ModelSummary]:
         """The served models; the first one is the default."""

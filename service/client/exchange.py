@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
@@ -29,6 +30,8 @@ class Call:
     files: tuple[tuple[str, bytes], ...] = ()
     """Pairs of a field and the bytes of a file."""
     retried: bool = True
+    json: dict[str, Any] | None = None
+    """The body, if it is JSON."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The requests of each method, and the settings of the connection."""
 
+import json
 from collections.abc import Iterable, Mapping
 from math import isfinite
 from numbers import Real
@@ -8,11 +9,13 @@ from urllib.parse import quote
 
 import httpx
 
+from service.api.documentation import schemas
 from service.client.answers import Health
 from service.client.arguments import form_fields
 from service.client.exchange import Call, Send
 from service.client.images import Image, file_bytes
 from service.errors import QuincunxError, UsageError
+from service.feedback.request import SentAnswer, read_feedback_request
 
 MODELS = Call("GET", "/models")
 PROBES = (Call("GET", "/livez", retried=False), Call("GET", "/readyz", retried=False))
@@ -39,6 +42,31 @@ def model_call(name: str) -> Call:
     return Call("GET", f"/models/{quote(name, safe='@')}")
 
 
+def feedback_call(
+    answer: schemas.ClassifyAnswer | str,
+    label: str | None,
+    index: int | None,
+    foreign: bool,
+    note: str | None,
+    image: int,
+) -> Call:
+    """`POST /feedback`. A whole answer is sent along, for a server that no longer remembers it.
+
+    Raises:
+        UsageError: values that do not go together, or that the server would refuse.
+    """
+    given: dict[str, Any] = {"label": label, "index": index, "note": note}
+    body = {name: value for name, value in given.items() if value is not None}
+    if isinstance(answer, str):
+        body["request_id"] = answer
+    else:
+        body["request_id"] = answer.request_id
+        body["answer"] = answer.model_dump(mode="json", include=set(SentAnswer.model_fields))
+    body |= {"image": image, "foreign": foreign}
+    read_feedback_request(json.dumps(body).encode())
+    return Call("POST", "/feedback", json=body)
+
+
 def health_of(
     live: httpx.Response | QuincunxError, ready: httpx.Response | QuincunxError
 ) -> Health:
@@ -59,6 +87,7 @@ def arguments_of(call: Call, step: Send) -> dict[str, Any]:
         "url": call.path,
         "data": call.fields or None,
         "files": files or None,
+        "json": call.json,
         "timeout": step.timeout_s,
     }
 

@@ -17,7 +17,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         tiny_package(folder / "tiny"),
         tiny_package(folder / "other", classes=5, name="other", version="2.1"),
     ]
-    with serving(packages, folder, admin_keys="reload-key") as running:
+    log = str(folder / "feedback")
+    with serving(packages, folder, admin_keys="reload-key", feedback_folder=log) as running:
         yield running
 
 

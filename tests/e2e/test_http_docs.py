@@ -15,6 +15,7 @@ from service.api.documentation import schemas
 from service.api.documentation.openapi import ERRORS, openapi
 from service.api.options import FIELDS
 from service.errors import ClientError, QuincunxError, ServerError, code_name
+from service.feedback.request import FeedbackRequest
 from tests.support.images import drawn, encoded
 from tests.support.markdown import cells_of
 from tests.support.server import Server, serving
@@ -38,7 +39,8 @@ def curls() -> list[str]:
 @pytest.fixture(scope="module", name="shipped")
 def _shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("documented")
-    with serving([SHIPPED], folder, admin_keys="admin-key", precision="int8") as running:
+    settings = {"admin_keys": "admin-key", "feedback_folder": str(folder / "feedback")}
+    with serving([SHIPPED], folder, precision="int8", **settings) as running:
         yield running
 
 
@@ -134,6 +136,7 @@ def test_every_field_of_an_answer_is_explained() -> None:
     shapes = (
         schemas.ClassifyAnswer, schemas.ClassProbability, schemas.ViewResult, schemas.Heatmap,
         schemas.Timing, schemas.ImageSize, schemas.ModelDetail, schemas.BatchAnswer,
+        FeedbackRequest, schemas.FeedbackAnswer,
     )  # fmt: skip
     for shape in shapes:
         for name in shape.model_fields:

@@ -11,6 +11,7 @@ from opentelemetry.trace import Tracer
 from service.api.context import Context
 from service.api.observability.metrics import Metrics
 from service.api.routes import Api, create_app
+from service.api.server.feedback_desk import opened_desk
 from service.api.server.models import Models
 from service.settings import Settings
 
@@ -38,7 +39,7 @@ async def in_process(
     metrics = Metrics()
     chosen = Settings.model_validate(values)
     models = Models(chosen, metrics.observer)
-    context = Context(chosen, models, metrics, tracer)
+    context = Context(chosen, models, metrics, tracer, feedback=opened_desk(chosen))
     app = create_app(Api(context))
     await models.load()
     transport = httpx.ASGITransport(app)

@@ -84,12 +84,7 @@ def _operation(method: str, path: str, operation: Json) -> str:
     if "requestBody" in operation:
         parts.append("<h3>Body</h3>\n<ul>\n")
         for media, content in operation["requestBody"]["content"].items():
-            files = ", ".join(
-                f"{kind(content['schema']['properties'][name])} in the field {code(name)}"
-                for name in content["schema"].get("required", [])
-            )
-            more = f"{files}; options may be other fields" if files else "the image itself"
-            parts.append(f"<li>{code(media)}: {more}</li>\n")
+            parts.append(f"<li>{code(media)}: {_body(content['schema'])}</li>\n")
         parts.append("</ul>\n")
     if "parameters" in operation:
         rows = [
@@ -110,6 +105,16 @@ def _operation(method: str, path: str, operation: Json) -> str:
     return "".join(parts)
 
 
+def _body(schema: Json) -> str:
+    if "$ref" in schema:
+        return kind(schema)
+    files = ", ".join(
+        f"{kind(schema['properties'][name])} in the field {code(name)}"
+        for name in schema.get("required", [])
+    )
+    return f"{files}; options may be other fields" if files else "the image itself"
+
+
 def _responses(operation: Json, *, anywhere: bool) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for status, response in operation["responses"].items():
@@ -122,8 +127,11 @@ def _responses(operation: Json, *, anywhere: bool) -> list[tuple[str, ...]]:
 
 def _curl(method: str, path: str, operation: Json) -> str:
     words = ["curl"]
-    if "requestBody" in operation:
-        form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+    content: Json = operation.get("requestBody", {}).get("content", {})
+    if "application/json" in content:
+        words += ["-H 'Content-Type: application/json'", '-d \'{"request_id": "ID"}\'']
+    elif content:
+        form = content["multipart/form-data"]["schema"]
         field = form["required"][0]
         words += [f"-F {field}=@photo.jpg"] * (2 if field == "images" else 1)
     elif method != "GET":

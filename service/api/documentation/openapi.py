@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from service.api.documentation import schemas
 from service.api.options import RequestOptions
+from service.feedback.request import FeedbackRequest
 
 Json = dict[str, Any]
 
@@ -16,7 +17,7 @@ ERRORS = {
     400: "An invalid option or body, or options that do not go together",
     401: "No key, or a wrong one",
     403: "A web page of another origin that QUINCUNX_CORS_ORIGINS does not name",
-    404: "No such model",
+    404: "No such model, or the server takes no feedback",
     408: "The request did not arrive in time",
     413: "Over a limit on bytes, pixels, images or decoding",
     414: "The path and query have too many bytes",
@@ -28,6 +29,7 @@ ERRORS = {
     500: "The server failed; the log has the reason under the request id",
     503: "Loading or shutting down",
     504: "Admitted, but not answered in time",
+    507: "The folder of feedback is full or cannot be written",
 }
 ANYWHERE = (400, 408, 414, 421, 431)
 """Errors of requests that reach no handler: a malformed head, a limit on it, a foreign name."""
@@ -46,6 +48,7 @@ SHOWN: list[type[BaseModel]] = [
     schemas.ModelList,
     schemas.ModelDetail,
     schemas.Reloaded,
+    schemas.FeedbackAnswer,
 ]
 
 
@@ -53,7 +56,7 @@ SHOWN: list[type[BaseModel]] = [
 def openapi() -> Json:
     """The document, OpenAPI 3.1."""
     _, definitions = models_json_schema(
-        [(model, "serialization") for model in SHOWN],
+        [*((model, "serialization") for model in SHOWN), (FeedbackRequest, "validation")],
         ref_template="#/components/schemas/{model}",
     )
     binary: Json = {"type": "string", "format": "binary"}
@@ -84,6 +87,15 @@ def openapi() -> Json:
                     ERRORS,
                     parameters=[*_query(), TIMEOUT],
                     requestBody=_body("images", {"type": "array", "items": binary}, raw=False),
+                )
+            },
+            "/feedback": {
+                "post": _operation(
+                    "feedback",
+                    "Say whether an answer was right.",
+                    schemas.FeedbackAnswer,
+                    (401, 403, 404, 413, 429, 503, 507),
+                    requestBody={"required": True, "content": _json(FeedbackRequest)},
                 )
             },
             "/models": {

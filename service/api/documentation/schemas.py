@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.feedback.row import Outcome, Source
 from service.package.manifest import (
     Aggregation,
     Metrics,
@@ -205,3 +206,19 @@ class Reloaded(Shape):
     """The models that are served after a reload."""
 
     models: list[str]
+
+
+class FeedbackAnswer(Shape):
+    """Feedback that was stored."""
+
+    stored: bool
+    outcome: Outcome = Field(
+        description="Whether the answer was right. unknown: the server does not know the answer"
+    )
+    label: str | None = Field(description="The id of the right class; null: not known")
+    predicted: str | None = Field(description="The id of the class in the answer")
+    model: str | None = Field(description="The model that answered, NAME@VERSION")
+    source: Source | None = Field(
+        description="Who knew the answer: the server remembered it, or the client sent it"
+    )
+    request_id: str = Field(description="The id of this request, not that of the answer")

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.errors import (
+    FeedbackNotStored,
     OutOfResources,
     Overloaded,
     QuincunxError,
@@ -78,7 +79,7 @@ def problem(request: Request, error: Exception) -> Response:
 
 def note_failure(error: Exception, request_id: str) -> None:
     """Log an error of the server, with its traceback."""
-    if status_of(error) == 500 or isinstance(error, OutOfResources):
+    if status_of(error) == 500 or isinstance(error, OutOfResources | FeedbackNotStored):
         extra = {"fields": {"request_id": request_id}}
         logger.error("request failed", exc_info=error, extra=extra)
 

@@ -62,6 +62,7 @@ class Metrics:
         self.gate = counter("gate", "Adaptive images by whether the gate opened", ["model", "open"])
         self.refused = counter("refused", "Requests refused, by reason", ["model", "reason"])
         self.degraded = counter("degraded", "Images in a cheaper mode than asked", ["model"])
+        self.feedback = counter("feedback", "Feedback by outcome of the answer", ["outcome"])
         self.waiting_views = made(
             "gauge", "waiting_views", "Views admitted and not yet answered", ["model"]
         )

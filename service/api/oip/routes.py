@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api.classify import Work, resolve, run_image
+from service.api.classify import Work, answer_json, resolve, run_image
 from service.api.context import Context
 from service.api.degrade import applied_mode
 from service.api.http.bodies import read_body
@@ -126,7 +126,9 @@ class Oip:
         asked_for.check_model(served.name, served.version)
         check_size(asked_for.output, len(images), labels)
         asked = read_options([], asked_for.options).model_copy(update={"model": served.tag})
-        probabilities, applied = await self._classify(images, asked, served, timeout_s)
+        probabilities, applied = await self._classify(
+            images, asked, served, timeout_s, request.state.request_id
+        )
         reply = Reply(
             model_name=served.name,
             model_version=served.version,
@@ -168,6 +170,7 @@ class Oip:
         asked: RequestOptions,
         served: Served,
         timeout_s: float,
+        request_id: str,
     ) -> tuple[NDArray[np.float32], Mode]:
         context = self.context
         mode = resolve(asked, served)
@@ -185,6 +188,10 @@ class Oip:
                     task
                 ) in tasks:  # a tensor has one answer, so one bad image fails the whole request
                     task.cancel()
+        if context.feedback is not None:
+            predict = served.predictor.predict
+            given = [answer_json(predict(item, 1), asked, served, applied) for item, _ in done]
+            context.feedback.remember(request_id, given)
         return np.stack([answer.probabilities for answer, _ in done]).astype(np.float32), applied
 
     def _served(self, request: Request, models: ModelSet | Models) -> Served:

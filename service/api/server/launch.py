@@ -8,6 +8,7 @@ import subprocess
 
 from service.api.observability.logs import start_logging
 from service.api.server import worker
+from service.api.server.feedback_desk import check_folder, room_bytes
 from service.api.server.preflight import check_packages, say_what_is_passed_over, say_where
 from service.api.server.shared import Shared
 from service.api.server.supervisor import Supervisor
@@ -41,6 +42,7 @@ def launch(overrides: dict[str, str], *, host: str, port: int, workers: int | No
     _use_new_names()
     settings = Settings.from_environment()
     settings.keys()
+    check_folder(settings)
     tags = check_packages(settings)
     say_what_is_passed_over(settings)
     # The workers need not look for a GPU again, nor say again what is missing.
@@ -92,7 +94,7 @@ def _use_new_names() -> None:
 
 def _serve(settings: Settings, tags: list[str], listener: socket.socket, workers: int) -> None:
     try:
-        shared = Shared.create(workers)
+        shared = Shared.create(workers, room_bytes(settings))
     except OSError as error:
         raise StartFailed(f"no memory to share with the workers: {error}") from error
     address, port = listener.getsockname()[:2]

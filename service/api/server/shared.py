@@ -6,6 +6,8 @@ full disk cannot stop a worker. `bentoml serve` does not use our supervisor: the
 file in BentoML's own folder for metrics.
 
 A worker locks its slot as long as it lives. The system releases the lock of a dead process.
+
+If users may send feedback, each slot is followed by room for the answers that its worker gave last.
 """
 
 import os
@@ -14,8 +16,10 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from mmap import mmap
+from functools import partial
+from mmap import PAGESIZE, mmap
 from pathlib import Path
 from typing import Literal, cast
 
@@ -23,6 +27,9 @@ if sys.platform != "win32":
     import fcntl
 
 HEADER_BYTES = 4096
+_ROOM_AT = 16
+_ROOM = struct.Struct("Q")
+"""Bytes after each slot, which the process that makes the memory chooses."""
 SLOT_BYTES = 512 * 1024
 SPARE_SLOTS = 2
 """Slots beyond one for each worker: while a process tests a lock, the slot seems taken."""
@@ -60,12 +67,14 @@ class Shared:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self.slots = (os.fstat(fd).st_size - HEADER_BYTES) // SLOT_BYTES
+        (self.room_bytes,) = cast(tuple[int], _ROOM.unpack(os.pread(fd, _ROOM.size, _ROOM_AT)))
+        self._stride = SLOT_BYTES + self.room_bytes
+        self.slots = (os.fstat(fd).st_size - HEADER_BYTES) // self._stride
         self._own = -1
 
     @classmethod
-    def create(cls, workers: int) -> "Shared":
-        """Memory for a server of so many workers.
+    def create(cls, workers: int, room_bytes: int = 0) -> "Shared":
+        """Memory for a server of so many workers, with `room_bytes` after each slot.
 
         Raises:
             OSError: the system has no memory, or no folder for temporary files, for it.
@@ -75,22 +84,24 @@ class Shared:
         else:
             with tempfile.TemporaryFile() as file:
                 fd = os.dup(file.fileno())
-        return cls._sized(fd, workers + SPARE_SLOTS)
+        return cls._sized(fd, workers + SPARE_SLOTS, room_bytes)
 
     @classmethod
-    def in_folder(cls, folder: Path) -> "Shared":
+    def in_folder(cls, folder: Path, room_bytes: int = 0) -> "Shared":
         """The memory of the server whose workers share `folder`.
 
         Raises:
             OSError: the file cannot be opened or made.
         """
         fd = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        return cls._sized(fd, FILE_SLOTS)
+        return cls._sized(fd, FILE_SLOTS, room_bytes)
 
     @classmethod
-    def _sized(cls, fd: int, slots: int) -> "Shared":
-        os.ftruncate(fd, HEADER_BYTES + slots * SLOT_BYTES)
+    def _sized(cls, fd: int, slots: int, room_bytes: int) -> "Shared":
+        room_bytes += -room_bytes % PAGESIZE
+        os.ftruncate(fd, HEADER_BYTES + slots * (SLOT_BYTES + room_bytes))
         _allocate(fd, 0, HEADER_BYTES)
+        os.pwrite(fd, _ROOM.pack(room_bytes), _ROOM_AT)
         return cls(fd)
 
     @property
@@ -115,9 +126,9 @@ class Shared:
                 fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, index)
             except (BlockingIOError, PermissionError):
                 continue
-            _allocate(self.fd, _start(index), SLOT_BYTES)
+            _allocate(self.fd, self._start(index), self._stride)
             self._own = index
-            return Slot(self.fd, index)
+            return Slot(self.fd, self._start(index), self._stride)
         raise OSError(f"all {self.slots} slots of the shared memory are taken")
 
     def alive(self, index: int) -> bool:
@@ -134,7 +145,20 @@ class Shared:
     def data(self, index: int) -> bytes:
         """A copy of the part of a slot that its worker may use freely."""
         # Read, not mapped: a missing page is then an error, and does not kill the process.
-        return os.pread(self.fd, SLOT_BYTES - DATA_AT, _start(index) + DATA_AT)
+        return os.pread(self.fd, SLOT_BYTES - DATA_AT, self._start(index) + DATA_AT)
+
+    def rooms(self) -> Iterator[Callable[[int, int], bytes]]:
+        """For each slot that a worker has ever taken: (start, length) -> bytes of its room."""
+        for index in range(self.slots):
+            head = os.pread(self.fd, _STATUS.size, self._start(index))
+            if any(head):
+                yield partial(self._read_room, index)
+
+    def _read_room(self, index: int, start: int, length: int) -> bytes:
+        return os.pread(self.fd, length, self._start(index) + SLOT_BYTES + start)
+
+    def _start(self, index: int) -> int:
+        return HEADER_BYTES + index * self._stride
 
     def fewest_connections_of_others(self) -> int | None:
         """The smallest number of open connections of another worker that serves; None: no other."""
@@ -142,7 +166,7 @@ class Shared:
         found: list[int] = []
         for index in range(self.slots):
             if index != self._own:
-                head = os.pread(self.fd, _STATUS.size, _start(index))
+                head = os.pread(self.fd, _STATUS.size, self._start(index))
                 values = cast(tuple[int, int, float, int, int, int], _STATUS.unpack(head))
                 _, state, beat_s, _, _, connections = values
                 if _STATES[state] == "ready" and beat_s >= alive_from:
@@ -152,7 +176,7 @@ class Shared:
     def status(self, pid: int) -> Status | None:
         """The state of the worker with this process id; None if it has not reported yet."""
         for index in range(self.slots):
-            head = os.pread(self.fd, DATA_AT, _start(index))
+            head = os.pread(self.fd, DATA_AT, self._start(index))
             values = cast(tuple[int, int, float, int, int, int], _STATUS.unpack_from(head))
             found, state, beat_s, exit_code, length, _ = values
             if found == pid:
@@ -164,12 +188,14 @@ class Shared:
 class Slot:
     """The part of the shared memory that one worker writes."""
 
-    def __init__(self, fd: int, index: int) -> None:
+    def __init__(self, fd: int, start: int, length: int) -> None:
         self._map = mmap(fd, 0)
-        whole = memoryview(self._map)[_start(index) : _start(index) + SLOT_BYTES]
+        whole = memoryview(self._map)[start : start + length]
         self._head = whole[:DATA_AT]
-        self.data = whole[DATA_AT:]
+        self.data = whole[DATA_AT:SLOT_BYTES]
         """The data that an earlier worker left in this slot, or zeros."""
+        self.room = whole[SLOT_BYTES:]
+        """The same of the room after the slot."""
         _STATUS.pack_into(self._head, 0, os.getpid(), _STATES.index("starting"), 0.0, 0, 0, 0)
 
     def ready(self, now_s: float) -> None:
@@ -190,10 +216,6 @@ class Slot:
         text = reason.encode()[:_REASON_BYTES]
         self._head[_REASON_AT : _REASON_AT + len(text)] = text
         self._head[24:40] = struct.pack("QQ", exit_code, len(text))
-
-
-def _start(index: int) -> int:
-    return HEADER_BYTES + index * SLOT_BYTES
 
 
 def _allocate(fd: int, start: int, length: int) -> None:

@@ -107,8 +107,10 @@ def _bentoml_options() -> list[str]:
     return ["--backlog", str(BentoMLContainer.api_server_config.backlog.get()), *tls_options]
 
 
-def join() -> tuple[Shared | None, Slot | None]:
+def join(room_bytes: int = 0) -> tuple[Shared | None, Slot | None]:
     """The memory that the workers of this server share, and the slot of this worker.
+
+    `room_bytes` is the room after each slot, if this worker makes the memory.
 
     Under `bentoml serve` there may be none. Then a worker counts and reloads for itself only.
 
@@ -124,7 +126,7 @@ def join() -> tuple[Shared | None, Slot | None]:
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")  # BentoML's, for one server
     try:
         if folder:
-            shared = Shared.in_folder(Path(folder))
+            shared = Shared.in_folder(Path(folder), room_bytes)
             return shared, shared.claim()
     except OSError as error:
         logger.warning("this worker counts metrics and reloads for itself only: %s", error)

@@ -1,0 +1,1 @@
+"""Feedback of users about answers: recent answers, and a log in Parquet files. No images."""

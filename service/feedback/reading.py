@@ -1,0 +1,52 @@
+"""Read the feedback log: one Parquet file, or all files of a folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from service.errors import DataError
+from service.feedback.row import COLUMNS, FeedbackRow
+
+
+def read_feedback(source: Path) -> list[FeedbackRow]:
+    """The feedback in a file or a folder, in the order of time.
+
+    If there is feedback about one answer several times, the latest counts.
+
+    Raises:
+        DataError: there is no file, or one that is no feedback log.
+    """
+    paths = sorted(source.glob("*.parquet")) if source.is_dir() else [source]
+    if not paths:
+        raise DataError(f"{source} has no Parquet files: no feedback was given yet")
+    rows = sorted((row for path in paths for row in _rows(path)), key=lambda row: row.time)
+    latest = {_answer_of(row): row for row in rows}
+    return [row for row in rows if latest[_answer_of(row)] is row]
+
+
+def _answer_of(row: FeedbackRow) -> tuple[object, ...]:
+    # Clients may choose their request ids, and use an id again.
+    return row.request_id, row.image, row.answer and row.answer.answered_s
+
+
+def _rows(path: Path) -> Iterator[FeedbackRow]:
+    try:
+        table: pa.Table = cast(Any, pq.ParquetFile(path)).read()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}") from error
+    missing = [name for name in COLUMNS.names if name not in table.column_names]
+    if missing:
+        raise DataError(f"{path} is no feedback log: it has no column {missing[0]!r}")
+    try:
+        # As the columns are nullable in Parquet, foreign files may lack values that rows need.
+        listed = table.select(COLUMNS.names).cast(COLUMNS).to_pylist()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"{path} is no feedback log: {error}") from error
+    for number, values in enumerate(listed):
+        needed = ("time", "request_id", "image", "foreign")
+        if any(values[name] is None for name in needed):
+            raise DataError(f"{path}: row {number} has no {', '.join(needed)}")
+        yield FeedbackRow.of(values)

@@ -1,0 +1,104 @@
+"""A request of `POST /feedback`, checked."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service.errors import TooLarge, UsageError
+from service.feedback.given import GivenAnswer, joined
+from service.package.manifest import Precision
+
+MAX_BYTES = 64 * 1024
+SHOWN = 80
+
+Text = Annotated[str, Field(min_length=1, max_length=2000)]
+Share = Annotated[float, Field(ge=0, le=1.000001)]
+
+
+class SentLabel(BaseModel):
+    """A class of a multi-label answer. Its further fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore", title=None)
+
+    label: Text
+
+
+class SentAnswer(BaseModel):
+    """The answer, as the client got it. Further fields of the answer are ignored."""
+
+    model_config = ConfigDict(extra="ignore", title=None)
+
+    model: Text = Field(description="NAME@VERSION")
+    label: Text = Field(description="The id of the likeliest class")
+    labels: list[SentLabel | Text] | None = Field(
+        default=None, description="Multi-label models: the classes of the answer, or their ids"
+    )
+    probability: Share | None = None
+    precision: Precision | None = None
+    tta_applied: str | None = Field(default=None, max_length=40)
+
+    def given(self) -> GivenAnswer:
+        label = self.label
+        if self.labels is not None:
+            label = joined(one if isinstance(one, str) else one.label for one in self.labels)
+        return GivenAnswer(self.model, label, self.probability, self.precision, self.tta_applied)
+
+
+class FeedbackRequest(BaseModel):
+    """What a user says about one answer."""
+
+    model_config = ConfigDict(extra="forbid", title=None)
+
+    request_id: str = Field(
+        pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The id of the answer's request"
+    )
+    image: int = Field(
+        default=0, ge=0, lt=2**31, description="The position of the image in its request, from 0"
+    )
+    label: Text | None = Field(
+        default=None,
+        description="The right class, by id or name; of a multi-label model several, separated by "
+        "`;`. Without `label`, `index` and `foreign`: the answer is wrong, and the right class is "
+        "not known",
+    )
+    index: int | None = Field(
+        default=None, ge=0, lt=2**31, description="The right class, by its index in the logits"
+    )
+    foreign: bool = Field(default=False, description="None of the model's classes is right")
+    note: Annotated[str, Field(max_length=500)] | None = Field(
+        default=None, description="Text that is stored as it is"
+    )
+    answer: SentAnswer | None = Field(
+        default=None,
+        description="The answer itself, for a server that no longer remembers it. An answer that "
+        "the server remembers counts instead",
+    )
+
+
+def read_feedback_request(body: bytes) -> FeedbackRequest:
+    """Parse a body.
+
+    Raises:
+        TooLarge: over `MAX_BYTES`.
+        UsageError: no JSON, an unknown or missing field, or fields that do not go together.
+    """
+    if len(body) > MAX_BYTES:
+        raise TooLarge(f"feedback may have {MAX_BYTES} bytes, but this has {len(body)}")
+    try:
+        said = FeedbackRequest.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the body"
+        raise UsageError(f"{where[:SHOWN]}: {first['msg'][:300]}") from None
+    named = [
+        name
+        for name, given in (
+            ("label", said.label is not None),
+            ("index", said.index is not None),
+            ("foreign", said.foreign),
+        )
+        if given
+    ]
+    if len(named) > 1:
+        raise UsageError(f"send one of {' and '.join(named)}, not both")
+    return said

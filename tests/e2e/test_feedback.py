@@ -1,0 +1,92 @@
+"""Feedback over a real server: several workers, restarts, the client, and evaluation."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+
+import quincunx
+from service.feedback.reading import read_feedback
+from tests.support.images import coloured, encoded
+from tests.support.server import Server, free_port, serving
+from tests.support.shipped import ROOT
+from tests.support.tiny import tiny_package
+
+RED, BLUE = (encoded(coloured(colour)) for colour in ("red", "blue"))
+PATIENCE_S = 60
+
+
+def children(server: Server) -> list[int]:
+    listed = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+    return [int(pid) for pid in listed.split()]
+
+
+def test_two_workers_share_their_answers_and_one_log(tmp_path: Path) -> None:
+    package, log = tiny_package(tmp_path / "tiny"), tmp_path / "log"
+    with serving([package], tmp_path, workers=2, feedback_folder=str(log)) as server:
+        ids = []
+        for number in range(12):  # a new connection each: both workers answer some of them
+            response = httpx.post(
+                f"{server.url}/classify", files={"image": RED if number % 2 else BLUE}, timeout=60
+            )
+            ids.append(response.raise_for_status().json()["request_id"])
+        told: Counter[str] = Counter()
+        for request_id in ids:
+            body = {"request_id": request_id, "label": "red"}
+            got = httpx.post(f"{server.url}/feedback", json=body, timeout=60).raise_for_status()
+            assert got.json()["source"] == "server"
+            told[got.json()["outcome"]] += 1
+        assert told == {"right": 6, "wrong": 6}
+
+        for pid in children(server):  # their rows are on the disk, and the memory stays
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                with quincunx.Client(server.url) as client:
+                    again = client.feedback(ids[0], label="blue")
+                break
+            except quincunx.errors.QuincunxError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert (again.outcome, again.source) == ("right", "server")
+    rows = read_feedback(log)
+    assert {row.request_id for row in rows} == set(ids)
+    assert len(rows) == 12
+    assert not list(log.glob("*.tmp"))
+
+
+async def test_both_clients_send_feedback(tmp_path: Path) -> None:
+    package, log = tiny_package(tmp_path / "tiny"), tmp_path / "log"
+    with serving([package], tmp_path, feedback_folder=str(log)) as server:
+        with quincunx.Client(server.url) as client:
+            answer = client.classify(RED)
+            assert client.feedback(answer, label="red").outcome == "right"
+            assert client.feedback(answer.request_id, index=1, note="no").outcome == "wrong"
+            for wrong in ({"label": "purple"}, {"label": "red", "foreign": True}):
+                with pytest.raises(quincunx.errors.UsageError):
+                    client.feedback(answer, **wrong)
+        async with quincunx.AsyncClient(server.url) as client:
+            answer = await client.classify(BLUE)
+            old = answer.model_copy(update={"request_id": "forgotten"})
+            got = await client.feedback(old, foreign=True)
+            assert (got.outcome, got.source, got.predicted) == ("wrong", "client", "blue")
+
+
+def test_a_folder_that_cannot_be_written_ends_the_start(tmp_path: Path) -> None:
+    package = tiny_package(tmp_path / "tiny")
+    (tmp_path / "taken").write_bytes(b"")
+    environment = {**os.environ, "QUINCUNX_FEEDBACK_FOLDER": str(tmp_path / "taken")}
+    done = subprocess.run(
+        [sys.executable, "-m", "service.cli", "serve", str(package), "--port", str(free_port())],
+        capture_output=True, text=True, env=environment, cwd=ROOT, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "QUINCUNX_FEEDBACK_FOLDER" in done.stderr
+    assert "Traceback" not in done.stderr
