@@ -18,7 +18,7 @@ Share = Annotated[float, Field(ge=0, le=1.000001)]
 class SentLabel(BaseModel):
     """A class of a multi-label answer. Its further fields are ignored."""
 
-    model_config = ConfigDict(extra="ignore", title=None)
+    model_config = ConfigDict(extra="ignore", strict=True, title=None)
 
     label: Text
 
@@ -26,7 +26,7 @@ class SentLabel(BaseModel):
 class SentAnswer(BaseModel):
     """The answer, as the client got it. Further fields of the answer are ignored."""
 
-    model_config = ConfigDict(extra="ignore", title=None)
+    model_config = ConfigDict(extra="ignore", strict=True, title=None)
 
     model: Text = Field(description="NAME@VERSION")
     label: Text = Field(description="The id of the likeliest class")
@@ -47,7 +47,7 @@ class SentAnswer(BaseModel):
 class FeedbackRequest(BaseModel):
     """What a user says about one answer."""
 
-    model_config = ConfigDict(extra="forbid", title=None)
+    model_config = ConfigDict(extra="forbid", strict=True, title=None)
 
     request_id: str = Field(
         pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The id of the answer's request"

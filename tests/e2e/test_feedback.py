@@ -1,5 +1,6 @@
 """Feedback over a real server: several workers, restarts, the client, and evaluation."""
 
+import json
 import os
 import signal
 import subprocess
@@ -90,3 +91,30 @@ def test_a_folder_that_cannot_be_written_ends_the_start(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "QUINCUNX_FEEDBACK_FOLDER" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_evaluate_scores_a_log(tmp_path: Path) -> None:
+    package, log = tiny_package(tmp_path / "tiny"), tmp_path / "log"
+    with (
+        serving([package], tmp_path, feedback_folder=str(log)) as server,
+        quincunx.Client(server.url) as client,
+    ):
+        for data, label in ((RED, "red"), (RED, "green"), (BLUE, "blue")):
+            client.feedback(client.classify(data), label=label)
+        client.feedback("never-seen", label="red")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "service.cli", "evaluate", str(package), "--feedback"]
+
+    def evaluated(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, env=environment, timeout=120
+        )
+
+    done = evaluated(str(log), "--json")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(done.stdout)
+    assert (scores["right"]["count"], scores["right"]["images"]) == (2, 3)
+    assert scores["unknown_ids"] == 1
+    assert "did not know: 1" in done.stderr
+    assert "Green" in evaluated(str(next(log.iterdir()))).stdout
+    assert evaluated(str(tmp_path / "nowhere")).returncode == 1

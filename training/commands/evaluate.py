@@ -22,12 +22,12 @@ DEFAULT_MODES: tuple[Mode, ...] = ("none", "five_crop", "dense", "adaptive")
 def evaluate(
     package: Annotated[Path, typer.Argument(help="A model package.")],
     data: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             help="Labelled images: DATA/<class>/* or DATA/val; a table of path,label (its rows of "
             "split val); or a name."
         ),
-    ],
+    ] = None,
     tta: Annotated[
         str,
         typer.Option(
@@ -49,6 +49,13 @@ def evaluate(
     record: Annotated[
         bool, typer.Option("--record", help="Store the metrics in the manifest and model card.")
     ] = False,
+    feedback: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of DATA: a feedback log, a Parquet file or the folder of "
+            "QUINCUNX_FEEDBACK_FOLDER. Measures the answers that the server gave."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a package on labelled images with the code that serves it.
@@ -67,6 +74,13 @@ def evaluate(
     from training.task import TRAINING_TASKS
 
     manifest = ModelPackage.load(package).manifest
+    if feedback is not None:
+        if data is not None:
+            raise UsageError("give DATA or --feedback, not both")
+        _measure_feedback(feedback, manifest, as_json=as_json)
+        return
+    if data is None:
+        raise UsageError("give DATA, the labelled images, or --feedback")
     task = TRAINING_TASKS[manifest.task]
     precisions = chosen(precision, get_args(Precision), "precision") if precision else None
     usual = answerable(DEFAULT_MODES, manifest, precisions, log if not tta else None)
@@ -89,6 +103,20 @@ def evaluate(
         log(f"report: {task.write_report(package, measured, report)}")
     if record:
         task.record(package, measured)
+
+
+def _measure_feedback(log_path: Path, manifest: Manifest, *, as_json: bool) -> None:
+    from service.feedback.reading import read_feedback
+    from training.evaluation.feedback.measure import measure_feedback
+    from training.evaluation.feedback.show import feedback_notes, feedback_tables
+
+    scores = measure_feedback(read_feedback(log_path), manifest)
+    if as_json:
+        print_json(scores.facts())
+    else:
+        console().print(feedback_tables(scores, manifest))
+    for line in feedback_notes(scores):
+        log(line)
 
 
 def answerable(

@@ -92,6 +92,14 @@ def bootstrap_mean(
     return float(low), float(high)
 
 
+def share_interval(count: int, of: int, level: float = 0.95) -> tuple[float, float]:
+    """The exact interval (Clopper and Pearson) of a share of `of` > 0 images."""
+    from scipy.stats import binomtest  # loaded here: the model card needs none
+
+    ends = binomtest(count, of).proportion_ci(level, method="exact")
+    return float(ends.low), float(ends.high)
+
+
 def confusion(probabilities: Probabilities, labels: Labels) -> NDArray[np.int64]:
     """int64[K, K]: rows are true classes, columns answers."""
     from sklearn.metrics import confusion_matrix

@@ -1,0 +1,1 @@
+"""Score the answers of a server by the feedback that users gave."""
