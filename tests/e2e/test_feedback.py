@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -70,7 +71,8 @@ async def test_both_clients_send_feedback(tmp_path: Path) -> None:
             answer = client.classify(RED)
             assert client.feedback(answer, label="red").outcome == "right"
             assert client.feedback(answer.request_id, index=1, note="no").outcome == "wrong"
-            for wrong in ({"label": "purple"}, {"label": "red", "foreign": True}):
+            refused: list[dict[str, Any]] = [{"label": "purple"}, {"label": "red", "foreign": True}]
+            for wrong in refused:
                 with pytest.raises(quincunx.errors.UsageError):
                     client.feedback(answer, **wrong)
         async with quincunx.AsyncClient(server.url) as client:

@@ -39,8 +39,10 @@ def curls() -> list[str]:
 @pytest.fixture(scope="module", name="shipped")
 def _shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("documented")
-    settings = {"admin_keys": "admin-key", "feedback_folder": str(folder / "feedback")}
-    with serving([SHIPPED], folder, precision="int8", **settings) as running:
+    log = str(folder / "feedback")
+    with serving(
+        [SHIPPED], folder, admin_keys="admin-key", precision="int8", feedback_folder=log
+    ) as running:
         yield running
 
 
