@@ -16,6 +16,7 @@ from training.fit.cached.resampling import resample
 
 UPLOAD_BYTES = 256 * 2**20
 PIECE_IMAGES = 8
+"""Of one task of a thread: more tasks would take more time from the thread that trains."""
 
 
 class Prepared(Protocol):
@@ -106,11 +107,12 @@ class FilePixels:
         found = torch.empty(shape, dtype=torch.uint8, pin_memory=on_gpu)
         target = found.numpy()
 
-        def fill(index: int) -> None:
-            cut = self._inside(rows[index], crops.bounds[index])
-            target[index, : cut.shape[0], : cut.shape[1]] = cut
+        def fill(first: int) -> None:
+            for index in range(first, min(first + PIECE_IMAGES, len(rows))):
+                cut = self._inside(rows[index], crops.bounds[index])
+                target[index, : cut.shape[0], : cut.shape[1]] = cut
 
-        list(self.pool.map(fill, range(len(rows))))
+        list(self.pool.map(fill, range(0, len(rows), PIECE_IMAGES)))
         return _Cut(found, crops, out_px, self.device)
 
     def _resize(self, rows: Integers, crops: Crops, out_px: int) -> NDArray[np.uint8]:
