@@ -32,13 +32,12 @@ function panel(figure, { name, url }, answer) {
   const { width_px: width, height_px: height } = answer.image;
   const frame = figure.querySelector(".frame");
   const picture = frame.querySelector("img");
-  frame.style.setProperty("--ratio", width / height);
+  figure.style.setProperty("--ratio", width / height);
   frame.classList.remove("unseen");
   picture.onerror = () => frame.classList.add("unseen");  // a format that browsers cannot show
   picture.src = url;
   picture.alt = `The photo ${name}`;
-  figure.querySelector(".facts").textContent =
-    `${answer.cost.toFixed(1)} crops · ${ownTime(answer.timing_ms).toFixed(0)} ms`;
+  figure.querySelector(".facts").textContent = `cost ${answer.cost.toFixed(1)} crops`;
   figure.querySelector(".verdict strong").textContent = title(answer);
   figure.querySelector(".verdict .percent").textContent = percent(answer.probability);
 }
@@ -83,7 +82,8 @@ function bar(value, kind, listed) {
 function showTimes(answers) {
   const rows = answers.map((answer) => {
     const time = answer.timing_ms;
-    const cells = [time.decode, time.prepare, time.inference, ownTime(time)].map((ms) => ms.toFixed(1));
+    const parts = [time.decode, time.prepare + time.finish, time.inference, ownTime(time)];
+    const cells = parts.map((ms) => ms.toFixed(1));
     cells.push(answer.passes, answer.cost.toFixed(2));
     return element("tr", {}, element("th", { scope: "row", textContent: MODES[answer.tta_applied].name }),
       ...cells.map((text) => element("td", { textContent: text })));

@@ -18,7 +18,8 @@ export function say(text, seen = true) {
 // `retry` is what the button does, where the same request may succeed later.
 export function complain(error, retry = null) {
   const below = $("answer").hidden ? "" : ` Below is the answer for ${$("answer").dataset.photo}.`;
-  $("status").textContent = error.message + below;
+  const message = /[.!?]$/.test(error.message) ? error.message : `${error.message}.`;
+  $("status").textContent = message + below;
   $("status").classList.remove("hidden");
   $("notice").classList.add("bad");
   again = retry;
