@@ -2,7 +2,8 @@
 
 First come the checks: logits and class maps against the CPU, then the answers for real photos in
 every mode. A failed check ends the run with exit code 1, after its figures are written. Then come
-the engine, the service, the scorer, and the cost of each mode. The time is divided among the parts.
+the service with the costs of TTA, the scorer, the engine in every layout, the intake (the service
+with a network that costs nothing), passes, and modes in one thread. The time is divided among them.
 Results are written after each part, so a run that is cut off keeps what it has.
 ``--provider cpu`` runs all of it without a GPU, which tests the script itself. It needs the
 checkout and its packages, no torch.
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-from benchmarks.gpu import engine, product
+from benchmarks.gpu import engine, product, sweep
 from benchmarks.gpu.answers import answers, photos_in
 from benchmarks.gpu.report import markdown
 from service.bench.environment import environment
@@ -28,8 +29,17 @@ from service.package.manifest import Precision
 from service.package.package import ModelPackage
 
 ROUNDS = 50
-SHARES = {"checks": 1, "answers": 3, "passes": 2, "service": 6, "score": 1, "modes": 2}
-"""Of the time, for each part."""
+SHARES = {
+    "checks": 1,
+    "answers": 3,
+    "service": 9,
+    "score": 4,
+    "sweep": 3,
+    "intake": 4,
+    "passes": 2,
+    "modes": 2,
+}
+"""Of the time, for each part, in their order."""
 
 
 def main() -> None:
@@ -61,6 +71,7 @@ class Run:
         wanted: tuple[Precision, ...] = ("fp32", "fp16") if gpu else ("fp32", "fp16", "int8")
         self._precisions: list[Precision] = [p for p in wanted if self._package.offers(p)]
         found = diagnose()
+        self._processes = int(found.workers.chosen) if gpu else 2
         device = found.cuda.devices[0] if gpu and found.cuda.devices else found.cpu
         name = re.sub(r"[^a-z0-9]+", "-", f"{device} {platform.machine()}".lower()).strip("-")
         self._stem = given.out / name
@@ -85,15 +96,21 @@ class Run:
                 engine.check(package, p, provider, self._left_s) for p in precisions
             ],
             "answers": lambda: answers(package, precisions, provider, self._photos, self._left_s),
+            "service": lambda: product.whole_service(
+                package, provider, given.photos, self._scratch, self._left_s
+            ),
+            "score": lambda: product.score(
+                package, provider, self._photos, self._scratch, self._left_s
+            ),
+            "sweep": lambda: sweep.sweep(package, provider, self._left_s),
+            "intake": lambda: product.intake(
+                package, given.photos, self._processes, self._scratch, self._left_s
+            ),
             "passes": lambda: [
                 row
                 for p in precisions
                 for row in engine.passes(package, p, provider, given.rounds, self._left_s)
             ],
-            "service": lambda: product.service(
-                package, provider, given.photos, self._scratch, self._left_s
-            ),
-            "score": lambda: product.score(package, provider, given.photos, self._scratch),
             "modes": lambda: [
                 row
                 for p in precisions

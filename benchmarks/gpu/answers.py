@@ -30,31 +30,37 @@ def answers(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """The largest difference of probabilities, and how often the first class is the same.
 
-    `adaptive` is left out: rounding may open its gate for another image. Its passes are compared.
+    Rounding may open the gate of `adaptive` for another image. So its probabilities are compared
+    where both ran the same number of passes, and these images are counted.
     """
     folder = package.folder
     reference = Predictor.from_package(folder, precision="fp32", provider="cpu")
     tested = {p: Predictor.from_package(folder, precision=p, provider=provider) for p in precisions}
-    apart: dict[tuple[str, str], list[tuple[float, bool]]] = {}
+    apart: dict[tuple[str, str], list[tuple[float, bool, bool]]] = {}
     for path in photos:
         if apart and left_s() <= 0:
             break
         data = path.read_bytes()
-        for mode in set(reference.model.modes) - {"custom", "adaptive"}:
+        for mode in set(reference.model.modes) - {"custom"}:
             (expected,) = reference.classify([data], mode)
             for precision, predictor in tested.items():
                 (got,) = predictor.classify([data], mode)
                 difference = np.abs(got.answer.probabilities - expected.answer.probabilities).max()
-                row = (float(difference), got.label == expected.label)
+                same_passes = got.answer.passes == expected.answer.passes
+                row = (float(difference), got.label == expected.label, same_passes)
                 apart.setdefault((precision, mode), []).append(row)
-    return [
-        {
-            "precision": precision,
-            "mode": mode,
-            "photos": len(rows),
-            "largest_difference": max(difference for difference, _ in rows),
-            "same_class": sum(same for _, same in rows),
-            "agrees": precision == "int8" or max(d for d, _ in rows) <= PROBABILITY_TOLERANCE,
-        }
-        for (precision, mode), rows in sorted(apart.items())
-    ]
+    rows: list[dict[str, Any]] = []
+    for (precision, mode), found in sorted(apart.items()):
+        largest = max((difference for difference, _, same in found if same), default=0.0)
+        rows.append(
+            {
+                "precision": precision,
+                "mode": mode,
+                "photos": len(found),
+                "same_passes": sum(same for _, _, same in found),
+                "largest_difference": largest,
+                "same_class": sum(same for _, same, _ in found),
+                "agrees": precision == "int8" or largest <= PROBABILITY_TOLERANCE,
+            }
+        )
+    return rows

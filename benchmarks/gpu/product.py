@@ -5,71 +5,124 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu import load
 from benchmarks.gpu.engine import Clock
+from benchmarks.service.null_package import null_package
+from service.bench.image_size import PHONE, ImageSize
+from service.bench.photos import Photos, drawn, photos
 from service.inference.runtime.providers import Provider
+from service.package.manifest import Mode
 from service.package.modes import modes
 from service.package.package import ModelPackage
 
 ROOT = Path(__file__).parents[2]
 QUINCUNX = (sys.executable, "-m", "service.cli")
 SERVING = re.compile(r"serving .* on (http://\S+)")
-START_S, STOP_S = 120.0, 30.0
-USERS = 96
-PROCESSES = (1, 4)
+WORKERS = re.compile(r"quincunx: (\d+) workers")
+START_S, STOP_S = 180.0, 30.0
+START_SHARE_S = {"cpu": 3.0, "cuda": 12.0}
+"""About what the start of a server takes, which is no time for requests."""
+ROUNDS = 2
+SMALL = ImageSize(224, 224)
+SCORED = {"cpu": 120, "cuda": 8000}
+"""Images of one run of `score`; the photos are repeated."""
 
 
 def service(
-    package: ModelPackage, provider: Provider, photos: Path, folder: Path, left_s: Clock
+    package: ModelPackage,
+    provider: Provider,
+    groups: dict[str, Photos],
+    processes: Sequence[int | str],
+    wanted: Sequence[Mode],
+    folder: Path,
+    left_s: Clock,
 ) -> list[dict[str, Any]]:
-    """Images per second over HTTP: a closed loop of users, for each number of processes."""
+    """Images per second over HTTP, for each number of processes and each group of images."""
     answered = modes(package.manifest, "fp32")
-    wanted = [m for m in ("none", "five_crop", "dense", "adaptive") if m in answered]
-    seconds = max(1.0, left_s() / (len(PROCESSES) * len(wanted)) - 3)
+    asked: list[Mode] = [mode for mode in wanted if mode in answered]
+    start_s = START_SHARE_S.get(provider, START_SHARE_S["cuda"])
+    each = len(processes) * len(groups) * len(asked) * ROUNDS
+    seconds = max(1.0, (left_s() - len(processes) * start_s) / each - load.WARM_UP_S)
     rows: list[dict[str, Any]] = []
-    for processes in PROCESSES:
-        with serving(package, provider, processes, folder) as url:
-            for mode in wanted:
-                options = ("--arrivals", "closed", "--users", USERS, "--mix", mode, "--warm-up", 1)
-                more = ("--seconds", f"{seconds:.0f}", "--images", photos, "--json")
-                (step,) = json.loads(_quincunx("bench", "load", url, *options, *more))["steps"]
-                rows.append(
-                    {
-                        "processes": processes,
-                        "mode": mode,
-                        "images_per_second": step["answered_per_second"],
-                        "p50_ms": (step["latency"] or {}).get("p50_ms"),
-                        "failed": step["failed"] + step["refused"],
-                        "client_limited": step["client_limited"],
-                    }
-                )
-        if left_s() <= 0:
-            break
+    for number in processes:
+        with serving(package, provider, number, folder) as (url, started):
+            for name, group in groups.items():
+                if rows and left_s() <= 0:
+                    return rows
+                found = load.compared(url, group, asked, ROUNDS, seconds)
+                rows += [{"processes": started, "images": name, **row} for row in found]
     return rows
 
 
-def score(
-    package: ModelPackage, provider: Provider, photos: Path, folder: Path
+def whole_service(
+    package: ModelPackage, provider: Provider, folder_of_photos: Path, folder: Path, left_s: Clock
 ) -> list[dict[str, Any]]:
-    """Images per second of `quincunx score` from start to end, the start of Python included."""
-    began = time.perf_counter()
-    options = ("--model", package.folder, "--provider", provider, "--json")
-    done = _quincunx("score", photos, "-o", folder / "scored.parquet", *options)
-    images, seconds = json.loads(done)["images"], time.perf_counter() - began
-    return [{"images": images, "seconds": seconds, "images_per_second": images / seconds}]
+    """The real network: what TTA costs against a single crop, for 1, 4 and `auto` processes."""
+    groups = {"photos": photos(folder_of_photos, None, 0)}
+    wanted: list[Mode] = ["none", "five_crop", "dense", "adaptive"]
+    return service(package, provider, groups, (1, 4, "auto"), wanted, folder, left_s)
+
+
+def intake(
+    package: ModelPackage, folder_of_photos: Path, processes: int, folder: Path, left_s: Clock
+) -> list[dict[str, Any]]:
+    """A network that costs nothing, on the CPU: what the cores can feed, in 1 and N processes."""
+    nothing = null_package(package, folder / "nothing")
+    groups = {
+        f"{SMALL}": drawn(SMALL, 0),
+        "photos": photos(folder_of_photos, None, 0),
+        f"{PHONE}": drawn(PHONE, 0, 3),
+    }
+    numbers = sorted({1, processes})
+    return service(nothing, "cpu", groups, numbers, ["none", "five_crop"], folder, left_s)
+
+
+def score(
+    package: ModelPackage, provider: Provider, paths: Sequence[Path], folder: Path, left_s: Clock
+) -> list[dict[str, Any]]:
+    """Images per second of `quincunx score`, decoding in processes and in threads."""
+    images = SCORED.get(provider, SCORED["cuda"])
+    rows: list[dict[str, Any]] = []
+    cases: tuple[tuple[str, Mode, int], ...] = (
+        ("auto" if provider != "cpu" else "2", "none", images),
+        ("auto" if provider != "cpu" else "2", "five_crop", images),
+        ("0", "five_crop", images // 4),
+    )
+    for number, (processes, mode, count) in enumerate(cases):
+        if rows and left_s() <= 0:
+            break
+        names = [str(paths[i % len(paths)].resolve()) for i in range(count)]
+        given = folder / f"scored-{number}.txt"
+        given.write_text("\n".join(names), encoding="utf-8")
+        options = ("--model", package.folder, "--provider", provider, "--json", "--tta", mode)
+        more = ("-o", folder / f"scored-{number}.parquet", "--decode-processes", processes)
+        began = time.perf_counter()
+        summary = json.loads(_quincunx("score", given, *options, *more))
+        rows.append(
+            {
+                "decode_processes": processes,
+                "mode": mode,
+                "images": summary["images"],
+                "failed": summary["failed"],
+                "images_per_second": summary["images_per_s"],
+                "seconds_with_start": time.perf_counter() - began,
+            }
+        )
+    return rows
 
 
 @contextmanager
 def serving(
-    package: ModelPackage, provider: Provider, processes: int, folder: Path
-) -> Generator[str]:
-    """A server on a free port; its address."""
+    package: ModelPackage, provider: Provider, processes: int | str, folder: Path
+) -> Generator[tuple[str, str]]:
+    """A server on a free port: its address, and its number of processes as text."""
     options = ("--provider", provider, "--workers", processes, "--port", _free_port())
-    log = folder / f"serve-{processes}.log"
+    log = folder / f"serve-{package.manifest.name}-{processes}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603
             [*QUINCUNX, "serve", str(package.folder), *map(str, options)],
@@ -81,7 +134,9 @@ def serving(
             if process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"no server: {log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.1)
-        yield found[1]
+        chosen = WORKERS.search(log.read_text(errors="replace"))
+        number = f"auto: {chosen[1] if chosen else 1}" if processes == "auto" else str(processes)
+        yield found[1], number
     finally:
         process.terminate()
         process.wait(STOP_S)

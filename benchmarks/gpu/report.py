@@ -7,6 +7,28 @@ from service.console.markdown import table
 
 Row = dict[str, Any]
 Cells = Callable[[Row], tuple[object, ...]]
+_SERVED = (
+    "processes", "images", "mode", "images/s", "× none (95%)", "p50 ms", "p99 ms", "failed",
+    "limited by the client",
+)  # fmt: skip
+
+
+def _served(row: Row) -> tuple[object, ...]:
+    return (
+        row["processes"], row["images"], row["mode"], f"{row['images_per_second']:.1f}",
+        _interval(row["of_none"]), _ms(row["p50_ms"]), _ms(row["p99_ms"]), row["failed"],
+        row["client_limited"] or "no",
+    )  # fmt: skip
+
+
+def _interval(found: Sequence[float] | None) -> str:
+    return "" if found is None else f"{found[0]:.2f} ({found[1]:.2f} to {found[2]:.2f})"
+
+
+def _ms(found: float | None) -> str:
+    return "" if found is None else f"{found:.1f}"
+
+
 PARTS: dict[str, tuple[str, Sequence[str], Cells]] = {
     "checks": (
         "Logits and class maps against the CPU, fp32 without TF32",
@@ -15,11 +37,35 @@ PARTS: dict[str, tuple[str, Sequence[str], Cells]] = {
     ),
     "answers": (
         "Answers for photos, against fp32 on the CPU",
-        ("precision", "mode", "photos", "largest difference of probabilities", "same class"),
+        ("precision", "mode", "photos", "same number of passes",
+         "largest difference of probabilities there", "same class"),
         lambda r: (
-            r["precision"], r["mode"], r["photos"], f"{r['largest_difference']:.1e}",
-            r["same_class"],
+            r["precision"], r["mode"], r["photos"], r["same_passes"],
+            f"{r['largest_difference']:.1e}", r["same_class"],
         ),
+    ),
+    "service": ("The service over HTTP, 96 users in a closed loop", _SERVED, _served),
+    "score": (
+        "quincunx score",
+        ("processes that decode (0: threads)", "mode", "images", "failed", "images/s",
+         "s with the start"),
+        lambda r: (
+            r["decode_processes"], r["mode"], r["images"], r["failed"],
+            f"{r['images_per_second']:.0f}", f"{r['seconds_with_start']:.1f}",
+        ),
+    ),
+    "sweep": (
+        "The engine alone: single crops",
+        ("precision", "layout", "CUDA graph", "views", "where", "views/s"),
+        lambda r: (
+            r["precision"], r["layout"], r["graph"], r["views"], r["where"],
+            f"{r['views_per_second']:.0f}",
+        ),
+    ),
+    "intake": (
+        "The service on the CPU with a network that costs nothing; 16 users for large photos",
+        _SERVED,
+        _served,
     ),
     "passes": (
         "One pass, host memory to host memory",
@@ -29,26 +75,13 @@ PARTS: dict[str, tuple[str, Sequence[str], Cells]] = {
             f"{r['p99_ms']:.3f}", f"{r['views_per_second']:.0f}",
         ),
     ),
-    "service": (
-        "The service over HTTP, 96 users in a closed loop",
-        ("processes", "mode", "images/s", "p50 ms", "failed", "limited by the client"),
-        lambda r: (
-            r["processes"], r["mode"], f"{r['images_per_second']:.0f}", r["p50_ms"], r["failed"],
-            r["client_limited"] or "no",
-        ),
-    ),
-    "score": (
-        "quincunx score, start included",
-        ("images", "seconds", "images/s"),
-        lambda r: (r["images"], f"{r['seconds']:.1f}", f"{r['images_per_second']:.0f}"),
-    ),
     "modes": (
         "TTA against a single crop, from pixels to probabilities, in one thread",
         ("precision", "mode", "images at once", "mean ms", "p99 ms", "images/s", "× single (95%)"),
         lambda r: (
             r["precision"], r["mode"], r["images"], f"{r['mean_ms']:.2f}", f"{r['p99_ms']:.2f}",
             f"{r['images_per_second']:.0f}",
-            f"{r['ratio'][0]:.2f} ({r['ratio'][1]:.2f} to {r['ratio'][2]:.2f})",
+            _interval(r["ratio"]),
         ),
     ),
 }  # fmt: skip

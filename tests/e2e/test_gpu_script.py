@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.gpu import engine
+from benchmarks.gpu import engine, product, sweep
 from service.package.package import ModelPackage
 from tests.support.images import COLOURS, coloured, encoded
 from tests.support.tiny import tiny_package
@@ -22,7 +22,7 @@ def test_it_checks_measures_and_reports(package: Path, tmp_path: Path) -> None:
     for seed, name in enumerate(COLOURS):
         (photos / f"{name}.png").write_bytes(encoded(coloured(name, seed=seed)))
     command = [sys.executable, "-m", "benchmarks.gpu", str(package), "--photos", str(photos)]
-    options = ["--provider", "cpu", "--minutes", "0.4", "--rounds", "5", "--out", str(tmp_path)]
+    options = ["--provider", "cpu", "--minutes", "1", "--rounds", "5", "--out", str(tmp_path)]
     subprocess.run([*command, *options], check=True)
     (path,) = tmp_path.glob("*.json")
     results = json.loads(path.read_text())
@@ -34,7 +34,28 @@ def test_it_checks_measures_and_reports(package: Path, tmp_path: Path) -> None:
     assert all("the time was over" in line for line in left_out.values()), left_out
     if "service" not in left_out:
         assert {row["failed"] for row in results["service"]} == {0}
+        assert {row["of_none"][0] for row in results["service"] if row["mode"] == "none"} <= {1}
+    if "score" not in left_out:
+        assert {row["failed"] for row in results["score"]} == {0}
+    assert {"sweep", "intake"} <= results.keys()
     assert "## Answers for photos" in path.with_suffix(".md").read_text()
+
+
+def test_the_engine_alone(package: Path) -> None:
+    rows = sweep.sweep(ModelPackage.load(package), "cpu", lambda: 1.0)
+    places = {row["where"] for row in rows}
+    assert places == {"device", "host", f"product, {sweep.THREADS} threads"}
+    assert all(row["views_per_second"] > 0 for row in rows)
+
+
+def test_a_network_that_costs_nothing_is_served(package: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "red.png").write_bytes(encoded(coloured("red")))
+    rows = product.intake(ModelPackage.load(package), photos, 1, tmp_path, lambda: 1.0)
+    assert {row["mode"] for row in rows} == {"none", "five_crop"}
+    assert {row["failed"] for row in rows if row["images"] == "photos"} == {0}
+    assert {row["processes"] for row in rows} == {"1"}
 
 
 def test_a_graph_that_disagrees_ends_the_run(package: Path, tmp_path: Path) -> None:
