@@ -14,7 +14,7 @@ from service.errors import UsageError
 from service.inference.engine import Steps
 from service.inference.image.geometry import Box
 from service.inference.image.views import AnyImage, resize, size_of
-from service.inference.tta.passes import View
+from service.inference.tta.passes import View, values_of
 from service.inference.tta.planner import Planner
 from service.inference.tta.task import Task
 from service.package.manifest import Manifest
@@ -54,13 +54,14 @@ def with_class_map(steps: Steps, image: AnyImage, planner: Planner) -> Steps:
         return answer
     pixels = resize(image, whole.resized, whole.interpolation)
     if whole.windows_from == "class_map":
-        (class_map,) = yield [View(pixels, "class_map")]
-        return replace(answer, class_map=class_map)
+        (result,) = yield [View(pixels, "class_map")]
+        return replace(answer, class_map=values_of(result))
     # A graph that takes windows has no class map: a window for every cell makes one.
     step = planner.graph.stride_px
     high, wide = whole.size.height // step, whole.size.width // step
     cells = tuple(Box(step * y, step * x, step, step) for y in range(high) for x in range(wide))
-    (logits,) = yield [View(pixels, "window_logits", cells)]  # (high * wide, K)
+    (result,) = yield [View(pixels, "window_logits", cells)]
+    logits = values_of(result)  # (high * wide, K)
     return replace(answer, class_map=np.ascontiguousarray(logits.T).reshape(-1, high, wide))
 
 

@@ -62,6 +62,8 @@ def environment() -> Environment:
 def identity(package: ModelPackage) -> PackageIdentity:
     """Identify the package by the digests of its content."""
     digests = {file.file: file.sha256 for file in package.manifest.files}
+    if package.manifest.unknown is not None:
+        digests[package.manifest.unknown.file] = package.manifest.unknown.sha256
     return PackageIdentity(
         name=package.manifest.name,
         version=package.manifest.version,

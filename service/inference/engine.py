@@ -4,11 +4,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from service.inference.stage_clock import stage
-from service.inference.tta.passes import InferenceBackend, Results, StepsOf, View, run_batch
+from service.inference.tta.passes import (
+    InferenceBackend,
+    Result,
+    Results,
+    StepsOf,
+    View,
+    run_batch,
+)
 from service.inference.tta.steps import Classification
 
 T = TypeVar("T")
@@ -82,7 +86,7 @@ def run_views(
     by_key: dict[object, list[int]] = {}
     for index, view in enumerate(views):
         by_key.setdefault(view.key, []).append(index)
-    results: dict[int, NDArray[np.float32]] = {}
+    results: dict[int, Result] = {}
     for indices in by_key.values():
         for start in range(0, len(indices), max_batch_views):
             chunk = indices[start : start + max_batch_views]

@@ -7,7 +7,7 @@ model, so that all of them accept the same values.
 from collections.abc import Sequence
 from math import isfinite
 from numbers import Integral, Real
-from typing import Annotated, Any, ClassVar, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from annotated_types import Ge, Le
 from pydantic import (
@@ -24,6 +24,7 @@ from pydantic import (
 from service.errors import UsageError
 from service.inference.image.geometry import FractionBox
 from service.inference.option_text import AsText, boxes_of, explain, shown
+from service.number_text import decimal_number
 from service.package.manifest import Aggregation, Mode
 
 
@@ -67,6 +68,27 @@ def _boxes(boxes: Any, info: ValidationInfo) -> tuple[FractionBox, ...]:
     return checked
 
 
+def _known_rate(name: str, text: str) -> float | str:
+    if text.strip() == OFF:
+        return OFF
+    number = decimal_number(text)
+    if number is None:
+        raise UsageError(f"{name} must be a number from 0 to 1, or {OFF}, but got {text[:80]!r}")
+    return number
+
+
+def _rate(value: Any, info: ValidationInfo) -> float | str:
+    if isinstance(value, str) and value == OFF:
+        return OFF
+    number = _finite(str(info.field_name), value)
+    if not 0 <= number <= 1:
+        raise UsageError(
+            f"{info.field_name} must be a number from 0 to 1, or {OFF}, but got {value}"
+        )
+    return number
+
+
+OFF: Literal["off"] = "off"
 FINITE = BeforeValidator(_number)
 """A finite number: neither a bool nor text."""
 Boxes = Annotated[
@@ -74,6 +96,12 @@ Boxes = Annotated[
     BeforeValidator(_boxes),
     AsText(boxes_of, example="0,0,0.5,0.5;0.5,0.5,1,1,flip"),
 ]
+
+
+KnownRate = Annotated[
+    float | Literal["off"], BeforeValidator(_rate), AsText(_known_rate, example="0.99")
+]
+"""A share of images, or `off`."""
 
 
 class Options(BaseModel):
@@ -94,6 +122,11 @@ class Options(BaseModel):
     )
     gate_cost: Annotated[float, Ge(0), Le(100), FINITE] | None = Field(
         default=None, description="adaptive: the mean cost to spend, in single crops"
+    )
+    known_rate: KnownRate | None = Field(
+        default=None,
+        description="Unknown score: accept this share of images of the model's classes, or off; "
+        "by default the package's rate",
     )
     boxes: Boxes = Field(
         default=(),

@@ -1,13 +1,14 @@
 """The predictor: an open model package that turns images into predictions."""
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.inference import decode as decoding
 from service.inference.common_shapes import warm_up_shapes
@@ -24,9 +25,11 @@ from service.inference.tta.steps import (
     Classification,
     Model,
     Options,
+    check_embeds,
     check_options,
     classify_steps,
 )
+from service.inference.unknown import Unknown
 from service.package.manifest import Aggregation, Label, Manifest, Mode, Precision
 from service.package.package import ModelPackage
 
@@ -66,6 +69,16 @@ class Prediction:
     """Multi-label models: the classes at or above their thresholds, likeliest first; maybe none."""
     prediction_set_classes: tuple[TopClass, ...] | None = None
     """The classes of `prediction_set`, in its order, with their names and probabilities."""
+
+    @property
+    def unknown(self) -> Unknown | None:
+        """Whether none of the classes fits; None where the package or the mode cannot say."""
+        return self.answer.unknown
+
+    @property
+    def embedding(self) -> NDArray[np.float32] | None:
+        """float32[C], the mean over views; None where the package has no embeddings."""
+        return self.answer.embedding
 
 
 @dataclass(frozen=True)
@@ -127,7 +140,7 @@ class Predictor:
         return self._model_of(self.session)
 
     def _model_of(self, session: Session) -> Model:
-        return Model(self.manifest, self.precision, session)
+        return Model(self.manifest, self.precision, session, self.package.unknown)
 
     def decode(self, data: bytes) -> Pixels:
         """Bytes to uint8[H, W, 3], every pixel; see `service.inference.decode.decode`.
@@ -197,6 +210,7 @@ class Predictor:
         top_k: int = 5,
         coverage: float | None = None,
         gate_cost: float | None = None,
+        known_rate: float | Literal["off"] | None = None,
         boxes: tuple[FractionBox, ...] = (),
     ) -> list[Prediction]:
         """Classify files (bytes) or pixels (uint8[H, W, 3]); one prediction each, in order.
@@ -211,15 +225,42 @@ class Predictor:
         check_whole("top_k", top_k, 1)
         check_images(images)
         options = Options(
-            tta=tta, aggregate=aggregate, coverage=coverage, gate_cost=gate_cost, boxes=boxes
+            tta=tta,
+            aggregate=aggregate,
+            coverage=coverage,
+            gate_cost=gate_cost,
+            known_rate=known_rate,
+            boxes=boxes,
         )
-        predictions: list[Prediction] = []
+        return [self.predict(item, top_k) for item in self._answers(images, options)]
+
+    def embed(
+        self, images: Sequence[bytes | Pixels], tta: Mode | None = None
+    ) -> NDArray[np.float32]:
+        """The embeddings of files (bytes) or pixels (uint8[H, W, 3]): float32[N, C], in order.
+
+        An embedding is the features before the head, averaged over all positions of a view, and
+        then over the views of `tta` as the aggregation `mean` weighs them. `none` gives that of the
+        centre crop alone.
+
+        Raises:
+            ClientError: an image that cannot be read, or a package without embeddings.
+            InferenceFailed: the runtime failed.
+        """
+        check_images(images)
+        check_embeds(self.manifest)
+        answers = self._answers(images, Options(tta=tta, known_rate="off"))
+        found = [answer.embedding for answer in answers if answer.embedding is not None]
+        channels = self.manifest.graph.embedding or 0
+        return np.stack(found) if found else np.zeros((0, channels), np.float32)
+
+    def _answers(
+        self, images: Sequence[bytes | Pixels], options: Options
+    ) -> Iterator[Classification]:
         for start in range(0, len(images), CHUNK_IMAGES):
             chunk = images[start : start + CHUNK_IMAGES]
-            pixels = [self._opened(image, boxes) for image in chunk]
-            answers = run_all((self.start(p, options) for p in pixels), self.session)
-            predictions += [self.predict(item, top_k) for item in answers]
-        return predictions
+            pixels = [self._opened(image, options.boxes) for image in chunk]
+            yield from run_all((self.start(p, options) for p in pixels), self.session)
 
     def _opened(self, image: bytes | Pixels, boxes: tuple[FractionBox, ...]) -> AnyImage:
         if isinstance(image, (bytes, bytearray, memoryview)):

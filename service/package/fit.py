@@ -27,6 +27,8 @@ Values = NDArray[np.float32]
 def check_fit(session: Session, manifest: Manifest, *, exact: bool = True) -> None:
     """Run the graph on a crop and, where the manifest says that it can, on a whole image.
 
+    Where the manifest says that the graph has an embedding, it is run too.
+
     What a graph says of its outputs may be less than the truth: a network that was exported with a
     fixed size inside fails only when it runs, and one whose training failed gives no numbers. A
     class map or windows that belong to another layer give answers of the right shape and no sense.
@@ -46,6 +48,8 @@ def check_fit(session: Session, manifest: Manifest, *, exact: bool = True) -> No
     if on_cpu and graph.sizes == "dynamic":
         smallest = Size(graph.smallest_px, graph.smallest_px)
         check.run(1, smallest, "logits", (1, check.classes))
+    if graph.embedding is not None:
+        check.embedding(images, Size(crop_px, crop_px), graph.embedding)
     if not graph.takes_whole_images:
         return
     square = Size(manifest.input.resize_px, manifest.input.resize_px)
@@ -98,6 +102,25 @@ class _Check:
         if not np.isfinite(got).all():
             self._refuse(f"gives {output} that are NaN or infinite")
         return got
+
+    def embedding(self, number: int, size: Size, channels: int) -> None:
+        """Each image has its own embedding, and asking for it changes no logits."""
+        views = _drawn(number, size)
+        logits = self.run(number, size, "logits", (number, self.classes))
+        try:
+            beside, found = self._session.run_with_embedding(views, "logits")
+            (_, alone) = self._session.run_with_embedding(views[:1], "logits")
+        except InferenceFailed as error:
+            raise ModelPackageError(f"{self._session.path} does not run: {error}") from error
+        if found.shape != (number, channels):
+            self._refuse(
+                f"must give embedding of shape {[number, channels]} for images of "
+                f"{list(views.shape)}, but gives {list(found.shape)}"
+            )
+        if not np.isfinite(found).all():
+            self._refuse("gives an embedding that is NaN or infinite")
+        self._same(beside, logits, "the logits of a run with embedding")
+        self._same(alone, found[:1], "the embedding of one image alone", "that in a batch")
 
     def class_map(self, size: Size) -> None:
         """The mean of the class map is the logits."""

@@ -15,6 +15,8 @@ from service.errors import ModelPackageError
 from service.package.manifest import Graph, GraphKind
 
 IMAGES = "images"
+EMBEDDING = "embedding"
+"""Output of a graph of any kind, if it has it: float32[N, C], C fixed."""
 CHANNELS = 3
 EDGES = 4
 ANY_SIZE = "any number, height and width, uint8[N, H, W, 3]"
@@ -35,7 +37,8 @@ def check_graph(data: bytes, path: Path, graph: Graph | None = None) -> int:
     images: uint8[N, H, W, 3] -> logits: float32[N, K], where N is free and K is fixed. Kind
     `class_map` also gives class_map: float32[N, K, h, w]. Kind `windows` also takes windows:
     float32[V, 4] and gives window_logits: float32[N, V, K]. H and W are free, or the only size of
-    the manifest. Nothing outside of `data` belongs to the graph. `path` is for messages. Without
+    the manifest. If the manifest has `graph.embedding`, the graph gives embedding: float32[N, C].
+    Nothing outside of `data` belongs to the graph. `path` is for messages. Without
     `graph` the file itself says its kind, and any size is accepted.
 
     Raises:
@@ -105,7 +108,23 @@ def _check_signature(found, path: Path, graph: Graph | None) -> int:
             raise ModelPackageError(
                 f"{path} gives logits of {classes} classes, but a {name} of {also}"
             )
+    if graph is not None and graph.embedding is not None:
+        _check_embedding(outputs, path, graph.embedding)
     return classes
+
+
+def _check_embedding(outputs, path: Path, channels: int) -> None:
+    if EMBEDDING not in outputs:
+        raise ModelPackageError(
+            f"{path} must give {EMBEDDING}, because the manifest has graph.embedding {channels}, "
+            f"but gives {_described(outputs.values())}"
+        )
+    _check_floats(outputs[EMBEDDING], 2, path, "give")
+    if (_axes(outputs[EMBEDDING]) or [None, None])[1] != channels:
+        raise ModelPackageError(
+            f"{path} must give {EMBEDDING}: float32[N, {channels}], as graph.embedding of the "
+            f"manifest says, but gives {_described([outputs[EMBEDDING]])}"
+        )
 
 
 def _kind(inputs: Collection[str], outputs: Collection[str]) -> GraphKind:

@@ -7,9 +7,18 @@ deployment have no place in it.
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from service.package import graph_checks, manifest_checks
+from service.package.parts import (
+    MAX_CHANNELS,
+    CurvePoint,
+    Part,
+    Reference,
+    Share,
+    UnknownModel,
+    check_curve,
+)
 
 SCHEMA_VERSION = 2
 """What is written. Version 1, of packages from before, is read too: see `graph_checks`."""
@@ -35,7 +44,6 @@ GateKind = Literal["probability", "margin", "entropy", "normalized_logits"]
 EQUAL_SHARE = 0.5
 """Of each of two passes that count alike."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]
 """Far beyond these the softmax of tempered logits is no longer a number."""
@@ -44,12 +52,6 @@ SidePx = Annotated[int, Field(gt=0, le=MAX_SIDE_PX)]
 
 VERSION_PATTERN = r"^[0-9]+(\.[0-9]+){0,2}$"
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-
-class Part(BaseModel):
-    """A frozen part of the manifest; an unknown key is an error, not a typo passed over."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Label(Part):
@@ -104,6 +106,9 @@ class Graph(Part):
     image are multiples of it."""
     smallest_px: SidePx = STRIDE_PX
     """The smallest side that the graph accepts."""
+    embedding: int | None = Field(default=None, ge=1, le=MAX_CHANNELS)
+    """C of the output `embedding float32[N, C]`: the features before the head, averaged over all
+    positions of the image that the graph is given. None: the graphs have no such output."""
 
     @property
     def takes_whole_images(self) -> bool:
@@ -246,6 +251,10 @@ class ModeCalibration(Part):
     gate: Gate | None = None
     gate_curve: tuple[Gate, ...] = ()
     """`adaptive` only: thresholds along the cost, for `--gate-cost`."""
+    unknown_curve: Annotated[tuple[CurvePoint, ...], AfterValidator(check_curve)] | None = None
+    """Known rates, rising, each with the unknown score up to which images are accepted."""
+    reference: Reference | None = None
+    """What drift compares answers of this mode with."""
 
 
 class Adaptive(Part):
@@ -290,6 +299,8 @@ class Manifest(Part):
     multi_label_metrics: tuple[MultiLabelMetrics, ...] = ()
     calibration: tuple[ModeCalibration, ...] = ()
     adaptive: Adaptive | None = None
+    unknown: UnknownModel | None = None
+    """None: answers have no unknown score."""
     default_mode: Mode = "five_crop"
 
     @field_validator("name")

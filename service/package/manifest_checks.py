@@ -32,6 +32,7 @@ def check(manifest: "Manifest") -> None:
         where = f"the calibration of {entry.mode} at {entry.precision}"
         _check_calibration(entry, manifest, where)
     _check_adaptive(manifest)
+    _check_unknown(manifest)
 
 
 def _check_labels(manifest: "Manifest") -> None:
@@ -137,6 +138,23 @@ def _check_adaptive(manifest: "Manifest") -> None:
             )
         if not any(entry.gate for entry in manifest.calibration):
             raise ValueError("default_mode is adaptive, but no calibration has a gate")
+
+
+def _check_unknown(manifest: "Manifest") -> None:
+    unknown, classes = manifest.unknown, len(manifest.labels)
+    if unknown is not None and manifest.graph.embedding is None:
+        raise ValueError("unknown needs embeddings, but the manifest has no graph.embedding")
+    if unknown is not None and unknown.file in {file.file for file in manifest.files}:
+        raise ValueError(f"unknown.file is {unknown.file}, which is a graph")
+    for entry in manifest.calibration:
+        where = f"the calibration of {entry.mode} at {entry.precision}"
+        if entry.unknown_curve and unknown is None:
+            raise ValueError(f"{where} has an unknown_curve, but the manifest has no unknown part")
+        if entry.reference and len(entry.reference.classes) != classes:
+            raise ValueError(
+                f"{where} has a reference of {len(entry.reference.classes)} classes, but there "
+                f"are {classes} labels"
+            )
 
 
 def _once(names: Iterable[str], where: str) -> None:

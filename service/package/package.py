@@ -1,11 +1,12 @@
 """A model package on disk: verified before anything in it is loaded."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from service.errors import ModelPackageError
+from service.inference.unknown import UnknownScorer
 from service.package import contained, manifest_file
 from service.package.graph import check_graph
 from service.package.manifest import Manifest, OnnxFile, Precision
@@ -25,20 +26,22 @@ class ModelPackage:
     manifest: Manifest
     manifest_sha256: str = ""
     """Of the bytes that `manifest` was read from."""
+    unknown: UnknownScorer | None = None
+    """How the unknown score is computed; None where the manifest has no `unknown` part."""
 
     @classmethod
     def load(cls, folder: Path | str) -> "ModelPackage":
-        """Read the manifest, and hold every graph that it names to its sha256 and its labels.
+        """Read the manifest, and hold every file that it names to its sha256 and its labels.
 
         Raises:
-            ModelPackageError: no manifest, an invalid one, a graph that is missing or altered, or
+            ModelPackageError: no manifest, an invalid one, a file that is missing or altered, or
                 one that does not fit the manifest.
         """
         folder = Path(folder)
         package = cls(folder, *_read_manifest(folder))
         for file in package.manifest.files:
             package._read(file)
-        return package
+        return replace(package, unknown=package._scorer())
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
@@ -86,6 +89,27 @@ class ModelPackage:
             ModelPackageError: the package has none, or the file was altered.
         """
         return self._read(self._file(precision))
+
+    def read_unknown(self) -> dict[str, bytes]:
+        """The file of the unknown score and its content, verified again; empty without one.
+
+        Raises:
+            ModelPackageError: the file was altered.
+        """
+        unknown = self.manifest.unknown
+        if unknown is None:
+            return {}
+        data = contained.read_verified(
+            self.folder, unknown.file, unknown.size_bytes, unknown.sha256
+        )
+        return {unknown.file: data}
+
+    def _scorer(self) -> UnknownScorer | None:
+        unknown, channels = self.manifest.unknown, self.manifest.graph.embedding
+        if unknown is None or channels is None:
+            return None
+        (data,) = self.read_unknown().values()
+        return UnknownScorer.read(unknown, data, channels, str(self.folder / unknown.file))
 
     def _file(self, precision: Precision) -> OnnxFile:
         for file in self.manifest.files:

@@ -33,8 +33,8 @@ TASK_RULES: "dict[TaskName, TaskRules]" = {
     ),
     "multi_label": TaskRules(
         foreign_metrics="metrics",
-        not_fitted=("conformal", "gate", "gate_curve"),
-        not_fitted_text="a gate or prediction sets",
+        not_fitted=("conformal", "gate", "gate_curve", "unknown_curve"),
+        not_fitted_text="a gate, prediction sets or an unknown curve",
         adaptive=False,
         ids_share_a_cell=True,
     ),

@@ -6,14 +6,12 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from service.inference.engine import Steps
 from service.inference.tta.passes import Key, View
+from service.inference.tta.passes import Result as ViewResult
 from service.inference.tta.steps import Classification
 
-Result = NDArray[np.float32] | Exception
+Result = ViewResult | Exception
 
 
 @dataclass

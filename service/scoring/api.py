@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from service.inference.image.geometry import FractionBox
 from service.inference.options import Options, check_whole
@@ -44,6 +45,7 @@ def score(
     aggregate: Aggregation = "mean",
     coverage: float | None = None,
     gate_cost: float | None = None,
+    known_rate: float | Literal["off"] | None = None,
     boxes: tuple[FractionBox, ...] = (),
     top_k: int = 5,
     single: bool = False,
@@ -67,7 +69,14 @@ def score(
     sources = [source] if isinstance(source, (str, Path)) else source
     options = ScoreOptions.of(
         predictor.model,
-        Options(tta=tta, aggregate=aggregate, coverage=coverage, gate_cost=gate_cost, boxes=boxes),
+        Options(
+            tta=tta,
+            aggregate=aggregate,
+            coverage=coverage,
+            gate_cost=gate_cost,
+            known_rate=known_rate,
+            boxes=boxes,
+        ),
         top_k=top_k,
         single=single,
         all_probabilities=all_probabilities,

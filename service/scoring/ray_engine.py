@@ -292,7 +292,7 @@ def _packed(package: ModelPackage, precision: Precision) -> dict[str, bytes]:
     kept = tuple(file for file in package.manifest.files if file.precision == source)
     manifest = package.manifest.model_copy(update={"files": kept})
     files = {file.file: package.read(file.precision) for file in kept}
-    return {MANIFEST: manifest.model_dump_json().encode(), **files}
+    return {MANIFEST: manifest.model_dump_json().encode(), **files, **package.read_unknown()}
 
 
 def _cause(error: Exception) -> QuincunxError:

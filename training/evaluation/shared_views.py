@@ -3,11 +3,8 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from service.inference.engine import InProgress
-from service.inference.tta.passes import Key, StepsOf, View
+from service.inference.tta.passes import Key, Result, StepsOf, View
 
 T = TypeVar("T")
 Seen = tuple[Key, bytes]
@@ -19,7 +16,7 @@ def shared(generators: Iterable[StepsOf[T]]) -> StepsOf[list[T]]:
     Views are compared by their pixels. So two modes that cut the same crop share it, and a later
     step finds the result of an earlier one.
     """
-    results: dict[Seen, NDArray[np.float32]] = {}
+    results: dict[Seen, Result] = {}
     running = [InProgress(steps) for steps in generators]
     while waiting := [one for one in running if not one.ended]:
         wanted = {_seen(view): view for one in waiting for view in one.views}

@@ -22,6 +22,8 @@ from service.inference.runtime.shared_crops import ReceptiveField, shared_pixels
 from service.package.manifest import InputSize
 
 INPUT = "images"
+ENDS = ("logits", "embedding")
+"""What the second part gives, if the graph has it."""
 WORTH = 0.97
 """The graph is not cut where more than this share of the multiplications would remain."""
 ABOUT = 0.03
@@ -74,7 +76,9 @@ def split(graph: bytes, sizes: InputSize) -> GraphParts | None:
             return None
         extractor = onnx.utils.Extractor(model)
         stem = extractor.extract_model([INPUT], [point.tensor])
-        trunk = extractor.extract_model([point.tensor], ["logits"])
+        given = {value.name for value in model.graph.output}
+        ends = [name for name in ENDS if name in given]
+        trunk = extractor.extract_model([point.tensor], ends)
     except Exception as error:  # onnx's own exceptions have no common base
         logger.info("crops run whole, because the graph cannot be cut: %s", error)
         return None

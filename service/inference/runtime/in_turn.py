@@ -6,7 +6,7 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.runtime.io_binding import IoBindingRunner
+from service.inference.runtime.io_binding import IoBindingRunner, Outputs
 
 
 class RunnersInTurn:
@@ -25,9 +25,15 @@ class RunnersInTurn:
         self, views: NDArray[np.uint8], output: str, windows: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """As `IoBindingRunner.run`."""
+        return self.run_outputs(views, (output,), windows)[0]
+
+    def run_outputs(
+        self, views: NDArray[np.uint8], outputs: Outputs, windows: NDArray[np.float32] | None
+    ) -> list[NDArray[np.float32]]:
+        """As `IoBindingRunner.run_outputs`."""
         runner = self._free.get()
         try:
-            return runner.run(views, output, windows)
+            return runner.run_outputs(views, outputs, windows)
         finally:
             self._free.put(runner)
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from service.inference.runtime import cuda_runtime
 from service.inference.runtime.recording import GATE
+from service.package.graph import EMBEDDING
 
 BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 MAX_BINDINGS = 256
@@ -48,11 +49,13 @@ class _Binding:
     """Where a batch is put together, in memory that the GPU reads directly."""
     images: Any
     windows: Any
-    result: Any
+    results: tuple[Any, ...]
     options: Any
 
 
-_Key = tuple[tuple[int, ...], str, int | None]
+Outputs = tuple[str, ...]
+"""The names of the outputs of one run."""
+_Key = tuple[tuple[int, ...], Outputs, int | None]
 
 
 class IoBindingRunner:
@@ -67,6 +70,9 @@ class IoBindingRunner:
     ) -> None:
         self._session = session
         self._classes = classes
+        self._channels = next(
+            (value.shape[1] for value in session.get_outputs() if value.name == EMBEDDING), 0
+        )
         self._device = device
         self._graphs = graphs
         self._ids = count(1)
@@ -91,56 +97,70 @@ class IoBindingRunner:
 
         `windows`, float32[V, 4], are fed to a graph that takes them.
         """
-        return self._thread.submit(self._run, views, output, windows).result()
+        return self.run_outputs(views, (output,), windows)[0]
+
+    def run_with_embedding(
+        self, views: NDArray[np.uint8], output: str, windows: NDArray[np.float32] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As `run`, and the embedding of the same run."""
+        values, embedding = self.run_outputs(views, (output, EMBEDDING), windows)
+        return values, embedding
+
+    def run_outputs(
+        self, views: NDArray[np.uint8], outputs: Outputs, windows: NDArray[np.float32] | None
+    ) -> list[NDArray[np.float32]]:
+        """As `run`, with several outputs of one run."""
+        return self._thread.submit(self._run, views, outputs, windows).result()
 
     def _run(
-        self, views: NDArray[np.uint8], output: str, windows: NDArray[np.float32] | None
-    ) -> NDArray[np.float32]:
+        self, views: NDArray[np.uint8], outputs: Outputs, windows: NDArray[np.float32] | None
+    ) -> list[NDArray[np.float32]]:
         if self._takes_windows and windows is None:
             windows = WHOLE_VIEW  # the graph wants windows in every run
-        results: list[NDArray[np.float32]] = []
+        results: list[list[NDArray[np.float32]]] = []
         for start in range(0, len(views), BUCKETS[-1]):
             chunk = views[start : start + BUCKETS[-1]]
             shape = (bucket(len(chunk)), *chunk.shape[1:])
-            key = (shape, output, None if windows is None else len(windows))
+            key = (shape, outputs, None if windows is None else len(windows))
             if key in self._bindings:
                 self._bindings.move_to_end(key)
                 with GATE.running():
                     results.append(self._run_bound(self._bindings[key], chunk, windows))
             elif self._sealed:
                 with GATE.running():
-                    results.append(self._run_plainly(chunk, output, windows))
+                    results.append(self._run_plainly(chunk, outputs, windows))
             else:
                 with GATE.recording():
                     self._bindings[key] = made = self._bind(*key)
                     results.append(self._run_bound(made, chunk, windows))
                 if len(self._bindings) > MAX_BINDINGS:
                     self._bindings.popitem(last=False)
-        return np.concatenate(results)
+        return [np.concatenate(parts) for parts in zip(*results, strict=True)]
 
     def _run_bound(
         self, binding: _Binding, views: NDArray[np.uint8], windows: NDArray[np.float32] | None
-    ) -> NDArray[np.float32]:
+    ) -> list[NDArray[np.float32]]:
         fill(binding.staged, views)
         binding.images.update_inplace(binding.staged)
         if windows is not None:
             binding.windows.update_inplace(windows)
         self._session.run_with_iobinding(binding.io, binding.options)
-        return binding.result.numpy()[: len(views)].copy()
+        return [result.numpy()[: len(views)].copy() for result in binding.results]
 
     def _run_plainly(
-        self, views: NDArray[np.uint8], output: str, windows: NDArray[np.float32] | None
-    ) -> NDArray[np.float32]:
+        self, views: NDArray[np.uint8], outputs: Outputs, windows: NDArray[np.float32] | None
+    ) -> list[NDArray[np.float32]]:
         """Without padding, fixed buffers and a recorded graph."""
         io = self._session.io_binding()
         io.bind_cpu_input("images", np.ascontiguousarray(views))
         if windows is not None:
             io.bind_cpu_input("windows", windows)
-        io.bind_output(output, self._device)
+        for output in outputs:
+            io.bind_output(output, self._device)
         self._session.run_with_iobinding(io, self._options(NO_GRAPH))
-        return np.asarray(io.copy_outputs_to_cpu()[0])
+        return [np.asarray(one) for one in io.copy_outputs_to_cpu()]
 
-    def _bind(self, shape: tuple[int, ...], output: str, number: int | None) -> _Binding:
+    def _bind(self, shape: tuple[int, ...], outputs: Outputs, number: int | None) -> _Binding:
         """Buffers for images of this shape and for `number` windows."""
         io = self._session.io_binding()
         images = self._buffer(shape, np.uint8)
@@ -149,11 +169,14 @@ class IoBindingRunner:
         if number is not None:
             given = self._buffer((number, 4), np.float32)
             io.bind_ortvalue_input("windows", given)
-        result = self._buffer(self._result_shape(shape, output, number), np.float32)
-        io.bind_ortvalue_output(output, result)
+        results: list[Any] = []
+        for output in outputs:
+            results.append(self._buffer(self._result_shape(shape, output, number), np.float32))
+            io.bind_ortvalue_output(output, results[-1])
         make = cuda_runtime.host_buffer if self._device != "cpu" else np.empty
         staged = make(shape, np.uint8)
-        return _Binding(io, staged, images, given, result, self._options(self._graph_id()))
+        options = self._options(self._graph_id())
+        return _Binding(io, staged, images, given, tuple(results), options)
 
     def _buffer(self, shape: Sequence[int], kind: type) -> Any:
         return ort.OrtValue.ortvalue_from_shape_and_type(shape, kind, self._device, 0)
@@ -173,6 +196,8 @@ class IoBindingRunner:
     def _result_shape(self, shape: tuple[int, ...], output: str, windows: int | None) -> list[int]:
         if output == "logits":
             return [shape[0], self._classes]
+        if output == EMBEDDING:
+            return [shape[0], self._channels]
         if output == "window_logits" and windows is not None:
             return [shape[0], windows, self._classes]
         size = shape[1:3]

@@ -1,4 +1,4 @@
-"""One ONNX graph, open and ready: uint8 views in, logits or class maps out."""
+"""One ONNX graph, open and ready: uint8 views in; logits, class maps and embeddings out."""
 
 # pyright: basic, reportMissingTypeStubs=false
 # (onnxruntime has no type stubs)
@@ -21,7 +21,7 @@ from service.inference.runtime.io_binding import WHOLE_VIEW, IoBindingRunner
 from service.inference.runtime.providers import Chosen, Provider
 from service.inference.runtime.shared_crops import Features
 from service.inference.runtime.split_graph import CropSharing, OpenGraph, SplitGraph
-from service.package.graph import check_graph
+from service.package.graph import EMBEDDING, check_graph
 from service.package.manifest import Graph, InputSize
 
 Output = Literal["logits", "class_map", "window_logits", "logits_of_features"]
@@ -56,8 +56,9 @@ class Session:
         """Fixed buffers, on a GPU; None: plain runs."""
         self._crop_sharing = crop_sharing
         self._takes_windows = any(value.name == "windows" for value in session.get_inputs())
+        self.has_embedding = any(value.name == EMBEDDING for value in session.get_outputs())
         self._run_options = ort.RunOptions()
-        # The graph has two outputs and a caller wants one: skip the other's nodes.
+        # A caller seldom wants every output of the graph: skip the nodes of the others.
         self._run_options.only_execute_path_to_fetches = True
 
     @classmethod
@@ -129,19 +130,46 @@ class Session:
         Raises:
             InferenceFailed: the runtime failed.
         """
+        return self._run(views, output, windows)[0]
+
+    def run_with_embedding(
+        self,
+        views: Pixels | Features,
+        output: Output,
+        windows: NDArray[np.float32] | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As `run`, and the embedding float32[N, C] of the same run.
+
+        It is the mean of the last features over all positions of a view, whatever the windows.
+
+        Raises:
+            InferenceFailed: the runtime failed, or the graph has no embedding.
+        """
+        values, embedding = self._run(views, output, windows, (EMBEDDING,))
+        return values, embedding
+
+    def _run(
+        self,
+        views: Pixels | Features,
+        output: Output,
+        windows: NDArray[np.float32] | None,
+        more: tuple[str, ...] = (),
+    ) -> list[NDArray[np.float32]]:
+        """The output, and `more` outputs of the same run."""
         try:
             if output == "logits_of_features":
                 if self._crop_sharing is None:
                     raise ValueError("this session shares no layers, so it cannot run features")
-                return self._crop_sharing.logits(views)
+                return self._crop_sharing.run(views, ("logits", *more))
             if self.bound is not None:
-                return self.bound.run(views, output, windows)
+                return self.bound.run_outputs(views, (output, *more), windows)
             if self._takes_windows and windows is None:
                 windows = WHOLE_VIEW  # the graph wants windows in every run
             feeds: dict[str, Any] = {"images": np.ascontiguousarray(views)}
             if windows is not None:
                 feeds["windows"] = windows
-            return np.asarray(self._session.run([output], feeds, self._run_options)[0])
+            found = self._session.run([output, *more], feeds, self._run_options)
+            return [np.asarray(one) for one in found]
         except Exception as error:  # the runtime's own exceptions have no common base
             raise InferenceFailed(f"{self.path.name} failed on {views.shape}: {error}") from error
 

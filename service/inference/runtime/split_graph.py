@@ -68,6 +68,8 @@ class CropSharing:
         self._lock = Lock()
         self._stem: Stem | None = None
         self._trunk: ort.InferenceSession | None = None
+        self._run_options = ort.RunOptions()
+        self._run_options.only_execute_path_to_fetches = True
         self._tensor = ""
         """The output of the stem and the input of the trunk."""
 
@@ -76,12 +78,13 @@ class CropSharing:
         self._open()
         return self._stem.crops(image, boxes) if self._stem else None
 
-    def logits(self, features: Features) -> NDArray[np.float32]:
-        """[N, C, h, w] of `crops` -> logits float32[N, K]."""
+    def run(self, features: Features, outputs: Sequence[str]) -> list[NDArray[np.float32]]:
+        """[N, C, h, w] of `crops` -> the named outputs, such as logits float32[N, K]."""
         self._open()
         if self._trunk is None:
             raise ValueError("this graph is not split, so it cannot run features")
-        return np.asarray(self._trunk.run(["logits"], {self._tensor: features})[0])
+        found = self._trunk.run(outputs, {self._tensor: features}, self._run_options)
+        return [np.asarray(one) for one in found]
 
     def _open(self) -> None:
         with self._lock:

@@ -4,8 +4,8 @@ This module knows nothing of modes and aggregation, so calibration and evaluatio
 """
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,20 @@ from service.inference.tta.windows import as_input, window_logits
 from service.package.manifest import Interpolation
 
 T = TypeVar("T")
-Results = list[NDArray[np.float32]]
-Key = tuple[tuple[int, ...], Output, tuple[Box, ...]]
+Values = NDArray[np.float32]
+
+
+class WithEmbedding(NamedTuple):
+    """The result of a view that asked for its embedding too."""
+
+    values: Values
+    embedding: Values
+    """float32[C]."""
+
+
+Result = Values | WithEmbedding
+Results = list[Result]
+Key = tuple[tuple[int, ...], Output, tuple[Box, ...], bool]
 Resized = dict[Size, Pixels]
 """An image in the sizes that some passes need."""
 
@@ -36,6 +48,13 @@ class InferenceBackend(Protocol):
         windows: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]: ...
 
+    def run_with_embedding(
+        self,
+        views: Pixels | Features,
+        output: Output,
+        windows: NDArray[np.float32] | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+
 
 @dataclass(frozen=True)
 class View:
@@ -45,10 +64,12 @@ class View:
     output: Output
     windows: tuple[Box, ...] = ()
     """Boxes in pixels of the view, whose logits the output `window_logits` holds."""
+    embedding: bool = False
+    """Whether the same run also gives the embedding: the result is then `WithEmbedding`."""
 
     @property
     def key(self) -> Key:
-        return self.pixels.shape, self.output, self.windows
+        return self.pixels.shape, self.output, self.windows, self.embedding
 
 
 StepsOf = Generator[list[View], Results, T]
@@ -68,28 +89,46 @@ class PassOutputs:
     logits: NDArray[np.float32]
     shown: tuple[FractionBox, ...]
     class_map: NDArray[np.float32] | None
+    embeddings: tuple[Values, ...] = ()
+    """float32[C] of each pass, where they were asked for."""
 
 
-def run_batch(views: Sequence[View], session: InferenceBackend) -> NDArray[np.float32]:
+def run_batch(views: Sequence[View], session: InferenceBackend) -> Sequence[Result]:
     """Run views of one `key` together; a result for each."""
     pixels, first = np.stack([view.pixels for view in views]), views[0]
-    if first.output != "window_logits":
-        return session.run(pixels, first.output)
-    return session.run(pixels, first.output, as_input(first.windows, Size(*pixels.shape[1:3])))
+    windows = None
+    if first.output == "window_logits":
+        windows = as_input(first.windows, Size(*pixels.shape[1:3]))
+    if not first.embedding:
+        return list(session.run(pixels, first.output, windows))
+    values, embeddings = session.run_with_embedding(pixels, first.output, windows)
+    return [WithEmbedding(*both) for both in zip(values, embeddings, strict=True)]
+
+
+def values_of(result: Result) -> Values:
+    """The logits or the class map of a result."""
+    return result.values if isinstance(result, WithEmbedding) else result
 
 
 def read_passes(
     image: AnyImage | Resized,
     passes: tuple[Pass, ...],
     crop_features: CropFeatureProvider | None = None,
+    *,
+    embedding: bool = False,
 ) -> StepsOf[PassOutputs]:
-    """Make the views of `passes`, yield them, and read every window of the results."""
+    """Make the views of `passes`, yield them, and read every window of the results.
+
+    With `embedding`, every run also gives the embedding of its views. The graph must have it.
+    """
     views = make_views(image, passes, crop_features)
     del image
+    if embedding:
+        views = [replace(view, embedding=True) for view in views]
     results = yield views
-    logits: list[NDArray[np.float32]] = []
+    logits: list[Values] = []
     class_map = None
-    for item, result in zip(passes, results, strict=True):
+    for item, result in zip(passes, map(values_of, results), strict=True):
         if item.output == "window_logits":
             logits.append(result)
         elif item.output == "class_map":
@@ -98,7 +137,8 @@ def read_passes(
         else:
             logits.append(result[None])
     shown = tuple(box for item in passes for box in item.shown())
-    return PassOutputs(np.concatenate(logits), shown, class_map)
+    embeddings = tuple(one.embedding for one in results if isinstance(one, WithEmbedding))
+    return PassOutputs(np.concatenate(logits), shown, class_map, embeddings)
 
 
 def resize_for(image: AnyImage, passes: tuple[Pass, ...]) -> Resized:

@@ -16,21 +16,17 @@ from service.inference.image.views import (
     check_image,
     size_of,
 )
-from service.inference.options import Options
+from service.inference.options import OFF, Options
 from service.inference.tta.aggregate import Array, aggregate_mode, blend, temper
 from service.inference.tta.conformal import prediction_set
+from service.inference.tta.evidence import Evidence, blended, second_outputs
 from service.inference.tta.gate import gate_value
-from service.inference.tta.passes import (
-    CropFeatureProvider,
-    PassOutputs,
-    StepsOf,
-    read_passes,
-    resize_for,
-)
-from service.inference.tta.planner import Pass, Plan, Planner
-from service.inference.tta.task import TASKS, Task
+from service.inference.tta.model import Model as Model
+from service.inference.tta.passes import PassOutputs, StepsOf, read_passes, resize_for
+from service.inference.tta.planner import Pass, Plan
+from service.inference.unknown import Unknown, threshold_at
 from service.package import modes
-from service.package.manifest import Gate, Manifest, Mode, ModeCalibration, Precision
+from service.package.manifest import Manifest, Mode, ModeCalibration
 
 HELD_BYTES = 64 * 1024 * 1024
 """About 16 MP as decoded. Of a larger image only the resized copies wait for the second pass,
@@ -71,71 +67,10 @@ class Classification:
     prediction_set: tuple[int, ...] | None = None
     present: tuple[int, ...] | None = None
     """Multi-label models: the classes at or above their thresholds, likeliest first."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """What `classify_steps` needs to know of a package: its manifest at one precision."""
-
-    manifest: Manifest
-    precision: Precision
-    crop_features: CropFeatureProvider | None = None
-    """None: every crop runs whole."""
-
-    @property
-    def planner(self) -> Planner:
-        return Planner(self.manifest.input, self.manifest.adaptive, self.manifest.graph)
-
-    @property
-    def task(self) -> Task:
-        return TASKS[self.manifest.task]
-
-    def mode(self, options: Options) -> Mode:
-        """The mode that `options` ask for; by default the package's own."""
-        return options.tta or self.manifest.default_mode
-
-    @property
-    def modes(self) -> tuple[Mode, ...]:
-        """The modes that can be answered at this precision."""
-        return modes.modes(self.manifest, self.precision)
-
-    def is_calibrated(self, mode: Mode) -> bool:
-        """Whether a temperature was fitted for `mode`: else probabilities are the network's own."""
-        return self.manifest.fitted_for(self.precision, mode) is not None
-
-    def calibration(self, mode: Mode) -> ModeCalibration:
-        return self.manifest.calibration_for(self.precision, mode)
-
-    def gate(self, gate_cost: float | None) -> Gate:
-        """The gate of `adaptive`: the package's, or the dearest one within `gate_cost`.
-
-        Raises:
-            UsageError: the package has no gate, or none so cheap.
-        """
-        calibration = self.calibration("adaptive")
-        if calibration.gate is None:
-            raise UsageError(
-                f"{self.manifest.name} has no gate for adaptive TTA at {self.precision}: "
-                f"run quincunx calibrate, or use {self.planner.second_mode}"
-            )
-        if gate_cost is None:
-            return calibration.gate
-        affordable = [g for g in calibration.gate_curve if g.expected_cost <= gate_cost]
-        if not affordable:
-            least = min((g.expected_cost for g in calibration.gate_curve), default=1.0)
-            raise UsageError(f"gate_cost {gate_cost:g} is below the cheapest gate, {least:.2f}")
-        return max(affordable, key=lambda gate: gate.expected_cost)
-
-    def quantiles(self, options: Options) -> dict[str, float]:
-        """The conformal quantile of each coverage, as fitted on answers with the same options.
-
-        Raises:
-            UsageError: see `gate`.
-        """
-        mode = self.mode(options)
-        if mode == "adaptive" and options.gate_cost is not None:
-            return self.gate(options.gate_cost).conformal
-        return self.calibration(mode).conformal
+    embedding: NDArray[np.float32] | None = None
+    """float32[C], the mean over views; None where the package has no embeddings."""
+    unknown: Unknown | None = None
+    """None where the package or the mode has no unknown score, or where it is switched off."""
 
 
 def check_options(options: Options, model: Model) -> None:
@@ -163,6 +98,32 @@ def check_options(options: Options, model: Model) -> None:
         )
     if options.coverage is not None:
         prediction_set(np.array([1.0]), options.coverage, model.quantiles(options))
+    if options.known_rate not in (None, OFF):
+        _check_known_rate(float(options.known_rate), mode, model)
+
+
+def _check_known_rate(known_rate: float, mode: Mode, model: Model) -> None:
+    curve = model.unknown_curve(mode, known_rate)
+    if curve is not None:
+        threshold_at(curve, known_rate)
+        return
+    name = model.manifest.name
+    if not model.task.one_is_true:
+        raise UsageError(
+            f"known_rate: {name} is multi-label, and has no unknown score: where none of its "
+            "classes is in an image, its answer has no labels"
+        )
+    if model.unknown is None:
+        raise UsageError(f"known_rate: {name} has no unknown score (quincunx calibrate fits it)")
+    raise UsageError(f"known_rate: no unknown score was fitted for tta={mode}")
+
+
+def check_embeds(manifest: Manifest) -> None:
+    """Raises UsageError for a package whose graphs give no embedding."""
+    if manifest.graph.embedding is None:
+        raise UsageError(
+            f"{manifest.name} has no embeddings (quincunx add-embedding adds them to a package)"
+        )
 
 
 def check_default_mode(model: Model) -> None:
@@ -194,14 +155,15 @@ def classify_steps(image: AnyImage, options: Options, model: Model) -> StepsOf[C
         adaptive = _adaptive(image, plan, options, model)
         del image  # the views may wait for their batch, and do not need it
         return (yield from adaptive)
-    reading = read_passes(image, plan.first, model.crop_features)
+    reading = read_passes(image, plan.first, model.crop_features, embedding=model.embeds)
     del image
     read = yield from reading
     calibration = model.calibration(plan.mode)
     raw = _aggregated(read.logits, options, calibration, model)
     answer = _tempered(raw, calibration, model)
     views = _tempered_views(read.logits, calibration, model)
-    return _conclude(read, plan.first, raw, answer, views, options, model)
+    evidence = Evidence.of(read, calibration)
+    return _conclude(read, plan.first, raw, answer, views, options, model, evidence)
 
 
 def _adaptive(
@@ -211,21 +173,26 @@ def _adaptive(
     gate, calibration = model.gate(options.gate_cost), model.calibration("adaptive")
     # A large image does not stay in memory until the gate decides: it is resized now.
     later = image if image.nbytes <= HELD_BYTES else resize_for(image, plan.rest)
-    reading = read_passes(image, plan.first, model.crop_features)
+    reading = read_passes(image, plan.first, model.crop_features, embedding=model.embeds)
     del image
     first = yield from reading
+    evidence = Evidence.of(first, calibration)
     raw = _aggregated(first.logits, options, calibration, model)
     alone = _tempered(raw, calibration, model)
     first_views = _tempered_views(first.logits, calibration, model)
     if not plan.rest or gate_value(first.logits[0], gate.kind) >= gate.threshold:
-        return _conclude(first, plan.first, raw, alone, first_views, options, model, False)
-    rest = yield from read_passes(later, plan.rest, model.crop_features)
-    second = _second_logits(plan, first, rest)
+        return _conclude(
+            first, plan.first, raw, alone, first_views, options, model, evidence, False
+        )
+    reading = read_passes(later, plan.rest, model.crop_features, embedding=model.embeds)
+    del later
+    rest = yield from reading
+    second = second_outputs(plan, first, rest)
     own = model.calibration(plan.second_mode)
     # Temper each answer before the blend; else the share would correct a wrong temperature.
     raw = blend(
         alone,
-        _tempered(_aggregated(second, options, own, model), own, model),
+        _tempered(_aggregated(second.logits, options, own, model), own, model),
         calibration.second_share,
     )
     answer = temper(raw, calibration.second_temperature, model.task)
@@ -237,15 +204,8 @@ def _adaptive(
     views = np.concatenate([first_views, _tempered_views(rest.logits, own, model)])
     views = temper(views, calibration.second_temperature, model.task)
     passes = (*plan.first, *plan.rest)
-    return _conclude(both, passes, raw, answer, views, options, model, True)
-
-
-def _second_logits(plan: Plan, first: PassOutputs, rest: PassOutputs) -> NDArray[np.float32]:
-    """float32[V, K] of the second passes in their order, the crop that `first` ran among them."""
-    if len(plan.rest) == len(plan.second):
-        return rest.logits
-    own = iter(rest.logits)  # crops, one row each: a pass with windows is never among the first
-    return np.stack([first.logits[0] if p in plan.first else next(own) for p in plan.second])
+    evidence = blended(evidence, Evidence.of(second, own), calibration.second_share)
+    return _conclude(both, passes, raw, answer, views, options, model, evidence, True)
 
 
 def _aggregated(
@@ -278,6 +238,7 @@ def _conclude(
     views: Array,
     options: Options,
     model: Model,
+    evidence: Evidence | None,
     gate_open: bool | None = None,
 ) -> Classification:
     """Collect what a `Classification` holds; `probabilities` and `views` are tempered."""
@@ -300,4 +261,6 @@ def _conclude(
         gate_open=gate_open,
         prediction_set=chosen,
         present=model.task.present(probabilities, thresholds),
+        embedding=None if evidence is None else evidence.embedding.astype(np.float32),
+        unknown=model.unknown_of(evidence, options),
     )
