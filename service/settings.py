@@ -3,14 +3,15 @@
 Facts about a model are in its package. Nothing else in the service reads the environment.
 """
 
-import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from service.console.nearest import did_you_mean, with_hint
 from service.errors import UsageError
 from service.inference.runtime.providers import Provider
 from service.package.manifest import Precision
@@ -196,7 +197,11 @@ class Settings(BaseModel):
             name = str(first["loc"][0])
             shown = "" if name in SECRET else f"={values[name]!r}"
             reason = first["msg"].removeprefix("Value error, ")
-            raise UsageError(f"{variable_of(name)}{shown}: {reason}") from error
+            message = f"{variable_of(name)}{shown}: {reason}"
+            if first["type"] == "literal_error":
+                known = re.findall("'([^']*)'", str(first["ctx"]["expected"]))
+                message = with_hint(message, values[name], known)
+            raise UsageError(message) from error
         if settings.metrics_need_key and not (settings.api_keys or settings.api_keys_file):
             raise UsageError(
                 f"{variable_of('metrics_need_key')} is set, but no key is: set "
@@ -235,5 +240,4 @@ def _nearest(variable: str) -> str:
     if option in OPTIONS:
         return f": use quincunx serve --{option}"
     known = [variable_of(name) for name in Settings.model_fields]
-    close = difflib.get_close_matches(variable.upper(), known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
+    return f"; {did_you_mean(variable, known) or 'known: ' + ', '.join(known)}"

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from service.console.nearest import with_hint
 from service.errors import UsageError
 
 LISTS = {"stages": "stage", "mixes": "mix"}
@@ -45,8 +46,10 @@ def _child(node: Any, key: str, path: str) -> Any:
         raise UsageError(f"{path!r}: {whole} are counted from 1 to {len(node)}, but got {key!r}")
     if isinstance(node, dict) and key in node:
         return node[key]
-    known = ", ".join(node) if isinstance(node, dict) else "none"
-    raise UsageError(f"{path!r}: no key {key!r} here; known keys: {known}")
+    known = list(node) if isinstance(node, dict) else []
+    message = f"{path!r}: no key {key!r} here; known keys: {', '.join(known) or 'none'}"
+    items = [LISTS[name] for name in known if name in LISTS]
+    raise UsageError(with_hint(message, key, [*known, *items]))
 
 
 def said(error: ValidationError) -> str:
@@ -64,7 +67,9 @@ def said(error: ValidationError) -> str:
             return f"{path} is a group of values; name one of them, as in {path}.KEY"
         case "literal_error":
             wanted = first.get("ctx", {})["expected"].replace("'", "").replace(" or ", ", ")
-            return f"{path} must be one of {wanted}, but got {got!r}"
+            return with_hint(
+                f"{path} must be one of {wanted}, but got {got!r}", str(got), wanted.split(", ")
+            )
         case "tuple_type":
             return f"{path} must be a list of items, but got {got!r}"
         case "missing" if isinstance(first["loc"][-1], int):

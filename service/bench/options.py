@@ -6,6 +6,7 @@ from typing import TypeVar, get_args
 
 from service.bench.latency.mlperf import SCENARIOS, Scenario
 from service.bench.load.arrivals import Arrivals
+from service.console.nearest import with_hint
 from service.errors import UsageError
 from service.inference.runtime import providers
 from service.inference.runtime.providers import Provider
@@ -118,4 +119,5 @@ def _word(text: str, known: tuple[Word, ...], what: str) -> Word:
     for word in known:
         if text == word:
             return word
-    raise UsageError(f"{text!r} is no {what}; there are: {', '.join(known)}")
+    message = f"{text[:80]!r} is no {what}; there are: {', '.join(known)}"
+    raise UsageError(with_hint(message, text, known))

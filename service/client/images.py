@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from service.errors import UsageError
+from service.scoring.files import check_kind
 
 Image: TypeAlias = Any
 """The bytes of an image file, its path, a PIL image, or pixels as uint8[H, W, 3] or [H, W]."""
@@ -22,11 +23,12 @@ def file_bytes(image: Image) -> bytes:
 
     Raises:
         UsageError: the image is of another type, or an array of another shape or type.
-        OSError: a path that cannot be read.
+        OSError: a path that cannot be read, or a pipe or a device.
     """
     if isinstance(image, (bytes, bytearray, memoryview)):
         return bytes(cast(bytes, image))
     if isinstance(image, (str, Path)):
+        check_kind(str(image))
         return Path(image).read_bytes()
     # Imported here, so that a caller who sends files loads neither.
     import numpy as np

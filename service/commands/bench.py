@@ -45,7 +45,7 @@ def bench() -> None:
 
 @app.command()
 def latency(
-    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="A model package.")],
+    package: shared.Package,
     tta: shared.BenchModes = "auto",
     precision: Annotated[
         str,
@@ -197,7 +197,7 @@ def compare(
 
 @app.command()
 def mlperf(
-    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="A model package.")],
+    package: shared.Package,
     scenario: Annotated[
         str, typer.Option(help="SingleStream, MultiStream, Server, Offline; comma-separated.")
     ] = "SingleStream,MultiStream,Server,Offline",

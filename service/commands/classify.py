@@ -31,6 +31,7 @@ def classify(
     A file that cannot be read is reported on stderr. The others are still answered, and the exit
     code is 1.
     """
+    from service.console.nearest import with_path_hint
     from service.console.stdio import log, print_json
     from service.errors import ClientError, UsageError
     from service.inference.option_text import box_of
@@ -38,7 +39,7 @@ def classify(
     from service.inference.predictor import Predictor
     from service.package.labels import distinct_names
     from service.package.shipped import named_or_shipped
-    from service.scoring.files import blaming_the_machine
+    from service.scoring.files import read_bytes
 
     boxes = tuple(box_of("--box", text) for text in box or ())
     Options(tta=tta, aggregate=aggregate, coverage=coverage, boxes=boxes)  # refuse before loading
@@ -46,8 +47,7 @@ def classify(
     rows: list[dict[str, Any]] = []
     for file in files:
         try:
-            with blaming_the_machine(str(file)):
-                data = file.read_bytes()
+            data = read_bytes(str(file))
             (prediction,) = predictor.classify(
                 [data], tta, aggregate=aggregate, top_k=top_k, coverage=coverage, boxes=boxes
             )
@@ -59,6 +59,8 @@ def classify(
             if file.is_dir():
                 score = f"quincunx score {shlex.quote(str(file))} --output answers.csv"
                 reason = f"is a folder; this classifies the images in it: {score}"
+            elif isinstance(error, FileNotFoundError):
+                reason = with_path_hint(reason, file)
             log(f"quincunx: {file}: {reason}")
             rows.append({"file": str(file), "error": reason})
     if as_json:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.commands.options import Package, complete_package
+
 if TYPE_CHECKING:
     from service.package.manifest import Manifest
 
@@ -13,9 +15,6 @@ app = typer.Typer(help="List, show and verify model packages.", no_args_is_help=
 
 Root = Annotated[Path, typer.Argument(help="The folder that holds the packages.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-PackageFolder = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="The package's folder, or its name in models/.")
-]
 
 
 @app.command("list")
@@ -47,13 +46,11 @@ def list_packages(root: Root = Path("models"), as_json: Json = False) -> None:
 
 
 @app.command()
-def show(folder: PackageFolder, as_json: Json = False) -> None:
+def show(folder: Package, as_json: Json = False) -> None:
     """Show the facts of a package and its measurements."""
     from service.console.stdio import print_json
     from service.package.package import ModelPackage
-    from service.package.shipped import package_folder
 
-    folder = package_folder(folder)
     manifest = ModelPackage.load(folder).manifest
     if as_json:
         print_json(json.loads(manifest.model_dump_json()))
@@ -64,7 +61,12 @@ def show(folder: PackageFolder, as_json: Json = False) -> None:
 @app.command()
 def verify(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="MODEL...", help="Package folders, or names in models/.")
+        list[Path],
+        typer.Argument(
+            metavar="PACKAGE...",
+            help="Package folders, or names in models/.",
+            autocompletion=complete_package,
+        ),
     ],
     as_json: Json = False,
 ) -> None:
@@ -79,8 +81,10 @@ def verify(
     from service.package.verify import verify as verified
 
     results: list[dict[str, Any]] = []
-    for folder in map(package_folder, folders):
+    for named in folders:
+        folder = named
         try:
+            folder = package_folder(named)
             files = [file.file for file in verified(folder).manifest.files]
             results.append({"path": str(folder), "ok": True, "files": files})
         except ModelPackageError as error:

@@ -39,19 +39,38 @@ def number_or_auto(option: str, text: str, least: int) -> int | None:
     )
 
 
-def _package_names(incomplete: str) -> list[str]:
-    from service.package.shipped import package_names
+def package_folder(named: str) -> Path:
+    """Parse an argument that names a package. Raises ModelPackageError: there is none."""
+    from service.package import shipped
 
-    return package_names(incomplete)
+    return shipped.package_folder(named)
 
 
+def complete_package(incomplete: str) -> list[str]:
+    """Complete a package for a shell."""
+    from service.package import shipped
+
+    return shipped.complete_package(incomplete)
+
+
+PACKAGE_HELP = "A model package: a folder, or its name in models/."
+
+Package = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PACKAGE",
+        help=PACKAGE_HELP,
+        parser=package_folder,
+        autocompletion=complete_package,
+    ),
+]
 Model = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
         help="The model package: a folder, or a name in models/; by default the one that Quincunx "
         "ships.",
-        autocompletion=_package_names,
+        autocompletion=complete_package,
     ),
 ]
 Tta = Annotated[Mode | None, _option("tta")]

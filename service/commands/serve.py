@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from service.commands.options import number_or_auto
+from service.commands.options import complete_package, number_or_auto, package_folder
 from service.errors import UsageError
 from service.inference.runtime.providers import Provider
 
@@ -17,7 +17,12 @@ app = typer.Typer()
 def serve(
     packages: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PACKAGE...]", help="Model packages; by default all in models/."),
+        typer.Argument(
+            metavar="[PACKAGE...]",
+            help="Model packages: folders, or names in models/; by default all in models/.",
+            parser=package_folder,
+            autocompletion=complete_package,
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,

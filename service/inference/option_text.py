@@ -1,6 +1,5 @@
 """Options as text: what a query, a form field or a command line says, read by a model's fields."""
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import UnionType
@@ -11,6 +10,7 @@ from pydantic import GetJsonSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
 
+from service.console.nearest import did_you_mean, with_hint
 from service.errors import UsageError
 from service.inference.image.geometry import FractionBox
 from service.inference.tta.planner import MAX_CUSTOM_BOXES
@@ -100,7 +100,10 @@ def explain(error: ValidationError, fields: Fields) -> str:
     got = shown(value)
     if first["type"] in ("literal_error", "greater_than_equal", "less_than_equal"):
         got = repr(_brief(value)) if isinstance(value, str) else _brief(value)
-    return f"{name} must be {_allowed(fields[name])}, but got {got}"
+    message = f"{name} must be {_allowed(fields[name])}, but got {got}"
+    if first["type"] == "literal_error" and isinstance(value, str):
+        return with_hint(message, value, get_args(kind_of(fields[name])))
+    return message
 
 
 def _allowed(field: FieldInfo) -> str:
@@ -117,8 +120,7 @@ def _allowed(field: FieldInfo) -> str:
 def no_option(name: str, known: Mapping[str, Any]) -> UsageError:
     """The error that names the nearest option there is."""
     short = name[:80]
-    close = difflib.get_close_matches(short, known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
+    hint = did_you_mean(short, known) or f"there are: {', '.join(known)}"
     return UsageError(f"no option {short!r}; {hint}")
 
 

@@ -32,6 +32,7 @@ from service.inference.tta.steps import (
 from service.inference.unknown import Unknown
 from service.package.manifest import Aggregation, Label, Manifest, Mode, Precision
 from service.package.package import ModelPackage
+from service.package.shipped import package_folder
 
 CHUNK_IMAGES = 32
 
@@ -109,6 +110,8 @@ class Predictor:
     ) -> "Predictor":
         """Verify a package and open the graph that suits the provider.
 
+        `folder` may also be the name of a package in ``models/``, or ``NAME@VERSION``.
+
         `precision="auto"` is int8 on a CPU and fp16 on a GPU, else fp32. An fp16 graph that the
         package lacks is derived from fp32 and kept in `graph_cache`, by default in the user's cache
         folder. `threads` are those of one run, and 0 means one per core. On a CPU `latency_threads`
@@ -120,7 +123,7 @@ class Predictor:
                 graph does not fit its manifest.
             UsageError: the provider is not available.
         """
-        package = ModelPackage.load(folder)
+        package = ModelPackage.load(package_folder(folder))
         chosen = providers.choose(provider)
         # A GPU runs one batch after another: a second session would be no faster.
         second = () if latency_threads is None or chosen != "cpu" else (latency_threads,)

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from service.console.nearest import with_hint
 from service.console.text import same_name
 from service.errors import DataError
 from service.package.manifest import Label, Manifest
@@ -108,10 +109,12 @@ def class_ids(labels: Iterable[str], manifest: Manifest) -> dict[str, str]:
     if unknown:
         ids = [label.id for label in manifest.labels]
         known = ", ".join(ids[:MOST_SHOWN]) + (", …" if len(ids) > MOST_SHOWN else "")
-        raise DataError(
+        message = (
             f"{manifest.name} has no class {min(unknown)!r}; its classes: {known}; labels that it "
             f"has not got, with their numbers of images: {listed(unknown)}"
         )
+        names = [text for label in manifest.labels for text in (label.id, label.name)]
+        raise DataError(with_hint(message, min(unknown), names))
     return {label: label_id for label, label_id in found.items() if label_id is not None}
 
 

@@ -1,48 +1,49 @@
-"""Where the shipped package lies, for commands that were given none."""
+"""Find the package that was named: a folder, a name in ``models/``, or none for the shipped one."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from service.errors import UsageError
-from service.package.package import MANIFEST
+from service.console.nearest import did_you_mean
+from service.errors import ModelPackageError, UsageError
+from service.package import contained, manifest_file
+from service.package.package import MANIFEST, find
 
 MODELS = Path(__file__).parents[2] / "models"
 """Beside the code: there in a checkout and in a bento, not in an installed wheel."""
 SHIPPED = "imagenette-xresnet18"
 
 
-def package_folder(named: Path) -> Path:
-    """The folder of the package that was named: a folder, or a name in ``models/``.
+def package_folder(named: Path | str) -> Path:
+    """The folder of a package: a folder, its name in ``models/``, or ``NAME@VERSION``.
 
-    ``models/`` of the current folder comes first, then the one beside the code. Only a bare name is
-    looked for there, and only if it is no folder itself. A name that is nowhere is returned as it
-    is, and the error names it.
+    A path that exists is returned as it is. Only a bare name is looked for in ``models/``: in that
+    of the current folder first, then in the one beside the code. ``NAME@VERSION`` are the name and
+    the version in the manifest.
+
+    Raises:
+        ModelPackageError: there is no such package, or two of them.
     """
-    if named.exists() or len(named.parts) != 1 or named.name in ("", ".."):
+    named = Path(named)
+    if _exists(named):
         return named
-    for root in (Path("models"), MODELS):
-        if (root / named / MANIFEST).is_file():
-            return root / named
-    return named
+    if (found := _in_models(named)) is not None:
+        return found
+    raise ModelPackageError(_nowhere(named))
 
 
-def package_names(incomplete: str) -> list[str]:
-    """The names that `package_folder` finds and that begin so, for the completion of a shell."""
-    found = {
-        manifest.parent.name
-        for root in (Path("models"), MODELS)
-        for manifest in root.glob(f"*/{MANIFEST}")
-    }
-    return sorted(name for name in found if name.startswith(incomplete))
+def package_or_run(named: Path) -> Path:
+    """As `package_folder`, for what may also be a run's folder: reading it says what is missing."""
+    return named if _exists(named) else _in_models(named) or named
 
 
 def named_or_shipped(folder: Path | None) -> Path:
-    """The package that was named; else the shipped one, which a checkout and a bento have.
+    """The package that was named, see `package_folder`; else the shipped one.
 
-    A name without a folder means a package in ``models/``: see `package_folder`.
-
-    The current folder does not matter: the same command means the same model everywhere.
+    A checkout and a bento have the shipped package. The current folder does not matter: the same
+    command means the same model everywhere.
 
     Raises:
+        ModelPackageError: there is no package of that name.
         UsageError: none was named, and this installation has no shipped package.
     """
     if folder is not None:
@@ -53,3 +54,84 @@ def named_or_shipped(folder: Path | None) -> Path:
             "name a model package with --model FOLDER: none is installed with quincunx"
         )
     return shipped
+
+
+def complete_package(incomplete: str) -> list[str]:
+    """What a shell may complete to a package: names in ``models/``, and folders."""
+    found = {folder.name for folder in _packages() if folder.name.startswith(incomplete)}
+    parent, _, start = incomplete.rpartition("/")
+    folder = Path(parent or ("/" if incomplete.startswith("/") else "."))
+    try:
+        folders = [path for path in folder.iterdir() if path.is_dir()]
+    except OSError:
+        folders = []
+    prefix = incomplete[: len(incomplete) - len(start)]
+    found |= {
+        f"{prefix}{path.name}/"
+        for path in folders
+        if path.name.startswith(start) and path.name.startswith(".") == start.startswith(".")
+    }
+    return sorted(found)
+
+
+def _exists(path: Path) -> bool:
+    """Whether something is there. A path that cannot be looked at is: reading it says why not."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
+
+
+def _packages() -> Iterator[Path]:
+    """All packages in both ``models/``, each folder once."""
+    seen: set[Path] = set()
+    for root in (Path("models"), MODELS):
+        for folder in find(root):
+            if folder.resolve() not in seen:
+                seen.add(folder.resolve())
+                yield folder
+
+
+def _in_models(named: Path) -> Path | None:
+    """The package that a bare name means, if there is one.
+
+    Raises:
+        ModelPackageError: two packages have this name and version.
+    """
+    if len(named.parts) != 1 or named.name in ("", ".."):
+        return None
+    for root in (Path("models"), MODELS):
+        if _exists(root / named / MANIFEST):
+            return root / named
+    if "@" not in named.name:
+        return None
+    found = [folder for folder in _packages() if _tag(folder) == named.name]
+    if len(found) > 1:
+        raise ModelPackageError(
+            f"{named} is the name of several packages: {', '.join(map(str, found))}; name a folder"
+        )
+    return found[0] if found else None
+
+
+def _tag(folder: Path) -> str | None:
+    """``NAME@VERSION``, as the manifest says; None for a manifest that cannot be read."""
+    try:
+        data = contained.read_bytes(folder, MANIFEST, manifest_file.MAX_MANIFEST_BYTES)
+        manifest = manifest_file.parse(data, str(folder / MANIFEST))
+    except ModelPackageError:
+        return None
+    return f"{manifest.name}@{manifest.version}"
+
+
+def _nowhere(named: Path) -> str:
+    message = f"no model package in {named}: no such folder"
+    if len(named.parts) == 1:
+        known = [folder.name for folder in _packages()]
+        if "@" in named.name:
+            known = [tag for tag in map(_tag, _packages()) if tag]
+        message += ", and no package of this name in models/"
+        listed = f"there are: {', '.join(known[:10])}" if known else ""
+        return "; ".join(filter(None, [message, did_you_mean(named.name, known) or listed]))
+    beside = {str(path): path.name for path in find(named.parent)}
+    hint = did_you_mean(named.name, beside.values())
+    return f"{message}; {hint}" if hint else message

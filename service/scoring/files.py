@@ -100,14 +100,18 @@ def open_binary(path: str) -> IO[bytes]:
         raise OSError("a path cannot hold a NUL byte")
     with blaming_the_machine(path):
         if not is_url(path):
-            _check_kind(path)
+            check_kind(path)
             return open(path, "rb")
         fs, inner = filesystem(path)
         return fs.open(inner, "rb")
 
 
-def _check_kind(path: str) -> None:
-    """Refuse what never ends: opening a pipe without a writer waits for ever, deaf to signals."""
+def check_kind(path: str) -> None:
+    """Refuse what never ends: opening a pipe without a writer waits for ever, deaf to signals.
+
+    Raises:
+        OSError: a pipe, a socket or a device; or nothing is there.
+    """
     mode = os.stat(path).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "Is a pipe, socket or device, not a file", path)

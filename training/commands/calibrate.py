@@ -6,6 +6,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from service.commands.options import Package
 from service.console.stdio import answer, log
 from service.errors import UsageError
 from service.package.manifest import Mode, Precision
@@ -19,7 +20,7 @@ app = typer.Typer()
 
 @app.command()
 def calibrate(
-    package: Annotated[Path, typer.Argument(help="A model package; its manifest is rewritten.")],
+    package: Package,
     data: Annotated[
         Path,
         typer.Argument(

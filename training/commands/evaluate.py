@@ -6,7 +6,8 @@ from typing import Annotated, get_args
 
 import typer
 
-from service.console.nearest import did_you_mean
+from service.commands.options import Package
+from service.console.nearest import with_hint
 from service.console.stdio import log, print_json
 from service.console.terminal import console
 from service.errors import UsageError
@@ -20,7 +21,7 @@ DEFAULT_MODES: tuple[Mode, ...] = ("none", "five_crop", "dense", "adaptive")
 
 @app.command()
 def evaluate(
-    package: Annotated[Path, typer.Argument(help="A model package.")],
+    package: Package,
     data: Annotated[
         Path | None,
         typer.Argument(
@@ -154,11 +155,8 @@ def chosen(text: str, known: tuple[str, ...], option: str) -> list:
     values = [value.strip() for value in text.split(",") if value.strip()]
     for value in values:
         if value not in known:
-            hint = did_you_mean(value, known)
-            raise UsageError(
-                f"--{option} must be of {', '.join(known)}, but got {value!r}"
-                + (f"; {hint}" if hint else "")
-            )
+            message = f"--{option} must be of {', '.join(known)}, but got {value!r}"
+            raise UsageError(with_hint(message, value, known))
     if not values:
         raise UsageError(f"--{option} is empty; choose of {', '.join(known)}")
     return list(dict.fromkeys(values))

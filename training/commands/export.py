@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from service.commands.options import complete_package, package_folder
 from service.console.stdio import answer, log
 from service.errors import UsageError
 from service.package.manifest import STRIDE_PX, Decode, InputSize
@@ -84,7 +85,10 @@ def export(
     add_fp16: Annotated[
         Path | None,
         typer.Option(
-            metavar="PACKAGE", help="Derive the fp16 graph of an existing package, and stop."
+            metavar="PACKAGE",
+            help="Derive the fp16 graph of an existing package, and stop.",
+            parser=package_folder,
+            autocompletion=complete_package,
         ),
     ] = None,
 ) -> None:

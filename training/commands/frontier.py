@@ -5,6 +5,7 @@ from typing import Annotated, get_args
 
 import typer
 
+from service.commands.options import Package
 from service.console.stdio import log, print_json
 from service.package.manifest import Mode, Precision
 from training.commands.evaluate import answerable, chosen
@@ -19,7 +20,7 @@ DEFAULT_MODES: tuple[Mode, ...] = (
 
 @app.command()
 def frontier(
-    package: Annotated[Path, typer.Argument(help="A calibrated model package.")],
+    package: Package,
     data: Annotated[Path, typer.Argument(help="Labelled images: DATA/<class>/*, or DATA/val.")],
     tta: Annotated[
         str,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from service.commands.options import complete_package
+
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 TrainingData = Annotated[
@@ -15,6 +17,13 @@ TrainingData = Annotated[
         ".parquet) of path,label; or a name: imagenette, imagewoof.",
     ),
 ]
+
+
+def package_or_run(named: str) -> Path:
+    """Parse an option that names a run's folder or a package."""
+    from service.package import shipped
+
+    return shipped.package_or_run(Path(named))
 
 
 def recipe_names(incomplete: str) -> list[str]:
@@ -33,7 +42,12 @@ Overrides = Annotated[
 ]
 Init = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="Start from the weights of this package or run."),
+    typer.Option(
+        metavar="FOLDER",
+        help="Start from the weights of this package or run.",
+        parser=package_or_run,
+        autocompletion=complete_package,
+    ),
 ]
 Overwrite = Annotated[
     bool,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.commands.options import complete_package
 from service.console.stdio import answer, saying_once
 from training.commands.options import (
     CacheFolder,
@@ -14,6 +15,7 @@ from training.commands.options import (
     RecipeName,
     TrainingData,
     Workers,
+    package_or_run,
 )
 from training.data.cache import CacheMode
 
@@ -74,6 +76,8 @@ def train(
             metavar="FOLDER",
             help="Learn from this package or run too: its answers for the same crops are added to "
             "the loss (recipe fields distillation.weight and distillation.temperature).",
+            parser=package_or_run,
+            autocompletion=complete_package,
         ),
     ] = None,
     compiled: Annotated[

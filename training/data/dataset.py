@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from service.console.nearest import with_hint, with_path_hint
 from service.errors import ClientError, DataError
 from service.inference.decode import decode_image
 from service.inference.tta.task import TASKS
@@ -84,9 +85,14 @@ def scan(folder: Path, *, allow_empty: bool = True) -> Labelled:
         DataError: no folder, or no class folders that can be read.
     """
     if not folder.is_dir():
-        raise DataError(
+        message = (
             f"no folder {folder}: data is a folder with train/<class>/* and val/<class>/*, a table "
             f"({', '.join(SUFFIXES)}) of path,label, or a name: {', '.join(NAMES)}"
+        )
+        missing = folder if folder.parent.is_dir() else folder.parent
+        with_path = with_path_hint(message, missing)
+        raise DataError(
+            with_path if with_path != message else with_hint(message, str(missing), NAMES)
         )
     return read_class_folders(folder, allow_empty=allow_empty)
 

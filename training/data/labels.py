@@ -11,6 +11,7 @@ from service.errors import DataError
 from service.package.labels import normalized
 from service.package.manifest import Label
 from service.package.manifest_checks import repeated
+from service.scoring.files import check_kind
 from service.tabular import delimited
 from training.data.table import is_table
 
@@ -92,6 +93,7 @@ def _from_file(classes: Sequence[str], data: Path) -> dict[str, str]:
         if not path.exists():
             continue
         try:
+            check_kind(str(path))
             names = _unique(read(path))
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read: {error}") from error

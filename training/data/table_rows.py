@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from service.errors import DataError, UsageError
 from service.package.labels import WHOLE
+from service.scoring.files import check_kind
 from service.tabular import arrow_cells
 from service.tabular.arrow_files import BROKEN, ArrowReader, opened
 from service.tabular.columns import find, listed
@@ -56,6 +57,7 @@ def rows(table: Path) -> Iterator[TableRow]:
     """
     for file in _files(table):
         try:
+            check_kind(str(file))
             yield from _csv(file) if file.suffix.lower() in TEXT_SUFFIXES else _arrow(file, table)
         except UsageError as error:
             raise DataError(str(error)) from error

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from service.errors import DataError
 from service.package.manifest import Normalization
+from service.scoring.files import check_kind, read_bytes
 from training.data.dataset import Split
 from training.network import architecture
 from training.recipe import Recipe
@@ -68,7 +69,7 @@ class OutsideWeights:
 
 def _stated(file: Path) -> dict[str, Any]:
     try:
-        stated = json.loads(file.read_bytes())
+        stated = json.loads(read_bytes(str(file)))
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: a JSON file with mean and std is needed: {error}") from None
     if not isinstance(stated, dict) or not {"mean", "std"} <= stated.keys():
@@ -89,6 +90,7 @@ def _normalization(stated: dict[str, Any], file: Path) -> Normalization:
 def _fitting(file: Path, recipe: Recipe, classes: int) -> dict[str, torch.Tensor]:
     """The tensors as float32, checked against the network of `recipe`."""
     try:
+        check_kind(str(file))
         found = load_file(file)
     except (OSError, SafetensorError) as error:
         raise DataError(f"{file} is not a safetensors file that can be read: {error}") from None

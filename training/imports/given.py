@@ -6,6 +6,7 @@ from typing import get_args
 
 from pydantic import ValidationError
 
+from service.console.nearest import with_hint
 from service.errors import UsageError
 from service.package.manifest import Decode, InputSize, Interpolation
 from training.surgery.wanted import Activation, Channels, Layout, Triple
@@ -53,10 +54,11 @@ class Given:
             if self.mean or self.std:
                 raise UsageError("--normalization and --mean, --std are two ways to say the same")
             if self.normalization not in NORMALIZATIONS:
-                raise UsageError(
+                message = (
                     f"--normalization {self.normalization}: it is one of "
                     f"{', '.join(NORMALIZATIONS)}; others with --mean R,G,B --std R,G,B"
                 )
+                raise UsageError(with_hint(message, self.normalization, NORMALIZATIONS))
             return NORMALIZATIONS[self.normalization]
         if (self.mean is None) != (self.std is None):
             raise UsageError("--mean and --std go together")
@@ -94,7 +96,8 @@ def one_of(text: str | None, kind: object, option: str) -> str | None:
         UsageError: another value.
     """
     if text is not None and text not in get_args(kind):
-        raise UsageError(f"{option} {text}: it is one of {', '.join(get_args(kind))}")
+        message = f"{option} {text}: it is one of {', '.join(get_args(kind))}"
+        raise UsageError(with_hint(message, text, get_args(kind)))
     return text
 
 

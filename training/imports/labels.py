@@ -7,6 +7,7 @@ from pathlib import Path
 
 from service.errors import UsageError
 from service.package.manifest import MAX_NAME_LENGTH, Label
+from service.scoring.files import check_kind
 
 NUMBERS = "numbers"
 MOST_BYTES = 64 * 1024 * 1024
@@ -26,6 +27,7 @@ def read_labels(given: str, classes: int) -> tuple[Label, ...]:
         return labelled([str(index) for index in range(classes)])
     path = Path(given)
     try:
+        check_kind(str(path))
         if path.stat().st_size > MOST_BYTES:
             raise UsageError(
                 f"{path} is over {MOST_BYTES // 2**20} MiB: it is not a file of labels"

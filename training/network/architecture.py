@@ -8,6 +8,7 @@ from fastai.vision.all import Mish
 from fastai.vision.models import xresnet as family
 from torch import nn
 
+from service.console.nearest import with_hint
 from service.errors import UsageError
 from training.network import backbone
 from training.recipe import Architecture
@@ -34,7 +35,8 @@ def build(architecture: Architecture, classes: int) -> nn.Module:
             raise UsageError(f"act, self_attention and widen are not for {architecture.name}")
         return backbone.build(architecture.name, classes)
     if architecture.name not in names():
-        raise UsageError(f"no architecture {architecture.name!r}; there are: {', '.join(names())}")
+        message = f"no architecture {architecture.name!r}; there are: {', '.join(names())}"
+        raise UsageError(with_hint(message, architecture.name, names()))
     options: dict[str, Any] = {"n_out": classes, "sa": architecture.self_attention}
     if architecture.widen != 1.0:
         options["widen"] = architecture.widen

@@ -4,7 +4,6 @@ The body is JSON, or JSON followed by the input's bytes (the binary tensor exten
 ignored: if a request asks for something that is not supported, the error names it.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,6 +11,7 @@ from typing import Any, cast
 
 from service.api.oip.json_body import read_json
 from service.api.oip.tensors import DATATYPES, Input
+from service.console.nearest import did_you_mean
 from service.errors import UsageError
 from service.inference.options import Options
 from service.number_text import whole_number
@@ -198,8 +198,7 @@ def _object(
     content = cast(dict[str, Any], value)
     for key in content:
         if key not in known:
-            near = difflib.get_close_matches(key[:80], known, n=1, cutoff=0.6)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            hint = did_you_mean(key, known) or f"known: {', '.join(known)}"
             raise UsageError(f"{what} may not have {_shown(key)}; {hint}")
     return content
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
 
+from service.console.nearest import with_hint
 from service.errors import UnknownModel
 from service.inference.image.geometry import FractionBox, Size
 from service.inference.predictor import Predictor
@@ -79,8 +80,10 @@ class ModelSet:
         for served in self._served:
             if wanted is None or wanted in (served.name, served.tag):
                 return served
-        tags = ", ".join(served.tag for served in self._served)
-        raise UnknownModel(f"no model {str(wanted)[:80]!r}; served: {tags}")
+        tags = [served.tag for served in self._served]
+        message = f"no model {str(wanted)[:80]!r}; served: {', '.join(tags)}"
+        names = [served.name for served in self._served]
+        raise UnknownModel(with_hint(message, str(wanted), [*tags, *names]))
 
     def check_room(self, timeout_s: float) -> None:
         """Refuse a request before its body is read if no model could answer it in time.

@@ -208,10 +208,10 @@ def package_folders(settings: Settings) -> tuple[Path, ...]:
     """The packages to serve: those of the setting, else all in `models/`, as in a bento.
 
     Raises:
-        ModelPackageError: there is no package.
+        ModelPackageError: there is no package, or none of a name that was given.
     """
     if settings.packages:
-        return settings.packages
+        return tuple(map(shipped.package_folder, settings.packages))
     if found := find(shipped.MODELS):
         return tuple(found)
     raise ModelPackageError(

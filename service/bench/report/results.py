@@ -9,6 +9,7 @@ from service.bench.environment import Environment, PackageIdentity
 from service.bench.report.statistics import Interval, mean_interval, percentile
 from service.errors import UsageError
 from service.package.manifest import Metrics, Mode, Precision
+from service.scoring.files import read_bytes
 
 SCHEMA_VERSION = 1
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
@@ -204,7 +205,7 @@ def read(path: Path) -> LatencyReport | LoadReport:
         UsageError: no such file, or not a results file.
     """
     try:
-        return _REPORT.validate_json(path.read_bytes())
+        return _REPORT.validate_json(read_bytes(str(path)))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:

@@ -4,10 +4,12 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
 import pyarrow as pa
 
+from service.console.nearest import with_hint
 from service.errors import UsageError
 from service.tabular.arrow import ipc, pq
 
@@ -119,4 +121,5 @@ def sink_for(output: str) -> Callable[[IO[bytes], pa.Schema], Sink]:
     for suffix, sink in SINKS.items():
         if output.lower().endswith(suffix):
             return sink
-    raise UsageError(f"cannot write {output}: the suffix must be one of {', '.join(SINKS)}, or -")
+    message = f"cannot write {output}: the suffix must be one of {', '.join(SINKS)}, or -"
+    raise UsageError(with_hint(message, Path(output).suffix, SINKS))

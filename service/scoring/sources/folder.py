@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
+from service.console.nearest import with_path_hint
 from service.errors import UsageError
 from service.listing.skipped import Skipped
-from service.scoring.files import is_file, is_folder
+from service.scoring.files import is_file, is_folder, local_path
 from service.scoring.item import Item
 from service.scoring.sources.walk import UnreadablePath, glob, split_glob, walk
 
@@ -66,7 +68,9 @@ class File:
 
     def check(self) -> None:
         if not is_file(self.name):
-            raise UsageError(f"no file {self.name}")
+            message = f"no file {self.name}"
+            local = local_path(self.name)
+            raise UsageError(message if local is None else with_path_hint(message, Path(local)))
 
     def items(self, skip: int = 0) -> Iterator[Item]:
         return islice(iter((Item(self.name),)), skip, None)

@@ -3,6 +3,7 @@
 from importlib import import_module
 from pathlib import Path
 
+from service.console.nearest import with_hint, with_path_hint
 from service.errors import UsageError
 from training.imports.given import Given
 from training.imports.spec import ImportSpec
@@ -43,7 +44,10 @@ def open_source(source: str, given: Given) -> tuple[Converted, ImportSpec]:
     if given.weights is not None:
         raise UsageError("--weights goes with timm:NAME and torchvision:NAME")
     if Path(source).suffix != ".onnx" and not Path(source).is_file():
-        raise UsageError(f"{source}: no such source; a source is {SOURCES}")
+        message = f"{source}: no such source; a source is {SOURCES}"
+        if colon:
+            raise UsageError(with_hint(message, prefix, PREFIXES))
+        raise UsageError(with_path_hint(message, Path(source)))
     from training.imports.sources import onnx_file
 
     return onnx_file.open_source(source, given)
