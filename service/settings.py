@@ -240,4 +240,5 @@ def _nearest(variable: str) -> str:
     if option in OPTIONS:
         return f": use quincunx serve --{option}"
     known = [variable_of(name) for name in Settings.model_fields]
-    return f"; {did_you_mean(variable, known) or 'known: ' + ', '.join(known)}"
+    hint = did_you_mean(variable, known).replace("'", "")
+    return f"; {hint or 'known: ' + ', '.join(known)}"

@@ -41,7 +41,7 @@ def test_kind_a_serves_every_mode_and_says_where_it_came_from(tmp_path: Path) ->
     assert (manifest.schema_version, manifest.name) == (2, "pets")
     assert (manifest.graph.kind, manifest.graph.sizes) == ("class_map", "dynamic")
     assert (manifest.graph.stride_px, manifest.graph.smallest_px) == (8, 8)
-    assert (manifest.input.interpolation, manifest.default_mode) == ("bicubic", "dense")
+    assert (manifest.input.interpolation, manifest.default_mode) == ("bicubic", "none")
     found = manifest.provenance["imported"]
     assert (found["source"], found["kind"]) == ("model.onnx", "class_map")
     assert max(found["parity"]["largest_relative_difference"].values()) < 1e-5
@@ -71,7 +71,7 @@ def test_kind_c_refuses_dense_with_the_reason(tmp_path: Path) -> None:
     done = imported(exported(network, tmp_path / "model.onnx"), tmp_path / "flat")
     manifest = verify(done.folder).manifest
     assert (manifest.graph.kind, manifest.graph.sizes) == ("crops", ((SIDE_PX, SIDE_PX),))
-    assert manifest.default_mode == "five_crop"
+    assert manifest.default_mode == "none"
     predictor = Predictor.from_package(done.folder, provider="cpu")
     assert predictor.classify([drawn(130, 170, 1)], tta="five_crop")
     with pytest.raises(UsageError, match="dense"):

@@ -147,6 +147,7 @@ def export_package(
             normalization=source.normalization,
             files=tuple(files),
             provenance=provenance,
+            default_mode="none",  # until calibration measures whether TTA helps
         )
         write_manifest(folder, manifest)
         if fp16:

@@ -73,7 +73,6 @@ def write(
         )
         add_metadata(converted.model, labels, spec.sizes, normalization)
         onnx.save(converted.model, new / FILES["fp32"])
-        whole = converted.kind != "crops" and converted.sizes == "dynamic"
         manifest = Manifest(
             name=folder.name,
             version=spec.version,
@@ -91,7 +90,7 @@ def write(
             normalization=normalization,
             files=(describe(new, "fp32"),),
             provenance=_provenance(spec, converted, compared),
-            default_mode="dense" if whole else "five_crop",
+            default_mode="none",  # as the source answers; calibration measures whether TTA helps
         )
         write_manifest(new, manifest)
         write_model_card(new)

@@ -49,7 +49,10 @@ def lines(manifest: Manifest, converted: Converted, compared: Parity) -> list[st
         planner = Planner(sizes, graph=graph)
         cost = planner.cost(planner.passes("dense", square))
         found.append(f"cost on a square photo, in crops: dense {cost:.2f}, five_crop 5")
-    found.append("confidence is not calibrated: quincunx calibrate PACKAGE FOLDER")
+    found.append(
+        "default mode: none, as the source answers; confidence is not calibrated: quincunx "
+        "calibrate PACKAGE FOLDER fits it, and chooses the default mode"
+    )
     return found
 
 
