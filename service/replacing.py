@@ -1,10 +1,16 @@
 """Replace a file in one step: it exists completely or not at all."""
 
 import os
+import re
+import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+
+_ASIDE = re.compile(r"(.+?)(\.[0-9a-f]{8})?\.tmp", re.DOTALL)
+"""The name of a file that is being written; older versions had no letters of their own in it."""
 
 
 @contextmanager
@@ -12,11 +18,11 @@ def replacing_file(path: Path) -> Generator[IO[bytes]]:
     """Write a file beside `path`, sync it, and rename it to `path` if the block raises no error.
 
     So `path` has the old or the new content, even after a power cut. An error in the block removes
-    the new file.
+    the new file. Each writer has a file of its own: of several at a time, the last one to end stays.
     """
-    aside = path.with_name(f"{path.name}.tmp")
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with aside.open("wb") as stream:
+        with aside.open("xb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -24,6 +30,12 @@ def replacing_file(path: Path) -> Generator[IO[bytes]]:
     except BaseException:
         aside.unlink(missing_ok=True)  # room for others, where the disk is full
         raise
+
+
+def replaced_by(name: str) -> str | None:
+    """The name that the file `name` of a killed `replacing_file` was to take; None: another file."""
+    found = _ASIDE.fullmatch(name)
+    return found[1] if found else None
 
 
 def runs(pid: int) -> bool:

@@ -199,7 +199,7 @@ class Settings(BaseModel):
             reason = first["msg"].removeprefix("Value error, ")
             message = f"{variable_of(name)}{shown}: {reason}"
             if first["type"] == "literal_error":
-                known = re.findall("'([^']*)'", str(first["ctx"]["expected"]))
+                known = re.findall("'([^']*)'", str(first.get("ctx", {}).get("expected")))
                 message = with_hint(message, values[name], known)
             raise UsageError(message) from error
         if settings.metrics_need_key and not (settings.api_keys or settings.api_keys_file):

@@ -74,7 +74,7 @@ class FeedbackLog:
         probe = self.folder / f".quincunx-{uuid.uuid4().hex}.tmp"
         probe.touch()
         probe.unlink()
-        for path in self.folder.glob("feedback-*.parquet.tmp"):
+        for path in self.folder.glob("feedback-*.parquet*.tmp"):
             try:
                 if path.stat().st_mtime < time.time() - STALE_S:
                     path.unlink()

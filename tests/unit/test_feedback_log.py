@@ -164,10 +164,11 @@ async def test_every_row_of_a_failed_write_gets_the_error(
     assert read_feedback(tmp_path) == [row(0), row(3)]
 
 
+@pytest.mark.parametrize("name", ["parquet.tmp", "parquet.0123abcd.tmp"])
 def test_stale_files_of_dead_writers_are_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    stale = tmp_path / "feedback-20200101-0.parquet.tmp"
+    stale = tmp_path / f"feedback-20200101-0.{name}"
     stale.write_bytes(b"half")
     log = FeedbackLog(tmp_path, LARGE)
     log.open()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.replacing import replacing_file
+from service.replacing import replaced_by, replacing_file
 
 
 def test_the_new_content_appears_at_the_end_of_the_block(tmp_path: Path) -> None:
@@ -32,3 +32,30 @@ def test_an_error_keeps_the_old_file(tmp_path: Path, error: type[BaseException])
         interrupted()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_at_a_time_do_not_disturb_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    with replacing_file(path) as first:
+        first.write(b"fir")
+        with replacing_file(path) as second:
+            second.write(b"second")
+        assert path.read_bytes() == b"second"
+        first.write(b"st")
+    assert path.read_bytes() == b"first"
+    with pytest.raises(ValueError, match="broken"), replacing_file(path) as broken:
+        with replacing_file(path) as other:
+            other.write(b"other")
+        broken.write(b"half")
+        raise ValueError("broken")
+    assert path.read_bytes() == b"other"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_file_of_a_killed_writer_is_known_by_its_name(tmp_path: Path) -> None:
+    names: list[str] = []
+    with replacing_file(tmp_path / "file.json"):
+        names += [replaced_by(path.name) or "" for path in tmp_path.iterdir()]
+    assert names == ["file.json"]
+    assert replaced_by("file.json.tmp") == "file.json"  # of an older version
+    assert replaced_by("file.json") is None

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from service.errors import OutputError
 from service.listing.skipped import Skipped
-from service.replacing import replacing_file
+from service.replacing import replaced_by, replacing_file
 from service.scoring.item import Position
 from service.scoring.result import parts
 from service.scoring.result.durable import (
@@ -39,6 +39,10 @@ RESULT_ROWS = 16_384
 """Rows of a group in the result. It is fixed, so an interruption does not change the file."""
 LOCK_TRIES = 100
 OWN_NAMES = frozenset({"settings.json", "result", "done.json", "uploading"})
+
+
+def _is_own(name: str) -> bool:
+    return name in OWN_NAMES or Path(name).match(parts.PATTERN)
 
 
 class Journal:
@@ -204,9 +208,7 @@ class Journal:
         return [
             path
             for path in self.folder.iterdir()
-            if path.match(parts.PATTERN)
-            or path.name.removesuffix(".tmp") in OWN_NAMES
-            or path.match(f"{parts.PATTERN}.tmp")
+            if _is_own(path.name) or _is_own(replaced_by(path.name) or "")
         ]
 
     def _take_up(self) -> None:
