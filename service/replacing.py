@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-
 _ASIDE = re.compile(r"(.+?)(\.[0-9a-f]{8})?\.tmp", re.DOTALL)
 """The name of a file that is being written; older versions had no letters of their own in it."""
 
@@ -18,7 +17,7 @@ def replacing_file(path: Path) -> Generator[IO[bytes]]:
     """Write a file beside `path`, sync it, and rename it to `path` if the block raises no error.
 
     So `path` has the old or the new content, even after a power cut. An error in the block removes
-    the new file. Each writer has a file of its own: of several at a time, the last one to end stays.
+    the new file. Each writer has a file of its own. The last one that ends is kept.
     """
     aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -33,7 +32,7 @@ def replacing_file(path: Path) -> Generator[IO[bytes]]:
 
 
 def replaced_by(name: str) -> str | None:
-    """The name that the file `name` of a killed `replacing_file` was to take; None: another file."""
+    """The name that a new file of `replacing_file` takes at the end; None: it is another file."""
     found = _ASIDE.fullmatch(name)
     return found[1] if found else None
 
