@@ -14,9 +14,9 @@ from service.errors import DataError, FeedbackOff, UnknownModel, UsageError
 from service.feedback.given import GivenAnswer, joined
 from service.feedback.request import SHOWN, FeedbackRequest, read_feedback_request
 from service.feedback.row import FeedbackRow, Source
-from service.inference.tta.task import split_labels
 from service.package.labels import LabelIndex
 from service.package.manifest import Manifest
+from service.scoring.task import SCORING_TASKS
 from service.settings import variable_of
 
 
@@ -92,7 +92,7 @@ def _label(said: FeedbackRequest, manifest: Manifest | None) -> str | None:
         return manifest.labels[said.index].id
     if said.label is None or manifest is None:
         return said.label
-    parts = split_labels(said.label) if manifest.task == "multi_label" else (said.label,)
+    parts = SCORING_TASKS[manifest.task].labels_in(said.label) or (said.label,)
     index = LabelIndex(manifest.labels)
     try:
         found = {part: index.find(part) for part in parts}

@@ -56,6 +56,14 @@ def score(
     sha256: Annotated[
         bool, typer.Option("--sha256", help="A column of the files' digests.")
     ] = False,
+    uncertain: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Write the N images that are most worth labelling next into a second file, "
+            "OUT.uncertain.SUFFIX, and the columns margin and entropy into OUT.",
+        ),
+    ] = None,
     timing: Annotated[
         bool,
         typer.Option(
@@ -161,11 +169,15 @@ def score(
     from service.scoring.sources import Columns, expand
     from service.scoring.sources.replay import Replayed
     from service.scoring.stream import stream_rows
+    from service.scoring.summary.uncertain import Uncertain
 
     if output == "-" and (as_json or overwrite or restart):
         raise UsageError("-o - streams rows to standard output: no --json, --overwrite, --restart")
+    picker = None if uncertain is None else Uncertain(uncertain)
     if output != "-":
         sink_for(output)
+    elif picker is not None:
+        raise UsageError("--uncertain writes a file beside OUT: name a file with -o, not -")
     if report is not None:
         _check_report(report)
     if separator == "tab":
@@ -203,11 +215,12 @@ def score(
         all_probabilities=probabilities,
         sha256=sha256,
         timing=timing,
+        uncertainty=picker is not None,
     )
     processes = options.number_or_auto("--decode-processes", decode_processes, 0)
     speed = Speed(batch_views, chunk_images, decode_threads, threads, processes)
     elsewhere = connection.provider if connection else None
-    run = Run(expanded, predictor, chosen, speed, columns, elsewhere)
+    run = Run(expanded, predictor, chosen, speed, columns, elsewhere, picker)
     if report is not None:
         run.passed_over.ignore(report)
     run.check()  # invalid options are refused before anything is written

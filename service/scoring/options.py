@@ -23,6 +23,8 @@ class ScoreOptions:
     all_probabilities: bool = False
     sha256: bool = False
     timing: bool = True
+    uncertainty: bool = False
+    """Also write the margin and the entropy of each answer."""
 
     @classmethod
     def of(cls, model: Model, inference: Options, *, top_k: int, **columns: bool) -> Self:
@@ -41,7 +43,10 @@ class ScoreOptions:
             )
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "inference": self.inference.model_dump()}
+        options = {**asdict(self), "inference": self.inference.model_dump()}
+        if not self.uncertainty:  # results of versions without this option stay the same
+            del options["uncertainty"]
+        return options
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,9 @@ class Row:
     labels: tuple[str, ...] | None = None
     """Multi-label models: the ids of the classes at or above their thresholds."""
     single: TopClass | None = None
+    margin: float | None = None
+    entropy: float | None = None
+    """In nats. See `service.scoring.uncertainty`."""
     passes: int | None = None
     cost: float | None = None
     decode_ms: float | None = None
@@ -61,6 +64,8 @@ def schema(options: ScoreOptions, manifest: Manifest) -> pa.Schema:
         fields.append(("prediction_set", pa.list_(text)))
     if options.single:
         fields += [("single_id", text), ("single_name", text), ("single_probability", number)]
+    if options.uncertainty:
+        fields += [("margin", number), ("entropy", number)]
     fields += [("passes", pa.int32()), ("cost", number)]
     if options.timing:
         fields += [("decode_ms", number), ("infer_ms", number)]
@@ -78,6 +83,8 @@ def record(row: Row) -> dict[str, Any]:
         "probabilities": row.probabilities,
         "prediction_set": row.prediction_set,
         "labels": row.labels,
+        "margin": row.margin,
+        "entropy": row.entropy,
         "passes": row.passes,
         "cost": row.cost,
         "decode_ms": row.decode_ms,

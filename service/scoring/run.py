@@ -29,6 +29,7 @@ from service.scoring.rows import Row
 from service.scoring.scorer import Scorer
 from service.scoring.sources import Columns, ImageSource
 from service.scoring.sources.source import KnowsLabels
+from service.scoring.summary.uncertain import Uncertain
 
 FEW_SOURCES = 20
 MOST_LABELS = 100_000
@@ -47,6 +48,8 @@ class Run:
     columns: Columns = field(default_factory=Columns)
     elsewhere: str | None = None
     """The provider, if inference runs in another process."""
+    uncertain: Uncertain | None = None
+    """Picks the images that are most worth labelling, if they are asked for."""
     passed_over: PassedOver = field(default_factory=PassedOver)
     """Files in the sources that are not images. Complete when every row is finished."""
 

@@ -23,6 +23,7 @@ from service.scoring.options import ScoreOptions
 from service.scoring.resume.trace import load, told
 from service.scoring.rows import Row
 from service.scoring.task import SCORING_TASKS
+from service.scoring.uncertainty import Uncertainty
 
 
 @dataclass
@@ -99,6 +100,7 @@ class Scorer:
         answer, single = (prepared.in_progress[at].answer for at in (0, -1))
         prediction = self.predictor.predict(answer, self.options.top_k)
         every = self.options.all_probabilities
+        margin, entropy = self._uncertainty(answer) if self.options.uncertainty else (None, None)
         return replace(
             prepared.row,
             top=prediction.top,
@@ -108,10 +110,17 @@ class Scorer:
             if prediction.labels is None
             else tuple(label.id for label in prediction.labels),
             single=self._best(single) if self.options.single else None,
+            margin=margin,
+            entropy=entropy,
             passes=answer.passes,
             cost=answer.cost,
             infer_ms=infer_ms,
         )
+
+    def _uncertainty(self, answer: Classification) -> Uncertainty:
+        calibration = self.predictor.model.calibration(answer.tta)
+        thresholds = calibration.thresholds.get(self.options.inference.aggregate)
+        return self.task.uncertainty(answer.probabilities, thresholds)
 
     def _best(self, answer: Classification) -> TopClass:
         return self.predictor.predict(answer, 1).top[0]

@@ -1,6 +1,6 @@
 """What scoring does differently for each task: labels in tables, columns, and counts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from service.inference.tta.task import split_labels
 from service.package.manifest import Manifest, TaskName
 from service.scoring.summary.label_tally import LabelTally
 from service.scoring.summary.tally import Tally
+from service.scoring.uncertainty import Uncertainty, of_one_class, of_several_classes
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class ScoringTask:
     """Without a table, the folder of an image may name its class."""
     columns: tuple[tuple[str, pa.DataType], ...]
     """Columns that only this task has."""
+    uncertainty: Callable[[Any, Sequence[float] | None], Uncertainty]
+    """(probabilities float64[K], thresholds of the classes) -> margin and entropy."""
     tally: Callable[[tuple[str, ...]], Tally]
     """The counter for the rows of a run, from the ids of the classes."""
 
@@ -33,9 +36,15 @@ def _one_label(cell: str) -> tuple[str, ...] | None:
 _LABELS: tuple[tuple[str, Any], ...] = (("labels", pa.list_(pa.string())),)
 
 SCORING_TASKS: dict[TaskName, ScoringTask] = {
-    "single_label": ScoringTask(_one_label, folder_is_label=True, columns=(), tally=Tally),
+    "single_label": ScoringTask(
+        _one_label, folder_is_label=True, columns=(), uncertainty=of_one_class, tally=Tally
+    ),
     "multi_label": ScoringTask(
-        split_labels, folder_is_label=False, columns=_LABELS, tally=LabelTally
+        split_labels,
+        folder_is_label=False,
+        columns=_LABELS,
+        uncertainty=of_several_classes,
+        tally=LabelTally,
     ),
 }
 

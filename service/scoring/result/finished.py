@@ -70,13 +70,18 @@ def tally_if_same(run: Run, target: Target, settings: dict[str, Any]) -> tuple[T
 
 def _tally(run: Run, name: str) -> Tally:
     tally = tally_of(run.predictor.manifest)
+    if run.uncertain is not None:
+        run.uncertain.clear()
     for batch in _batches(name, None):
         if not batch.schema.equals(run.schema):
             raise OutputError(
                 f"{name} is there already, with the columns {', '.join(batch.schema.names)} and "
                 f"not {', '.join(run.schema.names)}. {ADVICE}"
             )
-        tally.add(pa.Table.from_batches([batch]))
+        rows = pa.Table.from_batches([batch])
+        tally.add(rows)
+        if run.uncertain is not None:
+            run.uncertain.add(rows)
     return tally
 
 

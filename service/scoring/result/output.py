@@ -16,6 +16,7 @@ from service.scoring.result.journal import Journal
 from service.scoring.result.parts import records, result_columns
 from service.scoring.result.sinks import sink_for
 from service.scoring.result.target import Target, sha256_of
+from service.scoring.result.uncertain_file import UncertainFile
 from service.scoring.resume.compare import changed_since, other_images
 from service.scoring.resume.fingerprint import Fingerprint, prints
 from service.scoring.rows import Row
@@ -75,12 +76,19 @@ def write_output(
     settings = run.settings()
     folder = target.work_folder(work)
     run.passed_over.ignore(folder, *target.files)
+    picked = UncertainFile(run.uncertain, output) if run.uncertain else None
+    if picked is not None and picked.path is not None:
+        run.passed_over.ignore(picked.path)
     if target.exists() and not overwrite and not folder.exists():
-        return _complete_already(run, target, settings)
+        return _complete_already(run, target, settings, picked)
+    if picked is not None and not overwrite and not folder.exists():
+        picked.check_missing()
     journal = Journal.open(folder, settings, restart=restart)
     try:
         with target.locked():
-            return _write(run, target, journal, settings, rows or run.rows, overwrite, observer)
+            return _write(
+                run, target, journal, settings, rows or run.rows, overwrite, observer, picked
+            )
     finally:
         if journal.is_empty:
             with suppress(OutputError):  # an error that is already being raised says more
@@ -96,11 +104,12 @@ def _write(
     rows: Rows,
     overwrite: bool,
     observer: Observer | None,
+    picked: UncertainFile | None,
 ) -> dict[str, Any]:
     done = _still_wanted(run, target, journal)
     if done is None:
         if target.exists() and not overwrite:
-            return _complete_already(run, target, settings)
+            return _complete_already(run, target, settings, picked)
         _check_unchanged(run, journal)
         observer = observer or NullObserver()
         observer.began(journal.rows)
@@ -113,6 +122,9 @@ def _write(
         tally, fingerprint = _merge(run, journal, target, settings)
         skipped = run.passed_over.total()
         summary = summarize(run, target.name, tally) | skipped.facts() | rate
+        if picked is not None:
+            # Before the result: a run that is killed in between writes the same file again.
+            summary |= picked.write(overwrite)
         with readable(journal.result):
             digest = sha256_of(str(journal.result))
         done: dict[str, Any] | None = {
@@ -211,6 +223,8 @@ def _merge(
     for content in journal.contents():
         fingerprint.add(records(content))
     tally, made_of = tally_of(run.predictor.manifest), fingerprint.as_list()
+    if run.uncertain is not None:
+        run.uncertain.clear()
     metadata: Any = {finished.METADATA_KEY: finished.about(settings, run, made_of)}
     schema = pa.schema(run.schema, metadata)
     with journal.writing_result() as stream:
@@ -218,6 +232,8 @@ def _merge(
         for table in journal.tables():
             rows = result_columns(table)
             tally.add(rows)
+            if run.uncertain is not None:
+                run.uncertain.add(rows)
             sink.write(rows.replace_schema_metadata(metadata))
         sink.close()
     return tally, made_of
@@ -266,11 +282,14 @@ def _publish(journal: Journal, target: Target, sha256: str, overwrite: bool) -> 
     target.publish(journal.result, overwrite)
 
 
-def _complete_already(run: Run, target: Target, settings: dict[str, Any]) -> dict[str, Any]:
+def _complete_already(
+    run: Run, target: Target, settings: dict[str, Any], picked: UncertainFile | None
+) -> dict[str, Any]:
     """The summary of a finished run that is repeated.
 
     Raises:
         OutputError: the file is not what this run would write, or cannot say so.
     """
     tally, skipped = finished.tally_if_same(run, target, settings)
-    return summarize(run, target.name, tally) | skipped.facts() | {"complete_already": True}
+    summary = summarize(run, target.name, tally) | skipped.facts() | {"complete_already": True}
+    return summary | (picked.write(False) if picked else {})

@@ -32,6 +32,8 @@ def print_summary(summary: dict[str, Any]) -> None:
         console.print(f"  {kind}: {count}")
     for line in skipped:
         console.print(line)
+    if picked := summary.get("uncertain"):
+        console.print(f"  most worth labelling: {picked['images']} images in {picked['output']}")
     if not summary["calibrated"]:
         console.print(f"  {NOT_CALIBRATED}")
     for note in notes(summary["true_labels"], summary["label_column"]):

@@ -1,16 +1,19 @@
 """Measure the answers of one package by the rows of a feedback log."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from service.errors import DataError
 from service.feedback.row import FeedbackRow
-from service.inference.tta.task import SEPARATOR, split_labels
 from service.package.labels import LabelIndex
 from service.package.manifest import Manifest
+from service.scoring.task import SCORING_TASKS
 from training.evaluation.metrics import share_interval
+
+Split = Callable[[str], tuple[str, ...] | None]
+"""A text with labels -> the labels."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,10 @@ def measure_feedback(rows: Sequence[FeedbackRow], manifest: Manifest) -> Feedbac
             f"({', '.join(sorted(others)[:10]) or 'none'})"
         )
     index = LabelIndex(manifest.labels)
-    several = manifest.task == "multi_label"
+    split = SCORING_TASKS[manifest.task].labels_in
     own = [row for row in of_package if not row.foreign]
     foreign = [row for row in of_package if row.foreign]
-    read = [(row, _classes(row.label, index, several)) for row in own]
+    read = [(row, _classes(row.label, index, split)) for row in own]
     strange = Counter(str(row.label) for row, classes in read if classes is None)
     kept = [(row, classes) for row, classes in read if classes is not None]
     return FeedbackScores(
@@ -107,7 +110,7 @@ def measure_feedback(rows: Sequence[FeedbackRow], manifest: Manifest) -> Feedbac
             mode: _right(row for row, _ in kept if _mode(row) == mode)
             for mode in sorted({_mode(row) for row, _ in kept})
         },
-        by_class=_by_class(kept, manifest, several),
+        by_class=_by_class(kept, manifest, split),
         confused=_confused(row for row, _ in kept),
         wrong_without_label=dict(
             Counter(_predicted(row) for row, _ in kept if row.label is None).most_common()
@@ -119,11 +122,11 @@ def measure_feedback(rows: Sequence[FeedbackRow], manifest: Manifest) -> Feedbac
     )
 
 
-def _classes(label: str | None, index: LabelIndex, several: bool) -> tuple[str, ...] | None:
+def _classes(label: str | None, index: LabelIndex, split: Split) -> tuple[str, ...] | None:
     """The ids of the true classes; empty if they are not known; None if one is strange."""
     if label is None:
         return ()
-    found = [index.find(part) for part in (split_labels(label) if several else (label,))]
+    found = [index.find(part) for part in split(label) or ()]
     known = tuple(sorted(part for part in found if part is not None))
     return known if len(known) == len(found) else None
 
@@ -142,11 +145,11 @@ def _predicted(row: FeedbackRow) -> str:
 
 
 def _by_class(
-    kept: Sequence[tuple[FeedbackRow, tuple[str, ...]]], manifest: Manifest, several: bool
+    kept: Sequence[tuple[FeedbackRow, tuple[str, ...]]], manifest: Manifest, split: Split
 ) -> dict[str, Share]:
     images, right = Counter[str](), Counter[str]()
     for row, classes in kept:
-        given = _predicted(row).split(SEPARATOR) if several else [_predicted(row)]
+        given = split(_predicted(row)) or ()
         images.update(classes)
         right.update(label for label in classes if label in given)
     return {
