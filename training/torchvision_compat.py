@@ -1,25 +1,66 @@
-"""Let ``import torchvision`` work beside a CPU build of torch.
+"""Let ``import torchvision``, and so ``from fastai.vision.all import *``, work beside a CPU torch.
 
 torchvision's PyPI wheel is built for CUDA. With a CPU build of torch its C++ extension does not
 load. Then two operators have no schema, and the import fails. A classifier never calls these
-operators, so defining their schemas is enough. Import this module before torchvision or fastai.
+operators, so defining their schemas is enough. A call of one of them is still an error.
+
+`pyproject.toml` names `prepare` as an entry point of the group ``torch.backends``. torch calls
+these entry points at the end of its own import, so no program has to import this module first.
+Where the package is not installed, or TORCH_DEVICE_BACKEND_AUTOLOAD=0, import it before torchvision
+or fastai. Builds that fit each other are left alone: nothing is loaded or defined.
 """
 
 import importlib.machinery
 import importlib.util
+import re
+from pathlib import Path
+from typing import Any
 
-import torch
+_library: Any = None
+"""The torch.library.Library with the schemas. They vanish with this object, so it is kept."""
 
-_library: torch.library.Library | None = None
+
+def prepare() -> None:
+    """Define the missing schemas once, and only if the extension cannot load.
+
+    torch is imported here and not above: its own import calls this function while this module may
+    still be on its way in.
+    """
+    global _library
+    import torch
+
+    if _library is not None or torch.version.cuda is not None:
+        return
+    folder = _torchvision_folder()
+    if folder is None or not _is_built_for_cuda(folder) or _extension_loads(folder):
+        return
+    library = torch.library.Library("torchvision", "DEF")
+    boxes = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+    library.define(f"nms{boxes}")
+    library.define(f"qnms{boxes}")
+    _library = library
 
 
-def _extension_loads() -> bool:
+def _torchvision_folder() -> Path | None:
     spec = importlib.util.find_spec("torchvision")
-    if spec is None or not spec.submodule_search_locations:
-        return True
-    folder = spec.submodule_search_locations[0]
+    locations = spec.submodule_search_locations if spec else None
+    return Path(locations[0]) if locations else None
+
+
+def _is_built_for_cuda(folder: Path) -> bool:
+    """Whether torchvision's own version says so; it ends with ``+cu130``, for example."""
+    try:
+        text = (folder / "version.py").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return re.search(r"^__version__ = '[^']*\+cu\d+'", text, re.MULTILINE) is not None
+
+
+def _extension_loads(folder: Path) -> bool:
+    import torch
+
     finder = importlib.machinery.FileFinder(
-        folder,
+        str(folder),
         (importlib.machinery.ExtensionFileLoader, [*importlib.machinery.EXTENSION_SUFFIXES, ".so"]),
     )
     extension = finder.find_spec("_C")
@@ -30,18 +71,6 @@ def _extension_loads() -> bool:
     except OSError:
         return False
     return True
-
-
-def prepare() -> None:
-    """Define the missing schemas once, and only if the extension did not load."""
-    global _library
-    if _library is not None or _extension_loads():
-        return
-    library = torch.library.Library("torchvision", "DEF")
-    boxes = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-    library.define(f"nms{boxes}")
-    library.define(f"qnms{boxes}")
-    _library = library  # kept, because the schemas vanish with this object
 
 
 prepare()
