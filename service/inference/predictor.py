@@ -3,9 +3,9 @@
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from service.inference.image.geometry import FractionBox
 from service.inference.image.views import AnyImage, Pixels, check_image, check_images
 from service.inference.opening import open_package
 from service.inference.options import check_whole
+from service.inference.prediction import Prediction as Prediction
+from service.inference.prediction import Predictions, kept_image
+from service.inference.prediction import TopClass as TopClass
 from service.inference.runtime import providers
 from service.inference.runtime.providers import Provider
 from service.inference.runtime.session import Session
@@ -29,57 +32,11 @@ from service.inference.tta.steps import (
     check_options,
     classify_steps,
 )
-from service.inference.unknown import Unknown
 from service.package.manifest import Aggregation, Label, Manifest, Mode, Precision
 from service.package.package import ModelPackage
 from service.package.shipped import package_folder
 
 CHUNK_IMAGES = 32
-
-
-@dataclass(frozen=True)
-class TopClass:
-    """One of the likeliest classes."""
-
-    index: int
-    id: str
-    name: str
-    probability: float
-
-    def as_json(self) -> dict[str, Any]:
-        """The class as answers over HTTP and `quincunx classify --json` write it."""
-        return {
-            "label": self.id,
-            "name": self.name,
-            "index": self.index,
-            "probability": self.probability,
-        }
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one image, with labels."""
-
-    label: str
-    name: str
-    probability: float
-    top: tuple[TopClass, ...]
-    prediction_set: tuple[str, ...] | None
-    answer: Classification
-    labels: tuple[TopClass, ...] | None = None
-    """Multi-label models: the classes at or above their thresholds, likeliest first; maybe none."""
-    prediction_set_classes: tuple[TopClass, ...] | None = None
-    """The classes of `prediction_set`, in its order, with their names and probabilities."""
-
-    @property
-    def unknown(self) -> Unknown | None:
-        """Whether none of the classes fits; None where the package or the mode cannot say."""
-        return self.answer.unknown
-
-    @property
-    def embedding(self) -> NDArray[np.float32] | None:
-        """float32[C], the mean over views; None where the package has no embeddings."""
-        return self.answer.embedding
 
 
 @dataclass(frozen=True)
@@ -215,11 +172,15 @@ class Predictor:
         gate_cost: float | None = None,
         known_rate: float | Literal["off"] | None = None,
         boxes: tuple[FractionBox, ...] = (),
-    ) -> list[Prediction]:
+        keep_images: bool = True,
+    ) -> Predictions:
         """Classify files (bytes) or pixels (uint8[H, W, 3]); one prediction each, in order.
 
         `tta` None is the package's own mode; the other options are described in
         `service.inference.options.Options`. Arrays of another type or shape are refused, not cast.
+
+        Predictions keep their file, or a small copy of the pixels, for `Prediction.show`.
+        `keep_images=False` saves this memory where many predictions are collected.
 
         Raises:
             ClientError: an image that cannot be read, or options that make no sense.
@@ -235,7 +196,13 @@ class Predictor:
             known_rate=known_rate,
             boxes=boxes,
         )
-        return [self.predict(item, top_k) for item in self._answers(images, options)]
+        predictions = [self.predict(item, top_k) for item in self._answers(images, options)]
+        if keep_images:
+            predictions = [
+                replace(one, image=kept_image(image))
+                for one, image in zip(predictions, images, strict=True)
+            ]
+        return Predictions(predictions)
 
     def embed(
         self, images: Sequence[bytes | Pixels], tta: Mode | None = None
