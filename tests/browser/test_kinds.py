@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support.kinds import kind_package
 from tests.support.server import Server, serving
@@ -49,3 +49,23 @@ def test_modes_and_heat_map_follow_the_model(page: Page, photo: Path) -> None:
     expect(page.locator("#model-used")).to_contain_text("crops@1")
     expect(page.locator("#mode-used")).to_have_text("Single crop")
     expect(page.locator("#heat")).to_be_hidden()
+
+
+def test_a_multi_label_model_answers_with_all_its_labels(
+    browser: Browser, tmp_path: Path, photo: Path
+) -> None:
+    package = tiny_package(tmp_path / "several", name="several", task="multi_label")
+    with serving([package], tmp_path) as running:
+        page = browser.new_page()
+        page.goto(f"{running.url}/")
+        expect(page.locator("#classes li")).to_have_count(3)
+        expect(page.locator("#coverage-field")).to_be_hidden()  # there are no prediction sets
+        with page.expect_response(lambda one: "tta=dense" in one.url) as got:
+            page.get_by_text("dense", exact=True).first.click()
+            page.set_input_files("#file", photo)
+        labels = ", ".join(one["name"] for one in got.value.json()["labels"])
+        expect(page.locator("#name")).to_have_text(labels or "none; likeliest Red")
+        expect(page.locator("#what")).to_contain_text("Looked at the whole photo")
+        page.get_by_role("button", name="Compare all modes").click()
+        expect(page.locator("#compared tbody tr").first).to_be_visible()
+        page.close()

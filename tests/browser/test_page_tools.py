@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.support.images import coloured, encoded
 from tests.support.server import Server
@@ -66,6 +66,34 @@ def test_several_photos_make_a_contact_sheet(page: Page, photos: list[Path]) -> 
     cards.nth(1).get_by_role("button").click()
     expect(page.locator("#what")).to_contain_text("The answer changed from Blue to Red.")
     expect(page.locator("#sheet")).to_be_visible()
+
+
+def test_a_photo_may_be_looked_at_while_the_sheet_fills(page: Page, photos: list[Path]) -> None:
+    later = photos[1]
+    held: list[Route] = []
+    page.set_input_files("#file", [photos[0], photos[0], later])
+    expect(page.locator("#cards li")).to_have_count(3)
+    holding, requests = True, 0
+
+    def hold(route: Route) -> None:
+        nonlocal requests
+        requests += 1
+        if holding and requests > 2:  # the first photo has two
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/classify?*", hold)
+    page.get_by_text("ten crops", exact=True).click()
+    expect(page.locator("#cards li")).to_have_count(1)
+    page.locator("#cards button").first.click()
+    expect(page.locator("#what")).to_contain_text("Looked at ten crops.")
+    expect(page.get_by_role("button", name="Compare all modes")).to_be_disabled()
+    holding = False
+    for route in held:
+        route.continue_()
+    expect(page.locator("#status")).to_have_text("3 photos done.")
+    expect(page.locator("#cards li")).to_have_count(3)
 
 
 def test_a_photo_that_fails_does_not_stop_the_others(
@@ -133,6 +161,9 @@ def test_the_session_remembers_and_goes_back(page: Page, photos: list[Path]) -> 
     expect(page.get_by_alt_text("The photo red.png").first).to_be_visible()
     page.get_by_text("dense", exact=True).first.click()  # asks about the photo that is shown
     expect(tiles).to_have_count(3)
+    expect(tiles.nth(0)).to_contain_text("dense")
+    tiles.nth(2).click()
+    expect(page.locator("#modes input:checked")).to_have_value("five_crop")  # as it was asked
     expect(tiles.nth(0)).to_contain_text("red.png")
 
 

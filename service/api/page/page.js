@@ -8,7 +8,7 @@ import { newEntry } from "./scripts/entry.js";
 import { showHeat } from "./scripts/heat.js";
 import { remember } from "./scripts/history.js";
 import { busy, complain, say } from "./scripts/notice.js";
-import { chosen, loadModels, model, offer, offerOptions } from "./scripts/options.js";
+import { chosen, loadModels, model, offer, offerOptions, restore } from "./scripts/options.js";
 import { offerSamples } from "./scripts/samples.js";
 import { fillSheet, hideSheet } from "./scripts/sheet.js";
 import { copy, showSnippets } from "./scripts/snippets.js";
@@ -18,7 +18,7 @@ let current = null;  // the entry that is shown
 let running = null;
 let fresh = false;  // the photos were chosen just now
 
-// Run `work`, and end what ran before it. While it runs, the old answer stays, dimmed.
+// Run `work`, and end what ran before it.
 async function run(work, retry) {
   running?.abort();
   const mine = (running = new AbortController());
@@ -28,7 +28,10 @@ async function run(work, retry) {
   } catch (error) {
     if (error.name !== "AbortError" && running === mine) complain(error, retry);
   } finally {
-    if (running === mine) busy(false);
+    if (running === mine) {
+      busy(false);
+      $("answer").removeAttribute("aria-busy");
+    }
   }
 }
 
@@ -46,6 +49,7 @@ function shrinkQuestions() {
 async function lookAtOne(signal) {
   const entry = newEntry(files[0], chosen());
   say(`Looking at ${entry.name}…`);
+  $("answer").setAttribute("aria-busy", "true");  // the old answer stays, dimmed
   try {
     Object.assign(entry, await askBoth(entry.file, entry.options, signal));
   } catch (error) {
@@ -59,7 +63,6 @@ async function lookAtOne(signal) {
   if (fresh) bringIntoView($("answer"));
   fresh = false;
   await remember(entry, goBackTo);
-  await showHeat(entry, signal);
 }
 
 async function lookAtMany(signal) {
@@ -76,6 +79,7 @@ function open(entry) {
   showEntry(entry, model());
   showSnippets(entry);
   say($("what").textContent, false);
+  showHeat(entry);
 }
 
 // On a phone the answer lies below the options.
@@ -84,18 +88,18 @@ function bringIntoView(node) {
 }
 
 function reopen(entry) {
-  run(async (signal) => {
-    open(entry);
-    $("answer").scrollIntoView({ block: "start" });
-    await showHeat(entry, signal);
-  }, () => reopen(entry));
+  open(entry);
+  $("answer").removeAttribute("aria-busy");
+  $("answer").scrollIntoView({ block: "start" });
 }
 
 // From the history: later changes of options ask about this photo again.
 function goBackTo(entry) {
+  running?.abort();
   files = [entry.file];
   hideSheet();
   reopen(entry);
+  run(() => restore(entry.options));
 }
 
 function take(given) {
@@ -135,10 +139,7 @@ $("model").addEventListener("change", () => run(async () => {
 }));
 $("key").addEventListener("change", start);
 $("controls").addEventListener("submit", (event) => event.preventDefault());
-$("show-heat").addEventListener("change", () => {
-  const again = () => run((signal) => showHeat(current, signal), again);
-  again();
-});
+$("show-heat").addEventListener("change", () => showHeat(current));
 $("show-crops").addEventListener("change", (event) => {
   $("pair").classList.toggle("no-crops", !event.target.checked);
 });

@@ -8,7 +8,6 @@ const ROUNDS = 5;
 
 export function clearComparison() {
   $("compared").hidden = true;
-  $("compare-all").disabled = false;
 }
 
 export async function compareAll(entry, model, signal, progress) {

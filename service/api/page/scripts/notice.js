@@ -40,6 +40,7 @@ function waitForServer() {
 export function busy(on) {
   if (on) document.body.setAttribute("aria-busy", "true");
   else document.body.removeAttribute("aria-busy");
+  $("compare-all").disabled = on;  // other requests would spoil its times
 }
 
 $("retry").addEventListener("click", () => again?.());

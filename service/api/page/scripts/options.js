@@ -55,6 +55,19 @@ export function offerOptions() {
   $("coverage-field").hidden = !own.coverages.length;
 }
 
+// Choose again what `options` were.
+export async function restore(options) {
+  if (options.model && options.model !== $("model").value) {
+    $("model").value = options.model;
+    await offer(options.model);
+  }
+  const radio = document.querySelector(`#modes input[value="${options.tta}"]`);
+  if (radio) radio.checked = true;
+  offerOptions();
+  $("aggregate").value = options.aggregate || "mean";
+  $("coverage").value = options.coverage;
+}
+
 function fill(select, pairs) {
   const before = select.value;
   select.replaceChildren(...pairs.map(([value, text]) => element("option", { value, textContent: text })));
