@@ -73,7 +73,9 @@ class Heatmap(Shape):
     """The probability of the likeliest class over the whole image."""
 
     index: int
-    peak: Probability = Field(description="The highest probability on the map, not calibrated")
+    peak: Probability | None = Field(
+        default=None, description="The highest probability on the map, not calibrated"
+    )
     png_base64: str | None = Field(default=None, description="An RGBA overlay")
     values: list[list[float]] | None = Field(default=None, description="Rows of probabilities")
 
@@ -191,7 +193,9 @@ class ModeOptions(Shape):
 class ModelDetail(ModelSummary):
     """A served model with its labels, and its measurements at its precision."""
 
-    mode_options: list[ModeOptions] = Field(description="The options of each mode")
+    mode_options: list[ModeOptions] = Field(
+        default=[], description="The options of each mode (empty: from an older server)"
+    )
     labels: list[ModelLabel]
     metrics: list[Metrics | MultiLabelMetrics]
 
