@@ -110,6 +110,9 @@ class Settings(BaseModel):
     admin_keys: tuple[str, ...] = ()
     """Keys that may reload models. Empty: models cannot be reloaded over HTTP."""
     metrics_need_key: bool = False
+    drift_window: int = Field(default=1000, ge=0, le=1_000_000)
+    """Answers of all workers together that are compared with those to the calibration images; 0:
+    none."""
     feedback_folder: Path | None = None
     """Folder of the feedback that clients send about answers, as Parquet files. Empty: off."""
     feedback_max_bytes: Positive = 256 * 1024 * 1024

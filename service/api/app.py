@@ -38,7 +38,7 @@ from service.api.server.draining import drain_on_sigterm
 from service.api.server.feedback_desk import opened_desk, room_bytes
 from service.api.server.following import Reloads
 from service.api.server.models import Models
-from service.api.server.worker import join, starting, supervisor
+from service.api.server.worker import join, starting, supervisor, worker_count
 from service.api.transport import Connection, Connections, Limits
 from service.api.web.bentoml_cors import with_bentoml_cors
 from service.inference.option_text import text_kind_of
@@ -128,7 +128,7 @@ class Quincunx:
             for warning in rename_warnings(os.environ):  # `quincunx serve` has renamed them
                 logger.warning(warning)
             shared, self.slot = join(room_bytes(settings))
-            metrics = Metrics(Ledger(shared, self.slot))
+            metrics = Metrics(Ledger(shared, self.slot), settings.drift_window, worker_count())
             self.models = Models(settings, metrics.observer)
             self.reloads = Reloads(shared) if shared else None
             feedback = opened_desk(settings, shared, self.slot)

@@ -115,7 +115,7 @@ async def run_image(
     served = work.served
     answer, times = await served.batcher.run(work.prepare, timeout_s)
     requested = served.predictor.model.mode(asked)
-    context.metrics.image(served.name, answer, requested, answer.tta, work.decode_s)
+    context.metrics.image(served, answer, requested, work.decode_s)
     trace_image(context.tracer, served.tag, work.decode_s, times)
     return answer, times
 

@@ -119,6 +119,7 @@ class Api:
 
     async def expose_metrics(self, _: Request) -> Response:
         """`GET /metrics`."""
+        self.context.metrics.drift.show(self.models)
         text = await asyncio.to_thread(self.context.metrics.expose)
         return Response(text, media_type=self.context.metrics.content_type)
 

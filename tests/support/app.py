@@ -36,8 +36,8 @@ async def in_process(
 ) -> AsyncIterator[Running]:
     """Serve `package` to the client that this gives."""
     values = {"packages": (package,), "provider": "cpu", "session_threads": 1, **settings}
-    metrics = Metrics()
     chosen = Settings.model_validate(values)
+    metrics = Metrics(drift_window=chosen.drift_window)
     models = Models(chosen, metrics.observer)
     context = Context(chosen, models, metrics, tracer, feedback=opened_desk(chosen))
     app = create_app(Api(context))

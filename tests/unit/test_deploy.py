@@ -56,6 +56,51 @@ SERVICE_MONITOR: dict[str, Any] = {
     },
 }
 
+PROMETHEUS_RULE: dict[str, Any] = {
+    # Of the same group: the fields that are used here.
+    "type": "object",
+    "required": ["apiVersion", "kind", "metadata", "spec"],
+    "additionalProperties": False,
+    "properties": {
+        "apiVersion": {"const": "monitoring.coreos.com/v1"},
+        "kind": {"const": "PrometheusRule"},
+        "metadata": {"type": "object", "required": ["name"]},
+        "spec": {
+            "type": "object",
+            "required": ["groups"],
+            "additionalProperties": False,
+            "properties": {
+                "groups": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["name", "rules"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "name": {"type": "string"},
+                            "rules": {
+                                "type": "array",
+                                "items": {
+                                    "type": "object",
+                                    "required": ["alert", "expr"],
+                                    "additionalProperties": False,
+                                    "properties": {
+                                        "alert": {"type": "string", "pattern": "^[A-Za-z]+$"},
+                                        "expr": {"type": "string"},
+                                        "for": {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"},
+                                        "labels": LABELS,
+                                        "annotations": LABELS,
+                                    },
+                                },
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
 
 def documents(path: Path) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(path.read_text()))
@@ -117,6 +162,22 @@ def test_the_service_monitor_fits_the_operator_s_definition_and_our_service() ->
     )
 
 
+def test_the_alerts_fit_the_operator_s_definition() -> None:
+    (rule,) = documents(ROOT / "deploy/prometheus/prometheus-rule.yaml")
+    check = Draft202012Validator(PROMETHEUS_RULE)
+    check.validate(rule)
+    with pytest.raises(ValidationError):
+        check.validate(rule | {"spec": {"groups": [{"name": "x", "rules": [{"alert": "X"}]}]}})
+    rules = [one for group in rule["spec"]["groups"] for one in group["rules"]]
+    assert len({one["alert"] for one in rules}) == len(rules)
+    for one in rules:
+        for left, right in ("()", "[]", "{}"):
+            assert one["expr"].count(left) == one["expr"].count(right)
+        by = set(re.findall(r"\w+", " ".join(re.findall(r"by \((.*?)\)", one["expr"]))))
+        named = set(re.findall(r"\$labels\.(\w+)", one["annotations"]["summary"]))
+        assert named <= (by or {"model", "version", "what"})
+
+
 def test_what_refers_to_something_in_the_manifests_finds_it() -> None:
     kinds = {d["kind"]: d for d in documents(KUBERNETES / "quincunx.yaml")}
     deployment = kinds["Deployment"]
@@ -175,9 +236,16 @@ def test_every_metric_that_is_drawn_or_scaled_on_exists() -> None:
     for counter in (metrics.images, metrics.gate):
         counter.labels("m", "x").inc()
     metrics.degraded.labels("m").inc()
-    known = set(re.findall(r"^(quincunx_\w+)", metrics.expose().decode(), re.MULTILINE))
+    metrics.top_probability.labels("m").observe(0.5)
+    metrics.unknown_score.labels("m").observe(0.5)
+    metrics.unknown.labels("m").inc()
+    text = metrics.expose().decode()
+    known = set(re.findall(r"^(?:# TYPE )?(quincunx_\w+)", text, re.MULTILINE))
     asked = set[str]()
-    for file in ("grafana/quincunx.json", "prometheus/prometheus-adapter.yaml"):
+    for file in (
+        "grafana/quincunx.json", "prometheus/prometheus-adapter.yaml",
+        "prometheus/prometheus-rule.yaml",
+    ):  # fmt: skip
         asked |= set(re.findall(r"quincunx_\w+", (ROOT / "deploy" / file).read_text()))
     asked.discard("quincunx_queue_wait_p90_seconds")  # what the adapter makes of one of them
     assert asked

@@ -1,7 +1,7 @@
 """Counters, gauges and histograms over a ledger, and their text for Prometheus."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -85,17 +85,26 @@ class Instrument:
         self.labels().observe(value)
 
 
+Computed = Callable[[Mapping[Series, list[float]]], Iterable[Metric]]
+"""The sums over all workers -> families."""
+
+
 class Exposition(Collector):
     """All metrics of the server, as Prometheus reads them."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._families: list[Family] = []
+        self._computed: list[Computed] = []
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
     def add(self, family: Family) -> None:
         self._families.append(family)
+
+    def add_computed(self, computed: "Computed") -> None:
+        """Add families that a function makes at each scrape."""
+        self._computed.append(computed)
 
     def text(self) -> bytes:
         """The answer of `GET /metrics`."""
@@ -109,6 +118,8 @@ class Exposition(Collector):
         for family in self._families:
             of_family = {s.labels: n for s, n in totals.items() if s.name == family.name}
             yield _metric(family, of_family)
+        for computed in self._computed:
+            yield from computed(totals)
 
 
 def _metric(family: Family, totals: dict[Labels, list[float]]) -> Metric:

@@ -30,7 +30,7 @@ class Series(NamedTuple):
     name: str
     labels: Labels
     numbers: int
-    """A histogram has several: one for each bucket and their sum."""
+    """A histogram has several: one for each bucket and their sum. So has a window of drift."""
 
 
 class Ledger:
@@ -86,7 +86,8 @@ class _Page:
         self._filled = 0
         for series, _ in read_slot(bytes(data)):
             if series.kind == "gauge":
-                self._numbers[self._filled] = 0.0
+                for at in range(series.numbers):
+                    self._numbers[self._filled + at] = 0.0
             self._known[series] = self._filled
             self._filled += series.numbers
         self._used = max(_used(self._names), _USED_BYTES)

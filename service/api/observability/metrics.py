@@ -9,12 +9,17 @@ from collections.abc import Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.api.observability.drift.monitor import DriftMonitor
 from service.api.observability.instruments import Exposition, Family, Instrument
 from service.api.observability.ledger import Kind, Ledger
+from service.api.server.model_set import Served
 from service.inference.tta.steps import Classification
 from service.package.manifest import Mode
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+PROBABILITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
+# With negative bounds Prometheus has no sum and no count; the last bucket counts all.
+SCORES = (-4, -2, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24)
 VIEWS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64, 128, 256)
 
 
@@ -23,8 +28,13 @@ class Metrics:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, ledger: Ledger | None = None) -> None:
-        """Without a ledger they count for this process alone."""
+    def __init__(
+        self, ledger: Ledger | None = None, drift_window: int = 0, workers: int = 1
+    ) -> None:
+        """Without a ledger they count for this process alone.
+
+        `drift_window`: see `DriftMonitor`.
+        """
         ledger = ledger or Ledger()
         exposition = Exposition(ledger)
         self.expose = exposition.text
@@ -69,6 +79,15 @@ class Metrics:
         self.closed_connections = counter(
             "closed_connections", "Connections that the server ended, by reason", ["reason"]
         )
+        self.top_probability = histogram(
+            "top_probability", "Probability of the likeliest class", ["model"], PROBABILITIES
+        )
+        self.unknown_score = histogram(
+            "unknown_score", "Unknown score; 0 is typical, higher is less known", ["model"], SCORES
+        )
+        self.unknown = counter("unknown", "Images that none of the classes fits", ["model"])
+        self.drift = DriftMonitor(ledger, drift_window, workers)
+        exposition.add_computed(self.drift.metrics)
         self.held_bytes = made(
             "gauge",
             "held_bytes",
@@ -86,9 +105,10 @@ class Metrics:
         self.request_seconds.labels(route).observe(seconds)
 
     def image(
-        self, model: str, answer: Classification, requested: Mode, applied: Mode, decode_s: float
+        self, served: Served, answer: Classification, requested: Mode, decode_s: float
     ) -> None:
         """Count one answered image."""
+        model, applied = served.name, answer.tta
         self.decode_seconds.observe(decode_s)
         self.image_views.labels(model).observe(answer.passes)
         self.images.labels(model, applied).inc()
@@ -96,6 +116,12 @@ class Metrics:
             self.degraded.labels(model).inc()
         if answer.gate_open is not None:
             self.gate.labels(model, str(answer.gate_open).lower()).inc()
+        self.top_probability.labels(model).observe(float(answer.probabilities.max()))
+        if answer.unknown is not None:
+            self.unknown_score.labels(model).observe(answer.unknown.score)
+            if answer.unknown.is_unknown:
+                self.unknown.labels(model).inc()
+        self.drift.seen(served, answer)
 
 
 class ModelMetrics:

@@ -28,6 +28,7 @@ class _Started:
     supervisor: int
     """Process id."""
     shared: Shared
+    workers: int
     path: tuple[str, ...]
     """The module search path at the start."""
 
@@ -38,6 +39,11 @@ _started: _Started | None = None
 def supervisor() -> int | None:
     """The process id of the supervisor; None under `bentoml serve`."""
     return _started.supervisor if _started else None
+
+
+def worker_count() -> int:
+    """The number of workers of this server; 1 where it is not known, as under `bentoml serve`."""
+    return _started.workers if _started else 1
 
 
 def command(listener: int, shared: int, index: int, workers: int, graceful_s: int) -> list[str]:
@@ -63,7 +69,7 @@ def main() -> None:
         Path.cwd()
     except FileNotFoundError:  # deleted since the server started; BentoML needs one
         os.chdir("/")
-    _started = _Started(given.supervisor, Shared(given.shared), tuple(sys.path))
+    _started = _Started(given.supervisor, Shared(given.shared), given.workers, tuple(sys.path))
 
     if given.workers > 1:
         import uvicorn

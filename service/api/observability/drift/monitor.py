@@ -1,0 +1,96 @@
+"""Metrics of what the models answer, and how far it is from the answers to calibration images."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from service.api.observability.drift.windows import Totals, Window
+from service.api.observability.ledger import Ledger, Series
+from service.api.server.model_set import Served
+from service.inference.tta.steps import Classification
+from service.package.manifest import Mode
+from service.package.parts import Reference
+
+CLASSES = "predicted_class"
+MOST_CLASSES = 1000
+"""A model with more classes has no counter for each class: a scrape would be too long."""
+
+
+@dataclass
+class _Watched:
+    served: Served
+    window: Window
+    classes: "memoryview[float]"
+
+
+class DriftMonitor:
+    """Counts the answers of this worker, and computes the index over all workers at a scrape."""
+
+    def __init__(self, ledger: Ledger, answers: int, workers: int = 1) -> None:
+        """`answers` is the window of the whole server; 0 switches the index off."""
+        self._ledger = ledger
+        self._own = -(-answers // workers)
+        self._least = max(1, answers // 2)
+        self._watched: dict[str, _Watched] = {}
+        self._shown: tuple[Served, ...] = ()
+
+    def seen(self, served: Served, answer: Classification) -> None:
+        """Count an answer. Call from the event loop."""
+        watched = self._of(served)
+        index = int(answer.probabilities.argmax())
+        watched.classes[index] += 1
+        if self._own:
+            score = None if answer.unknown is None else answer.unknown.score
+            watched.window.add(answer.tta, index, float(answer.probabilities[index]), score)
+
+    def show(self, served: Iterable[Served]) -> None:
+        """The models whose metrics the next scrape has: those that are served now."""
+        self._shown = tuple(served)
+
+    def _of(self, served: Served) -> _Watched:
+        watched = self._watched.get(served.tag)
+        if watched is None or watched.served is not served:
+            if watched is not None:  # reloaded: the window is of the old package's answers
+                watched.window.clear()
+            window, classes = self._window(served), self._ledger.numbers(_classes(served))
+            watched = self._watched[served.tag] = _Watched(served, window, classes)
+        return watched
+
+    def _window(self, served: Served) -> Window:
+        model = served.predictor.model
+        references: dict[Mode, Reference] = {}
+        for mode in model.modes:
+            if (found := model.calibration(mode).reference) is not None:
+                references[mode] = found
+        return Window(self._ledger, served.tag, references, self._own)
+
+    def metrics(self, totals: Totals) -> Iterator[Metric]:
+        """The two families, from the sums over all workers."""
+        counted = CounterMetricFamily(
+            "quincunx_predicted_class",
+            "Answers by likeliest class, of models with up to 1000 classes",
+            labels=("model", "version", "label"),
+        )
+        index = GaugeMetricFamily(
+            "quincunx_drift_psi",
+            "Population stability index of the last answers against the calibration images",
+            labels=("model", "version", "what"),
+        )
+        for served in self._shown:
+            labels = served.predictor.manifest.labels
+            numbers = totals.get(_classes(served))
+            if numbers is not None and len(labels) <= MOST_CLASSES:
+                for label, number in zip(labels, numbers, strict=True):
+                    counted.add_metric((served.name, served.version, label.id), number)
+            if self._own:
+                found = self._window(served).indices(totals, self._least)
+                for what, value in found.items():
+                    index.add_metric((served.name, served.version, what), value)
+        yield counted
+        yield index
+
+
+def _classes(served: Served) -> Series:
+    count = len(served.predictor.manifest.labels)
+    return Series("counter", CLASSES, (served.name, served.version), count)
