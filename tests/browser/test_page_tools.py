@@ -66,6 +66,7 @@ def test_several_photos_make_a_contact_sheet(page: Page, photos: list[Path]) -> 
     cards.nth(1).get_by_role("button").click()
     expect(page.locator("#what")).to_contain_text("The answer changed from Blue to Red.")
     expect(page.locator("#sheet")).to_be_visible()
+    expect(page.locator("#what")).to_be_focused()  # the keyboard goes on from there
 
 
 def test_a_photo_may_be_looked_at_while_the_sheet_fills(page: Page, photos: list[Path]) -> None:

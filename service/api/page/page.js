@@ -91,6 +91,7 @@ function reopen(entry) {
   open(entry);
   $("answer").removeAttribute("aria-busy");
   $("answer").scrollIntoView({ block: "start" });
+  $("what").focus({ preventScroll: true });  // so that Tab goes on from there
 }
 
 // From the history: later changes of options ask about this photo again.
