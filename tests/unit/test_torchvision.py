@@ -3,34 +3,16 @@
 import os
 import subprocess
 import sys
-import tomllib
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
-from tests.support.shipped import ROOT
-
-GROUP = "torch.backends"
+from tests.support.installed import python_path
 
 
 @pytest.fixture(name="path")
 def _path(tmp_path: Path) -> str:
-    """A PYTHONPATH with this project installed as its pyproject.toml says now.
-
-    A development environment may have been installed before the entry point was there.
-    """
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
-    names = {point.name for point in entry_points(group=GROUP)}
-    if not declared[GROUP].keys() <= names:
-        about = tmp_path / "quincunx_points-1.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text(
-            "Metadata-Version: 2.1\nName: quincunx-points\nVersion: 1\n"
-        )
-        lines = [f"{name} = {value}" for name, value in declared[GROUP].items()]
-        (about / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines]) + "\n")
-    return f"{tmp_path}:{ROOT}"
+    return python_path(tmp_path)
 
 
 def run(code: str, path: str, **variables: str) -> subprocess.CompletedProcess[str]:
