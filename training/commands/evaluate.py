@@ -12,6 +12,7 @@ from service.console.stdio import log, print_json
 from service.console.terminal import console
 from service.errors import UsageError
 from service.package.manifest import Aggregation, Manifest, Mode, Precision
+from training.commands.evaluate_answers import compare_with_foreign, measure_feedback_log
 from training.commands.options import AsJson, Precisions
 
 app = typer.Typer()
@@ -57,6 +58,20 @@ def evaluate(
             "QUINCUNX_FEEDBACK_FOLDER. Measures the answers that the server gave."
         ),
     ] = None,
+    foreign: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Images of none of the classes. Measures how well the unknown score tells them "
+            "from the images of DATA, instead of the accuracy.",
+        ),
+    ] = None,
+    known_rate: Annotated[
+        str | None,
+        typer.Option(
+            help="--foreign: the share of known images to accept; by default the package's."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a package on labelled images with the code that serves it.
@@ -78,13 +93,26 @@ def evaluate(
     if feedback is not None:
         if data is not None:
             raise UsageError("give DATA or --feedback, not both")
-        _measure_feedback(feedback, manifest, as_json=as_json)
+        if foreign is not None:
+            raise UsageError("give --foreign or --feedback, not both")
+        measure_feedback_log(feedback, manifest, as_json=as_json)
         return
     if data is None:
         raise UsageError("give DATA, the labelled images, or --feedback")
     task = TRAINING_TASKS[manifest.task]
     precisions = chosen(precision, get_args(Precision), "precision") if precision else None
     usual = answerable(DEFAULT_MODES, manifest, precisions, log if not tta else None)
+    if foreign is not None:
+        if record or coverage is not None or aggregate != "mean":
+            raise UsageError("--foreign goes with none of --record, --coverage and --aggregate")
+        measured_modes = chosen(tta or usual, get_args(Mode), "tta")
+        known = labelled(located(data), manifest)
+        compare_with_foreign(
+            package, known, foreign, measured_modes, precisions, known_rate, report, as_json=as_json
+        )
+        return
+    if known_rate is not None:
+        raise UsageError("--known-rate goes with --foreign")
     modes = chosen(tta or usual, task.methods(), "tta")
     if record and aggregate != "mean":
         raise UsageError("--record keeps what is served by default: --aggregate mean")
@@ -104,20 +132,6 @@ def evaluate(
         log(f"report: {task.write_report(package, measured, report)}")
     if record:
         task.record(package, measured)
-
-
-def _measure_feedback(log_path: Path, manifest: Manifest, *, as_json: bool) -> None:
-    from service.feedback.reading import read_feedback
-    from training.evaluation.feedback.measure import measure_feedback
-    from training.evaluation.feedback.show import feedback_notes, feedback_tables
-
-    scores = measure_feedback(read_feedback(log_path), manifest)
-    if as_json:
-        print_json(scores.facts())
-    else:
-        console().print(feedback_tables(scores, manifest))
-    for line in feedback_notes(scores):
-        log(line)
 
 
 def answerable(

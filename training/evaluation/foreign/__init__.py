@@ -1,0 +1,1 @@
+"""Measure how well a package tells images of its classes from foreign images."""
