@@ -21,8 +21,8 @@ GRAPH = "model.onnx"
 def null_package(package: ModelPackage, folder: Path, *, oldest: bool = False) -> ModelPackage:
     """Write a package into `folder` that has the labels and sizes of `package`, and no network.
 
-    It has one graph, fp32, whose answer is the same for every image. `oldest` leaves out how images
-    are decoded, which older code does not know.
+    It has one graph, fp32, whose answer is the same for every image. `oldest` leaves out what
+    older code does not know: how images are decoded, and calibration.
     """
     folder.mkdir(parents=True, exist_ok=True)
     data = _graph(len(package.manifest.labels)).SerializeToString()
@@ -35,7 +35,10 @@ def null_package(package: ModelPackage, folder: Path, *, oldest: bool = False) -
     }
     fields = package.manifest.model_dump(exclude_unset=True)
     if oldest:
+        fields |= {"schema_version": 1, "calibration": [], "default_mode": "five_crop"}
         fields["input"] = {name: fields["input"][name] for name in ("crop_px", "resize_px")}
+        fields["architecture"].pop("stride_px", None)
+        fields.pop("adaptive", None)
     fields.pop("graph", None)  # this graph is of the kind that every version knows
     fields |= {"name": "nothing", "version": "0", "files": [described]}
     fields |= {"metrics": [], "multi_label_metrics": []}

@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -95,9 +96,13 @@ class Predictor:
     def manifest(self) -> Manifest:
         return self.package.manifest
 
-    @property
+    @cached_property
     def model(self) -> Model:
         return self._model_of(self.session)
+
+    @cached_property
+    def _latency_model(self) -> Model:
+        return self._model_of(self.latency_session or self.session)
 
     def _model_of(self, session: Session) -> Model:
         return Model(self.manifest, self.precision, session, self.package.unknown)
@@ -127,7 +132,7 @@ class Predictor:
         Raises:
             UsageError: options that make no sense for this model.
         """
-        model = self._model_of((self.latency_session if uncontended else None) or self.session)
+        model = self._latency_model if uncontended else self.model
         check_options(options, model)
         return classify_steps(image, options, model)
 

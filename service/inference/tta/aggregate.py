@@ -68,6 +68,8 @@ def aggregate(
     """
 
     def mean(values: NDArray[np.floating]) -> Array:
+        if shares is None:
+            return values.mean(axis=-2, dtype=np.float64)
         return np.average(values.astype(np.float64), axis=-2, weights=shares)
 
     if how == "logit_mean":

@@ -1,6 +1,7 @@
 """What the generators of `service.inference.tta.steps` need to know of a package."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from service.errors import UsageError
 from service.inference.options import OFF, Options
@@ -23,7 +24,7 @@ class Model:
     """None: every crop runs whole."""
     unknown: UnknownScorer | None = None
 
-    @property
+    @cached_property
     def planner(self) -> Planner:
         return Planner(self.manifest.input, self.manifest.adaptive, self.manifest.graph)
 

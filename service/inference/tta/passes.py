@@ -136,7 +136,7 @@ def read_passes(
             logits.append(window_logits(result, item.windows, item.size))
         else:
             logits.append(result[None])
-    shown = tuple(box for item in passes for box in item.shown())
+    shown = tuple(box for item in passes for box in item.shown)
     embeddings = tuple(one.embedding for one in results if isinstance(one, WithEmbedding))
     return PassOutputs(np.concatenate(logits), shown, class_map, embeddings)
 

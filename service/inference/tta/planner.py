@@ -5,8 +5,9 @@ the plans made here.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, lru_cache, partial
 from typing import Literal
 
 from service.errors import UsageError
@@ -26,6 +27,7 @@ from service.inference.image.geometry import (
 from service.package.manifest import Adaptive, Graph, InputSize, Interpolation, Mode
 
 MAX_CUSTOM_BOXES = 64
+KEPT_PLANS = 512
 
 VERSION_1 = Graph()
 """The only graph of packages of version 1."""
@@ -55,11 +57,12 @@ class Pass:
         """The output of the graph that the pass needs."""
         return self.windows_from if self.windows else "logits"
 
-    @property
+    @cached_property
     def size(self) -> Size:
         """What the network sees."""
         return Size(self.box.height, self.box.width)
 
+    @cached_property
     def shown(self) -> tuple[FractionBox, ...]:
         """Where each answer of this pass lies on the original image."""
         if self.source:
@@ -118,11 +121,18 @@ class Planner:
             raise UsageError(f"{len(boxes)} boxes; the limit is {MAX_CUSTOM_BOXES}")
 
     def plan(self, mode: Mode, size: Size, boxes: tuple[FractionBox, ...] = ()) -> Plan:
-        """The passes of `mode` for an image of `size`.
+        """The passes of `mode` for an image of `size`. The last plans are kept and shared.
 
         Raises:
             UsageError: see `check`.
         """
+        return self._plans(mode, size, boxes)
+
+    @cached_property
+    def _plans(self) -> Callable[[Mode, Size, tuple[FractionBox, ...]], Plan]:
+        return lru_cache(KEPT_PLANS)(self._plan)
+
+    def _plan(self, mode: Mode, size: Size, boxes: tuple[FractionBox, ...]) -> Plan:
         self.check(mode, boxes)
         if mode == "adaptive":
             second = self.second_mode

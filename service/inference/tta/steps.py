@@ -5,6 +5,7 @@ serves the HTTP batcher, offline scoring, evaluation and benchmarks.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,13 @@ from service.package.manifest import Manifest, Mode, ModeCalibration
 HELD_BYTES = 64 * 1024 * 1024
 """About 16 MP as decoded. Of a larger image only the resized copies wait for the second pass,
 because many images may wait at once."""
+
+
+class Views(NamedTuple):
+    """The answers of views, each on its own: float64[V, K]."""
+
+    raw: Array
+    tempered: Array
 
 
 @dataclass(frozen=True)
@@ -161,7 +169,7 @@ def classify_steps(image: AnyImage, options: Options, model: Model) -> StepsOf[C
     calibration = model.calibration(plan.mode)
     raw = _aggregated(read.logits, options, calibration, model)
     answer = _tempered(raw, calibration, model)
-    views = _tempered_views(read.logits, calibration, model)
+    views = _tempered_views(read.logits, calibration, model, raw, answer)
     evidence = Evidence.of(read, calibration)
     return _conclude(read, plan.first, raw, answer, views, options, model, evidence)
 
@@ -179,7 +187,7 @@ def _adaptive(
     evidence = Evidence.of(first, calibration)
     raw = _aggregated(first.logits, options, calibration, model)
     alone = _tempered(raw, calibration, model)
-    first_views = _tempered_views(first.logits, calibration, model)
+    first_views = _tempered_views(first.logits, calibration, model, raw, alone)
     if not plan.rest or gate_value(first.logits[0], gate.kind) >= gate.threshold:
         return _conclude(
             first, plan.first, raw, alone, first_views, options, model, evidence, False
@@ -201,8 +209,12 @@ def _adaptive(
         (*first.shown, *rest.shown),
         rest.class_map if rest.class_map is not None else first.class_map,
     )
-    views = np.concatenate([first_views, _tempered_views(rest.logits, own, model)])
-    views = temper(views, calibration.second_temperature, model.task)
+    rest_views = _tempered_views(rest.logits, own, model)
+    tempered = np.concatenate([first_views.tempered, rest_views.tempered])
+    views = Views(
+        np.concatenate([first_views.raw, rest_views.raw]),
+        temper(tempered, calibration.second_temperature, model.task),
+    )
     passes = (*plan.first, *plan.rest)
     evidence = blended(evidence, Evidence.of(second, own), calibration.second_share)
     return _conclude(both, passes, raw, answer, views, options, model, evidence, True)
@@ -224,10 +236,20 @@ def _tempered(raw: Array, calibration: ModeCalibration, model: Model) -> Array:
 
 
 def _tempered_views(
-    logits: NDArray[np.float32], calibration: ModeCalibration, model: Model
-) -> Array:
-    """logits [V, K] -> float64[V, K]: each view on its own, tempered as the aggregate is."""
-    return _tempered(model.task.probabilities(logits), calibration, model)
+    logits: NDArray[np.float32],
+    calibration: ModeCalibration,
+    model: Model,
+    raw: Array | None = None,
+    tempered: Array | None = None,
+) -> Views:
+    """logits [V, K] -> each view on its own, tempered as the aggregate is.
+
+    `raw` and `tempered` are the aggregate of these logits, which a single view equals.
+    """
+    if raw is not None and tempered is not None and len(logits) == 1:
+        return Views(raw[None], tempered[None])
+    singles = model.task.probabilities(logits)
+    return Views(singles, _tempered(singles, calibration, model))
 
 
 def _conclude(
@@ -235,25 +257,24 @@ def _conclude(
     passes: tuple[Pass, ...],
     raw: Array,
     probabilities: Array,
-    views: Array,
+    views: Views,
     options: Options,
     model: Model,
     evidence: Evidence | None,
     gate_open: bool | None = None,
 ) -> Classification:
-    """Collect what a `Classification` holds; `probabilities` and `views` are tempered."""
+    """Collect what a `Classification` holds; `probabilities` are tempered."""
     mode = model.mode(options)
     calibration = model.calibration(mode)
     chosen = None
     if options.coverage is not None:
         chosen = prediction_set(probabilities, options.coverage, model.quantiles(options))
-    singles = model.task.probabilities(read.logits)
     thresholds = calibration.thresholds.get(options.aggregate)
     return Classification(
         tta=mode,
         probabilities=probabilities,
         raw=raw,
-        views=tuple(map(ViewClassification, read.shown, views, singles)),
+        views=tuple(map(ViewClassification, read.shown, views.tempered, views.raw)),
         class_map=read.class_map,
         passes=len(passes),
         cost=model.planner.cost(passes),

@@ -38,11 +38,13 @@ class DriftMonitor:
     def seen(self, served: Served, answer: Classification) -> None:
         """Count an answer. Call from the event loop."""
         watched = self._of(served)
-        index = int(answer.probabilities.argmax())
+        # NumPy's argmax lets another thread take the interpreter, and the event loop would wait.
+        likely: list[float] = answer.probabilities.tolist()
+        index = likely.index(max(likely))
         watched.classes[index] += 1
         if self._own:
             score = None if answer.unknown is None else answer.unknown.score
-            watched.window.add(answer.tta, index, float(answer.probabilities[index]), score)
+            watched.window.add(answer.tta, index, likely[index], score)
 
     def show(self, served: Iterable[Served]) -> None:
         """The models whose metrics the next scrape has: those that are served now."""
