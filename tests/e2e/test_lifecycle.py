@@ -5,16 +5,16 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
+from benchmarks.service.attack.fresh_load import FreshLoad
 from tests.support.images import coloured, encoded
 from tests.support.server import Server, free_port, serving, stop
 from tests.support.tiny import tiny_package
@@ -69,34 +69,12 @@ def end(client: socket.socket, body: bytes = RED) -> bytes:
     return answer
 
 
-class Load:
-    """Requests on fresh connections until the block ends."""
-
-    def __init__(self, server: Server, threads: int = 4) -> None:
-        self.statuses: list[int] = []
-        self.broken = 0
-        """Requests whose connection broke."""
-        self._server = server
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(threads)]
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        until(lambda: len(self.statuses) >= len(self._threads), self._server)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self) -> None:
-        while not self._over.is_set():
-            try:
-                self.statuses.append(ask(self._server).status_code)
-            except httpx.TransportError:
-                self.broken += 1
+@contextmanager
+def load(server: Server, users: int = 4) -> Generator[FreshLoad]:
+    """Requests on fresh connections until the block ends. It begins after `users` answers."""
+    with FreshLoad(server.url, RED, users, "/classify?tta=five_crop") as asking:
+        asking.wait_for(users, LIMIT_S)
+        yield asking
 
 
 @pytest.fixture(name="temporary", scope="module")
@@ -132,30 +110,29 @@ def test_the_server_needs_no_folder_that_can_be_cleaned_away(pair: Server, tempo
 
 def test_a_killed_worker_is_replaced_and_only_its_counters_stay(pair: Server) -> None:
     killed = workers(pair)[0]
-    with Load(pair) as load:
+    with load(pair) as asking:
         before = metrics(pair)[COUNTED]
         killed.send_signal(signal.SIGKILL)
-        answered = len(load.statuses)
-        until(lambda: len(load.statuses) > answered + 20, pair)
+        asking.wait_for(20, LIMIT_S)
     until(lambda: len(workers(pair)) == 2 and killed not in workers(pair), pair)
-    assert set(load.statuses) == {200}
+    assert set(asking.statuses) == {200}
     after = metrics(pair)
     assert after[WAITING] == 0
     assert after["quincunx_held_bytes"] == 0
-    assert before < after[COUNTED] <= before + len(load.statuses) + load.broken
+    assert before < after[COUNTED] <= before + asking.answered + asking.broken
     assert "ended by SIGKILL; another one starts" in pair.log.read_text()
 
 
 def test_a_stopped_worker_is_replaced_and_the_other_answers_meanwhile(pair: Server) -> None:
     until(lambda: pair.log.read_text().count("serving tiny@1 (fp32, cpu)") >= 3, pair)
     stopped = workers(pair)[0]
-    with Load(pair, threads=2) as load:
+    with load(pair, users=2) as asking:
         stopped.send_signal(signal.SIGSTOP)
-        answered = len(load.statuses)
+        answered = asking.answered
         until(lambda: "has shown no sign of life" in pair.log.read_text(), pair)
-        until(lambda: len(load.statuses) > answered, pair)
+        until(lambda: asking.answered > answered, pair)
         until(lambda: stopped not in workers(pair) and len(workers(pair)) == 2, pair)
-    assert set(load.statuses) == {200}
+    assert set(asking.statuses) == {200}
     until(lambda: metrics(pair)[WAITING] == 0, pair)
 
 

@@ -18,6 +18,7 @@ from training.commands.evaluate import DEFAULT_MODES, answerable, chosen
 from training.commands.options import recipe_names
 from training.data.item import Item
 from training.evaluation.evaluate import evaluate
+from training.evaluation.report import write_report
 from training.evaluation.terminal import single_label_table
 from training.export import card_metrics
 
@@ -116,3 +117,23 @@ def test_top_5_of_few_classes_is_left_out(tmp_path: Path) -> None:
     card = card_metrics.metrics(manifest.model_copy(update={"metrics": measured.metrics()}))
     assert "top-1" in card
     assert "top-5" not in card
+
+
+@pytest.mark.parametrize(
+    ("measured", "shown"),
+    [
+        (["none", "five_crop", "dense"], "five_crop"),  # the default mode
+        (["none", "dense", "fastai_tta", "full_image"], "dense"),
+        (["full_image"], "full_image"),
+    ],
+)
+def test_the_plots_show_the_default_mode_or_one_that_is_served(
+    tmp_path: Path, measured: list[Mode], shown: str
+) -> None:
+    folder = tiny_package(tmp_path / "tiny", int8=False)
+    assert ModelPackage.load(folder).manifest.default_mode == "five_crop"
+    photo = tmp_path / "red.png"
+    photo.write_bytes(encoded(coloured("red")))
+    found = evaluate(folder, [Item(photo, "red")], measured)
+    text = write_report(folder, found, tmp_path / "report").read_text()
+    assert f"## fp32, {shown}" in text

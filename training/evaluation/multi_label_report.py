@@ -33,7 +33,7 @@ def write_report(package: Path, measured: LabelEvaluation, folder: Path) -> Path
     default = ModelPackage.load(package).manifest.default_mode
     mode = default if default in got.by_mode else last.mode
     own = got.by_mode[mode]
-    _reliability(own, got, folder / "reliability.png")
+    _reliability(own, got, folder / "reliability.png", f"{precision}, {mode}")
     names = distinct_names(measured.manifest.labels)
     worst = _worst(own, got)
     thumbnails(
@@ -99,7 +99,7 @@ def _caption(names: list[str], present: np.ndarray, truth: np.ndarray) -> str:
     return f"{caption(said, CAPTION_LETTERS)}\nis {caption(true, CAPTION_LETTERS - 3)}"
 
 
-def _reliability(own: LabelAnswers, got: LabelPredictions, path: Path) -> None:
+def _reliability(own: LabelAnswers, got: LabelPredictions, path: Path, shown: str) -> None:
     """Probability of every yes, against how often yes was true."""
     values, truth = own.probabilities.ravel(), got.truth.ravel()
     index = np.minimum((values * BINS).astype(np.int64), BINS - 1)
@@ -112,7 +112,7 @@ def _reliability(own: LabelAnswers, got: LabelPredictions, path: Path) -> None:
     axes.scatter(mean, true, s=20 + 600 * counts[filled] / counts.sum(), alpha=0.8)
     axes.set_xlabel("mean probability")
     axes.set_ylabel("share that is true")
-    axes.set_title("Reliability (area: share of answers)")
+    axes.set_title(f"Reliability (area: share of answers)\n{shown}")
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)

@@ -17,7 +17,7 @@ from training.data.captions import NO_MATHS, caption
 from training.data.pixels import open_image
 from training.evaluation.differences import draw_differences
 from training.evaluation.evaluate import Evaluated, Evaluation
-from training.evaluation.methods import MethodName
+from training.evaluation.methods import BASELINES, MethodName
 from training.evaluation.metrics import Labels, Probabilities, confusion, reliability
 from training.export import paired_table
 from training.run.curves import draw_curves
@@ -42,7 +42,7 @@ def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
     """Write ``report.md`` and its pictures into `folder`.
 
     The pictures show the last measured precision. The mode is the package's default mode if it was
-    measured, else the last measured mode.
+    measured, else the last measured mode that can be served, else the last baseline.
     """
     folder.mkdir(parents=True, exist_ok=True)
     manifest = ModelPackage.load(package).manifest
@@ -65,9 +65,12 @@ def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
 
 
 def _shown(manifest: Manifest, measured: Evaluation) -> tuple[Precision, MethodName]:
-    last = measured.rows[-1]
-    modes = {row.mode for row in measured.rows if row.precision == last.precision}
-    return last.precision, manifest.default_mode if manifest.default_mode in modes else last.mode
+    precision = measured.rows[-1].precision
+    modes = [row.mode for row in measured.rows if row.precision == precision]
+    if manifest.default_mode in modes:
+        return precision, manifest.default_mode
+    served = [mode for mode in modes if mode not in BASELINES]
+    return precision, (served or modes)[-1]
 
 
 def _markdown(
