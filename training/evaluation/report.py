@@ -69,7 +69,7 @@ def _shown(manifest: Manifest, measured: Evaluation) -> tuple[Precision, MethodN
     modes = [row.mode for row in measured.rows if row.precision == precision]
     if manifest.default_mode in modes:
         return precision, manifest.default_mode
-    served = [mode for mode in modes if mode not in BASELINES]
+    served: list[MethodName] = [mode for mode in modes if mode not in BASELINES]
     return precision, (served or modes)[-1]
 
 
