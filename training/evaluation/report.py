@@ -66,11 +66,12 @@ def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
 
 def _shown(manifest: Manifest, measured: Evaluation) -> tuple[Precision, MethodName]:
     precision = measured.rows[-1].precision
-    modes = [row.mode for row in measured.rows if row.precision == precision]
+    rows = [row for row in measured.rows if row.precision == precision]
+    modes = [row.mode for row in rows]
     if manifest.default_mode in modes:
         return precision, manifest.default_mode
-    served: list[MethodName] = [mode for mode in modes if mode not in BASELINES]
-    return precision, (served or modes)[-1]
+    served = [row for row in rows if row.mode not in BASELINES]
+    return precision, (served or rows)[-1].mode
 
 
 def _markdown(
