@@ -8,7 +8,7 @@ from typing import Any
 from service.inference.tta.task import SEPARATOR
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GivenAnswer:
     """One answer. A fact that is not known is None."""
 

@@ -36,7 +36,7 @@ COLUMNS = pa.schema(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FeedbackRow:
     """What a user said about one answer."""
 

@@ -1,7 +1,10 @@
 """The population stability index, its windows over workers, and its metrics."""
 
+import asyncio
+import gc
 import math
 import re
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -189,10 +192,18 @@ async def test_a_package_without_references_has_no_index(tmp_path: Path) -> None
 
 
 async def test_a_reload_begins_a_new_window(package: Path) -> None:
+    """The monitor does not keep the old model in memory, even before the next answer."""
     async with in_process(package, drift_window=4) as running:
         files = [("images", encoded(coloured("red")))] * 4
         (await running.client.post("/classify_batch", files=files)).raise_for_status()
         assert "class" in dict(PSI.findall((await running.client.get("/metrics")).text))
+        old = weakref.ref(running.models.get())
         await running.models.load()
+        for _ in range(1000):
+            gc.collect()
+            if old() is None:
+                break
+            await asyncio.sleep(0.01)
+        assert old() is None
         (await running.client.post("/classify", files={"image": files[0][1]})).raise_for_status()
         assert PSI.findall((await running.client.get("/metrics")).text) == []

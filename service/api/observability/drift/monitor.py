@@ -1,5 +1,6 @@
 """Metrics of what the models answer, and how far it is from the answers to calibration images."""
 
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -17,9 +18,37 @@ MOST_CLASSES = 1000
 """A model with more classes has no counter for each class: a scrape would be too long."""
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Shown:
+    """What a scrape needs of a served model. It does not keep the model in memory."""
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    references: dict[Mode, Reference]
+
+    @classmethod
+    def of(cls, served: Served) -> "_Shown":
+        model = served.predictor.model
+        references: dict[Mode, Reference] = {}
+        for mode in model.modes:
+            if (found := model.calibration(mode).reference) is not None:
+                references[mode] = found
+        labels = tuple(label.id for label in model.manifest.labels)
+        return cls(served.name, served.version, labels, references)
+
+    @property
+    def tag(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    @property
+    def classes(self) -> Series:
+        return Series("counter", CLASSES, (self.name, self.version), len(self.labels))
+
+
+@dataclass(frozen=True)
 class _Watched:
-    served: Served
+    served: "weakref.ref[Served]"
     window: Window
     classes: "memoryview[float]"
 
@@ -33,7 +62,7 @@ class DriftMonitor:
         self._own = -(-answers // workers)
         self._least = max(1, answers // 2)
         self._watched: dict[str, _Watched] = {}
-        self._shown: tuple[Served, ...] = ()
+        self._shown: tuple[_Shown, ...] = ()
 
     def seen(self, served: Served, answer: Classification) -> None:
         """Count an answer. Call from the event loop."""
@@ -48,24 +77,21 @@ class DriftMonitor:
 
     def show(self, served: Iterable[Served]) -> None:
         """The models whose metrics the next scrape has: those that are served now."""
-        self._shown = tuple(served)
+        self._shown = tuple(map(_Shown.of, served))
 
     def _of(self, served: Served) -> _Watched:
         watched = self._watched.get(served.tag)
-        if watched is None or watched.served is not served:
+        if watched is None or watched.served() is not served:
             if watched is not None:  # reloaded: the window is of the old package's answers
                 watched.window.clear()
-            window, classes = self._window(served), self._ledger.numbers(_classes(served))
-            watched = self._watched[served.tag] = _Watched(served, window, classes)
+            shown = _Shown.of(served)
+            classes = self._ledger.numbers(shown.classes)
+            watched = _Watched(weakref.ref(served), self._window(shown), classes)
+            self._watched[served.tag] = watched
         return watched
 
-    def _window(self, served: Served) -> Window:
-        model = served.predictor.model
-        references: dict[Mode, Reference] = {}
-        for mode in model.modes:
-            if (found := model.calibration(mode).reference) is not None:
-                references[mode] = found
-        return Window(self._ledger, served.tag, references, self._own)
+    def _window(self, shown: _Shown) -> Window:
+        return Window(self._ledger, shown.tag, shown.references, self._own)
 
     def metrics(self, totals: Totals) -> Iterator[Metric]:
         """The two families, from the sums over all workers."""
@@ -79,20 +105,14 @@ class DriftMonitor:
             "Population stability index of the last answers against the calibration images",
             labels=("model", "version", "what"),
         )
-        for served in self._shown:
-            labels = served.predictor.manifest.labels
-            numbers = totals.get(_classes(served))
-            if numbers is not None and len(labels) <= MOST_CLASSES:
-                for label, number in zip(labels, numbers, strict=True):
-                    counted.add_metric((served.name, served.version, label.id), number)
+        for shown in self._shown:
+            numbers = totals.get(shown.classes)
+            if numbers is not None and len(shown.labels) <= MOST_CLASSES:
+                for label, number in zip(shown.labels, numbers, strict=True):
+                    counted.add_metric((shown.name, shown.version, label), number)
             if self._own:
-                found = self._window(served).indices(totals, self._least)
+                found = self._window(shown).indices(totals, self._least)
                 for what, value in found.items():
-                    index.add_metric((served.name, served.version, what), value)
+                    index.add_metric((shown.name, shown.version, what), value)
         yield counted
         yield index
-
-
-def _classes(served: Served) -> Series:
-    count = len(served.predictor.manifest.labels)
-    return Series("counter", CLASSES, (served.name, served.version), count)
