@@ -40,9 +40,18 @@ def parsed(response: httpx.Response, model: type[Model]) -> Model:
         ) from None
 
 
-def batch_results(response: httpx.Response) -> list[schemas.Classification | QuincunxError]:
-    """One result or error for each image, in order."""
-    return [_result(item) for item in parsed(response, schemas.BatchAnswer).results]
+class BatchResults(list[schemas.Classification | QuincunxError]):
+    """One result or error for each image, in order; and the id of their request, for feedback."""
+
+    request_id = ""
+
+
+def batch_results(response: httpx.Response) -> BatchResults:
+    """The results of `POST /classify_batch`."""
+    answer = parsed(response, schemas.BatchAnswer)
+    results = BatchResults(map(_result, answer.results))
+    results.request_id = answer.request_id
+    return results
 
 
 def _result(

@@ -8,7 +8,7 @@ from typing import Any, Self
 import httpx
 
 from service.api.documentation import schemas
-from service.client.answers import Health, batch_results, parsed
+from service.client.answers import BatchResults, Health, batch_results, parsed
 from service.client.arguments import takes_options
 from service.client.exchange import Call, Send, Wait, exchange
 from service.client.images import Image
@@ -55,9 +55,7 @@ class AsyncClient:
         return parsed(await self._run(call), schemas.ClassifyAnswer)
 
     @takes_options
-    async def classify_batch(
-        self, images: Iterable[Image], **options: Any
-    ) -> list[schemas.Classification | QuincunxError]:
+    async def classify_batch(self, images: Iterable[Image], **options: Any) -> BatchResults:
         """See `Client.classify_batch`."""
         call = await asyncio.to_thread(classify_batch_call, images, options)
         return batch_results(await self._run(call))

@@ -8,7 +8,7 @@ from typing import Any, Self
 import httpx
 
 from service.api.documentation import schemas
-from service.client.answers import Health, batch_results, parsed
+from service.client.answers import BatchResults, Health, batch_results, parsed
 from service.client.arguments import takes_options
 from service.client.exchange import Call, Send, Wait, exchange
 from service.client.images import Image
@@ -70,11 +70,10 @@ class Client:
         return parsed(self._run(classify_call(image, options)), schemas.ClassifyAnswer)
 
     @takes_options
-    def classify_batch(
-        self, images: Iterable[Image], **options: Any
-    ) -> list[schemas.Classification | QuincunxError]:
+    def classify_batch(self, images: Iterable[Image], **options: Any) -> BatchResults:
         """Classify many images in one request: one result or error for each, in order.
 
+        It is a list that also has the `request_id`.
         An error of one image is returned in its place, not raised. The server limits the number
         of images (QUINCUNX_MAX_IMAGES) and the size of the request (QUINCUNX_MAX_REQUEST_BYTES).
 

@@ -68,6 +68,9 @@ async def test_both_clients_send_feedback(tmp_path: Path) -> None:
     package, log = tiny_package(tmp_path / "tiny"), tmp_path / "log"
     with serving([package], tmp_path, feedback_folder=str(log)) as server:
         with quincunx.Client(server.url) as client:
+            results = client.classify_batch([RED, BLUE])
+            about = client.feedback(results.request_id, image=1, label="blue")
+            assert (about.outcome, about.predicted) == ("right", "blue")
             answer = client.classify(RED)
             assert client.feedback(answer, label="red").outcome == "right"
             assert client.feedback(answer.request_id, index=1, note="no").outcome == "wrong"
