@@ -23,6 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "training.commands.import_model",
         "Turn a classifier of another library into a model package.",
     ),
+    "add-embedding": (
+        "training.commands.add_embedding",
+        "Give the graphs of a package the output embedding.",
+    ),
     "calibrate": (
         "training.commands.calibrate",
         "Fit confidence, the gate and prediction sets on held-out images.",

@@ -5,6 +5,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from service.api.context import Context
 from service.api.degrade import applied_mode
 from service.api.heatmap import check_heatmap, heatmap_json, with_class_map
@@ -16,7 +19,13 @@ from service.errors import QuincunxError
 from service.inference.engine import Steps
 from service.inference.image.views import AnyImage, Pixels, size_of
 from service.inference.predictor import Prediction
-from service.inference.tta.steps import Classification, Options, ViewClassification, check_options
+from service.inference.tta.steps import (
+    Classification,
+    Options,
+    ViewClassification,
+    check_embeds,
+    check_options,
+)
 from service.package.manifest import Mode
 from service.scheduler.queue import StageTimings
 
@@ -60,6 +69,8 @@ def resolve(asked: RequestOptions, served: Served) -> Mode:
     check_options(asked, model)
     if "heatmap" in asked.include:
         check_heatmap(model.manifest)
+    if "embedding" in asked.include:
+        check_embeds(model.manifest)
     return model.mode(asked)
 
 
@@ -134,6 +145,8 @@ async def _classify_admitted(
     answer, times = await run_image(context, work, asked, timeout_s)
     prediction = served.predictor.predict(answer, asked.top_k)
     content = answer_json(prediction, asked, served, applied)
+    if "embedding" in asked.include:
+        content["embedding"] = embedding_json(answer.embedding)
     if "views" in asked.include:
         content["image"] = {"width_px": work.width_px, "height_px": work.height_px}
         content["views"] = [_view_json(view, served) for view in answer.views]
@@ -167,6 +180,7 @@ def answer_json(
         "passes": answer.passes,
         "cost": round(answer.cost, 4),
     }
+    content["unknown"] = None if prediction.unknown is None else prediction.unknown.as_json()
     if answer.gate_open is not None:
         content["gate_open"] = answer.gate_open
     if prediction.prediction_set is not None:
@@ -178,6 +192,11 @@ def answer_json(
     if prediction.labels is not None:
         content["labels"] = [label.as_json() for label in prediction.labels]
     return content
+
+
+def embedding_json(embedding: NDArray[np.float32] | None) -> list[float]:
+    """float32[C] as JSON numbers, with the digits that tell all float32 numbers apart."""
+    return [] if embedding is None else [float(f"{one:.9g}") for one in embedding.tolist()]
 
 
 def _view_json(view: ViewClassification, served: Served) -> dict[str, Any]:

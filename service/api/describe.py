@@ -26,6 +26,8 @@ def describe_model(served: Served, *, default: bool, full: bool = False) -> dict
         "modes": list(predictor.model.modes),
         "calibrated": predictor.model.is_calibrated(manifest.default_mode),
         "heatmap": manifest.graph.takes_whole_images,
+        "embedding": manifest.graph.embedding,
+        "known_rate": None if manifest.unknown is None else manifest.unknown.known_rate,
     }
     if full:
         content["mode_options"] = [

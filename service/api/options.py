@@ -12,7 +12,7 @@ from service.errors import UsageError
 from service.inference.option_text import AsText, no_option, read_text
 from service.inference.options import Options
 
-Include = Literal["views", "heatmap", "timing"]
+Include = Literal["views", "heatmap", "timing", "embedding"]
 INCLUDES: tuple[Include, ...] = get_args(Include)
 MAX_TOP_K = 1000
 MAX_QUERY_OPTIONS = 32
@@ -51,6 +51,8 @@ class RequestOptions(Options):
 
 
 FIELDS = RequestOptions.model_fields
+EMBED_OPTIONS = frozenset(("tta", "boxes", "gate_cost", "model"))
+"""The options that an embedding depends on: those of `/embed`."""
 
 
 def query_options(query_string: bytes) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from service.api.context import Context
 from service.api.describe import describe_model
 from service.api.documentation.docs_page import docs_page
 from service.api.documentation.openapi import openapi
+from service.api.embed import check_embed_options, embed_one
 from service.api.feedback import take_feedback
 from service.api.http.bodies import Form, beside_the_loop, parse_form, read_body
 from service.api.http.deadlines import timeout_of
@@ -48,10 +49,9 @@ class Api:
         with self.models.borrow() as models:
             form = await self.read(request, models, "image", timeout_s)
             asked = read_options(query, form.fields)
-            if len(form.images) != 1:
-                raise UsageError(f"send one file in the field 'image', but got {len(form.images)}")
+            image = _only_image(form)
             left_s = timeout_s - (time.perf_counter() - started)
-            content = await classify_one(self.context, models, form.images[0], asked, left_s)
+            content = await classify_one(self.context, models, image, asked, left_s)
         request.state.log.update(model=content["model"], tta=content["tta_applied"])
         content["request_id"] = request.state.request_id
         self.remember(request, [content])
@@ -75,6 +75,21 @@ class Api:
         content["request_id"] = request.state.request_id
         self.remember(request, content["results"])
         return await long_json_response(content, "results")
+
+    async def embed(self, request: Request) -> Response:
+        """`POST /embed`: the embedding of one image."""
+        started = time.perf_counter()
+        timeout_s, query = timeout_of(request, self.settings), _query(request)
+        with self.models.borrow() as models:
+            form = await self.read(request, models, "image", timeout_s)
+            asked = read_options(query, form.fields)
+            check_embed_options(asked)
+            image = _only_image(form)
+            left_s = timeout_s - (time.perf_counter() - started)
+            content = await embed_one(self.context, models, image, asked, left_s)
+        request.state.log.update(model=content["model"], tta=content["tta_applied"])
+        content["request_id"] = request.state.request_id
+        return json_response(content)
 
     def remember(self, request: Request, answers: list[dict[str, Any]]) -> None:
         """Keep the answers of a request for feedback about them."""
@@ -157,6 +172,12 @@ class Api:
             return await classify_all(self.context, models, images, asked, timeout_s, "")
 
 
+def _only_image(form: Form) -> bytes:
+    if len(form.images) != 1:
+        raise UsageError(f"send one file in the field 'image', but got {len(form.images)}")
+    return form.images[0]
+
+
 def _query(request: Request) -> list[tuple[str, str]]:
     """The options in the query. They are checked before a body is read."""
     query = query_options(request.scope["query_string"])
@@ -193,6 +214,7 @@ def create_app(api: Api) -> Application:
     routes = [
         route("POST", "/classify", api.classify),
         route("POST", "/classify_batch", api.classify_batch),
+        route("POST", "/embed", api.embed),
         route("POST", "/feedback", partial(take_feedback, api.context)),
         route("GET", "/models", api.list_models),
         route("POST", "/models/reload", api.reload, guard.admin),

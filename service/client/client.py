@@ -9,7 +9,7 @@ import httpx
 
 from service.api.documentation import schemas
 from service.client.answers import BatchResults, Health, batch_results, parsed
-from service.client.arguments import takes_options
+from service.client.arguments import takes_embed_options, takes_options
 from service.client.exchange import Call, Send, Wait, exchange
 from service.client.images import Image
 from service.client.requests import (
@@ -19,6 +19,7 @@ from service.client.requests import (
     checked_timeout,
     classify_batch_call,
     classify_call,
+    embed_call,
     feedback_call,
     health_of,
     model_call,
@@ -106,6 +107,15 @@ class Client:
         """
         call = feedback_call(answer, label, index, foreign, note, image)
         return parsed(self._run(call), schemas.FeedbackAnswer)
+
+    @takes_embed_options
+    def embed(self, image: Image, **options: Any) -> schemas.EmbedAnswer:
+        """The embedding of one image; the options are tta, boxes, gate_cost and model.
+
+        Raises:
+            QuincunxError: the model has no embeddings, or as `classify`.
+        """
+        return parsed(self._run(embed_call(image, options)), schemas.EmbedAnswer)
 
     def models(self) -> list[schemas.ModelSummary]:
         """The served models; the first one is the default."""

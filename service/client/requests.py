@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from service.api.documentation import schemas
+from service.api.options import EMBED_OPTIONS
 from service.client.answers import Health
 from service.client.arguments import form_fields
 from service.client.exchange import Call, Send
@@ -35,6 +36,12 @@ def classify_batch_call(images: Iterable[Image], options: Mapping[str, Any]) -> 
     return Call(
         "POST", "/classify_batch", fields, tuple(("images", file_bytes(one)) for one in images)
     )
+
+
+def embed_call(image: Image, options: Mapping[str, Any]) -> Call:
+    """`POST /embed`."""
+    fields = form_fields(options, EMBED_OPTIONS)
+    return Call("POST", "/embed", fields, (("image", file_bytes(image)),))
 
 
 def model_call(name: str) -> Call:

@@ -21,6 +21,7 @@ def classify(
     tta: options.Tta = None,
     aggregate: options.Aggregate = "mean",
     coverage: options.Coverage = None,
+    known_rate: options.KnownRate = None,
     box: options.Box = None,
     top_k: options.TopK = 3,
     precision: options.Precision = "auto",
@@ -42,14 +43,22 @@ def classify(
     from service.scoring.files import read_bytes
 
     boxes = tuple(box_of("--box", text) for text in box or ())
-    Options(tta=tta, aggregate=aggregate, coverage=coverage, boxes=boxes)  # refuse before loading
+    rate = options.known_rate_of(known_rate)
+    # Refuse wrong options before loading.
+    Options(tta=tta, aggregate=aggregate, coverage=coverage, known_rate=rate, boxes=boxes)
     predictor = Predictor.from_package(named_or_shipped(model), precision=precision)
     rows: list[dict[str, Any]] = []
     for file in files:
         try:
             data = read_bytes(str(file))
             (prediction,) = predictor.classify(
-                [data], tta, aggregate=aggregate, top_k=top_k, coverage=coverage, boxes=boxes
+                [data],
+                tta,
+                aggregate=aggregate,
+                top_k=top_k,
+                coverage=coverage,
+                known_rate=rate,
+                boxes=boxes,
             )
             rows.append(_row(file, prediction))
         except UsageError:
@@ -78,6 +87,7 @@ def _row(file: Path, prediction: "Prediction") -> dict[str, Any]:
         "tta": prediction.answer.tta,
         "calibrated": prediction.answer.calibrated,
         "predictions": [top.as_json() for top in prediction.top],
+        "unknown": None if prediction.unknown is None else prediction.unknown.as_json(),
     }
     if prediction.labels is not None:
         row["labels"] = [label.as_json() for label in prediction.labels]
@@ -105,10 +115,12 @@ def _print_table(rows: list[dict[str, Any]], names: list[str], ids: list[str]) -
         labels = [
             ", ".join(names[int(label["index"])] for label in row.get("labels", ())) or "none"
         ]
+        best_name = names[int(best["index"])]
+        unknown = row["unknown"] is not None and row["unknown"]["is_unknown"]
         table.add_row(
             row["file"],
             *(labels if multi_label else []),
-            names[int(best["index"])],
+            f"none of my {len(names)} classes; closest: {best_name}" if unknown else best_name,
             f"{best['probability']:.1%}",
             ", ".join(
                 f"{names[int(other['index'])]} {other['probability']:.1%}" for other in others

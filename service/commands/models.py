@@ -85,7 +85,9 @@ def verify(
         folder = named
         try:
             folder = package_folder(named)
-            files = [file.file for file in verified(folder).manifest.files]
+            manifest = verified(folder).manifest
+            files = [file.file for file in manifest.files]
+            files += [manifest.unknown.file] if manifest.unknown else []
             results.append({"path": str(folder), "ok": True, "files": files})
         except ModelPackageError as error:
             results.append({"path": str(folder), "ok": False, "error": str(error)})
@@ -117,7 +119,10 @@ def _row(folder: Path, manifest: "Manifest") -> dict[str, Any]:
         "default_mode": manifest.default_mode,
         "calibrated": bool(manifest.calibration),
         "precisions": [file.precision for file in manifest.files],
-        "size_bytes": sum(file.size_bytes for file in manifest.files),
+        "embedding": manifest.graph.embedding,
+        "known_rate": None if manifest.unknown is None else manifest.unknown.known_rate,
+        "size_bytes": sum(file.size_bytes for file in manifest.files)
+        + (manifest.unknown.size_bytes if manifest.unknown else 0),
     }
 
 
@@ -176,6 +181,10 @@ def _print_package(folder: Path, manifest: "Manifest") -> None:
     facts.add_row("modes", ", ".join(modes(manifest)))
     if not manifest.calibration:
         facts.add_row("confidence", "not calibrated (quincunx calibrate)")
+    if manifest.graph.embedding is not None:
+        facts.add_row("embedding", f"{manifest.graph.embedding} numbers")
+    if manifest.unknown is not None:
+        facts.add_row("unknown score", f"known_rate {manifest.unknown.known_rate:g} by default")
     facts.add_row("normalization", manifest.normalization.source)
     facts.add_row("task", manifest.task.replace("_", "-"))
     facts.add_row("classes", ", ".join(distinct_names(manifest.labels)))
@@ -185,6 +194,9 @@ def _print_package(folder: Path, manifest: "Manifest") -> None:
     for file in manifest.files:
         mib = f"{file.size_bytes / 2**20:.1f}"
         files.add_row(file.file, file.precision, mib, f"{file.sha256[:16]}…")
+    if (unknown := manifest.unknown) is not None:
+        mib = f"{unknown.size_bytes / 2**20:.1f}"
+        files.add_row(unknown.file, "unknown score", mib, f"{unknown.sha256[:16]}…")
     console().print(files)
     if manifest.metrics:
         metrics = Table("precision", "TTA", "images", "top-1", "95% interval", "NLL", "ECE")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from service.errors import UsageError
-from service.inference.option_text import bounds_of
+from service.inference.option_text import bounds_of, read_text
 from service.inference.options import Options
 from service.package.manifest import Aggregation, Mode
 
@@ -64,6 +64,17 @@ Package = Annotated[
         autocompletion=complete_package,
     ),
 ]
+
+
+def known_rate_of(text: str | None) -> Any:
+    """The value of ``--known-rate``.
+
+    Raises:
+        UsageError: neither a number nor off.
+    """
+    return None if text is None else read_text("known_rate", text, Options.model_fields)
+
+
 Model = Annotated[
     Path | None,
     typer.Option(
@@ -77,6 +88,10 @@ Tta = Annotated[Mode | None, _option("tta")]
 Aggregate = Annotated[Aggregation, _option("aggregate")]
 Coverage = Annotated[float | None, _option("coverage")]
 GateCost = Annotated[float | None, _option("gate_cost")]
+KnownRate = Annotated[
+    str | None,
+    typer.Option(metavar="RATE", help=f"{Options.model_fields['known_rate'].description}."),
+]
 Box = Annotated[
     list[str] | None,
     typer.Option(

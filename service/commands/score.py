@@ -44,12 +44,16 @@ def score(
     tta: options.Tta = None,
     aggregate: options.Aggregate = "mean",
     gate_cost: options.GateCost = None,
+    known_rate: options.KnownRate = None,
     box: options.Box = None,
     top_k: options.TopK = 5,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="A column with every class's probability.")
     ] = False,
     coverage: options.Coverage = None,
+    embedding: Annotated[
+        bool, typer.Option("--embedding", help="A column with the embedding of each image.")
+    ] = False,
     single: Annotated[
         bool, typer.Option("--single", help="The single crop's answer beside the one with TTA.")
     ] = False,
@@ -208,6 +212,7 @@ def score(
             aggregate=aggregate,
             coverage=coverage,
             gate_cost=gate_cost,
+            known_rate=options.known_rate_of(known_rate),
             boxes=tuple(box_of("--box", text) for text in box or ()),
         ),
         top_k=top_k,
@@ -216,6 +221,7 @@ def score(
         sha256=sha256,
         timing=timing,
         uncertainty=picker is not None,
+        embedding=embedding,
     )
     processes = options.number_or_auto("--decode-processes", decode_processes, 0)
     speed = Speed(batch_views, chunk_images, decode_threads, threads, processes)

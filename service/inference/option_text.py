@@ -1,6 +1,6 @@
 """Options as text: what a query, a form field or a command line says, read by a model's fields."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -44,9 +44,8 @@ def read_text(name: str, text: str, fields: Fields) -> Any:
     field = fields.get(name)
     if field is None:
         raise no_option(name, fields)
-    for mark in field.metadata:
-        if isinstance(mark, AsText):
-            return mark.read(name, text)
+    if (mark := as_text(field)) is not None:
+        return mark.read(name, text)
     kind = kind_of(field)
     if kind is int:
         value = whole_number(text, *bounds_of(field))
@@ -68,7 +67,12 @@ def kind_of(field: FieldInfo) -> Any:
 
 def text_kind_of(field: FieldInfo) -> Any:
     """The type that a client sends for a field: a word, a number, or text."""
-    return str if any(isinstance(mark, AsText) for mark in field.metadata) else kind_of(field)
+    return kind_of(field) if as_text(field) is None else str
+
+
+def as_text(field: FieldInfo) -> AsText | None:
+    """How the text of a field is read; None for a word or a number."""
+    return next((mark for mark in _unwrapped(field)[1] if isinstance(mark, AsText)), None)
 
 
 def bounds_of(field: FieldInfo) -> tuple[Any, Any]:
@@ -117,7 +121,7 @@ def _allowed(field: FieldInfo) -> str:
     return f"from {low:g} to {high:g}" if kind is float else "text"
 
 
-def no_option(name: str, known: Mapping[str, Any]) -> UsageError:
+def no_option(name: str, known: Collection[str]) -> UsageError:
     """The error that names the nearest option there is."""
     short = name[:80]
     hint = did_you_mean(short, known) or f"there are: {', '.join(known)}"

@@ -71,7 +71,12 @@ class UnknownScorer:
 
     def score(self, embedding: Values, logits: Values) -> NDArray[np.float64]:
         """embedding [..., C] and logits [..., K] of one answer -> [...]."""
-        top, residual = measures(embedding, logits, self.mean, self.directions)
+        return self.combined(*measures(embedding, logits, self.mean, self.directions))
+
+    def combined(
+        self, top: NDArray[np.float64], residual: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The score from its two measures."""
         logit, distance = self.model.logit, self.model.residual
         return (top - logit.centre) / logit.spread + self.model.residual_weight * (
             residual - distance.centre

@@ -51,6 +51,7 @@ def score(
     single: bool = False,
     all_probabilities: bool = False,
     sha256: bool = False,
+    embedding: bool = False,
     columns: Columns | None = None,
     speed: Speed | None = None,
 ) -> Scored:
@@ -81,6 +82,7 @@ def score(
         single=single,
         all_probabilities=all_probabilities,
         sha256=sha256,
+        embedding=embedding,
     )
     expanded = expand((str(one) for one in sources), columns)
     run = Run(expanded, predictor, options, speed or Speed(), columns or Columns())

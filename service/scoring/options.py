@@ -25,6 +25,8 @@ class ScoreOptions:
     timing: bool = True
     uncertainty: bool = False
     """Also write the margin and the entropy of each answer."""
+    embedding: bool = False
+    """Also write the embedding of each image: the mean over views."""
 
     @classmethod
     def of(cls, model: Model, inference: Options, *, top_k: int, **columns: bool) -> Self:
@@ -46,6 +48,10 @@ class ScoreOptions:
         options = {**asdict(self), "inference": self.inference.model_dump()}
         if not self.uncertainty:  # results of versions without this option stay the same
             del options["uncertainty"]
+        if not self.embedding:
+            del options["embedding"]
+        if self.inference.known_rate is None:
+            del options["inference"]["known_rate"]
         return options
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from service.console.text import storable
+from service.inference.options import OFF
 from service.inference.predictor import TopClass
 from service.package.manifest import Manifest
 from service.scoring.item import Position
@@ -35,6 +36,10 @@ class Row:
     margin: float | None = None
     entropy: float | None = None
     """In nats. See `service.scoring.uncertainty`."""
+    unknown_score: float | None = None
+    is_unknown: bool | None = None
+    """None of the classes fits the image, at the known rate of the run."""
+    embedding: tuple[float, ...] | None = None
     passes: int | None = None
     cost: float | None = None
     decode_ms: float | None = None
@@ -66,6 +71,10 @@ def schema(options: ScoreOptions, manifest: Manifest) -> pa.Schema:
         fields += [("single_id", text), ("single_name", text), ("single_probability", number)]
     if options.uncertainty:
         fields += [("margin", number), ("entropy", number)]
+    if manifest.unknown is not None and options.inference.known_rate != OFF:
+        fields += [("unknown_score", number), ("is_unknown", pa.bool_())]
+    if options.embedding:
+        fields.append(("embedding", pa.list_(number)))
     fields += [("passes", pa.int32()), ("cost", number)]
     if options.timing:
         fields += [("decode_ms", number), ("infer_ms", number)]
@@ -85,6 +94,9 @@ def record(row: Row) -> dict[str, Any]:
         "labels": row.labels,
         "margin": row.margin,
         "entropy": row.entropy,
+        "unknown_score": row.unknown_score,
+        "is_unknown": row.is_unknown,
+        "embedding": row.embedding,
         "passes": row.passes,
         "cost": row.cost,
         "decode_ms": row.decode_ms,

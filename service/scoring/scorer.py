@@ -14,7 +14,7 @@ from service.errors import ClientError, DataError
 from service.inference.engine import InProgress, run_to_end
 from service.inference.image.budget import DECODING
 from service.inference.predictor import Predictor, TopClass
-from service.inference.tta.steps import Classification, Options, check_options
+from service.inference.tta.steps import Classification, Options, check_embeds, check_options
 from service.inference.tta.task import SEPARATOR
 from service.package.labels import LabelIndex, normalized
 from service.scoring.files import parent
@@ -48,6 +48,8 @@ class Scorer:
         """
         options.check(len(predictor.manifest.labels))
         check_options(options.inference, predictor.model)
+        if options.embedding:
+            check_embeds(predictor.manifest)
         self.predictor = predictor
         self.options = options
         self.batch_views = batch_views
@@ -100,6 +102,7 @@ class Scorer:
         answer, single = (prepared.in_progress[at].answer for at in (0, -1))
         prediction = self.predictor.predict(answer, self.options.top_k)
         every = self.options.all_probabilities
+        unknown, embedding = answer.unknown, answer.embedding
         margin, entropy = self._uncertainty(answer) if self.options.uncertainty else (None, None)
         return replace(
             prepared.row,
@@ -112,6 +115,11 @@ class Scorer:
             single=self._best(single) if self.options.single else None,
             margin=margin,
             entropy=entropy,
+            unknown_score=None if unknown is None else unknown.score,
+            is_unknown=None if unknown is None else unknown.is_unknown,
+            embedding=tuple(embedding.tolist())
+            if self.options.embedding and embedding is not None
+            else None,
             passes=answer.passes,
             cost=answer.cost,
             infer_ms=infer_ms,

@@ -41,12 +41,21 @@ class Recorder:
     def run(
         self, views: Pixels, output: Output, windows: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
+        self._note(views)
+        return self.session.run(views, output, windows)
+
+    def run_with_embedding(
+        self, views: Pixels, output: Output, windows: NDArray[np.float32] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self._note(views)
+        return self.session.run_with_embedding(views, output, windows)
+
+    def _note(self, views: Pixels) -> None:
         self.batches.append(len(views))
         self.shades += views[:, 0, 0, 0].tolist()
         assert self.gate.wait(LONG_S)
         if (views[:, 0, 0, 0] == self.poison).any():
             raise InferenceFailed("poison")
-        return self.session.run(views, output, windows)
 
 
 @asynccontextmanager

@@ -161,6 +161,7 @@ def test_options_arrive_as_they_were_given() -> None:
         "aggregate": "max",
         "coverage": 0.95,
         "gate_cost": None,
+        "known_rate": 0.9,
         "boxes": (FractionBox(0, 0.1, 1 / 3, 1), FractionBox(1e-7, 0, 1, 1, flip=True)),
         "top_k": 3,
         "include": ["views", "timing"],

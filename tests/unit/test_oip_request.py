@@ -45,7 +45,8 @@ def test_pixels_and_options_are_read() -> None:
     np.testing.assert_array_equal(image, [[[1, 2, 3]]])
     assert asked.id == "é7"
     assert asked.options == {"tta": "dense", "coverage": "0.95", "gate_cost": "2"}
-    assert asked.output == Output()
+    assert [one.name for one in asked.outputs] == ["probabilities", "unknown_score", "is_unknown"]
+    assert asked.outputs[0] == Output()
 
 
 def test_null_is_absent_and_what_other_clients_add_is_accepted() -> None:
@@ -123,7 +124,7 @@ def test_no_datatype_is_cast_to_another(datatype: str, name: str, binary: bool) 
         (body(outputs={}), "outputs must be a JSON list"),
         (body(outputs=[{"name": "logits"}]), "no output 'logits'"),
         (body(outputs=[{}]), "no output null"),
-        (body(outputs=[{"name": "probabilities"}] * 2), "once, but got 2 outputs"),
+        (body(outputs=[{"name": "probabilities"}] * 2), "the output 'probabilities' once"),
         (
             body(outputs=[{"name": "probabilities", "parameters": {"classification": -1}}]),
             "classification must be a whole number of classes, but got -1",
@@ -256,10 +257,10 @@ def test_the_length_of_the_json_is_a_whole_number_within_the_body(header: str) -
 
 def test_the_answer_is_bounded_before_the_work() -> None:
     names = ["n" * 1000] * 20_000
-    check_size(Output(), 64, names)
-    check_size(Output(classes=5), 64, names)
+    check_size([Output()], 64, names)
+    check_size([Output(classes=5)], 64, names)
     with pytest.raises(TooLarge, match="send fewer images"):
-        check_size(Output(classes=20_000), 64, names)
+        check_size([Output(classes=20_000)], 64, names)
 
 
 JSON = st.recursive(

@@ -1,5 +1,6 @@
 """The OpenAPI document, built from the schemas and the options that the server uses."""
 
+from collections.abc import Collection
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -8,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.api.documentation import schemas
-from service.api.options import RequestOptions
+from service.api.options import EMBED_OPTIONS, FIELDS, RequestOptions
 from service.feedback.request import FeedbackRequest
 
 Json = dict[str, Any]
@@ -44,6 +45,7 @@ KEYS: list[Json] = [{"bearer": []}, {"header": []}]
 SHOWN: list[type[BaseModel]] = [
     schemas.ClassifyAnswer,
     schemas.BatchAnswer,
+    schemas.EmbedAnswer,
     schemas.ErrorAnswer,
     schemas.ModelList,
     schemas.ModelDetail,
@@ -87,6 +89,16 @@ def openapi() -> Json:
                     ERRORS,
                     parameters=[*_query(), TIMEOUT],
                     requestBody=_body("images", {"type": "array", "items": binary}, raw=False),
+                )
+            },
+            "/embed": {
+                "post": _operation(
+                    "embed",
+                    "The embedding of one image.",
+                    schemas.EmbedAnswer,
+                    ERRORS,
+                    parameters=[*_query(EMBED_OPTIONS), TIMEOUT],
+                    requestBody=_body("image", binary, raw=True, only=EMBED_OPTIONS),
                 )
             },
             "/feedback": {
@@ -164,10 +176,11 @@ def _options() -> dict[str, tuple[Json, str]]:
     return options
 
 
-def _query() -> list[Json]:
+def _query(only: Collection[str] = FIELDS) -> list[Json]:
     return [
         {"name": name, "in": "query", "description": text, "schema": _or_nothing(schema)}
         for name, (schema, text) in _options().items()
+        if name in only
     ]
 
 
@@ -177,10 +190,11 @@ def _or_nothing(schema: Json) -> Json:
     return {"anyOf": [schema, nothing]}
 
 
-def _body(file_field: str, file_schema: Json, *, raw: bool) -> Json:
+def _body(file_field: str, file_schema: Json, *, raw: bool, only: Collection[str] = FIELDS) -> Json:
     options = {
         name: {**_or_nothing(schema), "description": text}
         for name, (schema, text) in _options().items()
+        if name in only
     }
     form: Json = {
         "type": "object",

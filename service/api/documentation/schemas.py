@@ -80,6 +80,18 @@ class Heatmap(Shape):
     values: list[list[float]] | None = Field(default=None, description="Rows of probabilities")
 
 
+class UnknownAnswer(Shape):
+    """Whether none of the classes fits the image."""
+
+    score: float = Field(description="Higher: less like the images that the model was trained on")
+    threshold: float = Field(description="Scores above it are unknown")
+    is_unknown: bool = Field(description="None of the classes fits: the label is only the closest")
+    known_rate: Probability = Field(
+        description="The share of images of the model's classes whose scores are up to the "
+        "threshold"
+    )
+
+
 class Classification(Shape):
     """One image's answer."""
 
@@ -101,6 +113,10 @@ class Classification(Shape):
     )
     passes: int = Field(description="Views that were run")
     cost: float = Field(description="Pixels that the network read, in single crops")
+    unknown: UnknownAnswer | None = Field(
+        default=None,
+        description="null: the package or the mode has no unknown score, or known_rate=off",
+    )
     gate_open: bool | None = Field(default=None, description="adaptive: a second pass ran")
     prediction_set: list[str] | None = Field(
         default=None,
@@ -117,6 +133,9 @@ class Classification(Shape):
         description="Multi-label models: the classes at or above their thresholds, likeliest "
         "first; empty if there is none",
     )
+    embedding: list[float] | None = Field(
+        default=None, description="With include=embedding: the mean over views"
+    )
     image: ImageSize | None = Field(default=None, description="With include=views")
     views: list[ViewResult] | None = Field(default=None, description="With include=views")
     heatmap: Heatmap | None = Field(default=None, description="With include=heatmap")
@@ -126,6 +145,21 @@ class Classification(Shape):
 class ClassifyAnswer(Classification):
     """The answer of `/classify`."""
 
+    request_id: str = Field(description="The id of the request, which the log has too")
+
+
+class EmbedAnswer(Shape):
+    """The answer of `/embed`."""
+
+    model: str = Field(description="NAME@VERSION")
+    precision: Precision = Field(description="The precision of the graph that answered")
+    embedding: list[float] = Field(
+        description="The features before the head, averaged over positions and over views"
+    )
+    tta_requested: Mode = Field(description="The mode that was asked for, or the default one")
+    tta_applied: Mode = Field(description="The mode that ran")
+    passes: int = Field(description="Views that were run")
+    cost: float = Field(description="Pixels that the network read, in single crops")
     request_id: str = Field(description="The id of the request, which the log has too")
 
 
@@ -169,6 +203,12 @@ class ModelSummary(Shape):
     modes: list[Mode] = Field(description="The modes that it can answer, at its precision")
     calibrated: bool = Field(description="Whether confidence was calibrated for `default_tta`")
     heatmap: bool = Field(description="Whether `include=heatmap` can be answered")
+    embedding: int | None = Field(
+        default=None, description="Numbers of an embedding; null: the model has none"
+    )
+    known_rate: float | None = Field(
+        default=None, description="The default known_rate; null: the model has no unknown score"
+    )
 
 
 class ModelLabel(Shape):

@@ -17,6 +17,8 @@ from service.inference.options import Options
 from service.number_text import whole_number
 
 OUTPUT = "probabilities"
+SCORE, FLAG, EMBEDDING = "unknown_score", "is_unknown", "embedding"
+OUTPUTS = (OUTPUT, SCORE, FLAG, EMBEDDING)
 MAX_ID_CHARACTERS = 1000
 OPTIONS = frozenset(Options.model_fields)
 """The options of `/classify` that are request parameters here."""
@@ -31,11 +33,14 @@ OUTPUT_PARAMETERS = ("binary_data", "classification", "content_type")
 
 @dataclass(frozen=True)
 class Output:
-    """How the probabilities are to be written."""
+    """An output that the answer has, and how it is written."""
 
     binary: bool = False
     classes: int = 0
     """The classification extension: this many of the likeliest classes as text. 0: numbers."""
+    name: str = OUTPUT
+    if_there: bool = False
+    """The request names no outputs: leave this one out where the model does not give it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class Inference:
 
     id: str
     input: Input
-    output: Output
+    outputs: tuple[Output, ...]
+    """In the order of the answer."""
     options: dict[str, str]
     timeout_s: float | None
     """Triton's `timeout`."""
@@ -77,7 +83,7 @@ def read_request(body: bytes, json_bytes: int) -> Inference:
     return Inference(
         id=_text(content, "id", MAX_ID_CHARACTERS),
         input=_read_input(_list(content.get("inputs"), "inputs"), binary),
-        output=_read_output(content.get("outputs"), parameters),
+        outputs=_read_outputs(content.get("outputs"), parameters),
         options={name: _option(name, parameters[name]) for name in OPTIONS & parameters.keys()},
         timeout_s=_timeout_s(parameters.get("timeout")),
         model_name=_text(content, "model_name", MAX_ID_CHARACTERS),
@@ -134,23 +140,36 @@ def _read_input(inputs: list[Any], binary: memoryview) -> Input:
     return Input(name, tuple(shape), binary)
 
 
-def _read_output(outputs: Any, parameters: dict[str, Any]) -> Output:
+def _read_outputs(outputs: Any, parameters: dict[str, Any]) -> tuple[Output, ...]:
+    """The outputs that a request names; without any, all except the long embeddings."""
     binary = _flag(parameters, "binary_data_output")
     asked = [] if outputs is None else _list(outputs, "outputs")
     if not asked:
-        return Output(binary)
-    if len(asked) > 1:
-        raise UsageError(f"ask for the output {OUTPUT!r} once, but got {len(asked)} outputs")
-    output = _object(asked[0], "an output", OUTPUT_KEYS, required=True)
-    if output.get("name") != OUTPUT:
-        raise UsageError(f"no output {_shown(output.get('name'))}; there is {OUTPUT!r}")
+        more = (Output(binary, name=name, if_there=True) for name in (SCORE, FLAG))
+        return (Output(binary), *more)
+    if len(asked) > len(OUTPUTS):
+        raise UsageError(f"ask for each output once, but got {len(asked)} outputs")
+    found = tuple(_read_output(one, binary) for one in asked)
+    for number, one in enumerate(found):
+        if one.name in {other.name for other in found[:number]}:
+            raise UsageError(f"ask for the output {one.name!r} once")
+    return found
+
+
+def _read_output(asked: Any, binary: bool) -> Output:
+    output = _object(asked, "an output", OUTPUT_KEYS, required=True)
+    name = output.get("name")
+    if not isinstance(name, str) or name not in OUTPUTS:
+        raise UsageError(f"no output {_shown(name)}; there are: {', '.join(OUTPUTS)}")
     own = _object(output.get("parameters"), "the parameters of an output", OUTPUT_PARAMETERS)
     classes = own.get("classification", 0)
     if type(classes) is not int or classes < 0:
         raise UsageError(
             f"classification must be a whole number of classes, but got {_shown(classes)}"
         )
-    return Output(_flag(own, "binary_data", default=binary), classes)
+    if classes and name != OUTPUT:
+        raise UsageError(f"classification is for the output {OUTPUT}, but got it for {name}")
+    return Output(_flag(own, "binary_data", default=binary), classes, name)
 
 
 def _option(name: str, value: Any) -> str:

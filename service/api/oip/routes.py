@@ -1,9 +1,11 @@
 """The Open Inference Protocol, version 2, over HTTP.
 
 There is one input: `images`, UINT8 [N, H, W, 3], raw pixels; or `encoded`, BYTES [N], image files.
-The output is `probabilities`, FP32 [N, K], after TTA and calibration. (The classes of a multi-label
-model are independent, so its rows need not sum to 1.) With the `classification` extension the
-output is BYTES [N, n] of `probability:index:label`. The options of `/classify` are parameters.
+The first output is `probabilities`, FP32 [N, K], after TTA and calibration. (The classes of a
+multi-label model are independent, so its rows need not sum to 1.) With the `classification`
+extension it is BYTES [N, n] of `probability:index:label`. A model with an unknown score also gives
+`unknown_score`, FP32 [N], and `is_unknown`, BOOL [N]; `embedding`, FP32 [N, C], comes if a request
+asks for it. The options of `/classify` are parameters.
 
 Nothing is cast. Another datatype, a number that is not a whole number from 0 to 255, and a
 parameter that does not apply here are errors.
@@ -12,8 +14,6 @@ parameter that does not apply here are errors.
 import asyncio
 import time
 
-import numpy as np
-from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,6 +25,7 @@ from service.api.http.bodies import read_body
 from service.api.http.compression import LEAST_BYTES, choose, deflate
 from service.api.http.deadlines import timeout_of
 from service.api.http.problems import headers_of, json_response, message_of, note_failure, status_of
+from service.api.oip.outputs import about_unknown, more_outputs, tensors_of, wanted
 from service.api.oip.reply import Reply, check_size
 from service.api.oip.request import Inference, json_length, read_request
 from service.api.oip.tensors import Limits
@@ -33,6 +34,7 @@ from service.api.server.model_set import ModelSet, Served
 from service.api.server.models import Models
 from service.errors import DeadlineExceeded, UnknownModel, UsageError
 from service.inference.image.views import Pixels
+from service.inference.tta.steps import Classification
 from service.package.manifest import Mode
 
 PLATFORM = "onnxruntime_onnx"
@@ -97,7 +99,10 @@ class Oip:
                     {"name": "images", "datatype": "UINT8", "shape": [-1, -1, -1, 3]},
                     {"name": "encoded", "datatype": "BYTES", "shape": [-1]},
                 ],
-                "outputs": [{"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]}],
+                "outputs": [
+                    {"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]},
+                    *more_outputs(served),
+                ],
                 "parameters": _parameters(served),
             }
         )
@@ -124,9 +129,11 @@ class Oip:
             raise DeadlineExceeded("the deadline passed while the body was read")
         labels = [label.name for label in served.predictor.manifest.labels]
         asked_for.check_model(served.name, served.version)
-        check_size(asked_for.output, len(images), labels)
+        channels = served.predictor.manifest.graph.embedding or 0
+        check_size(asked_for.outputs, len(images), labels, channels)
         asked = read_options([], asked_for.options).model_copy(update={"model": served.tag})
-        probabilities, applied = await self._classify(
+        outputs = wanted(asked_for.outputs, asked, served)
+        answers, applied = await self._classify(
             images, asked, served, timeout_s, request.state.request_id
         )
         reply = Reply(
@@ -136,13 +143,14 @@ class Oip:
             parameters={
                 "tta_applied": applied,
                 "calibrated": served.predictor.model.is_calibrated(applied),
+                **about_unknown(answers),
             },
         )
         request.state.log.update(model=served.tag, images=len(images), tta=applied)
-        parts = (asked_for.output, probabilities, labels)
-        if probabilities.size <= QUICK_NUMBERS:
-            return reply.send(*parts)
-        return await asyncio.to_thread(reply.send, *parts)
+        tensors = tensors_of(outputs, answers)
+        if sum(values.size for _, values in tensors) <= QUICK_NUMBERS:
+            return reply.send(tensors, labels)
+        return await asyncio.to_thread(reply.send, tensors, labels)
 
     async def _read(
         self, request: Request, body: bytes, timeout_s: float
@@ -171,7 +179,7 @@ class Oip:
         served: Served,
         timeout_s: float,
         request_id: str,
-    ) -> tuple[NDArray[np.float32], Mode]:
+    ) -> tuple[list[Classification], Mode]:
         context = self.context
         mode = resolve(asked, served)
         applied = applied_mode(asked, mode, served, context.settings, timeout_s)
@@ -192,7 +200,7 @@ class Oip:
             predict = served.predictor.predict
             given = [answer_json(predict(item, 1), asked, served, applied) for item, _ in done]
             context.feedback.remember(request_id, given)
-        return np.stack([answer.probabilities for answer, _ in done]).astype(np.float32), applied
+        return [answer for answer, _ in done], applied
 
     def _served(self, request: Request, models: ModelSet | Models) -> Served:
         name = request.path_params["model"]

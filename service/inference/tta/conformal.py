@@ -27,8 +27,16 @@ def quantile(true_class_probabilities: NDArray[np.floating], coverage: float) ->
     probabilities of the true classes, float[n] -> score in [0, 1].
     """
     scores = np.sort(1 - true_class_probabilities)
-    rank = math.ceil((len(scores) + 1) * coverage)
+    rank = rank_of(len(scores), coverage)
     return float(scores[rank - 1]) if rank <= len(scores) else 1.0
+
+
+def rank_of(images: int, share: float) -> int:
+    """The rank, from 1, of the score that a new one stays under with a probability of `share`.
+
+    It is larger than `images` where so few cannot show it. 0.99 of 99 is rank 99, also in floats.
+    """
+    return math.ceil((images + 1) * share - 1e-9)
 
 
 def prediction_set(

@@ -11,7 +11,7 @@ from service.inference.tta.passes import PassOutputs
 from service.inference.tta.planner import Plan
 from service.package.manifest import ModeCalibration
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Evidence:
     """
 
     embedding: Array
-    """float64[C]."""
+    """[C]."""
     logits: Array
-    """float64[K]."""
+    """[K]."""
 
     @classmethod
     def of(cls, read: PassOutputs, fitted: ModeCalibration) -> "Evidence | None":

@@ -235,6 +235,10 @@ class _Bounded:
         with self._turns:
             return self._session.run(views, output, windows)
 
+    def run_with_embedding(self, views: Any, output: Any, windows: Any = None) -> Any:
+        with self._turns:
+            return self._session.run_with_embedding(views, output, windows)
+
     def crops(self, image: Any, boxes: Any) -> Any:
         with self._turns:
             return self._session.crops(image, boxes)

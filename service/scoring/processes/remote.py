@@ -14,8 +14,8 @@ from service.inference.runtime.session import Output
 from service.inference.runtime.shared_crops import Features
 from service.scoring.processes.block import Place, SharedBlock
 
-Run = tuple[Output, list[Place]]
-"""A batch of views and, for some graphs, windows."""
+Run = tuple[Output, list[Place], bool]
+"""A batch of views and, for some graphs, windows; and whether their embeddings are asked for."""
 Crops = tuple[tuple[Box, ...], Place]
 """An image, and boxes whose features are asked for."""
 
@@ -26,6 +26,10 @@ class Network(Protocol):
     def run(
         self, views: Pixels | Features, output: Output, windows: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]: ...
+
+    def run_with_embedding(
+        self, views: Pixels | Features, output: Output, windows: NDArray[np.float32] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 
     def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None: ...
 
@@ -47,9 +51,26 @@ class RemoteSession:
         self, views: Pixels | Features, output: Output, windows: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """As `Session.run`."""
+        return self._run(views, output, windows, embedding=False)[0]
+
+    def run_with_embedding(
+        self, views: Pixels | Features, output: Output, windows: NDArray[np.float32] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As `Session.run_with_embedding`."""
+        values, embeddings = self._run(views, output, windows, embedding=True)
+        return values, embeddings
+
+    def _run(
+        self,
+        views: Pixels | Features,
+        output: Output,
+        windows: NDArray[np.float32] | None,
+        *,
+        embedding: bool,
+    ) -> list[NDArray[np.float32]]:
         given = [views] if windows is None else [views, windows]
-        self._pipe.send(("run", (output, self._block.write(given))))
-        return (self._answer() or [])[0]
+        self._pipe.send(("run", (output, self._block.write(given), embedding)))
+        return self._answer() or []
 
     def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None:
         """As `Session.crops`."""
@@ -73,9 +94,12 @@ def answer(
     """
     results: list[NDArray[Any]] | None
     if question == "run":
-        output, (views, *more) = given
+        output, (views, *more), embedding = given
         windows = block.read(more[0]) if more else None
-        results = [network.run(block.read(views), output, windows)]
+        if embedding:
+            results = [*network.run_with_embedding(block.read(views), output, windows)]
+        else:
+            results = [network.run(block.read(views), output, windows)]
     else:
         boxes, image = given
         results = network.crops(block.read(image), boxes)

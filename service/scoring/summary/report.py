@@ -23,6 +23,8 @@ def as_markdown(summary: dict[str, Any]) -> str:
         parts.append("\n".join(f"- {plain(kind)}: {n}" for kind, n in summary["errors"].items()))
     if lines := Skipped.from_json(summary["skipped_by_reason"]).lines():
         parts.append("\n".join(f"- {plain(line)}" for line in lines))
+    if line := of_unknown(summary):
+        parts.append(f"- {line}")
     if not summary["calibrated"]:
         parts.append(f"- {plain(NOT_CALIBRATED)}")
     if said := notes(summary["true_labels"], summary["label_column"]):
@@ -66,6 +68,15 @@ def _of_labels(agreement: dict[str, Any]) -> list[str]:
         f"all labels right on {percent(agreement['exact'])}.",
         table(("class", "images", "recall", "precision", "F1"), rows),
     ]
+
+
+def of_unknown(summary: dict[str, Any]) -> str:
+    """How many images none of the classes fits; empty where the result does not say."""
+    count = summary.get("unknown")
+    if count is None:
+        return ""
+    share = f" ({percent(count / summary['ok'])})" if summary["ok"] else ""
+    return f"unknown, because none of the classes fits: {count} images{share}"
 
 
 def shares(accuracy: dict[str, Any]) -> list[tuple[str, str, str]]:

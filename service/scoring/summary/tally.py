@@ -40,9 +40,14 @@ class Tally:
     in_top_k: int = 0
     single: Counter[tuple[bool, bool]] = field(default_factory=lambda: Counter[tuple[bool, bool]]())
     """(single crop right, TTA right) to images."""
+    unknown: int | None = None
+    """Images that none of the classes fits; None where the result does not say."""
 
     def add(self, rows: pa.Table) -> None:
         """Count the rows of a part."""
+        if "is_unknown" in rows.column_names:
+            flags: list[bool | None] = rows["is_unknown"].to_pylist()
+            self.unknown = (self.unknown or 0) + sum(flag is True for flag in flags)
         names = rows.column_names
         ranks = [name for name in names if name.startswith("top") and name.endswith("_id")]
         picked = [*ranks, *(["single_id"] if "single_id" in names else [])]
@@ -79,7 +84,8 @@ class Tally:
 
     def facts(self) -> dict[str, Any]:
         """For the summary: the accuracy, if labels are known."""
-        return {"accuracy": self.accuracy()}
+        facts: dict[str, Any] = {"accuracy": self.accuracy()}
+        return facts if self.unknown is None else facts | {"unknown": self.unknown}
 
     def accuracy(self) -> dict[str, Any] | None:
         """Top-1 and top-k with intervals, each class, and the single crop against TTA.

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from service.console import terminal
 from service.listing.skipped import Skipped
-from service.scoring.summary.report import percent, sentence, shares
+from service.scoring.summary.report import of_unknown, percent, sentence, shares
 from service.scoring.summary.truth import NOT_CALIBRATED, notes
 
 MOST_CLASSES = 12
@@ -34,6 +34,8 @@ def print_summary(summary: dict[str, Any]) -> None:
         console.print(line)
     if picked := summary.get("uncertain"):
         console.print(f"  most worth labelling: {picked['images']} images in {picked['output']}")
+    if line := of_unknown(summary):
+        console.print(f"  {line}")
     if not summary["calibrated"]:
         console.print(f"  {NOT_CALIBRATED}")
     for note in notes(summary["true_labels"], summary["label_column"]):
