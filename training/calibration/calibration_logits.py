@@ -13,6 +13,7 @@ from service.inference.image.views import AnyImage, mirrored, size_of
 from service.inference.predictor import Predictor
 from service.inference.tta.aggregate import all_views
 from service.inference.tta.conformal import COVERAGES, key, quantile
+from service.inference.tta.evidence import Evidence, stacked
 from service.inference.tta.passes import PassOutputs, StepsOf, read_passes
 from service.inference.tta.planner import Pass, Planner
 from service.package.manifest import (
@@ -21,6 +22,7 @@ from service.package.manifest import (
     InputSize,
     Manifest,
     Mode,
+    ModeCalibration,
     Precision,
     SecondMode,
 )
@@ -49,6 +51,8 @@ class FirstPass:
     cost: float
     rest: dict[Mode, float]
     """The cost of each second pass that follows it."""
+    evidence: Evidence | None = None
+    """As `CalibrationLogits.evidence`."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,14 @@ class CalibrationLogits:
     first_passes: tuple[FirstPass, ...]
     unreadable: dict[Path, str] = field(default_factory=dict)
     """The images that can no longer be decoded, each with its reason."""
+    evidence: dict[Mode, Evidence] = field(default_factory=dict[Mode, Evidence])
+    """Embeddings and mean logits of each mode, without those of mirror images: float32[N / 2, C]
+    and float32[N / 2, K]. Empty where the graph has no embedding."""
+
+    @property
+    def images(self) -> int:
+        """How many images there are, without their mirror images."""
+        return len(self.labels) // 2
 
     def first_pass(self, config: Adaptive) -> FirstPass:
         """The first pass of `config`; its second pass does not matter."""
@@ -76,8 +88,7 @@ class CalibrationLogits:
 
         Coverage is promised for independent examples, and a mirror image is not independent.
         """
-        images = len(self.labels) // 2
-        true = probabilities[np.arange(images), self.labels[:images]]
+        true = probabilities[np.arange(self.images), self.labels[: self.images]]
         return {key(c): round(quantile(true, c), 8) for c in COVERAGES}
 
 
@@ -97,7 +108,7 @@ def collect_logits(
     index = label_index(items, manifest)
     planner = Planner(manifest.input, graph=manifest.graph)
     planners = [Planner(manifest.input, config, manifest.graph) for config in firsts]
-    modes = plain_modes(manifest)
+    modes, embeds = plain_modes(manifest), predictor.model.embeds
 
     def passes(size: Size) -> dict[Mode | int, tuple[Pass, ...]]:
         plain: dict[Mode | int, tuple[Pass, ...]] = {
@@ -109,7 +120,7 @@ def collect_logits(
     def start(pixels: AnyImage) -> list[StepsOf[PassOutputs]]:
         mirror = mirrored(pixels)
         return [
-            read_passes(image, own)
+            read_passes(image, own, embedding=embeds)
             for image in (pixels, mirror)
             for own in passes(size_of(image)).values()
         ]
@@ -119,7 +130,13 @@ def collect_logits(
     plans = passes(square)
     costs = {wanted: planner.cost(own) for wanted, own in plans.items()}
     logits: dict[Mode | int, NDArray[np.float64]] = {}
+    evidence: dict[Mode | int, Evidence] = {}
     for position, wanted in enumerate(plans):
+        if embeds:
+            fitted = ModeCalibration(
+                precision=precision, mode=wanted if isinstance(wanted, str) else "adaptive"
+            )
+            evidence[wanted] = _evidence([row[position] for row in reads], fitted)
         both = [row[at] for at in (position, position + len(plans)) for row in reads]
         views = [all_views(r.logits, wanted) if isinstance(wanted, str) else r.logits for r in both]
         logits[wanted] = np.stack(views).astype(np.float64)
@@ -129,12 +146,23 @@ def collect_logits(
         costs={mode: costs[mode] for mode in modes},
         first_passes=tuple(
             FirstPass(
-                config, logits[i][:, 0], costs[i], _rest(manifest.input, config, manifest.graph)
+                config,
+                logits[i][:, 0],
+                costs[i],
+                _rest(manifest.input, config, manifest.graph),
+                evidence.get(i),
             )
             for i, config in enumerate(firsts)
         ),
         unreadable=unreadable,
+        evidence={mode: evidence[mode] for mode in modes if embeds},
     )
+
+
+def _evidence(reads: Sequence[PassOutputs], fitted: ModeCalibration) -> Evidence:
+    """Stored as float32: it is the largest part of what is kept of an image."""
+    found = stacked([one for read in reads if (one := Evidence.of(read, fitted)) is not None])
+    return Evidence(found.embedding.astype(np.float32), found.logits.astype(np.float32))
 
 
 def _rest(sizes: InputSize, first: Adaptive, graph: Graph) -> dict[Mode, float]:

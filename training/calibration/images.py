@@ -63,6 +63,17 @@ def held_out(
     return _enough(images.calibration, data, " (calibration_share in the recipe)")
 
 
+def training_images(package: ModelPackage, data: Path) -> Sequence[LabelledFile]:
+    """The images that the package was trained on; none where `data` is another data set.
+
+    The unknown score is fitted on them.
+    """
+    for folder in (data, data.parent) if data.name == "train" else (data,):
+        if (images := _held_out(package, folder)) is not None:
+            return images.train
+    return ()
+
+
 def _about_training(package: ModelPackage, data: Path, items: Sequence[Item]) -> str:
     """Whether the package was trained on some of these images, as far as that is known."""
     name, provenance = package.manifest.name, package.manifest.provenance

@@ -49,6 +49,7 @@ class MultiLabelLogits:
 def calibrate(
     folder: Path,
     items: Sequence[LabelledFile],
+    _training: object,
     _tolerance: object,
     _budgets: object,
     default_mode: Mode | None,
@@ -56,7 +57,8 @@ def calibrate(
 ) -> Manifest:
     """Fit every precision and mode of the package in `folder` on `items`; write its manifest.
 
-    Tolerance and budgets are for `adaptive`, which a multi-label package does not have.
+    Training images are for the unknown score, tolerance and budgets for `adaptive`. A multi-label
+    package has neither.
 
     Raises:
         DataError: a class that the model does not have, or no readable image.

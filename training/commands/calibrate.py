@@ -48,6 +48,13 @@ def calibrate(
             f"{TOLERANCE.cost:g} crops.",
         ),
     ] = None,
+    only_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--only-unknown",
+            help="Fit the unknown score of a calibrated package, and change nothing else.",
+        ),
+    ] = False,
     default_mode: Annotated[
         Mode | None,
         typer.Option(
@@ -56,7 +63,7 @@ def calibrate(
         ),
     ] = None,
 ) -> None:
-    """Fit temperatures, view weights, the gate of adaptive TTA and conformal quantiles.
+    """Fit temperatures, view weights, the gate of adaptive TTA, conformal quantiles, unknown score.
 
     For a multi-label package: temperatures, view weights and a threshold for each class.
 
@@ -66,15 +73,23 @@ def calibrate(
     """
     from service.package.package import ModelPackage
     from training.calibration import calibrate as calibration
-    from training.calibration.images import calibration_images
+    from training.calibration.images import calibration_images, training_images
     from training.data.named_data import located
 
     data = located(data)
-    items = calibration_images(ModelPackage.load(package), data, log)
+    loaded = ModelPackage.load(package)
+    items, training = calibration_images(loaded, data, log), training_images(loaded, data)
+    if only_unknown:
+        if adaptive_cost or default_mode:
+            raise UsageError("--only-unknown changes neither the gate nor the default mode")
+        calibration.calibrate_unknown(package, items, training=training, log=log)
+        answer(f"{package}: unknown score fitted, thresholds from {len(items)} images")
+        return
     tolerance = Tolerance(top1=top1_tolerance, nll=nll_tolerance)
     manifest = calibration.calibrate(
         package,
         items,
+        training=training,
         tolerance=tolerance,
         budgets=_budgets(adaptive_cost or []),
         default_mode=default_mode,

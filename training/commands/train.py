@@ -122,7 +122,7 @@ def train(
     from service.package.package import ModelPackage
     from training import recipe as recipes
     from training.calibration.calibrate import calibrate
-    from training.calibration.images import held_out
+    from training.calibration.images import held_out, training_images
     from training.data.named_data import located
     from training.evaluation.after_training import next_commands, report_accuracy
     from training.export.export import export_package
@@ -188,7 +188,8 @@ def train(
     except DataError as error:
         log(f"not calibrated: {error}")
     else:
-        calibrate(package, items, log=log)
+        training = training_images(ModelPackage.load(package), data)
+        calibrate(package, items, training=training, log=log)
     report_accuracy(package, data, log)
     answer(package)
     for line in next_commands(package, data):

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.console.markdown import table
+from service.inference.unknown import Curve, threshold_at
 from service.package.manifest import Manifest, Metrics, ModeCalibration, MultiLabelMetrics
 from training.export import paired_table
 from training.task import TRAINING_TASKS
+
+CARD_RATES = (0.9, 0.95, 0.99)
+"""Known rates whose thresholds the card lists."""
 
 
 def metrics(manifest: Manifest) -> str:
@@ -108,6 +112,32 @@ def calibration(manifest: Manifest) -> str:
     if not manifest.calibration:
         return ""
     return TRAINING_TASKS[manifest.task].card_calibration(manifest)
+
+
+def unknown(manifest: Manifest) -> str:
+    """How the package says that none of its classes fits, and from which score on."""
+    model = manifest.unknown
+    if model is None:
+        return ""
+    rows = [
+        (c.precision, c.mode, *(_threshold(c.unknown_curve, rate) for rate in CARD_RATES))
+        for c in manifest.calibration
+        if c.unknown_curve
+    ]
+    where = "training" if model.held_out else "calibration"
+    text = (
+        f"Fitted on {model.images} {where} images; the thresholds come from the calibration "
+        "images. No images of other things were used. An image is unknown if its score is above "
+        f"the threshold. By default {model.known_rate:.0%} of images of the model's classes are "
+        "accepted (`known_rate`)."
+    )
+    columns = ("precision", "TTA", *(f"threshold at {rate:g}" for rate in CARD_RATES))
+    return f"## Unknown images\n\n{text}\n\n{table(columns, rows)}"
+
+
+def _threshold(curve: Curve, rate: float) -> str:
+    """Empty where so few calibration images cannot show the rate."""
+    return f"{threshold_at(curve, rate):.3f}" if curve[0][0] <= rate <= curve[-1][0] else ""
 
 
 def gates(manifest: Manifest) -> str:

@@ -12,7 +12,15 @@ import torch
 from torch import nn
 
 from service.errors import DataError, ExportError
-from service.package.manifest import Decode, InputSize, Label, Manifest, Normalization, OnnxFile
+from service.package.manifest import (
+    Decode,
+    Graph,
+    InputSize,
+    Label,
+    Manifest,
+    Normalization,
+    OnnxFile,
+)
 from training.data.content.sketch import Sketch
 from training.data.dataset import Split, readable, split
 from training.data.labels import labels, shared_names
@@ -41,6 +49,7 @@ from training.network.weights import round_to_fp16, store_fp16
 from training.recipe import Recipe
 from training.run import checkpoint
 from training.run.checkpoint import Checkpoint
+from training.surgery.embedding import add_embedding, embedding_channels
 
 LIBRARIES = ("torch", "fastai", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime", "pillow")
 AGREEMENT_IMAGES = 200
@@ -144,6 +153,7 @@ def export_package(
             task=source.state.facts.get("task", "single_label"),
             labels=names,
             input=source.sizes,
+            graph=Graph(embedding=embedding_channels(onnx.load(folder / FILES["fp32"]))),
             normalization=source.normalization,
             files=tuple(files),
             provenance=provenance,
@@ -236,6 +246,7 @@ def _write_fp32(
     exact = source.graph(source.state.weights)
     rounded = source.graph(round_to_fp16(source.state.weights))
     model = store_fp16(to_onnx(rounded))
+    add_embedding(model, source.sizes.crop_px)
     add_metadata(model, names, source.sizes, source.normalization)
     path = folder / FILES["fp32"]
     onnx.save(model, path)

@@ -36,6 +36,7 @@ def render(manifest: Manifest) -> str:
         card_metrics.metrics(manifest),
         card_metrics.label_metrics(manifest),
         card_metrics.calibration(manifest),
+        card_metrics.unknown(manifest),
         _limits(manifest),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -231,10 +232,15 @@ def _limits(manifest: Manifest) -> str:
         "package."
     )
     answers = TRAINING_TASKS[manifest.task].card_answers
+    beside = (
+        " The unknown score says which images are probably something else."
+        if manifest.unknown
+        else ""
+    )
     return (
         "## Licence and limits\n\n"
         f"{origin} The code that made the package is under Apache-2.0.\n\n"
-        f"The model knows {len(manifest.labels)} classes and {answers}."
+        f"The model knows {len(manifest.labels)} classes and {answers}.{beside}"
     )
 
 

@@ -86,6 +86,7 @@ def write(
                 sizes=converted.sizes,
                 stride_px=converted.stride_px,
                 smallest_px=converted.smallest_px,
+                embedding=converted.embedding,
             ),
             normalization=normalization,
             files=(describe(new, "fp32"),),

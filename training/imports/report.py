@@ -34,6 +34,10 @@ def lines(manifest: Manifest, converted: Converted, compared: Parity) -> list[st
             )
     else:
         found.append(f"sizes: {_pairs(graph.sizes)} px only")
+    if graph.embedding is None:
+        found.append("embedding: none, because the features before the head were not found")
+    else:
+        found.append(f"embedding: {graph.embedding} numbers")
     if converted.reason:
         found.append(f"limits: {converted.reason}")
     at = ", ".join(f"{size} px {value:.0e}" for size, value in compared.sizes.items())

@@ -11,6 +11,7 @@ from training.surgery.building import front
 from training.surgery.building.builder import FEATURES, Builder, rename, rename_reserved
 from training.surgery.building.class_map import add_class_map
 from training.surgery.building.windows import add_windows
+from training.surgery.embedding import add_embedding
 from training.surgery.graph_index import GraphIndex, remove_unused
 from training.surgery.matching import pools
 from training.surgery.matching.affine import affine
@@ -74,6 +75,7 @@ def _convert(model: onnx.ModelProto, wanted: Wanted) -> Converted:
         rename(work, features, FEATURES)
         features = FEATURES
     _tidy(work)
+    channels = add_embedding(work, (given.fixed_sides or (wanted.crop_px,))[0])
     head = found if isinstance(found, Head) else None
     fixed = given.fixed_sides is not None
     result = Converted(
@@ -91,6 +93,7 @@ def _convert(model: onnx.ModelProto, wanted: Wanted) -> Converted:
         head=head.model if head else None,
         features=features,
         pools=tuple(pool.how for pool in head.pools) if head else (),
+        embedding=channels,
     )
     return _with_sizes(result, bound if fixed else "", uneven=fixed and uneven)
 

@@ -64,3 +64,5 @@ class Converted:
     """The tensor [N, C, h, w] of `model` that the pools read."""
     pools: tuple[Literal["mean", "max"], ...] = ()
     """How each input of `head` is pooled."""
+    embedding: int | None = None
+    """C of the output `embedding float32[N, C]`; None if no features were found."""

@@ -1,0 +1,29 @@
+"""`quincunx add-embedding`: embeddings for a package that was written without them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.console.stdio import answer, log
+
+app = typer.Typer()
+
+
+@app.command()
+def add_embedding(
+    package: Annotated[Path, typer.Argument(help="A model package; it is replaced as a whole.")],
+    version: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="The new version; by default the version stays."),
+    ] = None,
+) -> None:
+    """Give every graph of a package the output embedding, without training.
+
+    The weights and the answers stay the same, bit by bit. Afterwards `quincunx calibrate` fits the
+    unknown score.
+    """
+    from training.export.embedding import embed_package
+
+    manifest = embed_package(package, version=version, log=log)
+    answer(f"{package}: version {manifest.version}, embeddings of {manifest.graph.embedding}")
