@@ -151,6 +151,8 @@ async def test_a_batch_of_several_images_gives_each_its_own_embedding(tmp_path: 
         ]
         for task, wanted in zip(tasks, expected, strict=True):
             answer, _ = await task
+            assert answer.embedding is not None
+            assert wanted is not None
             np.testing.assert_allclose(answer.embedding, wanted, atol=1e-5)
 
 
@@ -175,7 +177,9 @@ def test_exported_graphs_have_embeddings_of_all_precisions(exported: Path) -> No
         predictor = Predictor.from_package(exported, precision=precision, provider="cpu")
         rows.append(predictor.session.run_with_embedding(crop[None], "logits")[1][0])
         assert rows[-1].shape == (channels,)
-    assert np.corrcoef(rows)[0, 1] > 0.95  # int8 rounds, and drawn images exceed its range
+    assert (
+        float(np.corrcoef(np.stack(rows)).min()) > 0.95
+    )  # int8 rounds, and drawn images exceed its range
 
 
 def test_the_input_of_the_last_linear_layer_is_the_embedding_of_a_graph_of_crops() -> None:
