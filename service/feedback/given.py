@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from service.inference.tta.task import SEPARATOR
@@ -47,12 +47,17 @@ class GivenAnswer:
 
     def packed(self) -> bytes:
         """The facts as bytes, for `unpacked`."""
-        return json.dumps(astuple(self), separators=(",", ":")).encode()
+        # `dataclasses.astuple` takes four times as long, on the event loop.
+        values = [getattr(self, name) for name in _FIELDS]
+        return json.dumps(values, separators=(",", ":")).encode()
 
     @classmethod
     def unpacked(cls, data: bytes) -> "GivenAnswer":
         """Undo `packed`."""
         return cls(*json.loads(data))
+
+
+_FIELDS = tuple(field.name for field in fields(GivenAnswer))
 
 
 def joined(labels: Iterable[str]) -> str:
