@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl
 
@@ -16,6 +17,8 @@ Include = Literal["views", "heatmap", "timing", "embedding"]
 INCLUDES: tuple[Include, ...] = get_args(Include)
 MAX_TOP_K = 1000
 MAX_QUERY_OPTIONS = 32
+KEPT_QUERY_BYTES = 256
+"""Options of queries up to this length are kept."""
 MAX_OPTION_CHARS = 8192
 """The most characters of one value: enough for all boxes of a request, with all digits."""
 
@@ -90,6 +93,21 @@ def read_options(query: list[tuple[str, str]], form: Mapping[str, str]) -> Reque
         name: read_text(name, text, FIELDS) for name, text in plain.items() if text
     }
     return RequestOptions(**values)
+
+
+def options_in(query_string: bytes, form: Mapping[str, str]) -> RequestOptions:
+    """Read the options of a request from its query and its form; see `read_options`.
+
+    Most requests have the same short query and no form: their options are read once.
+    """
+    if not form and len(query_string) <= KEPT_QUERY_BYTES:
+        return _kept_options(query_string)
+    return read_options(query_options(query_string), form)
+
+
+@lru_cache(256)
+def _kept_options(query_string: bytes) -> RequestOptions:
+    return read_options(query_options(query_string), {})
 
 
 def _plain(text: str) -> str:

@@ -26,7 +26,7 @@ from service.api.http.problems import json_response, long_json_response
 from service.api.http.rejection_throttle import RejectionThrottle
 from service.api.http.request_guard import RequestGuard
 from service.api.oip.routes import Oip, oip_problem
-from service.api.options import query_options, read_options
+from service.api.options import options_in, read_options
 from service.api.page import FILES, page_file
 from service.api.server.model_set import ModelSet
 from service.api.web.gate import Gate
@@ -48,7 +48,7 @@ class Api:
         timeout_s, query = timeout_of(request, self.settings), _query(request)
         with self.models.borrow() as models:
             form = await self.read(request, models, "image", timeout_s)
-            asked = read_options(query, form.fields)
+            asked = options_in(query, form.fields)
             image = _only_image(form)
             left_s = timeout_s - (time.perf_counter() - started)
             content = await classify_one(self.context, models, image, asked, left_s)
@@ -63,7 +63,7 @@ class Api:
         timeout_s, query = timeout_of(request, self.settings), _query(request)
         with self.models.borrow() as models:
             form = await self.read(request, models, "images", timeout_s)
-            asked = read_options(query, form.fields)
+            asked = options_in(query, form.fields)
             if not form.images:
                 raise UsageError("send at least one file in the field 'images'")
             left_s = timeout_s - (time.perf_counter() - started)
@@ -82,7 +82,7 @@ class Api:
         timeout_s, query = timeout_of(request, self.settings), _query(request)
         with self.models.borrow() as models:
             form = await self.read(request, models, "image", timeout_s)
-            asked = read_options(query, form.fields)
+            asked = options_in(query, form.fields)
             check_embed_options(asked)
             image = _only_image(form)
             left_s = timeout_s - (time.perf_counter() - started)
@@ -178,10 +178,10 @@ def _only_image(form: Form) -> bytes:
     return form.images[0]
 
 
-def _query(request: Request) -> list[tuple[str, str]]:
-    """The options in the query. They are checked before a body is read."""
-    query = query_options(request.scope["query_string"])
-    read_options(query, {})
+def _query(request: Request) -> bytes:
+    """The query string. Its options are checked before a body is read."""
+    query: bytes = request.scope["query_string"]
+    options_in(query, {})
     return query
 
 

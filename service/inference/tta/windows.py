@@ -6,11 +6,16 @@ may fall inside a feature's cell; the cell then counts by the share of it that t
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.image.geometry import Box, Size
+
+READ = "khw,vh,vw->vk"
+"""Class maps, and the shares of their rows and columns, to the logits of V windows."""
 
 
 def axis_weights(
@@ -39,7 +44,24 @@ def window_logits(
     class_map: NDArray[np.float32], boxes: Sequence[Box], size: Size
 ) -> NDArray[np.float32]:
     """float32[K, h, w] and V boxes in pixels of a pass of `size` -> logits float32[V, K]."""
-    _, cells_high, cells_wide = class_map.shape
+    reader = _reader(tuple(boxes), size, class_map.shape)
+    return np.einsum(READ, class_map, reader.rows, reader.columns, optimize=reader.path)
+
+
+class _Reader(NamedTuple):
+    """How much each cell counts in each window, and the order in which to sum."""
+
+    rows: NDArray[np.float32]
+    columns: NDArray[np.float32]
+    path: Any
+
+
+@lru_cache(256)
+def _reader(boxes: tuple[Box, ...], size: Size, shape: tuple[int, ...]) -> _Reader:
+    """The same for all images of one size: making it takes longer than reading the map."""
+    classes, cells_high, cells_wide = shape
     rows = np.stack([axis_weights(b.top, b.height, cells_high, size.height) for b in boxes])
     columns = np.stack([axis_weights(b.left, b.width, cells_wide, size.width) for b in boxes])
-    return np.einsum("khw,vh,vw->vk", class_map, rows, columns, optimize=True)
+    empty = np.empty((classes, cells_high, cells_wide), np.float32)
+    path, _ = np.einsum_path(READ, empty, rows, columns, optimize=True)
+    return _Reader(rows, columns, path)
