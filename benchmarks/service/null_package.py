@@ -40,10 +40,13 @@ def null_package(package: ModelPackage, folder: Path, *, oldest: bool = False) -
         fields["architecture"].pop("stride_px", None)
         fields.pop("adaptive", None)
     fields.pop("graph", None)  # this graph is of the kind that every version knows
+    fields.pop("unknown", None)  # and has no embedding
     fields |= {"name": "nothing", "version": "0", "files": [described]}
     fields |= {"metrics": [], "multi_label_metrics": []}
     fields["calibration"] = [
-        one for one in fields.get("calibration", []) if one["precision"] == "fp32"
+        {name: value for name, value in one.items() if name != "unknown_curve"}
+        for one in fields.get("calibration", [])
+        if one["precision"] == "fp32"
     ]
     manifest = Manifest.model_validate(fields)
     (folder / "manifest.json").write_text(

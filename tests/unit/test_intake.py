@@ -9,7 +9,8 @@ import pytest
 from benchmarks.service.intake import Case, Sample, Samples, compared, verdicts
 from benchmarks.service.null_package import null_package
 from service.inference.predictor import Predictor
-from service.package.package import ModelPackage
+from service.package import shipped
+from service.package.package import ModelPackage, find
 from tests.support.tiny import tiny_package
 
 
@@ -26,6 +27,16 @@ def test_every_mode_is_answered_by_the_network_that_costs_nothing(
     views = np.zeros((3, 70, 64, 3), np.uint8)
     assert predictor.session.run(views, "logits").shape == (3, 3)
     assert predictor.session.run(views, "class_map").shape == (3, 3, 3, 2)
+
+
+@pytest.mark.parametrize("oldest", [False, True])
+def test_the_shipped_package_can_be_measured(tmp_path: Path, oldest: bool) -> None:
+    (folder, *_) = find(shipped.MODELS)
+    nothing = null_package(ModelPackage.load(folder), tmp_path / "nothing", oldest=oldest)
+    predictor = Predictor.from_package(nothing.folder, provider="cpu", threads=1)
+    (answer,) = predictor.classify([np.zeros((300, 400, 3), np.uint8)], "five_crop")
+    assert answer.label == nothing.manifest.labels[0].id
+    assert nothing.manifest.schema_version == (1 if oldest else 2)
 
 
 def test_older_code_is_not_told_how_to_decode(tmp_path: Path) -> None:
