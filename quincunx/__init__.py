@@ -54,10 +54,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     from importlib import import_module
-    from importlib.metadata import version
 
     if name == "__version__":
-        return version("quincunx")
+        return import_module("service.version").own_version()
     if name == "errors":
         return import_module("service.errors")
     if name in _HOMES:

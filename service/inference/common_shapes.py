@@ -1,30 +1,40 @@
 """The shapes of batches that photos of common shapes need, run once before the service is ready."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from service.inference.engine import InProgress
 from service.inference.runtime.in_turn import RunnersInTurn
-from service.inference.runtime.io_binding import BUCKETS, IoBindingRunner
+from service.inference.runtime.io_binding import IoBindingRunner, buckets
 from service.inference.tta.passes import Key, View, run_batch
 from service.inference.tta.steps import Model, Options, classify_steps
 
-ASPECTS = ((1, 1), (4, 3), (3, 2), (16, 9))
-"""Width and height of common photos. The same upright follow from them."""
+WIDEST = 2
+"""The ratio of the longer side to the shorter one up to which every shape is warm."""
+STEPS = 16
+"""How many lengths of the longer side are warm at most."""
 
 
-def common_sizes(side_px: int) -> Iterator[tuple[int, int]]:
-    """Height and width of photos of common shapes whose shorter side is `side_px`."""
-    for long, short in ASPECTS:
-        longer = round(side_px * long / short)
+def common_sizes(side_px: int, stride_px: int) -> Iterator[tuple[int, int]]:
+    """Height and width of photos of every common shape whose shorter side is `side_px`.
+
+    A pass over a whole image has sides that are multiples of the stride. So these few sizes stand
+    for all photos that are at most `WIDEST` times as long as wide.
+    """
+    longest = math.ceil(WIDEST * side_px / stride_px)
+    least = side_px // stride_px + 1
+    every = max(1, -(-(longest - least) // STEPS))
+    for longer in (side_px, *(steps * stride_px for steps in range(least, longest + 1, every))):
         yield from dict.fromkeys(((side_px, longer), (longer, side_px)))
 
 
 def common_views(model: Model) -> list[View]:
     """One view of each shape and output that the modes of a model need for these photos."""
     found: dict[Key, View] = {}
-    for height, width in common_sizes(model.manifest.input.resize_px):
+    manifest = model.manifest
+    for height, width in common_sizes(manifest.input.resize_px, manifest.graph.stride_px):
         image = np.zeros((height, width, 3), np.uint8)
         for mode in model.modes:
             if mode != "custom":  # its views are crops, as those of the other modes
@@ -39,7 +49,7 @@ def warm_up_shapes(model: Model, bound: RunnersInTurn) -> None:
 
     def run_all_shapes(runner: IoBindingRunner) -> None:
         for view in views:
-            for size in BUCKETS:
+            for size in buckets(*view.pixels.shape[:2]):
                 for _ in range(2):
                     run_batch([view] * size, runner)
 

@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 import numpy
@@ -30,6 +29,7 @@ from service.scoring.scorer import Scorer
 from service.scoring.sources import Columns, ImageSource
 from service.scoring.sources.source import KnowsLabels
 from service.scoring.summary.uncertain import Uncertain
+from service.version import own_version
 
 FEW_SOURCES = 20
 MOST_LABELS = 100_000
@@ -143,7 +143,7 @@ def located(
 def _libraries() -> dict[str, str]:
     """The versions of the libraries that affect the rows, besides the package."""
     return {
-        "quincunx": version("quincunx"),
+        "quincunx": own_version(),
         "onnxruntime": onnxruntime.__version__,
         "pillow": PIL.__version__,
         "numpy": numpy.__version__,

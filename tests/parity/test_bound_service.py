@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.inference.common_shapes import common_sizes
+from service.inference.common_shapes import STEPS, common_sizes
 from service.inference.predictor import Predictor
 from service.inference.runtime import cuda_runtime
 from service.inference.runtime.io_binding import IoBindingRunner
@@ -48,7 +48,13 @@ def test_common_photos_need_no_shape_that_was_not_warm(
         IoBindingRunner, "_run_plainly", lambda *_: pytest.fail("a shape was not warm")
     )
     monkeypatch.setattr(IoBindingRunner, "_bind", lambda *_: pytest.fail("a shape was recorded"))
-    photos = [drawn(*size) for size in common_sizes(2 * bound.manifest.input.resize_px)]
+    shapes = [(3, 4), (2, 3), (9, 16), (4, 5), (1, 1), (1, 2), (5, 9), (59, 100), (83, 97)]
+    side = bound.manifest.input.resize_px
+    photos = [
+        drawn(*size)
+        for short, long in shapes
+        for size in ((2 * side, 2 * side * long // short), (2 * side * long // short, 2 * side))
+    ]
     for mode in set(bound.model.modes) - {"custom"}:
         for number in (1, 3, len(photos)):
             expected = predictor.classify(photos[:number], mode)
@@ -56,6 +62,16 @@ def test_common_photos_need_no_shape_that_was_not_warm(
                 np.testing.assert_allclose(
                     a.answer.probabilities, b.answer.probabilities, atol=1e-5
                 )
+
+
+@pytest.mark.parametrize(("side", "stride"), [(224, 32), (232, 32), (256, 8), (64, 1), (518, 14)])
+def test_common_sizes_are_few_and_reach_twice_the_side(side: int, stride: int) -> None:
+    found = list(common_sizes(side, stride))
+    assert len(set(found)) == len(found) <= 2 * STEPS + 3
+    assert found[0] == (side, side)
+    assert {min(size) for size in found} == {side}
+    assert max(map(max, found)) > 2 * side - max(stride, side // STEPS) - 1
+    assert {size[::-1] for size in found} == set(found)
 
 
 def test_a_shape_that_comes_later_runs_once_and_plainly(

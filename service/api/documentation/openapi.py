@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from service.api.documentation import schemas
 from service.api.options import EMBED_OPTIONS, FIELDS, RequestOptions
 from service.feedback.request import FeedbackRequest
+from service.version import own_version
 
 Json = dict[str, Any]
 
@@ -66,7 +66,7 @@ def openapi() -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "Quincunx",
-            "version": _version(),
+            "version": own_version(),
             "description": "Image classification with five-crop test-time augmentation.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -152,13 +152,6 @@ def openapi() -> Json:
         },
         "security": [{}, *KEYS],
     }
-
-
-def _version() -> str:
-    try:
-        return version("quincunx")
-    except PackageNotFoundError:  # in a bento the source runs without being installed
-        return "0"
 
 
 def _options() -> dict[str, tuple[Json, str]]:

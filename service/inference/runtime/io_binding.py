@@ -25,15 +25,24 @@ from service.inference.runtime.recording import GATE
 from service.package.graph import EMBEDDING
 
 BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+"""Batch sizes of square images: all crops, and square photos."""
+FEW_BUCKETS = (1, 4, 16)
+"""Batch sizes of other images. Photos have many shapes. Few of one shape arrive at a time, and a
+graph for every size would take much time and memory."""
 MAX_BINDINGS = 256
 """Shapes, outputs and buckets with buffers of their own."""
 NO_GRAPH = "-1"
 WHOLE_VIEW = np.array([[0, 0, 1, 1]], np.float32)
 
 
-def bucket(views: int) -> int:
-    """The smallest bucket that holds `views`; the largest one where none does."""
-    return next((size for size in BUCKETS if size >= views), BUCKETS[-1])
+def buckets(height: int, width: int) -> tuple[int, ...]:
+    """The batch sizes for images of this shape."""
+    return BUCKETS if height == width else FEW_BUCKETS
+
+
+def bucket(views: int, sizes: tuple[int, ...] = BUCKETS) -> int:
+    """The smallest of `sizes` that holds `views`; the largest one where none does."""
+    return next((size for size in sizes if size >= views), sizes[-1])
 
 
 def fill(target: NDArray[np.uint8], views: NDArray[np.uint8]) -> None:
@@ -117,10 +126,14 @@ class IoBindingRunner:
     ) -> list[NDArray[np.float32]]:
         if self._takes_windows and windows is None:
             windows = WHOLE_VIEW  # the graph wants windows in every run
+        if self._channels and EMBEDDING not in outputs:
+            # One graph serves both. The embedding costs next to nothing.
+            return self._run(views, (*outputs, EMBEDDING), windows)[: len(outputs)]
         results: list[list[NDArray[np.float32]]] = []
-        for start in range(0, len(views), BUCKETS[-1]):
-            chunk = views[start : start + BUCKETS[-1]]
-            shape = (bucket(len(chunk)), *chunk.shape[1:])
+        sizes = buckets(*views.shape[1:3])
+        for start in range(0, len(views), sizes[-1]):
+            chunk = views[start : start + sizes[-1]]
+            shape = (bucket(len(chunk), sizes), *chunk.shape[1:])
             key = (shape, outputs, None if windows is None else len(windows))
             if key in self._bindings:
                 self._bindings.move_to_end(key)
