@@ -62,10 +62,10 @@ def service(
 def whole_service(
     package: ModelPackage, provider: Provider, folder_of_photos: Path, folder: Path, left_s: Clock
 ) -> list[dict[str, Any]]:
-    """The real network: what TTA costs against a single crop, for 1, 4 and `auto` processes."""
+    """The real network: what TTA costs against a single crop, for `auto`, 1 and 4 processes."""
     groups = {"photos": photos(folder_of_photos, None, 0)}
     wanted: list[Mode] = ["none", "five_crop", "dense", "adaptive"]
-    return service(package, provider, groups, (1, 4, "auto"), wanted, folder, left_s)
+    return service(package, provider, groups, ("auto", 1, 4), wanted, folder, left_s)
 
 
 def intake(

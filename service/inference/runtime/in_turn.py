@@ -37,7 +37,7 @@ class RunnersInTurn:
         finally:
             self._free.put(runner)
 
-    def warm_up(self, run_all_shapes: Callable[[IoBindingRunner], None]) -> None:
+    def warm_up(self, run_all_shapes: Callable[[IoBindingRunner], object]) -> None:
         """Let every runner run all shapes that will be served. Later shapes run plainly."""
         for runner in self._runners:  # one records at a time anyway
             run_all_shapes(runner)
