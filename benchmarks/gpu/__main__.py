@@ -97,14 +97,24 @@ class Run:
             ],
             "answers": lambda: answers(package, precisions, provider, self._photos, self._left_s),
             "service": lambda: product.whole_service(
-                package, provider, given.photos, self._scratch, self._left_s
+                package,
+                provider,
+                given.photos,
+                self._scratch,
+                self._left_s,
+                self._missed("service"),
             ),
             "score": lambda: product.score(
-                package, provider, self._photos, self._scratch, self._left_s
+                package, provider, self._photos, self._scratch, self._left_s, self._missed("score")
             ),
             "sweep": lambda: sweep.sweep(package, provider, self._left_s),
             "intake": lambda: product.intake(
-                package, given.photos, self._processes, self._scratch, self._left_s
+                package,
+                given.photos,
+                self._processes,
+                self._scratch,
+                self._left_s,
+                self._missed("intake"),
             ),
             "passes": lambda: [
                 row
@@ -121,12 +131,17 @@ class Run:
         for part, run in each.items():
             left_s = self._until - time.monotonic()
             if left_s <= 0:
-                self._results["left_out"].append(f"{part}: the time was over")
+                self._missed(part)("the time was over")
                 continue
             self._part_until = time.monotonic() + left_s * shares[part] / sum(shares.values())
             del shares[part]
             self._one_part(part, run)
+        self._write()
         return self._results
+
+    def _missed(self, part: str) -> Callable[[str], None]:
+        """Note what was not measured, and why."""
+        return lambda why: self._results["left_out"].append(f"{part}: {why}")
 
     def _one_part(self, part: str, run: Callable[[], list[dict[str, Any]]]) -> None:
         """A part that fails is noted, and the others still run."""
@@ -135,7 +150,7 @@ class Run:
         except engine.Disagreement as error:
             self._results["disagreements"].append(str(error))
         except Exception as error:
-            self._results["left_out"].append(f"{part}: {type(error).__name__}: {error}")
+            self._missed(part)(f"{type(error).__name__}: {error}")
         for row in self._results[part] if part == "answers" else ():
             if not row["agrees"]:
                 self._results["disagreements"].append(

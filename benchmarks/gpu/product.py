@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from service.package.package import ModelPackage
 
 ROOT = Path(__file__).parents[2]
 QUINCUNX = (sys.executable, "-m", "service.cli")
+Log = Callable[[str], object]
 SERVING = re.compile(r"serving .* on (http://\S+)")
 WORKERS = re.compile(r"quincunx: (\d+) workers")
 START_S, STOP_S = 180.0, 30.0
@@ -41,8 +42,12 @@ def service(
     wanted: Sequence[Mode],
     folder: Path,
     left_s: Clock,
+    log: Log,
 ) -> list[dict[str, Any]]:
-    """Images per second over HTTP, for each number of processes and each group of images."""
+    """Images per second over HTTP, for each number of processes and each group of images.
+
+    `log` gets what was left out, because the time was over.
+    """
     answered = modes(package.manifest, "fp32")
     asked: list[Mode] = [mode for mode in wanted if mode in answered]
     start_s = START_SHARE_S.get(provider, START_SHARE_S["cuda"])
@@ -50,26 +55,36 @@ def service(
     seconds = max(1.0, (left_s() - len(processes) * start_s) / each - load.WARM_UP_S)
     rows: list[dict[str, Any]] = []
     for number in processes:
+        if rows and left_s() <= 0:
+            log(f"{number} process(es): the time was over")
+            continue
         with serving(package, provider, number, folder) as (url, started):
             for name, group in groups.items():
                 if rows and left_s() <= 0:
-                    return rows
+                    log(f"{number} process(es), {name}: the time was over")
+                    continue
                 found = load.compared(url, group, asked, ROUNDS, seconds)
                 rows += [{"processes": started, "images": name, **row} for row in found]
     return rows
 
 
 def whole_service(
-    package: ModelPackage, provider: Provider, folder_of_photos: Path, folder: Path, left_s: Clock
-) -> list[dict[str, Any]]:
+    package: ModelPackage, provider: Provider, folder_of_photos: Path, folder: Path, left_s: Clock,
+    log: Log,
+) -> list[dict[str, Any]]:  # fmt: skip
     """The real network: what TTA costs against a single crop, for `auto`, 1 and 4 processes."""
     groups = {"photos": photos(folder_of_photos, None, 0)}
     wanted: list[Mode] = ["none", "five_crop", "dense", "adaptive"]
-    return service(package, provider, groups, ("auto", 1, 4), wanted, folder, left_s)
+    return service(package, provider, groups, ("auto", 1, 4), wanted, folder, left_s, log)
 
 
 def intake(
-    package: ModelPackage, folder_of_photos: Path, processes: int, folder: Path, left_s: Clock
+    package: ModelPackage,
+    folder_of_photos: Path,
+    processes: int,
+    folder: Path,
+    left_s: Clock,
+    log: Log,
 ) -> list[dict[str, Any]]:
     """A network that costs nothing, on the CPU: what the cores can feed, in 1 and N processes."""
     nothing = null_package(package, folder / "nothing")
@@ -79,12 +94,13 @@ def intake(
         f"{PHONE}": drawn(PHONE, 0, 3),
     }
     numbers = sorted({1, processes})
-    return service(nothing, "cpu", groups, numbers, ["none", "five_crop"], folder, left_s)
+    return service(nothing, "cpu", groups, numbers, ["none", "five_crop"], folder, left_s, log)
 
 
 def score(
-    package: ModelPackage, provider: Provider, paths: Sequence[Path], folder: Path, left_s: Clock
-) -> list[dict[str, Any]]:
+    package: ModelPackage, provider: Provider, paths: Sequence[Path], folder: Path, left_s: Clock,
+    log: Log,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Images per second of `quincunx score`, decoding in processes and in threads."""
     images = SCORED.get(provider, SCORED["cuda"])
     rows: list[dict[str, Any]] = []
@@ -95,7 +111,8 @@ def score(
     )
     for number, (processes, mode, count) in enumerate(cases):
         if rows and left_s() <= 0:
-            break
+            log(f"{mode}, {processes} decode processes: the time was over")
+            continue
         names = [str(paths[i % len(paths)].resolve()) for i in range(count)]
         given = folder / f"scored-{number}.txt"
         given.write_text("\n".join(names), encoding="utf-8")
@@ -146,7 +163,8 @@ def _quincunx(*arguments: object) -> str:
     command = [*QUINCUNX, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)  # noqa: S603
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr[-2000:]}")
+        what = " ".join(map(str, arguments[:2]))
+        raise RuntimeError(f"quincunx {what}: {done.stderr.strip().splitlines()[-1:]}")
     return done.stdout
 
 
