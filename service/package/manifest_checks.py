@@ -150,6 +150,13 @@ def _check_unknown(manifest: "Manifest") -> None:
         where = f"the calibration of {entry.mode} at {entry.precision}"
         if entry.unknown_curve and unknown is None:
             raise ValueError(f"{where} has an unknown_curve, but the manifest has no unknown part")
+        if unknown and entry.unknown_curve:
+            lowest, highest = entry.unknown_curve[0][0], entry.unknown_curve[-1][0]
+            if not lowest <= unknown.known_rate <= highest:
+                raise ValueError(
+                    f"{where} has an unknown_curve from {lowest:g} to {highest:g}, which does not "
+                    f"reach unknown.known_rate {unknown.known_rate:g}"
+                )
         if entry.reference and len(entry.reference.classes) != classes:
             raise ValueError(
                 f"{where} has a reference of {len(entry.reference.classes)} classes, but there "

@@ -116,6 +116,10 @@ def fit(
         curve = curve_of(scores)
         changed = {"unknown_curve": curve, "reference": reference_of(answers, scores, curve)}
         entries.append(entry.model_copy(update=changed))
+    curves = [entry.unknown_curve for entry in entries if entry.unknown_curve]
+    highest = min((curve[-1][0] for curve in curves), default=unknown.known_rate)
+    if highest < unknown.known_rate:  # so few calibration images show no higher rate
+        unknown = unknown.model_copy(update={"known_rate": highest})
     log(
         f"unknown score: fitted on {len(seen)} "
         f"{'training' if training else 'calibration'} images, "
