@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from service.errors import DataError
@@ -10,6 +11,7 @@ from service.inference.engine import run_all
 from service.inference.predictor import Predictor
 from service.inference.tta.steps import Options
 from service.package.package import ModelPackage
+from service.package.reference import reference_of
 from tests.support.images import COLOURS, coloured, encoded
 from tests.support.tiny import tiny_package
 from training.calibration import calibrate
@@ -53,6 +55,15 @@ def test_calibration_fits_every_precision_and_mode(fitted: Path) -> None:
     assert manifest.adaptive is not None
     # One image in seven is mislabelled, so full confidence would be wrong: it must be cooled.
     assert manifest.calibration_for("fp32", "none").temperature > 1.5
+
+
+def test_references_are_of_the_answers_as_they_are_served(fitted: Path, data: Path) -> None:
+    images = [item.path.read_bytes() for item in evaluate.labelled(data)]
+    for precision in ("fp32", "int8"):
+        predictor = Predictor.from_package(fitted, precision=precision)
+        for mode in MODES:
+            served = [one.answer.probabilities for one in predictor.classify(images, mode)]
+            assert predictor.model.calibration(mode).reference == reference_of(np.stack(served))
 
 
 def test_prediction_sets_have_their_coverage_at_every_gate(fitted: Path, data: Path) -> None:

@@ -4,10 +4,12 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from service.scoring.result.journal import Journal
+from tests.support.embedded import FOREIGN, unknown_package
 from tests.support.images import encoded
 from tests.support.scoring import image_folder, interrupted, read_rows, run_score
 from tests.support.tiny import tiny_package
@@ -20,8 +22,6 @@ def _package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="photos")
 def _photos(tmp_path: Path) -> Path:
-    import numpy as np
-
     photos = image_folder(tmp_path / "photos", each=3, side_px=64)
     red, green = (np.array(c, np.uint8) for c in ((200, 50, 50), (50, 200, 50)))
     mixed = np.where(np.arange(64)[None, :, None] < 32, red, green)
@@ -123,3 +123,20 @@ def test_multi_label(photos: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     margins = [row["margin"] for row in read_rows(tmp_path / "out.uncertain.parquet")]
     assert margins == sorted(margins)
+
+
+def test_foreign_images_take_turns_with_uncertain_ones(photos: Path, tmp_path: Path) -> None:
+    package = unknown_package(tmp_path / "knows")
+    (photos / "white.png").write_bytes(encoded(FOREIGN))
+    out = tmp_path / "out.parquet"
+    done = run_score(photos, "--model", package, "--uncertain", 4, "--tta", "none", "-o", out)
+    assert done.exit_code == 0, done.stderr
+    rows = read_rows(tmp_path / "out.uncertain.parquet")
+    assert [row["why"] for row in rows][:2] == ["margin", "unknown"]
+    assert rows[1]["path"].endswith("white.png")
+    assert all(row["unknown_score"] is not None for row in rows)
+    off = tmp_path / "off.parquet"
+    options = ("--uncertain", 4, "--tta", "none", "--known-rate", "off")
+    assert run_score(photos, "--model", package, *options, "-o", off).exit_code == 0
+    rows = read_rows(tmp_path / "off.uncertain.parquet")
+    assert {row["why"] for row in rows} == {"margin"}

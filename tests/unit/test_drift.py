@@ -18,7 +18,7 @@ from service.api.observability.ledger import Ledger
 from service.api.server.shared import Shared
 from service.package.manifest import Mode
 from service.package.parts import TOP_PROBABILITY_BINS, Reference
-from service.package.reference import top_probability_bin, unknown_bin
+from service.package.reference import reference_of, top_probability_bin, unknown_bin
 from tests.support.app import in_process
 from tests.support.images import coloured, encoded
 from tests.support.references import with_references
@@ -84,6 +84,27 @@ def test_every_probability_has_a_bin(probability: float) -> None:
 def test_bins_of_scores() -> None:
     assert [unknown_bin((0.0, 1.0), score) for score in (-1, 0, 0.5, 1, 2)] == [0, 0, 1, 1, 2]
     assert unknown_bin((), 5.0) == 0
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_reference_holds_the_shares_of_its_bins(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 12))
+    tops = data.draw(st.lists(st.floats(0.5, 1), min_size=count, max_size=count))
+    scores = data.draw(st.lists(st.floats(-5, 5), min_size=count, max_size=count))
+    edges = data.draw(st.lists(st.floats(-5, 5), max_size=5))
+    probabilities = np.array([[top, 1 - top, 0] for top in tops])
+    got = reference_of(probabilities, np.array(scores), edges)
+    assert got.images == count
+    assert got.classes[0] == 1
+    assert got.unknown_edges == tuple(sorted(set(edges)))
+    for bin_ in range(TOP_PROBABILITY_BINS):
+        inside = sum(top_probability_bin(top) == bin_ for top in tops)
+        assert got.top_probability[bin_] == pytest.approx(inside / count, abs=1e-6)
+    for bin_, share in enumerate(got.unknown):
+        inside = sum(unknown_bin(got.unknown_edges, score) == bin_ for score in scores)
+        assert share == pytest.approx(inside / count, abs=1e-6)
+    assert reference_of(probabilities).unknown == ()
 
 
 def reference(classes: tuple[float, ...] = (0.5, 0.25, 0.25)) -> Reference:

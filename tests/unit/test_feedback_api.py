@@ -11,6 +11,7 @@ from service.errors import UsageError
 from service.feedback.reading import read_feedback
 from service.settings import Settings
 from tests.support.app import in_process
+from tests.support.embedded import FOREIGN, KNOWN, unknown_package
 from tests.support.images import coloured, encoded
 from tests.support.tiny import tiny_package
 
@@ -201,3 +202,20 @@ async def test_a_folder_that_cannot_be_written_stops_the_start(
     with pytest.raises(UsageError, match="QUINCUNX_FEEDBACK_FOLDER"):
         async with in_process(package, feedback_folder=taken / "log"):
             pass
+
+
+async def test_the_unknown_score_is_stored_and_decides_about_foreign_images(tmp_path: Path) -> None:
+    package = unknown_package(tmp_path / "knows")
+    async with in_process(package, feedback_folder=tmp_path / "log") as running:
+        client = running.client
+        for image, outcome in ((encoded(FOREIGN), "right"), (encoded(KNOWN), "wrong")):
+            got = await client.post("/classify?tta=none", files={"image": image})
+            stored = await sent(client, request_id=got.json()["request_id"], foreign=True)
+            assert stored.json()["outcome"] == outcome
+        metrics = (await client.get("/metrics")).text
+    answer = read_feedback(tmp_path / "log")[0].answer
+    assert answer is not None
+    assert (answer.is_unknown, answer.known_rate) == (True, 0.95)
+    assert answer.unknown_score is not None
+    assert 'quincunx_unknown_total{model="' in metrics
+    assert 'quincunx_unknown_score_bucket{le="+Inf"' in metrics

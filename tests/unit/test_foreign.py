@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from service.cli import app
 from service.package.manifest import Mode
 from service.package.package import ModelPackage
+from tests.support.embedded import unknown_package
 from tests.support.images import drawn, encoded
 from tests.support.scoring import image_folder
 from tests.support.tiny import tiny_package
@@ -149,3 +150,26 @@ def test_a_multi_label_package_is_refused(data: tuple[Path, Path], tmp_path: Pat
     code, _, err = evaluated(package, table, "--foreign", foreign)
     assert code == 2, err
     assert "multi-label" in err
+
+
+def test_a_package_with_an_unknown_score(data: tuple[Path, Path], tmp_path: Path) -> None:
+    package = unknown_package(tmp_path / "knows")
+    folder = tmp_path / "white"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(
+            encoded(np.full((80 + number, 90, 3), 255, np.uint8))
+        )
+    options = ("--foreign", folder, "--tta", "none,dense", "--precision", "fp32", "--json")
+    code, out, err = evaluated(package, data[0], *options)
+    assert code == 0, err
+    for row in json.loads(out)["rows"]:
+        assert row["unknown_score"]["auroc"] == 1
+        assert row["false_accepts"]["images"] == 0
+        assert row["known_share"]["images"] == row["known_images"]
+        assert row["threshold"] == 0.5
+    code, out, err = evaluated(package, data[0], *options, "--known-rate", "0.5")
+    assert json.loads(out)["rows"][0]["threshold"] == -1
+    code, _, err = evaluated(package, data[0], *options, "--known-rate", "0.999")
+    assert code == 2
+    assert "known_rate" in err

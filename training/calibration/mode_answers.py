@@ -18,8 +18,8 @@ class ModeAnswers:
 
     probabilities: Probabilities
     """float64[N, K], calibrated."""
-    evidence: Evidence
-    """What the unknown score is computed from: [N, C] and [N, K]."""
+    evidence: Evidence | None
+    """What the unknown score is computed from: [N, C] and [N, K]. None without embeddings."""
 
 
 def answers_of(
@@ -28,7 +28,7 @@ def answers_of(
     """The answers as they are served, with what `manifest` has for this mode."""
     if mode == "adaptive":
         return _adaptive(manifest, precision, logits)
-    return ModeAnswers(_plain(manifest, precision, mode, logits), logits.evidence[mode])
+    return ModeAnswers(_plain(manifest, precision, mode, logits), logits.evidence.get(mode))
 
 
 def _plain(
@@ -48,11 +48,12 @@ def _adaptive(manifest: Manifest, precision: Precision, logits: CalibrationLogit
     alone = _tempered(softmax(own), fitted)
     both = blend(alone, _plain(manifest, precision, config.second, logits), fitted.second_share)
     trusted = (gate_value(own, fitted.gate.kind) >= fitted.gate.threshold)[:, None]
-    mixed = blended(first.evidence, logits.evidence[config.second], fitted.second_share)
+    probabilities = np.where(trusted, alone, temper(both, fitted.second_temperature))
+    mixed = blended(first.evidence, logits.evidence.get(config.second), fitted.second_share)
     if first.evidence is None or mixed is None:
-        raise ValueError("the passes have no embeddings")
+        return ModeAnswers(probabilities, None)
     return ModeAnswers(
-        np.where(trusted, alone, temper(both, fitted.second_temperature)),
+        probabilities,
         Evidence(
             np.where(trusted, first.evidence.embedding, mixed.embedding),
             np.where(trusted, first.evidence.logits, mixed.logits),

@@ -16,6 +16,7 @@ from service.inference.tta.passes import read_passes
 from service.inference.tta.task import MULTI_LABEL
 from service.package.manifest import Aggregation, Manifest, Mode, ModeCalibration, Precision
 from service.package.package import ModelPackage
+from service.package.reference import reference_of
 from training.calibration import multi_label_fitting as fitting
 from training.calibration.calibration_logits import plain_modes
 from training.evaluation.metrics import Probabilities
@@ -130,11 +131,13 @@ def _fit(precision: Precision, mode: Mode, logits: MultiLabelLogits) -> ModeCali
     if views.shape[1] > 1:
         weights = fitting.view_weights(MULTI_LABEL.probabilities(views), truth)
     weighted = plain.model_copy(update={"view_weights": weights})
+    answered = temper(raw, temperature, MULTI_LABEL)
     return ModeCalibration(
         precision=precision,
         mode=mode,
         temperature=temperature,
         view_weights=weights,
+        reference=reference_of(answered),
         thresholds={
             how: fitting.thresholds(
                 temper(aggregate_mode(views, how, weighted, MULTI_LABEL), temperature, MULTI_LABEL),

@@ -21,11 +21,12 @@ from service.inference.tta.conformal import rank_of
 from service.inference.tta.evidence import Evidence
 from service.inference.unknown import UnknownScorer, as_bytes
 from service.package.manifest import Manifest, ModeCalibration, Precision
-from service.package.parts import TOP_PROBABILITY_BINS, CurvePoint, Reference, UnknownModel
+from service.package.parts import CurvePoint, UnknownModel
+from service.package.reference import reference_of
 from service.replacing import replacing_file
 from training.calibration import tempering
 from training.calibration.calibration_logits import CalibrationLogits
-from training.calibration.mode_answers import ModeAnswers, answers_of
+from training.calibration.mode_answers import answers_of
 from training.calibration.unknown_statistics import (
     Statistics,
     embeddings_of,
@@ -81,7 +82,7 @@ def fit(
     """
     if manifest.graph.embedding is None:
         log("no unknown score: the package has no embeddings (quincunx add-embedding adds them)")
-        return FittedUnknown(_without(manifest), b"")
+        return FittedUnknown(_without_scores(manifest, logits), b"")
     own = logits[leading]
     crops = own.evidence["none"]
     classes = len(manifest.labels)
@@ -112,9 +113,12 @@ def fit(
             entries.append(_plain_entry(entry))
             continue
         answers = answers_of(manifest, entry.precision, entry.mode, found)
+        if answers.evidence is None:
+            raise ValueError(f"{entry.mode} has no embeddings")
         scores = fitter.scores(answers.evidence, scorer)
         curve = curve_of(scores)
-        changed = {"unknown_curve": curve, "reference": reference_of(answers, scores, curve)}
+        reference = reference_of(answers.probabilities, scores, (edge for _, edge in curve))
+        changed = {"unknown_curve": curve, "reference": reference}
         entries.append(entry.model_copy(update=changed))
     curves = [entry.unknown_curve for entry in entries if entry.unknown_curve]
     highest = min((curve[-1][0] for curve in curves), default=unknown.known_rate)
@@ -178,35 +182,21 @@ def curve_of(scores: Scores) -> tuple[CurvePoint, ...]:
     return tuple(points)
 
 
-def reference_of(answers: ModeAnswers, scores: Scores, curve: tuple[CurvePoint, ...]) -> Reference:
-    """Histograms of the answers: see `Reference`."""
-    probabilities = answers.probabilities
-    images, classes = probabilities.shape
-    tops = np.minimum(probabilities.max(1) * TOP_PROBABILITY_BINS, TOP_PROBABILITY_BINS - 1)
-    edges = sorted({threshold for _, threshold in curve})
-    bins = np.searchsorted(edges, scores, side="left")
-    return Reference(
-        images=images,
-        top_probability=_shares(tops.astype(np.int64), TOP_PROBABILITY_BINS),
-        classes=_shares(probabilities.argmax(1), classes),
-        unknown_edges=tuple(edges),
-        unknown=_shares(bins, len(edges) + 1),
-    )
-
-
-def _shares(bins: NDArray[np.int64], count: int) -> tuple[float, ...]:
-    shares = np.bincount(bins, minlength=count) / max(1, len(bins))
-    return tuple(round(float(share), DIGITS) for share in shares)
-
-
 def _some(training: Sequence[LabelledFile]) -> Sequence[LabelledFile]:
     items = [Item(one.path, one.label) for one in training]
     return sample(items, TRAINING_IMAGES, SEED)
 
 
-def _without(manifest: Manifest) -> Manifest:
-    entries = tuple(map(_plain_entry, manifest.calibration))
-    return manifest.model_copy(update={"unknown": None, "calibration": entries})
+def _without_scores(manifest: Manifest, logits: Mapping[Precision, CalibrationLogits]) -> Manifest:
+    """Drift compares the classes and the top probabilities of a package without embeddings too."""
+    entries: list[ModeCalibration] = []
+    for entry in manifest.calibration:
+        found = logits.get(entry.precision)
+        answers = found and answers_of(manifest, entry.precision, entry.mode, found)
+        reference = reference_of(answers.probabilities) if answers else None
+        changed = {"unknown_curve": None, "reference": reference}
+        entries.append(entry.model_copy(update=changed))
+    return manifest.model_copy(update={"unknown": None, "calibration": tuple(entries)})
 
 
 def _plain_entry(entry: ModeCalibration) -> ModeCalibration:
