@@ -45,10 +45,10 @@ class UnknownScorer:
     """What a package says of the unknown score, with the content of its file."""
 
     model: UnknownModel
-    mean: NDArray[np.float32]
-    """float32[C]."""
-    directions: NDArray[np.float32]
-    """float32[D, C], orthonormal."""
+    mean: NDArray[np.floating]
+    """[C]."""
+    directions: NDArray[np.floating]
+    """[D, C], orthonormal."""
 
     @classmethod
     def read(cls, model: UnknownModel, data: bytes, channels: int, where: str) -> "UnknownScorer":
@@ -66,7 +66,7 @@ class UnknownScorer:
                 f"{where} must hold finite float16[1 + D, {channels}], because graph.embedding is "
                 f"{channels}, but holds float16{list(rows.shape)}"
             )
-        wide = rows.astype(np.float32)
+        wide = rows.astype(np.float64)  # once, and not for every answer
         return cls(model, wide[0], wide[1:])
 
     def score(self, embedding: Values, logits: Values) -> NDArray[np.float64]:
@@ -110,10 +110,10 @@ def measures(
 
     embedding [..., C], logits [..., K], mean [C], directions [D, C] -> two of [...].
     """
-    away = embedding.astype(np.float64) - mean
-    along = away @ directions.astype(np.float64).T
-    squared = (away**2).sum(-1) - (along**2).sum(-1)
-    return -logits.max(-1).astype(np.float64), 0.5 * np.log(np.maximum(squared, TINY))
+    away = np.asarray(embedding, np.float64) - mean
+    along = away @ np.asarray(directions, np.float64).T
+    squared = np.square(away).sum(-1) - np.square(along).sum(-1)
+    return -np.asarray(logits.max(-1), np.float64), 0.5 * np.log(np.maximum(squared, TINY))
 
 
 def as_bytes(mean: Values, directions: Values) -> bytes:
