@@ -91,7 +91,7 @@ def beside(pictures: list[Image.Image], columns: int) -> Image.Image:
 def adaptive(browser: Browser, url: str) -> Image.Image:
     """A photo whose answer changes: what the README shows."""
     page = opened(browser, url)
-    look_at(page, "church at the edge")
+    look_at(page, "church and parachute")
     return taken(page, "#work")
 
 
@@ -99,7 +99,7 @@ def modes(browser: Browser, url: str) -> Image.Image:
     """The heat map, the prediction set and the table of all modes."""
     page = opened(browser, url)
     page.locator("#coverage").select_option("0.95")
-    look_at(page, "church at the edge")
+    look_at(page, "church and parachute")
     page.get_by_label("heat map").check()
     expect(page.locator("#legend")).to_be_visible()
     page.get_by_role("button", name="Compare all modes").click()
@@ -126,7 +126,7 @@ def phone(browser: Browser, url: str) -> Image.Image:
     pictures: list[Image.Image] = []
     for scheme in ("light", "dark"):
         page = opened(browser, url, 390, 1300, color_scheme=scheme, has_touch=True)
-        look_at(page, "church at the edge")
+        look_at(page, "church and parachute")
         page.locator("#answer").scroll_into_view_if_needed()
         page.evaluate("document.querySelector('#answer').scrollIntoView()")
         pictures.append(taken(page))

@@ -200,7 +200,7 @@ def test_the_heat_map_is_laid_over_the_photo_with_its_class_and_scale(
     assert heat.bounding_box() == page.locator("#picture").bounding_box()
     expect(page.locator("#legend-name")).to_have_text("Where it looks like Red:")
     peak = got.value.json()["heatmap"]["peak"]
-    expect(page.locator("#legend-peak")).to_have_text(f"{100 * peak:.1f}%")
+    expect(page.locator("#legend-peak")).to_have_text(f"{100 * peak:.1f}% (not calibrated)")
     page.get_by_label("heat map").uncheck()
     expect(page.locator("#legend")).to_be_hidden()
 

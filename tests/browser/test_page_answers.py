@@ -3,8 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.embedded import unknown_package
+from tests.support.images import coloured, encoded
+from tests.support.server import serving
 
 expect.set_options(timeout=60_000)
 UNKNOWN = {"score": 0.83, "threshold": 0.61, "is_unknown": True, "known_rate": 0.95}
@@ -63,3 +68,19 @@ def test_classes_of_one_name_are_told_apart_by_their_ids(page: Page, photo: Path
     rows = page.locator("#bars tbody th")
     expect(rows).to_have_text(["crane (n0)", "crane (n1)"])
     expect(page.locator("#name")).to_have_text("crane (n0)")
+
+
+def test_a_real_unknown_score_warns_on_the_page(browser: Browser, tmp_path: Path) -> None:
+    with serving([unknown_package(tmp_path / "colours")], tmp_path) as running:
+        page = browser.new_page()
+        page.goto(f"{running.url}/")
+        expect(page.locator("#classes li")).to_have_count(3)
+        (tmp_path / "red.png").write_bytes(encoded(coloured("red")))
+        odd = np.full((80, 100, 3), (250, 250, 250), np.uint8)
+        (tmp_path / "white.png").write_bytes(encoded(odd))
+        page.set_input_files("#file", tmp_path / "red.png")
+        expect(page.locator("#name")).to_have_text("Red")
+        expect(page.locator("#unknown")).to_be_hidden()
+        page.set_input_files("#file", tmp_path / "white.png")
+        expect(page.locator("#unknown strong")).to_contain_text("None of my three classes")
+        page.close()

@@ -28,6 +28,6 @@ function draw(entry) {
   $("heat").src = `data:image/png;base64,${entry.heat.png_base64}`;
   $("heat").alt = `Heat map of ${entry.heat.name}`;
   $("legend-name").textContent = `Where it looks like ${entry.heat.name}:`;
-  $("legend-peak").textContent = percent(entry.heat.peak);
+  $("legend-peak").textContent = `${percent(entry.heat.peak)} (not calibrated)`;
   $("heat").hidden = $("legend").hidden = false;
 }

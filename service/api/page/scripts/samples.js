@@ -3,12 +3,12 @@
 import { $, element } from "./dom.js";
 
 const SAMPLES = {
-  "village": "church at the edge",
+  "village": "church and parachute",
   "church": "church",
   "golf-ball": "golf ball",
   "parachute": "parachute",
   "gas-pump": "gas pump",
-  "teapot": "a teapot",
+  "mug": "a mug",
 };
 const QUALITY = 0.9;
 

@@ -64,13 +64,20 @@ export function whatHappened({ single, tta }) {
   const degraded = tta.tta_applied !== tta.tta_requested
     ? `The server was busy and ran ${MODES[tta.tta_applied].name} instead of ${MODES[tta.tta_requested].name}. `
     : "";
-  const sure = whole(tta.views[0].probability);
+  const sure = whole(firstSure(single, tta.views[0]));
   if (tta.tta_applied === "none") return `${degraded}One crop was looked at (${sure}). ${cost}`;
   if (tta.gate_open === false) return `${degraded}Sure after one crop (${sure}): stopped. ${cost}`;
   const change = differ(single, tta)
     ? `The answer changed from ${title(single)} to ${title(tta)}.`
     : `The answer stayed ${title(tta)}.`;
   return `${degraded}${looked(tta, sure)} ${change} ${cost}`;
+}
+
+// How sure the first pass was. Where it is the single crop, the number that stands beside it: the
+// view's own may differ by a little, as it is calibrated for the answer of both passes.
+function firstSure(single, first) {
+  const same = first.box.every((edge, index) => edge === single.views[0].box[index]);
+  return same ? single.probability : first.probability;
 }
 
 function looked(tta, sure) {
