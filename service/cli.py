@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "calibrate": (
         "training.commands.calibrate",
-        "Fit confidence, the gate and prediction sets on held-out images.",
+        "Fit confidence, gate, prediction sets on held-out images.",
     ),
     "evaluate": (
         "training.commands.evaluate",

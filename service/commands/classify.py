@@ -67,7 +67,7 @@ def classify(
             reason = str(error.strerror if isinstance(error, OSError) else error)
             if file.is_dir():
                 score = f"quincunx score {shlex.quote(str(file))} --output answers.csv"
-                reason = f"is a folder; this classifies the images in it: {score}"
+                reason = f"is a folder; to classify the images in it: {score}"
             elif isinstance(error, FileNotFoundError):
                 reason = with_path_hint(reason, file)
             log(f"quincunx: {file}: {reason}")

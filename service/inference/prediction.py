@@ -77,7 +77,7 @@ class Prediction:
         """Show the picture: in a notebook as HTML, elsewhere in the system's viewer of images.
 
         Raises:
-            UsageError: this machine has no viewer; `picture` makes an image to save.
+            UsageError: there is no viewer or no screen; `picture` makes an image to save.
         """
         from service.picture.viewing import show
 

@@ -1,5 +1,6 @@
 """Show a prediction to the person at this machine."""
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +14,25 @@ def show(prediction: "Prediction") -> None:
     """In a notebook as HTML, elsewhere in the system's viewer of images.
 
     Raises:
-        UsageError: this machine has no viewer.
+        UsageError: there is no viewer, or no screen.
     """
     if (display := _notebook_display()) is not None:
         display(prediction)
         return
     from PIL import ImageShow
 
-    if not ImageShow.show(prediction.picture()):
+    if not _has_screen() or not ImageShow.show(prediction.picture()):
         raise UsageError(
-            "no program on this machine shows images; save the picture: "
+            "no program shows images here (a screen is needed); save the picture: "
             'prediction.picture().save("answer.png")'
         )
+
+
+def _has_screen() -> bool:
+    """Whether programs can open windows; Linux tells by variables."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def _notebook_display() -> Any:

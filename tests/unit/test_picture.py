@@ -139,6 +139,12 @@ def test_show_asks_the_notebook_or_the_viewer(
 ) -> None:
     (prediction,) = predictor.classify([photo()], "none")
     viewed: list[object] = []
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", "")
+    with pytest.raises(UsageError, match="a screen is needed"):
+        prediction.show()
+    monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(ImageShow, "show", lambda image: viewed.append(image) or True)
     prediction.show()
     assert isinstance(viewed[0], Image.Image)
