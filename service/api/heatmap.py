@@ -54,7 +54,9 @@ def with_class_map(steps: Steps, image: AnyImage, planner: Planner) -> Steps:
         return answer
     pixels = resize(image, whole.resized, whole.interpolation)
     if whole.windows_from == "class_map":
-        (result,) = yield [View(pixels, "class_map")]
+        # As the view of a dense pass: on a GPU the shape is then warm.
+        embeds = planner.graph.embedding is not None
+        (result,) = yield [View(pixels, "class_map", embedding=embeds)]
         return replace(answer, class_map=values_of(result))
     # A graph that takes windows has no class map: a window for every cell makes one.
     step = planner.graph.stride_px

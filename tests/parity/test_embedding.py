@@ -9,7 +9,9 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from service.api.heatmap import with_class_map
 from service.errors import InferenceFailed, ModelPackageError, UsageError
+from service.inference.engine import InProgress, run_to_end, run_views
 from service.inference.fp16.graph import to_fp16
 from service.inference.image.views import size_of
 from service.inference.options import Options
@@ -154,6 +156,18 @@ async def test_a_batch_of_several_images_gives_each_its_own_embedding(tmp_path: 
             assert answer.embedding is not None
             assert wanted is not None
             np.testing.assert_allclose(answer.embedding, wanted, atol=1e-5)
+
+
+def test_a_heat_map_uses_the_view_of_a_dense_pass(tmp_path: Path) -> None:
+    """On a GPU another view would be a shape that is not warm."""
+    predictor = opened(embedding_package(tmp_path / "kind"))
+    dense = InProgress(predictor.start(PHOTO, Options(tta="dense")))
+    crop = predictor.start(PHOTO, Options(tta="none"))
+    heat = InProgress(with_class_map(crop, PHOTO, predictor.model.planner))
+    heat.send(run_views(heat.views, predictor.session))
+    assert [view.key for view in heat.views] == [view.key for view in dense.views]
+    run_to_end([heat, dense], predictor.session)
+    np.testing.assert_array_equal(heat.answer.class_map, dense.answer.class_map)
 
 
 @pytest.mark.parametrize("kind", ["class_map", "average"])
