@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import json
 import pkgutil
+from collections.abc import Sequence
 from dataclasses import field
 from typing import Any, Literal
 
@@ -26,6 +27,8 @@ Mixer = Literal["none", "mixup", "cutmix", "resizemix"]
 Augment = Literal["crop", "presize"]
 Normalization = Literal["imagenet", "dataset", "init", "none"]
 
+OLD: dict[str, Any] = {"decode": "exact", "calibration_folds": 0}
+"""What a recipe did that was written before these fields existed."""
 # A value of another type is an error and is never converted. An unknown key is an error too.
 CHECKED = ConfigDict(strict=True, extra="forbid")
 
@@ -140,6 +143,9 @@ class Recipe:
     least_steps: int = 20
     """Steps that an epoch should have. With little data, batches are halved down to 8 images to
     reach it. 0: never halve. A `batch_images` that is given with --set is always kept."""
+    least_updates: int = 0
+    """Steps that the whole run should have. With little data, the epochs of all stages grow to
+    reach it. 0: never. Epochs that are given with --set are always kept."""
     batch_sizes_px: tuple[int, ...] = ()
     """Side lengths of training batches. Each batch gets one at random, among those that are not
     larger than the stage's crops. Empty: always the side of the stage's crops."""
@@ -172,6 +178,10 @@ class Recipe:
     """For a table without a `split` column: the share of its rows that is used for reports only."""
     calibration_share: float = 0.05
     """Share of the training images that is held out, by class, and never trained on."""
+    calibration_folds: int = 3
+    """With fewer than 50 images held out, `train` calibrates by cross-fitting: so many networks
+    more are trained, each without another part of the images, for which it then answers. 0: the
+    package is not calibrated."""
     subset_share: float = 1.0
     """Train on a stratified subset of this share, to try an idea quickly. It has at least 160
     images, where there are so many."""
@@ -211,15 +221,20 @@ class Recipe:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Recipe":
-        """Check plain JSON. A recipe without `decode` is old: every pixel was decoded then.
+        """Check plain JSON. A recipe without `decode` is old: every pixel was decoded then. One
+        without `calibration_folds` is from before cross-fitting.
 
         Raises:
             UsageError: an unknown key, a value of the wrong type, or values that do not fit.
         """
         try:
-            return _RECIPE.validate_json(json.dumps({"decode": "exact", **data}))
+            return _RECIPE.validate_json(json.dumps({**OLD, **data}))
         except ValidationError as error:
             raise UsageError(said(error)) from error
+
+
+AUTO = "auto"
+"""Instead of a recipe's name: `training.start` chooses one."""
 
 
 def names() -> list[str]:
@@ -228,22 +243,38 @@ def names() -> list[str]:
     return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(package.__path__))
 
 
+def check_name(name: str) -> None:
+    """Raises UsageError if there is no recipe `name`; the message has the nearest one."""
+    if name not in names():
+        hint = did_you_mean(name, names())
+        raise UsageError(
+            f"no recipe {name!r}; {hint}{' ' if hint else ''}there are: {', '.join(names())}"
+        )
+
+
 def load(name: str, overrides: list[str] | None = None) -> Recipe:
     """The recipe `name` with `overrides` such as ``stage.1.epochs=8`` or ``label_smoothing=0``.
 
     Raises:
         UsageError: no such recipe, no such key, or a value of the wrong type.
     """
-    if name not in names():
-        hint = did_you_mean(name, names())
-        raise UsageError(
-            f"no recipe {name!r}; {hint}{' ' if hint else ''}there are: {', '.join(names())}"
-        )
+    check_name(name)
     module = importlib.import_module(f"training.recipes.{name.replace('-', '_')}")
-    data = module.RECIPE.to_json()
-    if "batch_images" in {override.partition("=")[0].strip() for override in overrides or []}:
+    return changed(module.RECIPE.to_json(), overrides or [])
+
+
+def changed(data: dict[str, Any], overrides: Sequence[str]) -> Recipe:
+    """The recipe of this JSON, with `overrides`.
+
+    Raises:
+        UsageError: no such key, or a value of the wrong type.
+    """
+    given = {override.partition("=")[0].strip() for override in overrides}
+    if "batch_images" in given:
         data["least_steps"] = 0  # a batch that was asked for is not changed
-    for override in overrides or []:
+    if any(key == "stages" or key.endswith(".epochs") for key in given):
+        data["least_updates"] = 0
+    for override in overrides:
         override_value(data, override)
     return Recipe.from_json(data)
 

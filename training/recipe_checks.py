@@ -8,6 +8,13 @@ if TYPE_CHECKING:
     from training.recipe import Recipe, Stage
 
 STRIDE_PX = 32
+LEAST = {
+    "least_steps": 0,
+    "least_updates": 0,
+    "calibration_folds": 0,
+    "statistics_images": 0,
+    "checkpoint_epochs": 1,
+}
 
 
 def check(recipe: "Recipe") -> None:
@@ -23,9 +30,11 @@ def check(recipe: "Recipe") -> None:
         raise UsageError(f"label_smoothing must lie in 0..1, but got {recipe.label_smoothing}")
     if recipe.batch_images < 2:
         raise UsageError(f"batch_images must be at least 2, but got {recipe.batch_images}")
-    for name, least in (("least_steps", 0), ("statistics_images", 0), ("checkpoint_epochs", 1)):
+    for name, least in LEAST.items():
         if getattr(recipe, name) < least:
             raise UsageError(f"{name} must be at least {least}, but got {getattr(recipe, name)}")
+    if recipe.calibration_folds == 1:
+        raise UsageError("calibration_folds must be 0 or at least 2, but got 1")
     if not recipe.stages or any(stage.epochs < 1 for stage in recipe.stages):
         raise UsageError("a recipe needs at least one stage, of at least one epoch")
     for number, stage in enumerate(recipe.stages, 1):

@@ -1,6 +1,6 @@
 """Parse options from the command line. An error lists the allowed values."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar, get_args
 
@@ -11,7 +11,7 @@ from service.errors import UsageError
 from service.inference.runtime import providers
 from service.inference.runtime.providers import Provider
 from service.package.manifest import Mode, Precision
-from service.package.modes import common_modes
+from service.package.modes import common_modes, without_adaptive
 from service.package.package import ModelPackage, fast_precision
 
 Word = TypeVar("Word", bound=str)
@@ -20,9 +20,16 @@ Word = TypeVar("Word", bound=str)
 COMPARED: tuple[Mode, ...] = ("none", "five_crop", "dense")
 
 
-def modes(text: str, folder: Path, precisions: Sequence[Precision]) -> tuple[Mode, ...]:
+def modes(
+    text: str,
+    folder: Path,
+    precisions: Sequence[Precision],
+    log: Callable[[str], None] = lambda _: None,
+) -> tuple[Mode, ...]:
     """Comma-separated TTA modes; `auto` means the usual ones and the package's default mode, those
     of them that every one of `precisions` can answer.
+
+    `log` gets a message if the package has no `adaptive` because it was not calibrated.
 
     Raises:
         UsageError: another word.
@@ -32,7 +39,10 @@ def modes(text: str, folder: Path, precisions: Sequence[Precision]) -> tuple[Mod
         return tuple(_word(part, get_args(Mode), "mode") for part in _parts(text))
     manifest = ModelPackage.load(folder).manifest
     usual: tuple[Mode, ...] = (*COMPARED, manifest.default_mode)
-    return common_modes(manifest, precisions, usual)
+    answered = common_modes(manifest, precisions, usual)
+    if message := without_adaptive(manifest, precisions, answered):
+        log(message)
+    return answered
 
 
 def precisions(text: str, folder: Path, provider: Provider) -> tuple[Precision, ...]:

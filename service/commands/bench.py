@@ -70,7 +70,7 @@ def latency(
     _check_plots(out, no_plots)
     precisions = options.precisions(precision, package, provider)
     plan = LatencyPlan(
-        modes=options.modes(tta, package, precisions),
+        modes=options.modes(tta, package, precisions, log),
         precisions=precisions,
         batches=options.batches(batch),
         seconds=seconds,
@@ -245,7 +245,7 @@ def mlperf(
         provider=provider,
         threads=threads,
     )
-    modes = options.modes(tta, package, (predictor.precision,))
+    modes = options.modes(tta, package, (predictor.precision,), log)
     pictures = _photos(images, image_size, seed)
     outcomes = [
         bench_mlperf(

@@ -31,6 +31,26 @@ def common_modes(
     return tuple(mode for mode in dict.fromkeys(wanted) if all(mode in some for some in each))
 
 
+def without_adaptive(
+    manifest: "Manifest", precisions: "Sequence[Precision]", answered: "Iterable[Mode]"
+) -> str:
+    """The message that `adaptive` is left out, for commands that would have measured it.
+
+    Empty where it is among the modes `answered`, or where no calibration could bring it.
+    """
+    from service.inference.tta.task import TASKS
+
+    if "adaptive" in answered or not TASKS[manifest.task].one_is_true:
+        return ""
+    if common_modes(manifest, precisions, ["adaptive"]):
+        return ""
+    return (
+        f"without adaptive: {manifest.name} has no gate for it in every one of "
+        f"{', '.join(precisions)}. `quincunx calibrate PACKAGE DATA` fits one; it needs 50 "
+        "images that were not trained on"
+    )
+
+
 def graph_modes(manifest: "Manifest") -> "tuple[Mode, ...]":
     """The modes whose passes the graphs of a package can run, with a calibration or without."""
     from service.package.manifest import Mode

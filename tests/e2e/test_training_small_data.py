@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +12,10 @@ from typer.testing import CliRunner
 
 from service import cli
 from service.errors import ExportError, TrainingDiverged
+from service.package.package import ModelPackage
 from tests.support.dataset import drawn_dataset
 from training import recipe
+from training.cross_fit import networks
 from training.data.dataset import split
 from training.export.export import export_package
 from training.fit.train import train
@@ -58,6 +61,53 @@ def test_few_images_are_trained_on_in_small_batches(tmp_path: Path) -> None:
     assert f"accuracy not measured: {data} has no val/" in said
     code, said = run_train(data, tmp_path / "model")
     assert (code, "holds a model package" in said) == (2, True)
+
+
+def test_few_images_calibrate_a_package_by_cross_fitting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = drawn_dataset(tmp_path / "data", train=18, val=2, side_px=48)
+    values = ("--set", "calibration_share=0.05", "--set", "calibration_folds=2")
+    original, trained = networks.train, list[int]()
+
+    def killed(*args: Any, **options: Any) -> Path:
+        """The second network is stopped before it begins."""
+        trained.append(len(options["images"].train))
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return original(*args, **options)
+
+    monkeypatch.setattr(networks, "train", killed)
+    code, said = run_train(data, tmp_path / "model", *values)
+    assert (code, len(trained)) == (130, 2)
+    assert "2 more networks are trained" in said
+    run = tmp_path / "model-run"
+    assert checkpoint.load(run / "folds" / "fold-1" / "run").facts["finished"]
+    code, said = run_train(data, tmp_path / "model", *values, "--resume")
+    assert code == 0, said
+    assert "calibrated on 54 images by cross-fitting: 2 other networks" in said
+    assert not (run / "folds").exists()
+    manifest = ModelPackage.load(tmp_path / "model").manifest
+    assert manifest.provenance["calibration"] == {"images": 54, "networks": 3}
+    for precision in ("fp32", "int8"):
+        assert manifest.calibration_for(precision, "adaptive").gate is not None
+    card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
+    assert "2 other networks" in card
+
+
+def test_without_a_calibration_every_command_still_works(tmp_path: Path) -> None:
+    data = drawn_dataset(tmp_path / "data", train=12, val=4, side_px=48)
+    package = tmp_path / "model"
+    code, said = run_train(data, package)
+    assert (code, "not calibrated: " in said) == (0, True)
+    for command in (
+        ["evaluate", str(package), str(data)],
+        ["frontier", str(package), str(data), "--timed-images", "20", "--threads", "1"],
+        ["bench", "latency", str(package), "--seconds", "0.1", "--min-rounds", "2"],
+    ):
+        done = CliRunner().invoke(cli.app, command)
+        assert done.exit_code == 0, done.output
+        assert "without adaptive: model has no gate for it" in done.stderr
 
 
 def test_a_subset_of_few_images_keeps_enough_to_learn_from(tmp_path: Path) -> None:

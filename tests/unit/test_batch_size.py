@@ -53,3 +53,29 @@ def test_a_batch_only_shrinks_and_is_shared_evenly(images: int, batch: int, proc
     assert got % processes == 0
     assert got >= min(batch, SMALLEST_BATCH * processes)
     assert got == batch or images // (2 * got) < 20
+
+
+@given(images=st.integers(16, 5000), least=st.integers(0, 2000))
+def test_a_run_has_steps_enough_and_fitting_again_changes_nothing(images: int, least: int) -> None:
+    made = recipes.load("small-cpu", [f"least_updates={least}", "batch_images=16"])
+    fitted_once = fit_to_data(made, images, lambda _: None)
+    (stage,), (before,) = fitted_once.stages, made.stages
+    steps = images // 16
+    assert stage.epochs * steps >= least
+    assert stage.epochs == before.epochs or (stage.epochs - 1) * steps < least
+    for (start, _), (old, _) in zip(stage.grow_at, before.grow_at, strict=True):
+        assert start / stage.epochs == pytest.approx(old / before.epochs, abs=0.6 / stage.epochs)
+    assert fit_to_data(fitted_once, images, lambda _: None) == fitted_once
+
+
+def test_epochs_that_were_asked_for_are_kept() -> None:
+    said: list[str] = []
+    made = recipes.load("few-photos", ["stage.1.epochs=3", "batch_images=16"])
+    assert fit_to_data(made, 171, said.append).stages[0].epochs == 3
+    assert not said
+    more = fit_to_data(recipes.load("few-photos"), 171, said.append)
+    assert more.stages[0].epochs == 40
+    assert said == [
+        "40 epochs instead of 10, so that the network learns in 400 steps "
+        "(--set stage.1.epochs=… sets their number)"
+    ]

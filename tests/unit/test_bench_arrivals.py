@@ -112,5 +112,9 @@ def test_auto_leaves_out_a_mode_that_one_of_the_precisions_cannot_answer(tmp_pat
 
     folder = tiny_package(tmp_path / "tiny")
     edit_manifest(folder, fitted_at_int8_only)
-    assert "adaptive" in options.modes("auto", folder, ("int8",))
-    assert "adaptive" not in options.modes("auto", folder, ("int8", "fp32"))
+    said: list[str] = []
+    assert "adaptive" in options.modes("auto", folder, ("int8",), said.append)
+    assert not said
+    assert "adaptive" not in options.modes("auto", folder, ("int8", "fp32"), said.append)
+    (line,) = said
+    assert "has no gate for it in every one of int8, fp32" in line

@@ -16,6 +16,7 @@ from service.package.package import ModelPackage
 from training.calibration import adaptive, gates, plain, tempering, unknown
 from training.calibration.calibration_logits import CalibrationLogits, collect_logits
 from training.calibration.configurations import describe, first_passes, pairs
+from training.calibration.fold import Fold, with_calibration
 from training.calibration.plain import FittedMode
 from training.calibration.tolerance import Tolerance
 from training.evaluation.metrics import losses
@@ -35,6 +36,7 @@ def calibrate(
     tolerance: Tolerance | None = None,
     budgets: Mapping[Precision, float] | None = None,
     default_mode: Mode | None = None,
+    folds: Sequence[Fold] = (),
     log: Callable[[str], None] = print,
 ) -> Manifest:
     """Fit every precision of the package in `folder` on `items` and write its manifest.
@@ -51,16 +53,21 @@ def calibrate(
     `default_mode` is the mode of requests that choose none. None picks `adaptive`, unless a dearer
     mode is better beyond doubt: see `_default_mode`.
 
+    `folds` are packages of networks that were trained without some images, each with these images.
+    Their answers are used as if the package had given them (cross-fitting).
+
     Raises:
         DataError: a class that the model does not have, or no readable image.
     """
     task = TRAINING_TASKS[ModelPackage.load(folder).manifest.task]
-    return task.calibrate(folder, items, training, tolerance, budgets, default_mode, log)
+    own = [Fold(folder, items)] if items or not folds else []
+    sources = [*own, *folds]
+    return task.calibrate(folder, sources, training, tolerance, budgets, default_mode, log)
 
 
 def calibrate_single_label(
     folder: Path,
-    items: Sequence[LabelledFile],
+    sources: Sequence[Fold],
     training: Sequence[LabelledFile],
     tolerance: Tolerance | None,
     budgets: Mapping[Precision, float] | None,
@@ -74,7 +81,9 @@ def calibrate_single_label(
     cheaper = leading in budgets
     firsts = first_passes(package.manifest, cheaper=cheaper)
     logits: dict[Precision, CalibrationLogits] = {
-        precision: collect_logits(folder, precision, items, firsts)
+        precision: CalibrationLogits.joined(
+            [collect_logits(fold.package, precision, fold.items, firsts) for fold in sources]
+        )
         for precision in package.precisions
     }
     for path, reason in next(iter(logits.values())).unreadable.items():
@@ -103,6 +112,7 @@ def calibrate_single_label(
         update={
             "unknown": None,
             "calibration": tuple(entries),
+            "provenance": with_calibration(package.manifest, sources),
             "adaptive": configs[chosen],
             "default_mode": default_mode
             or _default_mode(
@@ -110,6 +120,12 @@ def calibrate_single_label(
             ),
         }
     )
+    if len(sources) > 1:
+        log(
+            "no unknown score: embeddings of several networks cannot be compared. With 50 other "
+            "images, quincunx calibrate PACKAGE FOLDER fits everything on them"
+        )
+        return _write(folder, unknown.FittedUnknown(unknown.without_scores(manifest, logits), b""))
     return _write(folder, unknown.fit(folder, manifest, logits, leading, training, log))
 
 

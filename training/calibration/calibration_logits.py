@@ -1,9 +1,9 @@
 """Every pass that any mode needs, run once over the calibration split."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,32 @@ class CalibrationLogits:
         wanted = config.model_copy(update={"second": "dense"})
         return next(one for one in self.first_passes if one.config == wanted)
 
+    @classmethod
+    def joined(cls, parts: Sequence["CalibrationLogits"]) -> "CalibrationLogits":
+        """The logits of several networks, each for other images, as if one network gave them.
+
+        Embeddings of different networks cannot be compared, so several networks have none.
+        """
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        return cls(
+            labels=_both_halves([part.labels for part in parts]),
+            views={
+                mode: _both_halves([part.views[mode] for part in parts]) for mode in first.views
+            },
+            costs=first.costs,
+            first_passes=tuple(
+                replace(
+                    one,
+                    logits=_both_halves([part.first_passes[i].logits for part in parts]),
+                    evidence=None,
+                )
+                for i, one in enumerate(first.first_passes)
+            ),
+            unreadable={path: why for part in parts for path, why in part.unreadable.items()},
+        )
+
     def quantiles(self, probabilities: Probabilities) -> dict[str, float]:
         """Conformal quantiles for float64[N, K], from the unmirrored images only.
 
@@ -90,6 +116,12 @@ class CalibrationLogits:
         """
         true = probabilities[np.arange(self.images), self.labels[: self.images]]
         return {key(c): round(quantile(true, c), 8) for c in COVERAGES}
+
+
+def _both_halves(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Arrays of images and then their mirror images, joined in the same order."""
+    halves = [np.split(array, 2) for array in arrays]
+    return np.concatenate([half[side] for side in (0, 1) for half in halves])
 
 
 def collect_logits(

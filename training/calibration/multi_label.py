@@ -19,6 +19,7 @@ from service.package.package import ModelPackage
 from service.package.reference import reference_of
 from training.calibration import multi_label_fitting as fitting
 from training.calibration.calibration_logits import plain_modes
+from training.calibration.fold import Fold, with_calibration
 from training.evaluation.metrics import Probabilities
 from training.evaluation.multi_label_metrics import (
     Truth,
@@ -46,17 +47,32 @@ class MultiLabelLogits:
     unreadable: dict[Path, str] = field(default_factory=dict)
     """The images that can no longer be decoded, each with its reason."""
 
+    @classmethod
+    def joined(cls, parts: Sequence["MultiLabelLogits"]) -> "MultiLabelLogits":
+        """The logits of several networks, each for other images, as if one network gave them."""
+        first = parts[0]
+        return cls(
+            truth=np.concatenate([part.truth for part in parts]),
+            views={
+                mode: np.concatenate([part.views[mode] for part in parts]) for mode in first.views
+            },
+            costs=first.costs,
+            unreadable={path: why for part in parts for path, why in part.unreadable.items()},
+        )
+
 
 def calibrate(
     folder: Path,
-    items: Sequence[LabelledFile],
+    sources: Sequence[Fold],
     _training: object,
     _tolerance: object,
     _budgets: object,
     default_mode: Mode | None,
     log: Callable[[str], None],
 ) -> Manifest:
-    """Fit every precision and mode of the package in `folder` on `items`; write its manifest.
+    """Fit every precision and mode of the package in `folder`; write its manifest.
+
+    `sources` are the package or others, each with images: see `calibrate.calibrate`.
 
     Training images are for the unknown score, tolerance and budgets for `adaptive`. A multi-label
     package has neither.
@@ -70,7 +86,10 @@ def calibrate(
     if default_mode is not None and default_mode not in modes:
         raise UsageError(f"the default mode must be of {', '.join(modes)}, but got {default_mode}")
     logits: dict[Precision, MultiLabelLogits] = {
-        precision: collect_logits(folder, precision, items) for precision in package.precisions
+        precision: MultiLabelLogits.joined(
+            [collect_logits(fold.package, precision, fold.items) for fold in sources]
+        )
+        for precision in package.precisions
     }
     for path, reason in next(iter(logits.values())).unreadable.items():
         log(f"skipped {path}: {reason}")
@@ -87,6 +106,7 @@ def calibrate(
     }
     changed = {
         "calibration": entries,
+        "provenance": with_calibration(package.manifest, sources),
         "adaptive": None,
         "default_mode": default_mode or _default_mode(logits[leading], fitted),
     }

@@ -82,7 +82,7 @@ def fit(
     """
     if manifest.graph.embedding is None:
         log("no unknown score: the package has no embeddings (quincunx add-embedding adds them)")
-        return FittedUnknown(_without_scores(manifest, logits), b"")
+        return FittedUnknown(without_scores(manifest, logits), b"")
     own = logits[leading]
     crops = own.evidence["none"]
     classes = len(manifest.labels)
@@ -187,7 +187,7 @@ def _some(training: Sequence[LabelledFile]) -> Sequence[LabelledFile]:
     return sample(items, TRAINING_IMAGES, SEED)
 
 
-def _without_scores(manifest: Manifest, logits: Mapping[Precision, CalibrationLogits]) -> Manifest:
+def without_scores(manifest: Manifest, logits: Mapping[Precision, CalibrationLogits]) -> Manifest:
     """Drift compares the classes and the top probabilities of a package without embeddings too."""
     entries: list[ModeCalibration] = []
     for entry in manifest.calibration:

@@ -145,18 +145,13 @@ def answerable(
     `precisions` None: those that the package has. `log` gets a message if `adaptive` is left out
     of a package that could have it.
     """
-    from service.inference.tta.task import TASKS
-    from service.package.modes import common_modes
+    from service.package.modes import common_modes, without_adaptive
 
     measured = precisions or [file.precision for file in manifest.files]
     answered = common_modes(manifest, measured, wanted)
-    left_out = "adaptive" in wanted and "adaptive" not in answered
-    if log and left_out and TASKS[manifest.task].one_is_true:
-        log(
-            f"without adaptive: {manifest.name} has no gate for it in every one of "
-            f"{', '.join(measured)}. `quincunx calibrate PACKAGE DATA` fits one; it needs 50 "
-            "images that were not trained on"
-        )
+    message = without_adaptive(manifest, measured, answered) if "adaptive" in wanted else ""
+    if log and message:
+        log(message)
     return ",".join(answered)
 
 

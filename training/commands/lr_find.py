@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.console.stdio import answer, log, print_json
-from training.commands.options import AsJson, Init, Overrides, RecipeName, TrainingData, Workers
+from training.commands.options import (
+    AsJson,
+    Backbone,
+    Cache,
+    CacheFolder,
+    CacheLimit,
+    CachePx,
+    Init,
+    Overrides,
+    RecipeName,
+    TrainingData,
+    Weights,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from training.previews.range_test import RangeTest
@@ -18,10 +31,16 @@ app = typer.Typer()
 @app.command()
 def lr_find(
     data: TrainingData,
-    recipe: RecipeName,
+    recipe: RecipeName = "auto",
+    backbone: Backbone = "",
+    weights: Weights = "",
     out: Annotated[Path, typer.Option(metavar="FILE", help="The plot.")] = Path("lr-find.png"),
     overrides: Overrides = None,
     init: Init = None,
+    cache: Cache = "auto",
+    cache_folder: CacheFolder = Path("cache"),
+    cache_limit: CacheLimit = 64,
+    cache_px: CachePx = 0,
     steps: Annotated[int, typer.Option(min=20, help="Batches; the rate rises with each.")] = 100,
     workers: Workers = 0,
     as_json: AsJson = False,
@@ -30,19 +49,25 @@ def lr_find(
 
     Start with the suggestion `valley`.
     """
-    from training import recipe as recipes
+    from training.start.options import Options
+
+    options = Options(recipe, overrides or [], init, backbone, weights)
+    options.check()  # before torch is imported
+
     from training.data.named_data import located
-    from training.network.initial_weights import read_initial_weights
+    from training.fit.cached.keeping import CacheOptions
     from training.previews.range_test import range_test
+    from training.start.begin import begin
 
     data = located(data)
-    initial = read_initial_weights(init) if init else None
+    beginning = begin(data, options, log)
     with tempfile.TemporaryDirectory() as scratch:
         test = range_test(
             data,
-            recipes.load(recipe, overrides),
+            beginning.recipe,
             Path(scratch),
-            initial=initial,
+            initial=beginning.initial,
+            cache=CacheOptions(cache, cache_folder, cache_limit, cache_px),
             steps=steps,
             workers=workers,
             log=log,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from service.commands.options import complete_package
+from training.data.cache import CacheMode
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -13,8 +14,9 @@ TrainingData = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        help="A folder of train/<class>/* and val/<class>/* (or valid/); a table (.csv, .tsv, "
-        ".parquet) of path,label; or a name: imagenette, imagewoof.",
+        help="A folder of train/<class>/* and val/<class>/* (or valid/); a folder of <class>/*, "
+        "which gets a split; a table (.csv, .tsv, .parquet) of path,label; or a name: imagenette, "
+        "imagewoof.",
     ),
 ]
 
@@ -32,9 +34,35 @@ def recipe_names(incomplete: str) -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete))
 
 
+def recipe_choices(incomplete: str) -> list[str]:
+    """The same, with `auto`."""
+    return [*(["auto"] if "auto".startswith(incomplete) else []), *recipe_names(incomplete)]
+
+
 RecipeName = Annotated[
     str,
-    typer.Option(metavar="NAME", help="See `quincunx recipes`.", autocompletion=recipe_names),
+    typer.Option(
+        metavar="NAME",
+        help="See `quincunx recipes`. auto: with few images start from the shipped package; with "
+        "many a recipe for this device.",
+        autocompletion=recipe_choices,
+    ),
+]
+Backbone = Annotated[
+    str,
+    typer.Option(
+        metavar="SOURCE",
+        help="Fine-tune this pretrained network: timm:NAME or torchvision:NAME. The recipe is "
+        "fine-tune, if --recipe names no other.",
+    ),
+]
+Weights = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE",
+        help="--backbone: its weights as safetensors or .pth; by default they are downloaded. "
+        "none: random weights.",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -44,7 +72,7 @@ Init = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="Start from the weights of this package or run.",
+        help="Start from the weights of this package (a folder, or a name in models/) or run.",
         parser=package_or_run,
         autocompletion=complete_package,
     ),
@@ -55,6 +83,26 @@ Overwrite = Annotated[
 ]
 Workers = Annotated[
     int, typer.Option(min=0, help="Processes that load images; 0: load in this process.")
+]
+Cache = Annotated[
+    CacheMode,
+    typer.Option(
+        help="Decode every file once, and keep the images. device: in GPU memory. memory: in a "
+        "memory-mapped file. off: decode the files in every epoch. auto: on a GPU device if "
+        "they fit, else memory; without a GPU memory for images of 1 MP or more, else off."
+    ),
+]
+CacheLimit = Annotated[
+    float,
+    typer.Option(
+        min=0, metavar="GIB", help="What the folder may hold; the oldest entries make room."
+    ),
+]
+CachePx = Annotated[
+    int,
+    typer.Option(
+        min=0, metavar="PX", help="Shorter side of kept images; 0: as the recipe's crops need."
+    ),
 ]
 CacheFolder = Annotated[
     Path,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.console.stdio import answer, log
-from training.commands.options import Init, Overrides, RecipeName, TrainingData
+from training.commands.options import Backbone, Init, Overrides, RecipeName, TrainingData, Weights
 
 if TYPE_CHECKING:
     from training.previews.sample_batch import Sample
@@ -19,7 +19,9 @@ TITLE_LETTERS = 60
 @app.command()
 def show_batch(
     data: TrainingData,
-    recipe: RecipeName,
+    recipe: RecipeName = "auto",
+    backbone: Backbone = "",
+    weights: Weights = "",
     out: Annotated[Path, typer.Option(metavar="FILE", help="The picture.")] = Path("batch.png"),
     images: Annotated[int, typer.Option(min=1, help="How many images of the batch.")] = 16,
     overrides: Overrides = None,
@@ -29,14 +31,18 @@ def show_batch(
 
     Normalization is undone so that people can look at them. The statistics after it are printed.
     """
-    from training import recipe as recipes
+    from training.start.options import Options
+
+    options = Options(recipe, overrides or [], init, backbone, weights)
+    options.check()  # before torch is imported
+
     from training.data.named_data import located
-    from training.network.initial_weights import read_initial_weights
     from training.previews.sample_batch import sample_batch
+    from training.start.begin import begin
 
     data = located(data)
-    initial = read_initial_weights(init) if init else None
-    batch = sample_batch(data, recipes.load(recipe, overrides), initial=initial, log=log)
+    beginning = begin(data, options, log)
+    batch = sample_batch(data, beginning.recipe, initial=beginning.initial, log=log)
     _draw(batch.samples[:images], out)
     log(
         f"the network gets values of mean {batch.mean:.2f} and standard deviation {batch.std:.2f} "

@@ -1,26 +1,27 @@
 """`quincunx train`: a recipe, a folder of images, a run, a model package."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from service.commands.options import complete_package
 from service.console.stdio import answer, saying_once
 from training.commands.options import (
+    Backbone,
+    Cache,
     CacheFolder,
+    CacheLimit,
+    CachePx,
     Init,
     Overrides,
     Overwrite,
     RecipeName,
     TrainingData,
+    Weights,
     Workers,
     package_or_run,
 )
-from training.data.cache import CacheMode
-
-if TYPE_CHECKING:
-    from training.network.pretrained import Backbone
 
 app = typer.Typer()
 
@@ -31,23 +32,9 @@ def train(
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where the model package goes: models/NAME.")
     ],
-    recipe: RecipeName = "",
-    backbone: Annotated[
-        str,
-        typer.Option(
-            metavar="SOURCE",
-            help="Fine-tune this pretrained network: timm:NAME or torchvision:NAME. The recipe is "
-            "fine-tune, if --recipe names no other.",
-        ),
-    ] = "",
-    weights: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE",
-            help="--backbone: its weights as safetensors or .pth; by default they are downloaded. "
-            "none: random weights.",
-        ),
-    ] = "",
+    recipe: RecipeName = "auto",
+    backbone: Backbone = "",
+    weights: Weights = "",
     run: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Checkpoints and history; by default runs/NAME."),
@@ -86,43 +73,28 @@ def train(
             "--compile", help="Run training steps through torch.compile; it needs a C++ compiler."
         ),
     ] = False,
-    cache: Annotated[
-        CacheMode,
-        typer.Option(
-            help="Decode every file once, and keep the images. device: in GPU memory. memory: in a "
-            "memory-mapped file. off: decode the files in every epoch. auto: on a GPU device if "
-            "they fit, else memory; without a GPU memory for images of 1 MP or more, else off."
-        ),
-    ] = "auto",
+    cache: Cache = "auto",
     cache_folder: CacheFolder = Path("cache"),
-    cache_limit: Annotated[
-        float,
-        typer.Option(
-            min=0, metavar="GIB", help="What the folder may hold; the oldest entries make room."
-        ),
-    ] = 64,
-    cache_px: Annotated[
-        int,
-        typer.Option(
-            min=0, metavar="PX", help="Shorter side of kept images; 0: as the recipe's crops need."
-        ),
-    ] = 0,
+    cache_limit: CacheLimit = 64,
+    cache_px: CachePx = 0,
 ) -> None:
     """Train a recipe, export the network as a model package, and calibrate the package.
 
-    At the end the package is measured on the validation images.
+    The recipe is chosen by the number of images and the device, if --recipe names none. At the end
+    the package is measured on the validation images.
 
     Every epoch ends with a checkpoint. --resume continues from it with the same schedule, and ends
     with the same weights as an uninterrupted run. If it is started by `accelerate launch` or
     `torchrun`, several processes train together.
     """
+    from training.start.options import Options
+
+    options = Options(recipe, overrides or [], init, backbone, weights)
+    options.check()  # before torch is imported
+
     import torch
 
-    from service.errors import DataError
-    from service.package.package import ModelPackage
-    from training import recipe as recipes
-    from training.calibration.calibrate import calibrate
-    from training.calibration.images import held_out, training_images
+    from training.cross_fit.after_training import calibrate_package
     from training.data.named_data import located
     from training.evaluation.after_training import next_commands, report_accuracy
     from training.export.export import export_package
@@ -130,39 +102,28 @@ def train(
     from training.fit import distributed
     from training.fit.cached.keeping import CacheOptions
     from training.fit.train import train as run_recipe
-    from training.network import pretrained as backbones
-    from training.network.initial_weights import read_initial_weights
     from training.run import checkpoint
     from training.run.tensorboard import TensorBoardLogger
+    from training.start.begin import begin
 
     log = saying_once()
     if threads:
         torch.set_num_threads(threads)
     data = located(data)
-    begins = named_backbone(backbone, weights, recipe, init)
-    if begins:
-        recipe = recipe or backbones.RECIPE
-        overrides = [*begins.overrides(recipe), *(overrides or [])]
-    chosen = recipes.load(recipe, overrides)
-    if begins:
-        begins.check_sizes(chosen)
     folder = run or Path("runs") / out.name
     if not (resume and _exported_before_it_was_stopped(out, folder)):
         check_replaceable(out, overwrite=overwrite)  # check before hours of training
-    initial = read_initial_weights(init) if init else None
-    if begins:
-        begun = resume and (folder / checkpoint.STATE).exists()  # it has the weights
-        initial = begins.initial_weights(backbones.NO_WEIGHTS if begun else weights)
-        if weights == backbones.NO_WEIGHTS:
-            log(f"{backbone} starts from random weights, as --weights none says")
+    beginning = begin(data, options, log, resumed=folder if resume else None)
+    if distributed.is_main() and not (folder / checkpoint.STATE).exists():
+        beginning.write(folder)
     board = TensorBoardLogger(tensorboard) if tensorboard and distributed.is_main() else None
     try:
         run_recipe(
             data,
-            chosen,
+            beginning.recipe,
             folder,
             resume=resume,
-            initial=initial,
+            initial=beginning.initial,
             workers=workers,
             board=board,
             cache=CacheOptions(cache, cache_folder, cache_limit, cache_px),
@@ -183,37 +144,19 @@ def train(
     if not distributed.is_main():
         return
     package = export_package(folder, out, data, overwrite=True, log=log)
-    try:
-        items = held_out(ModelPackage.load(package), data, log)
-    except DataError as error:
-        log(f"not calibrated: {error}")
-    else:
-        training = training_images(ModelPackage.load(package), data)
-        calibrate(package, items, training=training, log=log)
+    calibrate_package(
+        package,
+        folder,
+        data,
+        read_weights=beginning.read_again,
+        workers=workers,
+        teacher=teacher,
+        log=log,
+    )
     report_accuracy(package, data, log)
     answer(package)
     for line in next_commands(package, data):
         log(line)
-
-
-def named_backbone(source: str, weights: str, recipe: str, init: Path | None) -> "Backbone | None":
-    """The backbone that the options name.
-
-    Raises:
-        UsageError: no such backbone, or options that do not go together.
-    """
-    from service.errors import UsageError
-    from training.network.pretrained import Backbone
-
-    if not source:
-        if weights:
-            raise UsageError("--weights goes with --backbone; for a package or a run use --init")
-        if not recipe:
-            raise UsageError("name --recipe (see quincunx recipes), or --backbone")
-        return None
-    if init:
-        raise UsageError("--backbone and --init are two ways to begin: name one of them")
-    return Backbone.named(source)
 
 
 def _exported_before_it_was_stopped(out: Path, run: Path) -> bool:

@@ -161,8 +161,22 @@ def gates(manifest: Manifest) -> str:
         "larger temperature."
     )
     return (
-        f"## Calibration\n\nFitted on images held out of training.\n\n{table(columns, rows)}"
+        f"## Calibration\n\n{_fitted_on(manifest)}\n\n{table(columns, rows)}"
         f"{legend if powered else ''}"
+    )
+
+
+def _fitted_on(manifest: Manifest) -> str:
+    """The images that the calibration is fitted on."""
+    facts = manifest.provenance.get("calibration") or {}
+    others = facts.get("networks", 1) - 1
+    if others < 1:
+        return "Fitted on images held out of training."
+    return (
+        f"Fitted by cross-fitting on {facts['images']} images, because few were held out of "
+        f"training: {others} other networks answered for images that they were not trained on. "
+        "They had fewer images to learn from than this network. So its confidence may be a little "
+        "too low, and its prediction sets a little too large."
     )
 
 
@@ -179,4 +193,4 @@ def thresholds(manifest: Manifest) -> str:
         if (limits := c.thresholds.get("mean"))
     ]
     columns = ("precision", "TTA", "temperature", "thresholds of the classes")
-    return f"## Calibration\n\nFitted on images held out of training.\n\n{table(columns, rows)}"
+    return f"## Calibration\n\n{_fitted_on(manifest)}\n\n{table(columns, rows)}"

@@ -94,6 +94,7 @@ def export_package(
     statistics_images: int | None = None,
     quantization: Quantization | None = None,
     overwrite: bool = False,
+    images: Split | None = None,
     log: Callable[[str], None] = print,
 ) -> Path:
     """Export the checkpoint of a run's folder, or weights of another program, to `out_folder`.
@@ -105,8 +106,9 @@ def export_package(
     images, by default the recipe's: on their crops, cut as in serving, the statistics of batch
     normalization are measured again. 0 keeps the statistics of training.
 
-    `data_folder` holds the images of the run. Some of them check parity, training images calibrate
-    int8, and the calibration split shows how often int8 agrees with fp32.
+    `data_folder` holds the images of the run; `images` are these, where they have been split.
+    Some of them check parity, training images calibrate int8, and the calibration split shows how
+    often int8 agrees with fp32.
 
     Raises:
         DataError: no checkpoint, or images that are not the run's.
@@ -115,13 +117,15 @@ def export_package(
     """
     check_replaceable(out_folder, overwrite=overwrite)
     check_version(version)
-    source = load_source(run, data_folder, allow_unfinished=allow_unfinished, sizes=sizes, log=log)
+    source = load_source(
+        run, data_folder, allow_unfinished=allow_unfinished, sizes=sizes, images=images, log=log
+    )
     if decode:
         source = replace(source, sizes=source.sizes.model_copy(update={"decode": decode}))
     provenance = _provenance(source)
-    images = source.recipe.statistics_images if statistics_images is None else statistics_images
-    if images:
-        source = _with_served_statistics(source, images, provenance)
+    measured = source.recipe.statistics_images if statistics_images is None else statistics_images
+    if measured:
+        source = _with_served_statistics(source, measured, provenance)
     names = labels(source.state.facts["classes"], data_folder)
     for line in shared_names(names):
         log(line)
@@ -172,6 +176,7 @@ def load_source(
     *,
     allow_unfinished: bool,
     sizes: InputSize | None = None,
+    images: Split | None = None,
     log: Callable[[str], None] = print,
 ) -> Source:
     """Read the checkpoint and find its images.
@@ -191,7 +196,7 @@ def load_source(
             f"{run_folder} has done {len(state.facts['history'])} of {epochs} epochs: "
             "continue it with quincunx train --resume, or export it now with --allow-unfinished"
         )
-    images = split(data_folder, recipe)
+    images = images or split(data_folder, recipe)
     if images.fingerprint() == state.facts["fingerprint"]:
         for line in images.lines():
             log(line)

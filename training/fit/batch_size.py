@@ -1,14 +1,16 @@
-"""How many images a step of the optimizer takes: the recipe's number, or fewer with little data.
+"""The batch and the epochs of a recipe, fitted to the number of images.
 
 A network learns once in each step. If an epoch has only a few steps, the network learns very
 little, even if each step sees many images. So the batch is halved until an epoch has enough steps.
+If the whole run then has too few steps, it gets more epochs.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import ceil
 
 from service.errors import DataError
-from training.recipe import Recipe
+from training.recipe import Recipe, Stage
 
 SMALLEST_BATCH = 8
 """Images of one process. With fewer, the statistics of batch normalization are noise."""
@@ -19,7 +21,8 @@ def fit_to_data(
 ) -> Recipe:
     """The recipe with a batch that gives an epoch at least `recipe.least_steps` steps, if it can.
 
-    A message says when the batch changes. Batches are never made larger.
+    Its epochs give the run at least `recipe.least_updates` steps. A message says what changes.
+    Batches are never made larger, and epochs never fewer.
 
     Raises:
         DataError: there are fewer training images than one batch holds.
@@ -43,4 +46,26 @@ def fit_to_data(
             f"{training_images} training images an epoch takes {steps} step{'s'[: steps != 1]} "
             f"(--set batch_images={recipe.batch_images} keeps the larger ones)"
         )
-    return replace(recipe, batch_images=batch)
+    return _with_enough_epochs(replace(recipe, batch_images=batch), training_images // batch, log)
+
+
+def _with_enough_epochs(recipe: Recipe, steps: int, log: Callable[[str], None]) -> Recipe:
+    """The recipe with all stages longer by the same factor, where an epoch has so many `steps`."""
+    epochs = sum(stage.epochs for stage in recipe.stages)
+    if epochs * steps >= recipe.least_updates:
+        return recipe
+    longer = recipe.least_updates / (epochs * steps)
+    stages = tuple(_longer(stage, longer) for stage in recipe.stages)
+    now = sum(stage.epochs for stage in stages)
+    log(
+        f"{now} epochs instead of {epochs}, so that the network learns in {now * steps} steps "
+        "(--set stage.1.epochs=… sets their number)"
+    )
+    return replace(recipe, stages=stages)
+
+
+def _longer(stage: Stage, factor: float) -> Stage:
+    """The stage with more epochs; its crops grow at the same shares of them."""
+    epochs = ceil(stage.epochs * factor)
+    grown = tuple((round(start * epochs / stage.epochs), px) for start, px in stage.grow_at)
+    return replace(stage, epochs=epochs, grow_at=grown)

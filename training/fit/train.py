@@ -69,6 +69,7 @@ def train(
     minutes: float | None = None,
     teacher: Path | None = None,
     compiled: bool = False,
+    images: Split | None = None,
     log: Callable[[str], None] = print,
 ) -> Path:
     """Train `recipe` on ``data_folder/train``, writing checkpoints to `run_folder`.
@@ -78,6 +79,7 @@ def train(
     be decoded are named and left out. Curves go to `board` during training. With `cache`, files are
     decoded once instead of once an epoch: see `training.fit.cached`. `minutes` plans the number of
     epochs: see `training.fit.loop.time_plan`. The time starts with this call.
+    `images` are these images where they have been read and split already.
     `teacher` is a model package or a run to learn from: see `training.fit.loop.distillation`. With
     `compiled`, steps go through `torch.compile`.
 
@@ -93,6 +95,7 @@ def train(
         board, log = None, _silent
 
     unread: list[int] = []
+    given = images
 
     def prepared() -> tuple[Recipe, Split, ChannelStats, Checkpoint | None, Kept | None]:
         begun = (run_folder / checkpoint.STATE).exists()
@@ -100,7 +103,7 @@ def train(
             raise UsageError(
                 f"{run_folder} holds a run: continue it with --resume, or name another folder"
             )
-        found = split(data_folder, recipe)
+        found = given or split(data_folder, recipe)
         labels(found.classes, data_folder)  # the export needs them: refuse before hours of work
         state = checkpoint.load(run_folder) if begun else None
         kept, decoded = keep(cache, recipe, found, data_folder, state and state.facts, log)
@@ -113,7 +116,7 @@ def train(
                 f"{recipe.calibration_share} rounds to 0 of {len(images.train)} images "
                 "(--set calibration_share=…)"
             )
-        if too_few := _too_few(images):
+        if too_few := _too_few(images, recipe):
             log(too_few)
         before, after = (len(s.train) + len(s.calibration) for s in (found, images))
         unread.append(before - after)
@@ -143,16 +146,23 @@ def train(
     return run_folder
 
 
-def _too_few(images: Split) -> str:
+def _too_few(images: Split, recipe: Recipe) -> str:
     """The message, before hours of training, about a split that is too small for calibration."""
-    held_out = len(images.calibration)
+    held_out, networks = len(images.calibration), recipe.calibration_folds
     if held_out >= LEAST_CALIBRATION_IMAGES:
         return ""
+    few = f"{held_out} images are held out, and calibration takes {LEAST_CALIBRATION_IMAGES}: "
     share = 1.1 * LEAST_CALIBRATION_IMAGES / len(images)  # 1.1, because each class rounds its part
-    advice = f": --set calibration_share={share:.2f}" if share < 0.5 else ""
+    advice = f"--set calibration_share={share:.2f} holds out enough" if share < 0.5 else ""
+    if networks and len(images) >= LEAST_CALIBRATION_IMAGES and distributed.processes() == 1:
+        return (
+            f"{few}after the training, {networks} more networks are trained, each without another "
+            f"part of the images, to calibrate the package. It takes {networks - 1} times as long "
+            f"again (--set calibration_folds=0 leaves it out{'; ' * bool(advice)}{advice})"
+        )
     return (
-        f"{held_out} images are held out, and calibration takes {LEAST_CALIBRATION_IMAGES}: the "
-        f"package will have neither temperatures nor adaptive TTA{advice}"
+        f"{few}the package will have neither temperatures nor adaptive TTA"
+        f"{': ' * bool(advice)}{advice}"
     )
 
 

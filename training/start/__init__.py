@@ -1,0 +1,1 @@
+"""What a run begins with: its recipe and its weights, named or chosen by the data."""
