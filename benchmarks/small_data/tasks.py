@@ -13,27 +13,24 @@ SIDE_PX = 160
 Drawer = Callable[[random.Random], Image.Image]
 
 
-def photos(
-    source: Path, target: Path, *, classes: int, train: int, val: int, seed: int
-) -> tuple[str, ...]:
-    """Copy some classes of ``source/{train,val}/<class>/*``, both chosen by `seed`; their names.
+def some_of(source: Path, target: Path, *, classes: int, train: int, val: int, seed: int) -> None:
+    """Copy some classes of ``source/{train,val}/<class>/*``; classes and files are drawn by `seed`.
 
     `train` and `val` are numbers of images of all classes together.
     """
     dice = random.Random(seed)
     names = sorted(path.name for path in (source / "train").iterdir() if path.is_dir())
-    chosen = sorted(dice.sample(names, classes))
+    chosen = sorted(dice.sample(names, classes)) if classes < len(names) else names
     for part, count in (("train", train), ("val", val)):
-        for name, images in zip(chosen, _shares(count, classes), strict=True):
+        for name, images in zip(chosen, _shares(count, len(chosen)), strict=True):
             files = sorted((source / part / name).iterdir())
             folder = target / part / name
             folder.mkdir(parents=True)
             for file in dice.sample(files, min(images, len(files))):
                 shutil.copyfile(file, folder / file.name)
-    return tuple(chosen)
 
 
-def drawn(target: Path, drawers: dict[str, Drawer], *, train: int, val: int, seed: int) -> None:
+def drawn(target: Path, drawers: dict[str, Drawer], *, train: int, val: int, seed: int = 0) -> None:
     """Draw a data set: so many images of all classes together, as JPEG."""
     for part, count in (("train", train), ("val", val)):
         for (name, draw), images in zip(drawers.items(), _shares(count, len(drawers)), strict=True):

@@ -40,7 +40,7 @@ def test_the_recipe_fits_the_images_and_the_device(images: int, gpu: bool, recip
     line = choice.line()
     assert line.startswith(f"recipe {recipe}, from ")
     assert f"{images} training images" in line
-    assert "another: --recipe NAME" in line
+    assert "To choose another: --recipe NAME" in line
     assert "\n" not in line
 
 

@@ -34,11 +34,11 @@ class Choice:
 
     def line(self) -> str:
         """The choice in one line, and how to choose otherwise."""
-        start = f", from the weights of {self.init.name}" if self.init else ", from scratch"
-        scratch = self.recipe == FROM_WEIGHTS and f"; from scratch: --recipe {FROM_SCRATCH}"
+        start = f"from the weights of {self.init.name}" if self.init else "from scratch"
+        scratch = f", or --recipe {FROM_SCRATCH}" if self.recipe == FROM_WEIGHTS else ""
         return (
-            f"recipe {self.recipe}{start}: {self.why} (another: --recipe NAME, see quincunx "
-            f"recipes{scratch or ''})"
+            f"recipe {self.recipe}, {start}: {self.why}. To choose another: --recipe NAME (see "
+            f"quincunx recipes){scratch}"
         )
 
 
@@ -69,7 +69,7 @@ def choose(images: int, init: Path | None, *, gpu: bool) -> Choice:
         return Choice(name, init, f"{images} training images, and --init", architecture_of(init))
     if images < FEW_IMAGES:
         found = shipped()
-        why = f"{images} training images are few (fewer than {FEW_IMAGES})"
+        why = f"{images} training images are few (fewer than {FEW_IMAGES:,})"
         if found:
             return Choice(FROM_WEIGHTS, found, why)
         return Choice(FROM_SCRATCH, None, f"{why}, and no package is installed to start from")
