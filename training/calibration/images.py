@@ -80,8 +80,9 @@ def _about_training(package: ModelPackage, data: Path, items: Sequence[Item]) ->
     sure = "a package that is calibrated on images of its training is too sure of itself"
     if known := trained_on(provenance, [item.path for item in items]):
         return f"warning: {name} was trained on {known}: {sure}. Calibrate it on other images"
-    if Sketch.of_provenance(provenance):
-        return f"{name} was not trained on these images: their contents were compared"
+    if sketch := Sketch.of_provenance(provenance):
+        compared = "their contents" if sketch.is_whole else "a sample of the contents"
+        return f"{name} was not trained on these images, as far as {compared} can tell"
     if "dataset" in provenance:
         return (
             f"{data} is not the data set that {name} was trained on, but may share images with it: "
