@@ -57,6 +57,7 @@ def test_the_package_says_its_task_and_has_thresholds(trained: Path) -> None:
     }  # fmt: skip
     for entry in manifest.calibration:
         several = entry.mode != "none"
+        assert entry.reference is not None
         assert set(entry.thresholds) >= {"mean", "max", "gmean", "logit_mean"}
         assert ("weighted" in entry.thresholds) == several
         assert all(0 < value < 1 for value in entry.thresholds["max"])
