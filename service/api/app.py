@@ -70,10 +70,12 @@ class LeanService(Service[Any]):
             with_bentoml_cors(Settings.from_environment())  # BentoML's own error names no setting
         app = cast(Starlette, super().to_asgi(is_main))
         unwanted: set[Any] = {TimeoutMiddleware, CORSMiddleware}
-        if exported_tracer() is None:
-            unwanted.add(OpenTelemetryMiddleware)
+        traced = exported_tracer() is not None
+        if not traced:
+            unwanted |= {OpenTelemetryMiddleware, PathDispatcher}
         app.user_middleware = [m for m in app.user_middleware if m.cls not in unwanted]
-        return app
+        # Nothing is left that our routes need, so their requests pass by Starlette's layers too.
+        return app if traced else PathDispatcher(app)
 
 
 class NoProxy:
