@@ -14,8 +14,8 @@ from tests.support.tiny import tiny_package
 from training.calibration.calibrate import calibrate
 from training.calibration.calibration_logits import CalibrationLogits, collect_logits
 from training.calibration.configurations import first_passes
-from training.calibration.fold import Fold
 from training.cross_fit.deal import deal
+from training.cross_fit.fold import Fold
 from training.data.dataset import Item, Split, scan
 
 

@@ -16,9 +16,9 @@ from service.package.package import ModelPackage
 from training.calibration import adaptive, gates, plain, tempering, unknown
 from training.calibration.calibration_logits import CalibrationLogits, collect_logits
 from training.calibration.configurations import describe, first_passes, pairs
-from training.calibration.fold import Fold, with_calibration
 from training.calibration.plain import FittedMode
 from training.calibration.tolerance import Tolerance
+from training.cross_fit.fold import Fold, with_calibration
 from training.evaluation.metrics import losses
 from training.evaluation.predictions import LabelledFile
 from training.export.writer import write_manifest

@@ -19,7 +19,7 @@ from service.package.package import ModelPackage
 from service.package.reference import reference_of
 from training.calibration import multi_label_fitting as fitting
 from training.calibration.calibration_logits import plain_modes
-from training.calibration.fold import Fold, with_calibration
+from training.cross_fit.fold import Fold, with_calibration
 from training.evaluation.metrics import Probabilities
 from training.evaluation.multi_label_metrics import (
     Truth,

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from training.calibration.fold import Fold
 from training.cross_fit.deal import deal
+from training.cross_fit.fold import Fold
 from training.data.dataset import Split
 from training.export.export import export_package
 from training.fit.train import train
