@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 CORES_PER_WORKER = 2
 """Of a worker with a GPU: one for Python, which runs on one core, and one for decoding."""
-GPU_BYTES, GPU_BYTES_PER_MODEL = 2**29, 2**30
-"""Memory of a GPU that a worker takes: for CUDA, and for each model. Measured: 1.3 GB with one."""
+GPU_BYTES, GPU_BYTES_PER_MODEL = 2**29, 2**31
+"""Memory of a GPU that a worker takes: for CUDA, and for each model. 1.3 GB was measured for one
+model with few shapes; all common shapes are recorded now."""
 GPU_SHARE = 0.9
 """The share of the GPU's free memory that workers may take."""
 HOST_BYTES = 2**30
