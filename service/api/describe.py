@@ -56,6 +56,8 @@ def _mode_options(model: Model, mode: Mode) -> dict[str, Any]:
         "aggregates": aggregates,
         "coverages": sorted(float(coverage) for coverage in fitted.conformal),
     }
+    if curve := model.unknown_curve(mode, None):
+        content["known_rates"] = [curve[0][0], curve[-1][0]]
     if fitted.gate is not None:
         content["expected_cost"] = fitted.gate.expected_cost
     return content

@@ -110,6 +110,9 @@ def test_the_models_say_what_they_have(http: httpx.Client) -> None:
     knows, plain = http.get("/models").json()["models"]
     assert (knows["embedding"], knows["known_rate"]) == (3, 0.95)
     assert (plain["embedding"], plain["known_rate"]) == (None, None)
+    options = {one["mode"]: one for one in http.get("/models/knows").json()["mode_options"]}
+    assert options["none"]["known_rates"] == [0.5, 0.99]
+    assert "known_rates" not in options["custom"]
 
 
 async def test_both_clients_have_typed_results(served: Server) -> None:

@@ -225,6 +225,9 @@ class ModeOptions(Shape):
     mode: Mode
     aggregates: list[Aggregation]
     coverages: list[float] = Field(description="The values that `coverage` may have")
+    known_rates: tuple[float, float] | None = Field(
+        default=None, description="The least and the greatest `known_rate`, if there is a score"
+    )
     expected_cost: float | None = Field(
         default=None, description="adaptive: the mean cost on the calibration images, in crops"
     )
