@@ -13,7 +13,8 @@ from PIL import Image
 
 from service.bench.drawing import QUALITY, draw
 from service.bench.image_size import STANDARD, ImageSize
-from service.errors import TooLarge, UsageError
+from service.errors import BadImage, ClientError, TooLarge, UnsupportedImage, UsageError
+from service.inference.decode import decode
 from service.listing.image_files import is_decoded
 from service.listing.skipped import Skipped
 from service.scoring.files import read_bytes
@@ -35,6 +36,27 @@ class Photos:
     """Of every file; None: read off its first bytes."""
     skipped: Skipped = field(default_factory=Skipped)
     """Files of the user's folder that are no images; the description counts them too."""
+    names: tuple[str, ...] = ()
+    """The paths of `files`; drawn images have none."""
+
+    @contextmanager
+    def naming_a_broken_file(self) -> Generator[None]:
+        """Name the file in an error about an image that cannot be decoded.
+
+        All files are decoded again to find it, but only after such an error.
+
+        Raises:
+            UsageError: a file of the user's folder cannot be decoded.
+        """
+        try:
+            yield
+        except (BadImage, TooLarge, UnsupportedImage) as error:
+            for name, data in zip(self.names, self.files, strict=False):
+                try:
+                    decode(data)
+                except ClientError as reason:
+                    raise UsageError(f"{name}: {reason}; take the file away") from error
+            raise
 
 
 def photos(folder: Path | None, size: ImageSize | None, seed: int, most: int = 256) -> Photos:
@@ -62,7 +84,9 @@ def photos(folder: Path | None, size: ImageSize | None, seed: int, most: int = 2
     told = [f"{len(files)} files, {_mean_kb(files)} kB on average, {sizes(files)}"]
     if len(paths) > most:
         told.append(f"the first of {len(paths)}")
-    return Photos(files, "; ".join([*told, *skipped.lines()]), skipped=skipped)
+    return Photos(
+        files, "; ".join([*told, *skipped.lines()]), skipped=skipped, names=tuple(paths[:most])
+    )
 
 
 def _read(path: str) -> bytes:

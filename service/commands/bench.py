@@ -77,14 +77,16 @@ def latency(
         min_rounds=min_rounds,
         seed=seed,
     )
-    report = bench_latency(
-        package,
-        plan,
-        _photos(images, image_size, seed),
-        provider=provider,
-        threads=threads,
-        progress=_progress(seconds),
-    )
+    pictures = _photos(images, image_size, seed)
+    with pictures.naming_a_broken_file():
+        report = bench_latency(
+            package,
+            plan,
+            pictures,
+            provider=provider,
+            threads=threads,
+            progress=_progress(seconds),
+        )
     _show(report, out, no_plots, as_json)
 
 
@@ -247,22 +249,23 @@ def mlperf(
     )
     modes = options.modes(tta, package, (predictor.precision,), log)
     pictures = _photos(images, image_size, seed)
-    outcomes = [
-        bench_mlperf(
-            predictor,
-            MlperfPlan(
-                kind,
-                mode,
-                OFFICIAL_SECONDS if official else seconds,
-                server_rate,
-                server_latency_ms,
-            ),
-            pictures,
-            out / f"{kind}-{mode}",
-        )
-        for kind in options.scenarios(scenario)
-        for mode in modes
-    ]
+    with pictures.naming_a_broken_file():
+        outcomes = [
+            bench_mlperf(
+                predictor,
+                MlperfPlan(
+                    kind,
+                    mode,
+                    OFFICIAL_SECONDS if official else seconds,
+                    server_rate,
+                    server_latency_ms,
+                ),
+                pictures,
+                out / f"{kind}-{mode}",
+            )
+            for kind in options.scenarios(scenario)
+            for mode in modes
+        ]
     if as_json:
         print_json([asdict(outcome) for outcome in outcomes], indent=1)
         return

@@ -160,3 +160,14 @@ def test_a_folder_of_photos_takes_images_by_content_and_counts_the_rest(tmp_path
     (tmp_path / "IMG_4.jpg").symlink_to("nothing")
     with pytest.raises(UsageError, match=r"IMG_4\.jpg cannot be read: No such file"):
         photos(tmp_path, None, seed=0)
+
+
+def test_a_broken_photo_is_named(package: Path, tmp_path: Path) -> None:
+    photo = encoded(coloured("red"), "JPEG")
+    (tmp_path / "good.jpg").write_bytes(photo)
+    (tmp_path / "half.jpg").write_bytes(photo[: len(photo) // 2])
+    few = ["--tta", "none", "--batch", "2", "--seconds", "0.1", "--min-rounds", "2"]
+    done = CliRunner().invoke(app, ["latency", str(package), "--images", str(tmp_path), *few])
+    assert done.exit_code != 0
+    assert isinstance(done.exception, UsageError)
+    assert f"{tmp_path / 'half.jpg'}: the JPEG cannot be decoded" in str(done.exception)
