@@ -123,3 +123,6 @@ def test_evaluate_scores_a_log(tmp_path: Path) -> None:
     assert "did not know: 1" in done.stderr
     assert "Green" in evaluated(str(next(log.iterdir()))).stdout
     assert evaluated(str(tmp_path / "nowhere")).returncode == 1
+    refused = evaluated(str(log), "--tta", "none", "--report", "x")
+    assert refused.returncode == 2
+    assert "--tta, --report" in refused.stderr

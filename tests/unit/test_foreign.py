@@ -125,6 +125,7 @@ def test_a_package_without_an_unknown_score_is_measured_by_its_top_probability(
         (["--foreign", "/nowhere"], "no folder"),
         (["--foreign", "FOREIGN", "--record"], "--record"),
         (["--foreign", "FOREIGN", "--feedback", "x"], "--feedback"),
+        (["--feedback", "x"], "not both"),
         (["--foreign", "FOREIGN", "--tta", "full_image"], "--tta"),
         (["--foreign", "FOREIGN", "--known-rate", "2"], "known_rate"),
         (["--known-rate", "0.9"], "--foreign"),

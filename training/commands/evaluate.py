@@ -93,8 +93,13 @@ def evaluate(
     if feedback is not None:
         if data is not None:
             raise UsageError("give DATA or --feedback, not both")
-        if foreign is not None:
-            raise UsageError("give --foreign or --feedback, not both")
+        unused = {
+            "--foreign": foreign, "--tta": tta, "--precision": precision, "--coverage": coverage,
+            "--report": report, "--record": record, "--known-rate": known_rate,
+            "--aggregate": aggregate != "mean",
+        }  # fmt: skip
+        if given := [name for name, value in unused.items() if value not in (None, "", False)]:
+            raise UsageError(f"--feedback measures answers that were given: no {', '.join(given)}")
         measure_feedback_log(feedback, manifest, as_json=as_json)
         return
     if data is None:
