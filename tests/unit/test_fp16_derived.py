@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import onnx
@@ -13,6 +15,7 @@ from onnx import TensorProto
 from service.errors import ModelPackageError
 from service.inference import opening
 from service.inference.fp16 import agreement, graph
+from service.inference.fp16.cache import cached
 from service.inference.opening import open_package
 from service.inference.predictor import Predictor
 from service.package import package as packages
@@ -80,7 +83,7 @@ def test_the_cache_saves_the_second_derivation(
     cache = tmp_path / "cache"
     fp32 = ModelPackage.load(one).read("fp32")
     first = opening.derived(fp32, cache)
-    (entry,) = cache.iterdir()
+    (entry,) = cache.glob("*.onnx")
     with monkeypatch.context() as patch:
         patch.setattr(graph, "to_fp16", lambda _: pytest.fail("it was derived again"))
         assert opening.derived(fp32, cache) == first
@@ -89,6 +92,24 @@ def test_the_cache_saves_the_second_derivation(
     monkeypatch.setattr(graph, "to_fp16", lambda _: b"another")
     assert opening.derived(fp32, cache) == first
     assert opening.derived(fp32 + b"\0", cache) == b"another"  # another graph, another entry
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
+def test_workers_that_start_together_derive_once(tmp_path: Path) -> None:
+    made: list[int] = []
+    started = Barrier(4)
+
+    def make() -> bytes:
+        made.append(1)
+        return b"graph"
+
+    def one_worker(_: int) -> bytes:
+        started.wait()
+        return cached("entry.onnx", tmp_path / "cache", make)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(one_worker, range(4))) == {b"graph"}
+    assert made == [1]
 
 
 @pytest.mark.parametrize("kind", ["a file", "read-only", "no home"])

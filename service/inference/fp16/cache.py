@@ -8,7 +8,8 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 logger = logging.getLogger("quincunx.models")
@@ -32,15 +33,40 @@ def cached(name: str, folder: Path | None, make: Callable[[], bytes]) -> bytes:
 
     An entry starts with the sha256 of its content, so a damaged entry is made again.
     """
-    path = None if folder is None else folder / name
-    if path is not None:
-        found = _read(path)
-        if found is not None:
-            return found
-    data = make()
-    if path is not None:
-        _write(path, data)
-    return data
+    if folder is None:
+        return make()
+    path = folder / name
+    found = _read(path)
+    if found is not None:
+        return found
+    with _alone(path):
+        found = _read(path)  # another process may have made it in the meantime
+        if found is None:
+            found = make()
+            _write(path, found)
+    return found
+
+
+@contextmanager
+def _alone(path: Path) -> Generator[None]:
+    """Let one process make an entry while others wait: the workers of a server start together.
+
+    Where files cannot be locked, each of them makes it.
+    """
+    try:
+        import fcntl  # not on Windows
+
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stream = open(path.with_name(f".{path.name}.lock"), "ab")  # noqa: SIM115
+    except (ImportError, OSError):
+        yield
+        return
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        except OSError as error:
+            logger.info("%s cannot be locked: %s", path, error.strerror or error)
+        yield
 
 
 def _read(path: Path) -> bytes | None:
