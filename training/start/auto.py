@@ -31,11 +31,15 @@ class Choice:
     why: str
     overrides: tuple[str, ...] = ()
     """Values that follow from the weights."""
+    resumed: bool = False
+    """Whether a run made the choice, which it cannot change any more."""
 
     def line(self) -> str:
-        """The choice in one line, and how to choose otherwise."""
+        """The choice in one line, and how to choose otherwise, if it is a new one."""
         start = f"from the weights of {self.init.name}" if self.init else "from scratch"
         scratch = f", or --recipe {FROM_SCRATCH}" if self.recipe == FROM_WEIGHTS else ""
+        if self.resumed:
+            return f"recipe {self.recipe}, {start}: {self.why}"
         return (
             f"recipe {self.recipe}, {start}: {self.why}. To choose another: --recipe NAME (see "
             f"quincunx recipes){scratch}"

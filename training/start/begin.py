@@ -91,7 +91,7 @@ def _choice(data: Path, options: Options, init: Path | None, resumed: Path | Non
         init, given = auto.shipped(), ()
     else:
         given = auto.architecture_of(init) if init else ()
-    return auto.Choice(facts["recipe"], init, "the choice of the run that is resumed", given)
+    return auto.Choice(facts["recipe"], init, "as the run chose", given, resumed=True)
 
 
 def _of_backbone(options: Options, log: Callable[[str], None], *, begun: bool) -> Beginning:
