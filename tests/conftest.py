@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from service.inference.predictor import Predictor
 from tests.support.tiny import tiny_package
+
+settings.register_profile("busy", deadline=None)  # a busy machine fails no test
+settings.load_profile("busy")
 
 
 @pytest.fixture

@@ -119,9 +119,7 @@ def rows_of_a_fresh_run(source: Path, package: Path, scratch: Path) -> list[dict
     return read_rows(fresh)
 
 
-slow = settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+slow = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.parametrize("write", KINDS)

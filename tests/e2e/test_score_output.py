@@ -120,9 +120,7 @@ def test_another_version_made_it(
     assert "made with other settings: libraries.pillow was " in refused.stderr
 
 
-@settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.floats(0, 1, exclude_max=True), st.integers(0, 7), st.booleans())
 def test_a_damaged_result_is_refused_or_read_whole(
     folder: Path, package: Path, where: float, bit: int, cut: bool

@@ -130,7 +130,7 @@ def layers(draw: st.DrawFn) -> list[tuple[str, int, int, int, int]]:
     return drawn_layers
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(layers(), st.integers(0, 3), st.integers(0, 40), st.integers(0, 40))
 def test_any_stem_shares_exactly(
     chain: list[tuple[str, int, int, int, int]], seed: int, more_high: int, more_wide: int

@@ -39,7 +39,6 @@ MODES = ["none", "five_crop", "ten_crop", "dense", "adaptive"]
 
 
 @settings(
-    deadline=None,
     max_examples=25,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -38,9 +38,7 @@ JOBS = st.lists(
 )
 
 
-@settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(jobs=JOBS, max_batch_views=st.integers(1, 9), max_concurrent_batches=st.integers(1, 2))
 async def test_every_answer_equals_the_one_by_one_answer(
     model: Predictor,
@@ -61,9 +59,7 @@ async def test_every_answer_equals_the_one_by_one_answer(
         assert_same(answer, alone(model, IMAGES[image], mode))
 
 
-@settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(jobs=JOBS, max_batch_views=st.integers(1, 9))
 def test_run_all_equals_one_by_one(
     model: Predictor, jobs: list[tuple[int, Mode]], max_batch_views: int

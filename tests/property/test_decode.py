@@ -18,7 +18,6 @@ from tests.support.images import drawn
 
 QUICK = settings(
     max_examples=120,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 MODES = ("RGB", "RGBA", "L", "LA", "1", "P", "CMYK", "YCbCr", "I;16", "F")

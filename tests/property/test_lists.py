@@ -42,7 +42,7 @@ text = st.text(st.sampled_from('path,label;|\t"\r\n.jpga/\ufeff\0é='), max_size
 encoded = st.builds(str.encode, text, st.sampled_from(["utf-8", "utf-16", "utf-16-le"]))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=st.one_of(st.binary(max_size=80), encoded, damaged()),
     suffix=st.sampled_from(SUFFIXES),

@@ -12,9 +12,7 @@ from tests.support.app import Running, in_process
 from tests.support.images import coloured, encoded
 
 REAL = [encoded(coloured("red", 70, 90), kind) for kind in FORMATS]
-SETTINGS = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SETTINGS = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @asynccontextmanager

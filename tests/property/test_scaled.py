@@ -18,7 +18,6 @@ from tests.support.images import drawn, encoded
 
 QUICK = settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 EXACT = Planner(InputSize(crop_px=32, resize_px=32))

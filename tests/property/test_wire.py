@@ -52,7 +52,7 @@ PIECES = st.sampled_from(
 PACKETS = st.lists(PIECES, max_size=6).map(b"".join) | st.binary(max_size=50)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(requests=REQUESTS, cuts=st.lists(st.integers(0, 3000), max_size=12))
 async def test_cuts_change_nothing(requests: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(requests) + GET + CLOSE + b"\r\n"
@@ -64,7 +64,7 @@ async def test_cuts_change_nothing(requests: list[bytes], cuts: list[int]) -> No
         assert statuses(answer) == [*expected, 200]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(packets=st.lists(PACKETS, max_size=4))
 async def test_no_bytes_end_the_server(packets: list[bytes]) -> None:
     async with wired(keep_alive_ms=100, header_timeout_ms=1000) as wire:

@@ -62,7 +62,7 @@ def _cut(answer: bytes, places: list[int]) -> list[bytes]:
     return [answer[a:b] for a, b in pairwise(edges)]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(answers=cut_answers())
 async def test_an_answer_in_any_pieces_is_read_to_its_end(answers: list[list[bytes]]) -> None:
     async with served(answers) as address:

@@ -169,7 +169,7 @@ def test_other_formats_and_no_images_are_told_apart() -> None:
         decode(encoded(PICTURE, "JPEG")[:300])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     kind=st.sampled_from(["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"]),
     at=st.floats(0, 1),

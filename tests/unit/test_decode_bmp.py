@@ -150,7 +150,7 @@ def test_the_last_row_may_lack_the_bytes_that_fill_it_up() -> None:
         decode(bmp(rows[: -fill - 1], SIZE, 24))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), bits=st.sampled_from([4, 8]), ends=st.booleans())
 def test_run_lengths_give_the_pixels(seed: int, bits: int, ends: bool) -> None:
     random = np.random.default_rng(seed)

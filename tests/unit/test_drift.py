@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.api.observability.drift.stability import LEAST_SHARE, merged, stability_index
@@ -86,7 +86,6 @@ def test_bins_of_scores() -> None:
     assert unknown_bin((), 5.0) == 0
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_reference_holds_the_shares_of_its_bins(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 12))
@@ -116,7 +115,6 @@ def reference(classes: tuple[float, ...] = (0.5, 0.25, 0.25)) -> Reference:
     )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 2), max_size=30), st.integers(1, 8))
 def test_a_window_counts_the_last_answers(answers: list[int], most: int) -> None:
     ledger = Ledger()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import DataError, FeedbackNotStored
@@ -33,7 +33,6 @@ def row(number: int) -> FeedbackRow:
 TEXT = st.none() | st.text(max_size=20)
 
 
-@settings(deadline=None)
 @given(
     st.builds(
         FeedbackRow, st.just(NOW), st.just("id"), st.integers(0, 2**31 - 1), TEXT, st.booleans(),

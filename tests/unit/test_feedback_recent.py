@@ -24,7 +24,6 @@ def answer(label: str = "red", answered_s: float = 1.0) -> GivenAnswer:
     return GivenAnswer("tiny@1", label, 0.9, "int8", "dense", None, None, None, answered_s)
 
 
-@settings(deadline=None)
 @given(ANSWERS)
 def test_an_answer_is_found_as_it_was(one: GivenAnswer) -> None:
     recent = RecentAnswers(4)
@@ -35,7 +34,7 @@ def test_an_answer_is_found_as_it_was(one: GivenAnswer) -> None:
     assert recent.find("id-2", 2) is None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 9), st.integers(0, 40))
 def test_the_last_answers_are_remembered_and_no_others(size: int, count: int) -> None:
     recent = RecentAnswers(size)

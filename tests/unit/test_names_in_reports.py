@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -41,7 +41,6 @@ def seen(*cells: object) -> list[str]:
     return [shown(cell).strip() for cell in cells]
 
 
-@settings(deadline=None)
 @given(names=classes)
 def test_the_model_card(package: Path, names: list[str]) -> None:
     from training.export.model_card import render
@@ -51,7 +50,6 @@ def test_the_model_card(package: Path, names: list[str]) -> None:
     assert rows == [["index", "id", "name"], *(seen(i, n, n) for i, n in enumerate(names))]
 
 
-@settings(deadline=None)
 @given(names=classes)
 def test_the_report_of_scoring(names: list[str]) -> None:
     tally = Tally(tuple(names), ok=1)
@@ -67,7 +65,6 @@ def test_the_report_of_scoring(names: list[str]) -> None:
     assert json.loads(as_json({**SUMMARY, "accuracy": accuracy}))["accuracy"]["images"] == 3
 
 
-@settings(deadline=None)
 @given(names=classes)
 def test_the_report_of_scoring_with_several_labels(names: list[str]) -> None:
     agreement = LabelTally(tuple(names), known=1).agreement()

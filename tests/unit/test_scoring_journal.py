@@ -63,7 +63,7 @@ def test_rows_are_read_back_as_they_were(copy: Path) -> None:
 damage = st.sampled_from(["flip", "cut", "empty", "replace", "append"])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.integers(0, 3), damage, st.floats(0, 1, exclude_max=True), st.integers(0, 7), st.binary())
 def test_damage_of_any_file_is_an_error_that_names_restart(
     whole: Path, which: int, how: str, where: float, bit: int, other: bytes

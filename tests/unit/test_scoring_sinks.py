@@ -66,7 +66,7 @@ def close(got: Any, expected: Any) -> bool:
     return got == expected
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows)
 def test_typed_formats_return_the_very_rows(predictor: Predictor, drawn: list[Row]) -> None:
     content = table(drawn, schema(OPTIONS, predictor.manifest))
@@ -75,7 +75,7 @@ def test_typed_formats_return_the_very_rows(predictor: Predictor, drawn: list[Ro
     assert ipc.open_file(written("a.arrow", content)).read_all().equals(content)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows)
 def test_json_lines_are_the_rows_to_what_float32_holds(
     predictor: Predictor, drawn: list[Row]
@@ -89,7 +89,7 @@ def test_json_lines_are_the_rows_to_what_float32_holds(
         assert all(close(got[key], value) for key, value in expected.items())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows)
 def test_csv_has_every_cell(predictor: Predictor, drawn: list[Row]) -> None:
     content = table(drawn, schema(OPTIONS, predictor.manifest))

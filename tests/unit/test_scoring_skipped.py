@@ -170,7 +170,7 @@ def test_links_in_a_tar_are_said(tmp_path: Path) -> None:
     assert counts(skipped) == {"link in an archive": 1, "pipe, socket or device": 1}
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(file_names, min_size=1, max_size=4), st.integers(0, 3000))
 def test_any_names_in_a_tar_that_breaks_off(names: list[str], cut: int) -> None:
     """Every item's path and error can be stored, and a cut archive says that it is cut."""

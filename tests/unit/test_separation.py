@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -11,7 +11,6 @@ from training.evaluation.foreign.separation import auroc, difference, separation
 SCORES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=20).map(np.array)
 
 
-@settings(deadline=None)
 @given(SCORES, SCORES)
 def test_the_area_is_that_of_scikit_learn(known: np.ndarray, foreign: np.ndarray) -> None:
     truth = np.repeat([0, 1], [len(known), len(foreign)])

@@ -93,7 +93,7 @@ def test_small_files_are_loaded_as_before(
         np.testing.assert_array_equal(np.asarray(image), decode(file.read_bytes()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(100, 1500), st.integers(100, 1500), st.sampled_from(["crop", "presize"]),
     st.floats(0.05, 1), st.integers(1, 8), st.booleans(),

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import UsageError
@@ -56,7 +56,6 @@ def slowly(rows: list[tuple[bool, float, float, bool]], most: int) -> list[tuple
     return turns[:most]
 
 
-@settings(deadline=None)
 @given(ROWS, st.integers(1, 8), st.integers(1, 9))
 def test_the_picked_images_are_those_of_a_full_sort(
     rows: list[tuple[bool, float, float, bool]], most: int, step: int

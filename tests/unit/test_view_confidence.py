@@ -62,7 +62,7 @@ def test_both_sides_of_the_gate_are_tested_above(predictor: Predictor) -> None:
     assert opened == [True, False]
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000), mode=st.sampled_from(MODES))
 def test_one_view_is_the_answer_and_views_of_a_mode_share_its_temperature(
     predictor: Predictor, seed: int, mode: Mode
