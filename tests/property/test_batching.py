@@ -20,6 +20,7 @@ from service.inference.engine import Steps
 from service.inference.predictor import Predictor
 from service.inference.runtime.session import Output
 from service.inference.tta.steps import Classification, Options
+from tests.support.backends import NoEmbedding
 from tests.support.batching import (
     IMAGES,
     LONG_S,
@@ -108,7 +109,7 @@ async def test_a_thread_of_its_own_runs_the_batches_and_the_workers_all_else(
     async with batching(predictor, own_runner=True) as (batcher, recorder):
         run_batch = recorder.session.run
 
-        class Session:
+        class Session(NoEmbedding):
             def run(
                 self, views: Pixels, output: Output, windows: NDArray[np.float32] | None = None
             ) -> NDArray[np.float32]:

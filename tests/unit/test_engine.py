@@ -8,9 +8,10 @@ import pytest
 from service.inference.engine import Done, InProgress, run_all, run_views, step
 from service.inference.runtime.session import Output
 from service.inference.tta.passes import StepsOf, View
+from tests.support.backends import NoEmbedding
 
 
-class Sums:
+class Sums(NoEmbedding):
     """A network whose result is the sum of a view's pixels; keeps the sizes of its batches."""
 
     def __init__(self) -> None:

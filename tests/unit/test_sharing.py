@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from service.inference.engine import run_all
 from service.inference.runtime.session import Output
 from service.inference.tta.passes import Results, View
+from tests.support.backends import NoEmbedding
 from training.evaluation.shared_views import shared
 
 Steps = Generator[list[View], Results, tuple[float, ...]]
 
 
-class Sums:
+class Sums(NoEmbedding):
     """A network whose logit is the sum of a view's pixels; counts the views it saw."""
 
     def __init__(self) -> None:

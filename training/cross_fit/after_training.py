@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from service.errors import DataError, ImportRefused
+from service.errors import DataError, ImportRefused, UsageError
 from service.package.package import ModelPackage
 from training.calibration.calibrate import calibrate
 from training.calibration.images import held_out, training_images
@@ -43,7 +43,7 @@ def calibrate_package(
         initial = read_weights()
         if initial is None and (began := loaded.manifest.provenance.get("started_from")):
             raise DataError(f"name the weights that it started from: {began['name']} (--init)")
-    except (DataError, ImportRefused) as error:
+    except (DataError, ImportRefused, UsageError) as error:  # no image, or no weights to start from
         log(f"not calibrated: {error}")
         return
     folds = networks.fold_packages(
