@@ -24,7 +24,8 @@ from typing import NamedTuple, TypeVar
 from service.errors import DeadlineExceeded, InferenceFailed
 from service.inference.engine import Done, Steps, step
 from service.inference.image.budget import DECODING
-from service.inference.tta.passes import InferenceBackend, Results, View, run_batch
+from service.inference.tta.passes import InferenceBackend, View, run_batch
+from service.inference.tta.passes import Result as ViewResult
 from service.inference.tta.steps import Classification
 from service.scheduler import policy
 from service.scheduler.admission import Admission, NullObserver, Observer
@@ -315,7 +316,7 @@ def _first_step(prepare: Callable[[], Steps]) -> tuple[Steps, list[View]]:
 
 
 def _next_step(steps: Steps, results: dict[int, Result]) -> list[View] | Done[Classification]:
-    in_order: Results = []
+    in_order: list[ViewResult] = []
     for index in range(len(results)):
         result = results[index]
         if isinstance(result, Exception):

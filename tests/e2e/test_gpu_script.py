@@ -52,7 +52,7 @@ def test_a_network_that_costs_nothing_is_served(package: Path, tmp_path: Path) -
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "red.png").write_bytes(encoded(coloured("red")))
-    rows = product.intake(ModelPackage.load(package), photos, 1, tmp_path, lambda: 1.0)
+    rows = product.intake(ModelPackage.load(package), photos, 1, tmp_path, lambda: 1.0, print)
     assert {row["mode"] for row in rows} == {"none", "five_crop"}
     assert {row["failed"] for row in rows if row["images"] == "photos"} == {0}
     assert {row["processes"] for row in rows} == {"1"}

@@ -112,7 +112,11 @@ async def test_after_its_end_it_takes_none(listener: socket.socket) -> None:
 def test_the_shared_memory_knows_the_connections_of_others() -> None:
     ours = Shared.create(2)
     theirs = Shared(ours.fd)
-    own, other = Slot(ours.fd, 0), Slot(ours.fd, 1)
+    stride = ours._stride  # pyright: ignore[reportPrivateUsage]
+    own, other = (
+        Slot(ours.fd, ours._start(n), stride)  # pyright: ignore[reportPrivateUsage]
+        for n in range(2)
+    )
     ours._own, theirs._own = 0, 1  # pyright: ignore[reportPrivateUsage]
     own.ready(time.monotonic())
     own.connections(7)

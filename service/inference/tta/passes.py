@@ -32,7 +32,7 @@ class WithEmbedding(NamedTuple):
 
 
 Result = Values | WithEmbedding
-Results = list[Result]
+Results = Sequence[Result]
 Key = tuple[tuple[int, ...], Output, tuple[Box, ...], bool]
 Resized = dict[Size, Pixels]
 """An image in the sizes that some passes need."""
