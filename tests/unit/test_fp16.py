@@ -15,6 +15,7 @@ from service.inference.predictor import Predictor
 from service.inference.runtime.session import Session
 from service.package.manifest import ModeCalibration
 from service.package.package import ModelPackage
+from service.package.shipped import SHIPPED
 from service.package.verify import verify
 from tests.support.images import drawn
 from tests.support.kinds import Drawn, kind_package
@@ -83,8 +84,8 @@ def test_an_fp16_graph_that_differs_is_refused_and_leaves_no_trace(
         [],
         ["run"],
         ["run", "--out", "x"],
-        ["run", "--add-fp16", "x"],
-        ["--crop-px", "64", "--add-fp16", "x"],
+        ["run", "--add-fp16", SHIPPED],
+        ["--crop-px", "64", "--add-fp16", SHIPPED],
         ["run", "--out", "x", "--data", "y", "--crop-px", "64"],
         ["run", "--out", "x", "--data", "y", "--crop-px", "96", "--resize-px", "64"],
         ["run", "--out", "x", "--data", "y", "--crop-px", "65", "--resize-px", "96"],

@@ -64,8 +64,18 @@ def rows_of(scorer: Scorer, items: list[Item], speed: Speed) -> list[Row]:
     return [replace(row, decode_ms=None, infer_ms=None) for row in found]
 
 
-def children() -> list[psutil.Process]:
-    return psutil.Process().children()
+OTHERS: set[psutil.Process] = set()
+"""Children of the test run that were there before a test: servers of other tests."""
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    OTHERS.clear()
+    OTHERS.update(psutil.Process().children())
+
+
+def children() -> set[psutil.Process]:
+    return set(psutil.Process().children()) - OTHERS
 
 
 def bound(predictor: Predictor) -> Predictor:
