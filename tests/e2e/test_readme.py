@@ -21,16 +21,22 @@ from tests.support.server import Server, free_port, stop, wait_until_ready
 from tests.support.shipped import ROOT, SHIPPED
 
 README = (ROOT / "README.md").read_text()
-QUICK = (
+SMALL = (
     "stage.1.epochs=1",
     "stage.1.size_px=32",
     "stage.1.grow_at=[]",
-    "architecture.widen=0.25",
+    "least_updates=0",
     "crop_px=64",
     "resize_px=96",
     "calibration_share=0.5",
     "batch_images=16",
 )
+QUICK = {
+    "train": [part for value in SMALL for part in ("--set", value)],
+    "bench": ["--seconds", "2"],
+    "frontier": ["--timed-images", "20"],
+}
+"""What is added to a command, so that it takes seconds."""
 
 
 def blocks(language: str) -> list[str]:
@@ -38,7 +44,10 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[list[str]]:
+    """Those of the blocks, then those that stand in tables."""
     lines = [line for block in blocks("sh") for line in block.splitlines()]
+    rows = [line for line in README.splitlines() if line.startswith("| ")]
+    lines += [code for row in rows for code in re.findall(r"`(quincunx [^`]*)`", row)]
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
 
 
@@ -54,8 +63,7 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def quincunx(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    training = arguments[0] == "train"
-    extra = [part for value in QUICK for part in ("--set", value)] if training else []
+    extra = QUICK.get(arguments[0], [])
     return subprocess.run(
         [sys.executable, "-m", "service.cli", *arguments, *extra],
         cwd=folder,
