@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -26,12 +26,15 @@ from service.api.http.problems import json_response, long_json_response
 from service.api.http.rejection_throttle import RejectionThrottle
 from service.api.http.request_guard import RequestGuard
 from service.api.oip.routes import Oip, oip_problem
-from service.api.options import options_in, read_options
+from service.api.options import RequestOptions, options_in, read_options
 from service.api.page import FILES, page_file
 from service.api.server.model_set import ModelSet
 from service.api.web.gate import Gate
 from service.api.web.hosts import Hosts
 from service.errors import ModelPackageError, ReloadFailed, UsageError
+
+AnswerOfOne = Callable[[Context, ModelSet, bytes, RequestOptions, float], Awaitable[dict[str, Any]]]
+"""Answers the bytes of one image, within so many seconds."""
 
 
 class Api:
@@ -44,16 +47,7 @@ class Api:
 
     async def classify(self, request: Request) -> Response:
         """`POST /classify`: one image."""
-        started = time.perf_counter()
-        timeout_s, query = timeout_of(request, self.settings), _query(request)
-        with self.models.borrow() as models:
-            form = await self.read(request, models, "image", timeout_s)
-            asked = options_in(query, form.fields)
-            image = _only_image(form)
-            left_s = timeout_s - (time.perf_counter() - started)
-            content = await classify_one(self.context, models, image, asked, left_s)
-        request.state.log.update(model=content["model"], tta=content["tta_applied"])
-        content["request_id"] = request.state.request_id
+        content = await self._of_one_image(request, classify_one)
         self.remember(request, [content])
         return json_response(content)
 
@@ -78,18 +72,28 @@ class Api:
 
     async def embed(self, request: Request) -> Response:
         """`POST /embed`: the embedding of one image."""
+        return json_response(await self._of_one_image(request, embed_one, check_embed_options))
+
+    async def _of_one_image(
+        self,
+        request: Request,
+        answer: AnswerOfOne,
+        check: Callable[[RequestOptions], None] | None = None,
+    ) -> dict[str, Any]:
+        """Read a request with one image; what `answer` says of it, and the id of the request."""
         started = time.perf_counter()
         timeout_s, query = timeout_of(request, self.settings), _query(request)
         with self.models.borrow() as models:
             form = await self.read(request, models, "image", timeout_s)
             asked = options_in(query, form.fields)
-            check_embed_options(asked)
+            if check is not None:
+                check(asked)
             image = _only_image(form)
             left_s = timeout_s - (time.perf_counter() - started)
-            content = await embed_one(self.context, models, image, asked, left_s)
+            content = await answer(self.context, models, image, asked, left_s)
         request.state.log.update(model=content["model"], tta=content["tta_applied"])
         content["request_id"] = request.state.request_id
-        return json_response(content)
+        return content
 
     def remember(self, request: Request, answers: list[dict[str, Any]]) -> None:
         """Keep the answers of a request for feedback about them."""

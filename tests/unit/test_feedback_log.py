@@ -1,4 +1,4 @@
-"""The feedback log: what was stored is there, whatever happens to the folder and the writers."""
+"""The feedback log: stored rows stay readable when a folder or a writer fails."""
 
 import asyncio
 import errno

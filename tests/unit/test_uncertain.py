@@ -83,8 +83,8 @@ def test_margin_and_entropy_by_hand() -> None:
     assert of_one_class(np.array([1.0, 0.0]), None) == (1.0, 0.0)
     margin, entropy = of_several_classes(np.array([0.9, 0.4]), (0.7, 0.5))
     assert margin == pytest.approx(0.1)
-    halves = [p * np.log(p) + (1 - p) * np.log(1 - p) for p in (0.9, 0.4)]
-    assert entropy == pytest.approx(-sum(halves) / 2)
+    terms = [p * np.log(p) + (1 - p) * np.log(1 - p) for p in (0.9, 0.4)]
+    assert entropy == pytest.approx(-sum(terms) / 2)
     assert of_several_classes(np.array([0.5, 1.0]), None)[0] == 0
 
 
