@@ -12,6 +12,7 @@ from service.inference.image.decoded import DecodedImage
 from service.inference.image.formats import avif, bmp, gif, jpeg, png, webp
 from service.inference.image.formats.tiff import tiff
 from service.inference.image.geometry import LeastSize, Size
+from service.inference.image.heap import keep_freed_memory
 from service.inference.image.known_formats import ACCEPTED, identify, rare_format
 from service.inference.image.limits import MAX_DECODE_MS, MAX_PIXELS, Limits
 from service.inference.image.orientation import is_backwards, is_mirrored, is_transposed
@@ -33,6 +34,8 @@ _OPEN: dict[str, Callable[[bytes, Limits], tuple[Picture, int]]] = {
 # Pillow's own limit only warns up to twice its value, and `warnings` filters are not thread-safe;
 # `check_size` reads the same header and refuses.
 Image.MAX_IMAGE_PIXELS = None
+
+keep_freed_memory()
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS, max_decode_ms: int = MAX_DECODE_MS) -> Pixels:
