@@ -1,17 +1,20 @@
 """Scoring in processes: the rows of the threads, and an end without any process left behind."""
 
+import errno
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pytest
 
@@ -26,7 +29,6 @@ from service.scoring.item import Item, Position
 from service.scoring.options import ScoreOptions, Speed, default_processes
 from service.scoring.pipeline import score_items
 from service.scoring.processes import pool
-from service.scoring.processes.block import SharedBlock
 from service.scoring.rows import Row
 from service.scoring.scorer import Scorer
 from tests.support.images import drawn, encoded
@@ -149,6 +151,44 @@ def test_a_worker_that_dies_is_replaced(
     monkeypatch.setattr(pool.Worker, "rows", rows)
     assert rows_of(scorer, items, IN_PROCESSES) == wanted
     assert killed
+
+
+def test_a_worker_that_dies_within_a_message_is_replaced(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`multiprocessing` reports this by another error than a death between two messages."""
+    scorer = Scorer(predictor, ScoreOptions(top_k=3, all_probabilities=True), 8)
+    items = items_of(16)
+    wanted = rows_of(scorer, items, IN_THREADS)
+    died: list[socket.socket] = []
+    original = pool.Worker.rows
+
+    def rows(self: pool.Worker, group: Any, network: Any) -> list[Row]:
+        if not died:
+            ours, theirs = socket.socketpair()
+            died.append(theirs)
+            theirs.sendall(struct.pack("!i", 1000) + b"the start")
+            theirs.shutdown(socket.SHUT_WR)
+            self._pipe.close()
+            self._pipe = Connection(ours.detach())
+        return original(self, group, network)
+
+    monkeypatch.setattr(pool.Worker, "rows", rows)
+    assert rows_of(scorer, items, IN_PROCESSES) == wanted
+    died[0].close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EMFILE, errno.ENOSPC])
+def test_memory_that_cannot_be_shared_ends_the_run_and_blames_no_image(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("service.scoring.processes.block.mmap.mmap", fail)
+    with pytest.raises(OutOfResources, match=rf"{os.strerror(number)}.*--decode-processes"):
+        rows_of(Scorer(predictor, ScoreOptions(top_k=1), 8), items_of(9), IN_PROCESSES)
+    assert not children()
 
 
 def test_a_worker_that_dies_twice_ends_the_run(
@@ -289,19 +329,6 @@ def test_auto_uses_processes_on_a_gpu_only() -> None:
         assert default_processes("cuda", 16) == 15
         assert default_processes("cuda", 1) == 1
     assert Speed(decode_processes=3).resolved("cpu", 2).decode_processes == 3
-
-
-def test_a_block_grows_and_gives_arrays_back() -> None:
-    ours = SharedBlock.create()
-    theirs = SharedBlock(os.dup(ours.fd))
-    for count in (1, 3_000_000, 7):
-        arrays = [np.arange(count, dtype=np.uint8), np.ones((2, 3), np.float32), np.empty((0, 4))]
-        places = ours.write(arrays)
-        for place, array in zip(places, arrays, strict=True):
-            np.testing.assert_array_equal(theirs.read(place), array)
-            assert theirs.read(place).dtype == array.dtype
-    theirs.close()
-    ours.close()
 
 
 def test_the_python_function_takes_processes(package: Path, tmp_path: Path) -> None:

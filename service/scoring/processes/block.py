@@ -3,11 +3,15 @@
 import mmap
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from service.errors import OutOfResources
+from service.scoring.files import MACHINE_FAULTS
 
 ALIGNMENT = 64
 GRAIN_BYTES = 1 << 20
@@ -48,7 +52,7 @@ class SharedBlock:
         """Copy arrays into the block, over what was there.
 
         Raises:
-            OSError: there is no memory for them.
+            OutOfResources: there is no memory for them.
         """
         places: list[Place] = []
         end = 0
@@ -61,7 +65,11 @@ class SharedBlock:
         return places
 
     def read(self, place: Place) -> NDArray[Any]:
-        """The array at `place`, without a copy: valid until the block is written again."""
+        """The array at `place`, without a copy: valid until the block is written again.
+
+        Raises:
+            OutOfResources: this process has no room for the block.
+        """
         kind = np.dtype(place.kind)
         count = int(np.prod(place.shape, dtype=np.int64))
         self._see(place.start + count * kind.itemsize)
@@ -77,12 +85,26 @@ class SharedBlock:
         present = os.fstat(self.fd).st_size
         if size > present:
             size = -(-size // GRAIN_BYTES) * GRAIN_BYTES
-            if hasattr(os, "posix_fallocate"):  # else a lack of memory would kill the process
-                os.posix_fallocate(self.fd, 0, size)
-            else:
-                os.ftruncate(self.fd, size)
+            with _naming_what_ran_out(size):
+                if hasattr(os, "posix_fallocate"):  # else a lack of memory would kill the process
+                    os.posix_fallocate(self.fd, 0, size)
+                else:
+                    os.ftruncate(self.fd, size)
         self._see(size)
 
     def _see(self, size: int) -> None:
         if self._map is None or len(self._map) < size:
-            self._map = mmap.mmap(self.fd, 0)
+            with _naming_what_ran_out(size):
+                self._map = mmap.mmap(self.fd, 0)
+
+
+@contextmanager
+def _naming_what_ran_out(size: int) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        help_ = MACHINE_FAULTS.get(error.errno or 0, "")
+        raise OutOfResources(
+            f"{size} bytes cannot be shared with a process that decodes: "
+            f"{error.strerror or error}{help_}; or use fewer (--decode-processes)"
+        ) from error

@@ -27,6 +27,7 @@ from service.scoring.groups import Located, groups
 from service.scoring.options import Speed
 from service.scoring.processes import remote
 from service.scoring.processes.block import SharedBlock
+from service.scoring.processes.pipe import receive
 from service.scoring.processes.worker import Setup
 from service.scoring.rows import Row
 from service.scoring.scorer import Scorer
@@ -76,7 +77,7 @@ class Worker:
             self._setup = None
         self._pipe.send(group)
         while True:
-            kind, given = self._pipe.recv()
+            kind, given = receive(self._pipe)
             if kind == "rows":
                 return given
             if kind == "failed":

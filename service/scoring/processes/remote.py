@@ -13,6 +13,7 @@ from service.inference.runtime.providers import Chosen
 from service.inference.runtime.session import Output
 from service.inference.runtime.shared_crops import Features
 from service.scoring.processes.block import Place, SharedBlock
+from service.scoring.processes.pipe import receive
 
 Run = tuple[Output, list[Place], bool]
 """A batch of views and, for some graphs, windows; and whether their embeddings are asked for."""
@@ -80,7 +81,7 @@ class RemoteSession:
         return self._answer()
 
     def _answer(self) -> list[NDArray[Any]] | None:
-        places: list[Place] | None = self._pipe.recv()
+        places: list[Place] | None = receive(self._pipe)
         return None if places is None else [self._block.read(place).copy() for place in places]
 
 

@@ -20,6 +20,7 @@ from service.package.package import ModelPackage
 from service.scoring.groups import Located, chunks
 from service.scoring.options import ScoreOptions
 from service.scoring.processes.block import SharedBlock
+from service.scoring.processes.pipe import receive
 from service.scoring.processes.remote import RemoteSession
 from service.scoring.rows import Row
 from service.scoring.scorer import Scorer
@@ -59,11 +60,11 @@ def main() -> None:
     pipe_fd, block_fd = map(int, sys.argv[1:])
     pipe, block = Connection(pipe_fd), SharedBlock(block_fd)
     try:
-        setup = cast(Setup, pipe.recv())
+        setup = cast(Setup, receive(pipe))
         DECODING.limit_pixels = setup.decoding_pixels
         scorer = setup.scorer(pipe, block)
         while True:
-            pipe.send(_answer(pipe.recv(), scorer))
+            pipe.send(_answer(receive(pipe), scorer))
     except (EOFError, ConnectionError):  # the run is over
         return
 
