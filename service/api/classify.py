@@ -19,10 +19,10 @@ from service.errors import QuincunxError
 from service.inference.engine import Steps
 from service.inference.image.views import AnyImage, Pixels, size_of
 from service.inference.predictor import Prediction
+from service.inference.tta.single_views import ViewClassification
 from service.inference.tta.steps import (
     Classification,
     Options,
-    ViewClassification,
     check_embeds,
     check_options,
 )

@@ -5,13 +5,12 @@ serves the HTTP batcher, offline scoring, evaluation and benchmarks.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import ModelPackageError, UsageError
-from service.inference.image.geometry import FractionBox
 from service.inference.image.views import (
     AnyImage,
     check_image,
@@ -23,8 +22,9 @@ from service.inference.tta.conformal import prediction_set
 from service.inference.tta.evidence import Evidence, blended, second_outputs
 from service.inference.tta.gate import gate_value
 from service.inference.tta.model import Model as Model
-from service.inference.tta.passes import PassOutputs, StepsOf, read_passes, resize_for
+from service.inference.tta.passes import StepsOf, read_passes, resize_for
 from service.inference.tta.planner import Pass, Plan
+from service.inference.tta.single_views import SingleViews, ViewClassification
 from service.inference.unknown import Unknown, threshold_at
 from service.package import modes
 from service.package.manifest import Manifest, Mode, ModeCalibration
@@ -32,25 +32,6 @@ from service.package.manifest import Manifest, Mode, ModeCalibration
 HELD_BYTES = 64 * 1024 * 1024
 """About 16 MP as decoded. Of a larger image only the resized copies wait for the second pass,
 because many images may wait at once."""
-
-
-class Views(NamedTuple):
-    """The answers of views, each on its own: float64[V, K]."""
-
-    raw: Array
-    tempered: Array
-
-
-@dataclass(frozen=True)
-class ViewClassification:
-    """The answer of one view, or of one window of a dense pass, on its own."""
-
-    box: FractionBox
-    probabilities: Array
-    """float64[K], tempered as the answer is: if all views agree, they equal the answer. The two
-    passes of `adaptive` have their own temperatures, and the answer then lies between them."""
-    raw: Array
-    """float64[K], not tempered."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +43,7 @@ class Classification:
     """float64[K], aggregated and tempered; those of a single-label model sum to 1."""
     raw: Array
     """float64[K], aggregated and not tempered. Calibration fits on it."""
-    views: tuple[ViewClassification, ...]
+    single_views: SingleViews
     class_map: NDArray[np.float32] | None
     """float32[K, h, w] where a pass over the whole image ran."""
     passes: int
@@ -79,6 +60,11 @@ class Classification:
     """float32[C], the mean over views; None where the package has no embeddings."""
     unknown: Unknown | None = None
     """None where the package or the mode has no unknown score, or where it is switched off."""
+
+    @cached_property
+    def views(self) -> tuple[ViewClassification, ...]:
+        """What each view says on its own. Computed when it is first read."""
+        return tuple(self.single_views)
 
 
 def check_options(options: Options, model: Model) -> None:
@@ -169,9 +155,9 @@ def classify_steps(image: AnyImage, options: Options, model: Model) -> StepsOf[C
     calibration = model.calibration(plan.mode)
     raw = _aggregated(read.logits, options, calibration, model)
     answer = _tempered(raw, calibration, model)
-    views = _tempered_views(read.logits, calibration, model, raw, answer)
+    views = SingleViews(read.shown, (read.logits,), (calibration,), model.task)
     evidence = Evidence.of(read, calibration)
-    return _conclude(read, plan.first, raw, answer, views, options, model, evidence)
+    return _conclude(read.class_map, plan.first, raw, answer, views, options, model, evidence)
 
 
 def _adaptive(
@@ -187,10 +173,10 @@ def _adaptive(
     evidence = Evidence.of(first, calibration)
     raw = _aggregated(first.logits, options, calibration, model)
     alone = _tempered(raw, calibration, model)
-    first_views = _tempered_views(first.logits, calibration, model, raw, alone)
+    views = SingleViews(first.shown, (first.logits,), (calibration,), model.task)
     if not plan.rest or gate_value(first.logits[0], gate.kind) >= gate.threshold:
         return _conclude(
-            first, plan.first, raw, alone, first_views, options, model, evidence, False
+            first.class_map, plan.first, raw, alone, views, options, model, evidence, False
         )
     reading = read_passes(later, plan.rest, model.crop_features, embedding=model.embeds)
     del later
@@ -204,20 +190,17 @@ def _adaptive(
         calibration.second_share,
     )
     answer = temper(raw, calibration.second_temperature, model.task)
-    both = PassOutputs(
-        np.concatenate([first.logits, rest.logits]),
+    class_map = rest.class_map if rest.class_map is not None else first.class_map
+    views = SingleViews(
         (*first.shown, *rest.shown),
-        rest.class_map if rest.class_map is not None else first.class_map,
-    )
-    rest_views = _tempered_views(rest.logits, own, model)
-    tempered = np.concatenate([first_views.tempered, rest_views.tempered])
-    views = Views(
-        np.concatenate([first_views.raw, rest_views.raw]),
-        temper(tempered, calibration.second_temperature, model.task),
+        (first.logits, rest.logits),
+        (calibration, own),
+        model.task,
+        calibration.second_temperature,
     )
     passes = (*plan.first, *plan.rest)
     evidence = blended(evidence, Evidence.of(second, own), calibration.second_share)
-    return _conclude(both, passes, raw, answer, views, options, model, evidence, True)
+    return _conclude(class_map, passes, raw, answer, views, options, model, evidence, True)
 
 
 def _aggregated(
@@ -235,29 +218,12 @@ def _tempered(raw: Array, calibration: ModeCalibration, model: Model) -> Array:
     return temper(raw, calibration.temperature, model.task, calibration.temperature_power)
 
 
-def _tempered_views(
-    logits: NDArray[np.float32],
-    calibration: ModeCalibration,
-    model: Model,
-    raw: Array | None = None,
-    tempered: Array | None = None,
-) -> Views:
-    """logits [V, K] -> each view on its own, tempered as the aggregate is.
-
-    `raw` and `tempered` are the aggregate of these logits, which a single view equals.
-    """
-    if raw is not None and tempered is not None and len(logits) == 1:
-        return Views(raw[None], tempered[None])
-    singles = model.task.probabilities(logits)
-    return Views(singles, _tempered(singles, calibration, model))
-
-
 def _conclude(
-    read: PassOutputs,
+    class_map: NDArray[np.float32] | None,
     passes: tuple[Pass, ...],
     raw: Array,
     probabilities: Array,
-    views: Views,
+    views: SingleViews,
     options: Options,
     model: Model,
     evidence: Evidence | None,
@@ -274,8 +240,8 @@ def _conclude(
         tta=mode,
         probabilities=probabilities,
         raw=raw,
-        views=tuple(map(ViewClassification, read.shown, views.tempered, views.raw)),
-        class_map=read.class_map,
+        single_views=views,
+        class_map=class_map,
         passes=len(passes),
         cost=model.planner.cost(passes),
         calibrated=model.is_calibrated(mode),
