@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.commands import options as shared
+from service.commands.bench_options import AsJson, Images, ImageSize, Modes, NoPlots, Out, Seed
 from service.console.stdio import answer, log, print_json
 
 if TYPE_CHECKING:
@@ -17,25 +18,6 @@ if TYPE_CHECKING:
     from service.bench.report.tables import ReportTable
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-
-Images = Annotated[
-    Path | None,
-    typer.Option(metavar="FOLDER", help="Your own photos; without it JPEGs are drawn in memory."),
-]
-ImageSize = Annotated[
-    str | None,
-    typer.Option(
-        metavar="WIDTHxHEIGHT",
-        help="Size in pixels of the drawn JPEGs: 500x375 by default; 4032x3024 is a phone's photo.",
-    ),
-]
-Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
-Out = Annotated[
-    Path | None,
-    typer.Option(metavar="FOLDER", help="Write results.json, report.md, report.html and plots."),
-]
-NoPlots = Annotated[bool, typer.Option("--no-plots", help="--out without plots.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 
 @app.callback()
@@ -46,14 +28,20 @@ def bench() -> None:
 @app.command()
 def latency(
     package: shared.Package,
-    tta: shared.BenchModes = "auto",
+    tta: Modes = "auto",
     precision: Annotated[
         str,
-        typer.Option(help="Precisions, comma-separated; auto: fp32 and the fastest one."),
+        typer.Option(
+            metavar="P,P,…",
+            help="Precisions, separated by commas; auto: fp32 and the fastest on this machine.",
+        ),
     ] = "auto",
-    batch: Annotated[str, typer.Option(help="Batch sizes in images, comma-separated.")] = "1,8",
+    batch: Annotated[
+        str,
+        typer.Option(metavar="N,N,…", help="Batch sizes in images, separated by commas."),
+    ] = "1,8",
     seconds: Annotated[float, typer.Option(help="How long to measure.")] = 60.0,
-    min_rounds: Annotated[int, typer.Option(help="Samples of each case, at least.")] = 20,
+    min_rounds: Annotated[int, typer.Option(help="Least number of samples of each case.")] = 20,
     images: Images = None,
     image_size: ImageSize = None,
     provider: shared.Provider = "auto",
@@ -63,7 +51,11 @@ def latency(
     no_plots: NoPlots = False,
     as_json: AsJson = False,
 ) -> None:
-    """Time every mode × precision × batch size in process, interleaved, phases apart."""
+    """Measure the latency of every mode, precision and batch size, without a server.
+
+    The cases take turns in every round, so that a change of the machine's speed affects all alike.
+    Phases such as decoding and inference are measured separately.
+    """
     from service.bench import options
     from service.bench.latency.latency import LatencyPlan, bench_latency
 
@@ -97,33 +89,50 @@ def load(
         str | None,
         typer.Option(
             metavar="N,N,…",
-            help="Requests per second, one step each. Without it the highest rate that keeps the "
-            "SLO is searched for.",
+            help="Rates in requests per second, one step for each. By default it searches for the "
+            "highest rate that keeps the SLO, the latency that --slo-ms and --slo-percentile "
+            "name.",
         ),
     ] = None,
     arrivals: Annotated[
         str,
-        typer.Option(help="poisson or constant: an open loop; closed: users wait for answers."),
+        typer.Option(
+            metavar="poisson|constant|closed",
+            help="poisson, constant: requests are sent at the given rate, whether or not answers "
+            "arrive (an open loop). closed: each user waits for an answer before it sends the next "
+            "request.",
+        ),
     ] = "poisson",
-    users: Annotated[str, typer.Option(help="closed: users, comma-separated steps.")] = "1",
+    users: Annotated[
+        str,
+        typer.Option(
+            metavar="N,N,…", help="With --arrivals closed: how many users, one step for each."
+        ),
+    ] = "1",
     mix: Annotated[
-        str, typer.Option(help="TTA modes and their shares, such as none=0.8,five_crop=0.2.")
+        str,
+        typer.Option(
+            metavar="MODE=SHARE,…",
+            help="TTA modes and their shares of the requests, such as none=0.8,five_crop=0.2.",
+        ),
     ] = "none",
     slo_ms: Annotated[float, typer.Option(help="The latency to keep, in milliseconds.")] = 100.0,
     slo_percentile: Annotated[
-        float, typer.Option(help="The percentile to keep, of all requests, refused ones too.")
+        float,
+        typer.Option(help="The percentile of all requests that must keep it. Refused ones count."),
     ] = 99.0,
     seconds: Annotated[float, typer.Option(help="Length of a step.")] = 20.0,
     warm_up: Annotated[
         float, typer.Option(help="Seconds at the start of a step that do not count.")
     ] = 2.0,
     processes: Annotated[int, typer.Option(help="Client processes.")] = 2,
-    connections: Annotated[int, typer.Option(help="Most requests in flight.")] = 256,
+    connections: Annotated[int, typer.Option(help="Most requests in flight at once.")] = 256,
     timeout: Annotated[
-        float, typer.Option(help="After so many seconds a request counts as failed.")
+        float, typer.Option(help="Seconds after which a request counts as failed.")
     ] = 30.0,
     header: Annotated[
-        list[str] | None, typer.Option(metavar="NAME:VALUE", help="Sent with every request.")
+        list[str] | None,
+        typer.Option(metavar="NAME:VALUE", help="A header of every request. Repeat it for more."),
     ] = None,
     images: Images = None,
     image_size: ImageSize = None,
@@ -132,7 +141,11 @@ def load(
     no_plots: NoPlots = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put load on a server. Latency counts from the time when a request was due."""
+    """Put load on a server and measure its latency.
+
+    Latency counts from the time when a request was due, so a server that stalls delays all requests
+    that were due meanwhile.
+    """
     from service.bench import options
     from service.bench.load.load import LoadPlan, bench_load
 
@@ -179,11 +192,11 @@ def _show_step(step: "LoadStep") -> None:
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A.json", help="Results of an earlier run.")],
-    b: Annotated[Path, typer.Argument(metavar="B.json", help="Results of a later run.")],
+    a: Annotated[Path, typer.Argument(metavar="A.json", help="results.json of an earlier run.")],
+    b: Annotated[Path, typer.Argument(metavar="B.json", help="results.json of a later run.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show which differences between two runs are real."""
+    """Compare two runs, and show which differences are larger than the noise."""
     from dataclasses import asdict
 
     from service.bench.report.compare import compare as differences
@@ -201,9 +214,9 @@ def compare(
 def mlperf(
     package: shared.Package,
     scenario: Annotated[
-        str, typer.Option(help="SingleStream, MultiStream, Server, Offline; comma-separated.")
+        str, typer.Option(metavar="NAME,NAME,…", help="MLPerf scenarios, separated by commas.")
     ] = "SingleStream,MultiStream,Server,Offline",
-    tta: shared.BenchModes = "auto",
+    tta: Modes = "auto",
     precision: shared.Precision = "auto",
     seconds: Annotated[
         float, typer.Option(help="Shortest length of each test, in seconds.")
@@ -214,9 +227,13 @@ def mlperf(
     ] = False,
     server_rate: Annotated[
         float | None,
-        typer.Option(help="Server: queries per second; by default half of a quick estimate."),
+        typer.Option(
+            help="Scenario Server: queries per second; by default half of a quick estimate."
+        ),
     ] = None,
-    server_latency_ms: Annotated[float, typer.Option(help="Server: the p99 to keep.")] = 15.0,
+    server_latency_ms: Annotated[
+        float, typer.Option(help="Scenario Server: the 99th percentile to keep, in milliseconds.")
+    ] = 15.0,
     provider: shared.Provider = "auto",
     threads: shared.Threads = 0,
     images: Images = None,
@@ -227,7 +244,7 @@ def mlperf(
     ] = Path("runs/mlperf"),
     as_json: AsJson = False,
 ) -> None:
-    """Run MLPerf LoadGen's scenarios, single crop and TTA."""
+    """Run the scenarios of MLPerf's LoadGen, with a single crop and with TTA."""
     from dataclasses import asdict
 
     from service.bench import options

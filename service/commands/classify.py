@@ -16,7 +16,7 @@ app = typer.Typer()
 
 @app.command()
 def classify(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Image files.")],
     model: options.Model = None,
     tta: options.Tta = None,
     aggregate: options.Aggregate = "mean",

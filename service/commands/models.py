@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, show and verify model packages.", no_args_is_help=True)
 
-Root = Annotated[Path, typer.Argument(help="The folder that holds the packages.")]
+Root = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds the packages.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -63,7 +63,7 @@ def verify(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PACKAGE...",
+            metavar="PACKAGE",
             help="Package folders, or names in models/.",
             autocompletion=complete_package,
         ),

@@ -79,8 +79,7 @@ Model = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="The model package: a folder, or a name in models/; by default the one that Quincunx "
-        "ships.",
+        help="The model package: a folder, or a name in models/; by default the shipped one.",
         autocompletion=complete_package,
     ),
 ]
@@ -95,22 +94,19 @@ KnownRate = Annotated[
 Box = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="L,T,R,B[,flip]", help="custom: a view, as fractions of the image; repeat it."
+        metavar="L,T,R,B[,flip]",
+        help="With --tta custom: the left, top, right and bottom edge of a crop, as fractions of "
+        "the image; flip: mirrored. Repeat it for more crops.",
     ),
 ]
-TopK = Annotated[int, typer.Option(min=1, help="The number of classes in each answer.")]
+TopK = Annotated[int, typer.Option(min=1, help="How many of the likeliest classes to list.")]
 Precision = Annotated[
     Literal["auto", "fp32", "fp16", "int8"],
-    typer.Option(help="The precision of the graph to run; auto: the fastest for this machine."),
+    typer.Option(help="The precision of the graph that runs; auto: the fastest on this machine."),
 ]
-Provider = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where inference runs.")]
+Provider = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option(help="Where inference runs; auto: on the GPU if it can be used."),
+]
 
-BenchModes = Annotated[
-    str,
-    typer.Option(
-        "--tta",
-        help="Modes, comma-separated; latency always times none, too. auto: none, five_crop, dense "
-        "and the one that the package serves.",
-    ),
-]
-Threads = Annotated[int, typer.Option(min=0, help="ONNX Runtime threads; 0: all cores.")]
+Threads = Annotated[int, typer.Option(min=0, help="ONNX Runtime threads; 0: one for each core.")]

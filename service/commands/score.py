@@ -25,10 +25,10 @@ def score(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
-            help="Folders, globs, image files; lists of paths (.txt, .csv, .parquet; - for "
-            "standard input); tables of image bytes (.parquet, .arrow); archives (.tar, .zip); "
-            "URLs of any.",
+            metavar="SOURCE",
+            help="Folders, globs and image files; lists of paths (.txt, .csv, .parquet; - for "
+            "standard input); tables of image bytes (.parquet, .arrow); archives (.tar, .zip). "
+            "Each is a path, or a URL such as s3://BUCKET/FOLDER.",
         ),
     ],
     output: Annotated[
@@ -37,7 +37,8 @@ def score(
             "--output",
             "-o",
             metavar="OUT",
-            help=".parquet, .csv, .jsonl or .arrow; - streams JSON Lines to standard output.",
+            help="The table to write: .parquet, .csv, .jsonl or .arrow; - writes JSON Lines to "
+            "standard output.",
         ),
     ],
     model: options.Model = None,
@@ -48,57 +49,76 @@ def score(
     box: options.Box = None,
     top_k: options.TopK = 5,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="A column with every class's probability.")
+        bool,
+        typer.Option("--probabilities", help="Add a column with the probability of every class."),
     ] = False,
     coverage: options.Coverage = None,
     embedding: Annotated[
-        bool, typer.Option("--embedding", help="A column with the embedding of each image.")
+        bool, typer.Option("--embedding", help="Add a column with the embedding of each image.")
     ] = False,
     single: Annotated[
-        bool, typer.Option("--single", help="The single crop's answer beside the one with TTA.")
+        bool,
+        typer.Option(
+            "--single", help="Add columns with the answer of the single crop, without TTA."
+        ),
     ] = False,
     sha256: Annotated[
-        bool, typer.Option("--sha256", help="A column of the files' digests.")
+        bool, typer.Option("--sha256", help="Add a column with the SHA-256 digest of each file.")
     ] = False,
     uncertain: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="Write the N images that are most worth labelling next into a second file, "
-            "OUT.uncertain.SUFFIX, and the columns margin and entropy into OUT.",
+            help="Also write a table of the N images that are most worth labelling next, "
+            "OUT.uncertain.SUFFIX, and add the columns margin and entropy to OUT.",
         ),
     ] = None,
     timing: Annotated[
         bool,
         typer.Option(
-            help="Columns of decode and inference time. Only these columns differ from run to run."
+            help="Add columns with the time of decoding and inference. Only these columns differ "
+            "from run to run."
         ),
     ] = True,
-    path_column: Annotated[str | None, typer.Option(help="The column of paths.")] = None,
-    image_column: Annotated[str | None, typer.Option(help="The column of image bytes.")] = None,
+    path_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="In tables: the column of paths.")
+    ] = None,
+    image_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="In tables: the column of image bytes.")
+    ] = None,
     label_column: Annotated[
         str | None,
-        typer.Option(help="The column of true labels. Without it the names of folders count."),
+        typer.Option(
+            metavar="NAME",
+            help="In tables: the column of true labels. Without it the name of an image's folder "
+            "is its label, if it is a class.",
+        ),
     ] = None,
     separator: Annotated[
         str | None,
         typer.Option(
             metavar="CHAR",
-            help="The separator of a CSV: a character, or the word tab. By default , ; | or tab, "
-            "recognised from the header.",
+            help="The separator of a CSV: a character, or the word tab. By default it is detected: "
+            ", ; | or tab.",
         ),
     ] = None,
     root: Annotated[
         str | None,
         typer.Option(
-            help="The base folder of relative paths in lists; by default the list's folder."
+            metavar="FOLDER",
+            help="The folder that relative paths in lists start from; by default the list's "
+            "folder.",
         ),
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write counts and accuracy here: .json or .md."),
+        typer.Option(
+            metavar="FILE", help="Write counts and accuracy into this file: .json or .md."
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT if it exists.")
+    ] = False,
     restart: Annotated[
         bool,
         typer.Option(
@@ -124,41 +144,51 @@ def score(
     provider: options.Provider = "auto",
     threads: Annotated[
         int,
-        typer.Option(min=0, help="Inference threads, each with its own batch; 0: one per core."),
+        typer.Option(
+            min=0, help="Threads of the network, each with its own batch; 0: one for each core."
+        ),
     ] = 0,
     decode_threads: Annotated[
-        int, typer.Option(min=0, help="Threads that decode; 0: one per core.")
+        int, typer.Option(min=0, help="Threads that decode; 0: one for each core.")
     ] = 0,
     decode_processes: Annotated[
         str,
         typer.Option(
             metavar="auto|N",
-            help="Processes that decode; 0: threads. auto: 0 on a CPU, one per core but one on a "
-            "GPU.",
+            help="Processes that decode; 0: threads decode. auto: 0 on a CPU; on a GPU one less "
+            "than there are cores.",
         ),
     ] = "auto",
     batch_views: Annotated[
-        int, typer.Option(min=0, help="Most views in a batch; 0: 32 on a CPU, 256 on a GPU.")
+        int, typer.Option(min=0, help="Largest batch, in views; 0: 32 on a CPU, 256 on a GPU.")
     ] = 0,
     chunk_images: Annotated[
         int,
-        typer.Option(min=0, help="Images batched together; 0: 32 on a CPU, 256 on a GPU."),
+        typer.Option(min=0, help="Images whose views share batches; 0: 32 on a CPU, 256 on a GPU."),
     ] = 0,
     engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="ray: a Ray Data job (quincunx[ray]).")
+        Literal["local", "ray"],
+        typer.Option(help="local: this machine; ray: a Ray Data job (needs quincunx[ray])."),
     ] = "local",
     ray_address: Annotated[
-        str | None, typer.Option(help="ray: the cluster; by default RAY_ADDRESS, or a local one.")
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="With --engine ray: the cluster; by default RAY_ADDRESS, or a local one.",
+        ),
     ] = None,
     actors: Annotated[
-        int, typer.Option(min=0, help="ray: models loaded at once; 0: as many as fit.")
+        int,
+        typer.Option(
+            min=0, help="With --engine ray: how many models are loaded at once; 0: as many as fit."
+        ),
     ] = 0,
 ) -> None:
-    """Classify any number of images into a table.
+    """Classify any number of images, and write a table with one row for each.
 
-    An image that cannot be read becomes a row with its error. OUT appears when it is complete.
-    After a kill or a full disk, the same command continues where it stopped, and the result is
-    the same. The exit code is 0 if at least one image was answered; see --strict.
+    An image that cannot be read gets a row with its error. OUT appears when it is complete. If the
+    command was stopped, or the disk was full, the same command continues where it stopped, and the
+    result is the same. The exit code is 0 if at least one image was answered; see --strict.
     """
     from service.errors import UsageError
     from service.inference.option_text import box_of

@@ -18,7 +18,7 @@ def serve(
     packages: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PACKAGE...]",
+            metavar="PACKAGE",
             help="Model packages: folders, or names in models/; by default all in models/.",
             parser=package_folder,
             autocompletion=complete_package,
@@ -30,21 +30,28 @@ def serve(
         str,
         typer.Option(
             metavar="auto|N",
-            help="Processes, each with its own session. auto: 1 on a CPU; on a GPU as many as keep "
-            "it busy and fit into its memory (quincunx doctor shows the number).",
+            help="How many processes answer requests. auto: one on a CPU; on a GPU as many as keep "
+            "it busy and fit into its memory (`quincunx doctor` shows the number).",
         ),
     ] = "auto",
     provider: Annotated[
-        Provider | None, typer.Option(help="Execution provider.", show_default="auto")
+        Provider | None,
+        typer.Option(
+            help="Where inference runs; auto: on the GPU if it can be used.", show_default="auto"
+        ),
     ] = None,
     precision: Annotated[
         Literal["auto", "fp32", "fp16", "int8"] | None,
-        typer.Option(help="The precision of the graph to run.", show_default="auto"),
+        typer.Option(
+            help="The precision of the graph that runs; auto: the fastest on this machine.",
+            show_default="auto",
+        ),
     ] = None,
 ) -> None:
     """Serve model packages over HTTP.
 
-    QUINCUNX_* variables hold all other settings. An invalid one is reported before the start.
+    All other settings are environment variables QUINCUNX_*, listed in docs/operating.md. An
+    invalid one is reported before the server starts.
     """
     if sys.platform == "win32":
         raise UsageError("quincunx serve needs Linux or macOS; on Windows run it in WSL")

@@ -114,23 +114,26 @@ class Options(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     tta: Mode | None = Field(
-        default=None, description="Test-time augmentation; by default the package's own"
+        default=None,
+        description="Mode of test-time augmentation; by default the package's default mode",
     )
     aggregate: Aggregation = Field(default="mean", description="How the views become one answer")
     coverage: Annotated[float, Ge(0), Le(1), FINITE] | None = Field(
-        default=None, description="Ask for a prediction set that holds the truth this often"
+        default=None,
+        description="Add the smallest set of classes that contains the true class this often",
     )
     gate_cost: Annotated[float, Ge(0), Le(100), FINITE] | None = Field(
-        default=None, description="adaptive: the mean cost to spend, in single crops"
+        default=None, description="With tta=adaptive: the mean cost to spend, in single crops"
     )
     known_rate: KnownRate | None = Field(
         default=None,
-        description="Unknown score: accept this share of images of the model's classes, or off; "
-        "by default the package's rate",
+        description="Accept this share of images of the model's classes; other images are unknown. "
+        "off: no unknown score; by default the package's rate",
     )
     boxes: Boxes = Field(
         default=(),
-        description="custom: left,top,right,bottom[,flip] as fractions, separated by semicolons",
+        description="With tta=custom: left,top,right,bottom[,flip] of each crop, as fractions of "
+        "the image, separated by semicolons",
     )
 
     @model_validator(mode="wrap")

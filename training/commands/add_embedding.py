@@ -1,10 +1,10 @@
 """`quincunx add-embedding`: embeddings for a package that was written without them."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from service.commands.options import Package
 from service.console.stdio import answer, log
 
 app = typer.Typer()
@@ -12,16 +12,16 @@ app = typer.Typer()
 
 @app.command()
 def add_embedding(
-    package: Annotated[Path, typer.Argument(help="A model package; it is replaced as a whole.")],
+    package: Package,
     version: Annotated[
         str | None,
-        typer.Option(metavar="VERSION", help="The new version; by default the version stays."),
+        typer.Option(metavar="VERSION", help="The new version; by default it stays the same."),
     ] = None,
 ) -> None:
     """Give every graph of a package the output embedding, without training.
 
-    The weights and the answers stay the same, bit by bit. Afterwards `quincunx calibrate` fits the
-    unknown score.
+    The package is replaced. The weights and the answers stay the same, bit by bit. Afterwards
+    `quincunx calibrate --only-unknown PACKAGE DATA` fits the unknown score.
     """
     from training.export.embedding import embed_package
 

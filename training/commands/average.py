@@ -15,7 +15,11 @@ app = typer.Typer()
 def average(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Folders of runs that started from one another, the last one's recipe"),
+        typer.Argument(
+            metavar="RUN",
+            help="Two or more folders of runs, each of which started from the weights of another. "
+            "The result has the recipe of the last one.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="The run to write: runs/NAME.")],
     data: Annotated[

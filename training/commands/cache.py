@@ -13,7 +13,7 @@ app = typer.Typer(help="List and remove the decoded images that training keeps."
 
 @app.command("list")
 def list_entries(folder: CacheFolder = Path("cache"), as_json: AsJson = False) -> None:
-    """List the entries of a cache folder, the last used one first."""
+    """List the entries of a cache folder, the most recently used first."""
     from training.data.cache.cache_folder import listed
 
     entries = listed(folder)
@@ -29,7 +29,8 @@ def list_entries(folder: CacheFolder = Path("cache"), as_json: AsJson = False) -
 @app.command()
 def clean(
     keys: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY…", help="Entries; by default all of them.")
+        list[str] | None,
+        typer.Argument(metavar="KEY", help="Keys of entries; by default all entries."),
     ] = None,
     folder: CacheFolder = Path("cache"),
 ) -> None:

@@ -24,52 +24,57 @@ def calibrate(
     data: Annotated[
         Path,
         typer.Argument(
+            metavar="DATA",
             help="The data set that the package was trained on (its held-out images are used), or "
-            "other labelled images: FOLDER/<class>/*, FOLDER/val, a table, or a name."
+            "other labelled images: a folder DATA/<class>/* or DATA/val/<class>/*; a table of "
+            "path,label; or a name: imagenette, imagewoof.",
         ),
     ],
     top1_tolerance: Annotated[
         float,
         typer.Option(
-            help="Accuracy that a gate which opens less often may lose, in 0..1: the upper 95% "
-            "bound of the paired difference."
+            help="How much accuracy, from 0 to 1, may be lost by a gate that opens less often than "
+            "the best one. The upper 95% bound of the paired loss must stay within it."
         ),
     ] = TOLERANCE.top1,
     nll_tolerance: Annotated[
-        float, typer.Option(help="The same for NLL, in nats.")
+        float,
+        typer.Option(help="The same for the negative log-likelihood, in nats."),
     ] = TOLERANCE.nll,
     adaptive_cost: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[PRECISION=]CROPS",
-            help="Try cheaper first passes too, and choose what agrees most with exact five crops "
-            "at this mean cost in crops, as in --adaptive-cost fp32=1.25 --adaptive-cost int8=0.8. "
-            "By default adaptive begins with the served crop and may cost "
-            f"{TOLERANCE.cost:g} crops.",
+            help="Mean cost of adaptive, in single crops, as in --adaptive-cost 0.8, or for each "
+            "precision: --adaptive-cost fp32=1.25 --adaptive-cost int8=0.8. With this option "
+            "cheaper first passes are tried too, and the passes are chosen that agree most with "
+            "exact five crops. By default adaptive begins with the served crop, and its mean cost "
+            f"is at most {TOLERANCE.cost:g} crops.",
         ),
     ] = None,
     only_unknown: Annotated[
         bool,
         typer.Option(
             "--only-unknown",
-            help="Fit the unknown score of a calibrated package, and change nothing else.",
+            help="Fit only the unknown score of a package that is calibrated already.",
         ),
     ] = False,
     default_mode: Annotated[
         Mode | None,
         typer.Option(
-            help="The mode of requests that name none; by default adaptive, or what is better "
-            "beyond doubt."
+            help="The mode that is used if a request names no mode. By default calibration chooses "
+            "it: adaptive, unless another mode is better with 95% confidence."
         ),
     ] = None,
 ) -> None:
-    """Fit temperatures, view weights, the gate of adaptive TTA, conformal quantiles, unknown score.
+    """Fit temperatures, view weights, the gate of adaptive, prediction sets and the unknown score.
 
-    For a multi-label package: temperatures, view weights and a threshold for each class.
+    For a multi-label package: temperatures, view weights and a threshold for each class. The
+    package is changed in place.
 
-    They are fitted on images that were held out of training. Where DATA is the data set that the
-    package was trained on, its calibration split is computed again from the recipe in the manifest.
-    Other images must be ones that the model was not trained on, at least 50 of them.
+    The fit needs images that the model was not trained on, at least 50. If DATA is the data set
+    that the package was trained on, its calibration split (the images that were held out) is
+    computed again from the recipe in the manifest.
     """
     from service.package.package import ModelPackage
     from training.calibration import calibrate as calibration

@@ -26,27 +26,37 @@ def evaluate(
     data: Annotated[
         Path | None,
         typer.Argument(
-            help="Labelled images: DATA/<class>/* or DATA/val; a table of path,label (its rows of "
-            "split val); or a name."
+            metavar="DATA",
+            help="Labelled images: a folder DATA/<class>/* or DATA/val/<class>/*; a table of "
+            "path,label (its rows with the split val); or a name: imagenette, imagewoof. Not "
+            "needed with --feedback.",
         ),
     ] = None,
     tta: Annotated[
         str,
         typer.Option(
-            help="TTA modes and baselines, comma separated. Baselines: full_image (one pass, no "
-            "crop), five_passes (five_crop with nothing shared) and fastai_tta (learn.tta, "
-            "seeded). Multi-label packages have neither baselines nor adaptive."
+            metavar="MODE,MODE,…",
+            help="TTA modes and baselines, separated by commas; by default none, five_crop, dense "
+            "and adaptive, as far as the package can answer them. Baselines: full_image (one pass "
+            "over the whole image), five_passes (five_crop, each crop as a pass of its own) and "
+            "fastai_tta (fastai's learn.tta with a fixed seed). Multi-label packages have no "
+            "baselines and no adaptive.",
         ),
     ] = "",
     aggregate: Annotated[
-        Aggregation, typer.Option(help="Multi-label packages: how views become one answer.")
+        Aggregation, typer.Option(help="Multi-label packages: how the views become one answer.")
     ] = "mean",
     precision: Precisions = "",
     coverage: Annotated[
-        float | None, typer.Option(help="Also measure prediction sets with this coverage.")
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Also measure the prediction sets of this coverage, such as 0.95.",
+        ),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Write a Markdown report with plots into this folder.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write a Markdown report with plots into this folder."),
     ] = None,
     record: Annotated[
         bool, typer.Option("--record", help="Store the metrics in the manifest and model card.")
@@ -54,22 +64,24 @@ def evaluate(
     feedback: Annotated[
         Path | None,
         typer.Option(
-            help="Instead of DATA: a feedback log, a Parquet file or the folder of "
-            "QUINCUNX_FEEDBACK_FOLDER. Measures the answers that the server gave."
+            metavar="LOG",
+            help="Instead of DATA: a feedback log, which is a Parquet file or the folder that "
+            "QUINCUNX_FEEDBACK_FOLDER names. It measures the answers that a server gave.",
         ),
     ] = None,
     foreign: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Images of none of the classes. Measures how well the unknown score tells them "
-            "from the images of DATA, instead of the accuracy.",
+            help="Images of none of the model's classes. Instead of the accuracy, it measures how "
+            "well the unknown score tells them from the images of DATA.",
         ),
     ] = None,
     known_rate: Annotated[
         str | None,
         typer.Option(
-            help="--foreign: the share of known images to accept; by default the package's."
+            metavar="RATE",
+            help="With --foreign: the share of known images to accept; by default the package's.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -77,10 +89,11 @@ def evaluate(
     """Measure a package on labelled images with the code that serves it.
 
     It reports top-1 with its bootstrap 95% interval, top-5 if there are more than 5 classes,
-    negative log-likelihood, and expected calibration error (15 bins). If none is among the modes,
-    every mode is compared with that single crop on the same images: answers corrected, answers
-    spoiled, the difference with its interval, and McNemar's p. In the same way every precision is
-    compared with fp32.
+    negative log-likelihood, and expected calibration error (15 bins). If the single crop (mode
+    none) is among the modes, every mode is compared with it on the same images: answers corrected,
+    answers spoiled, the difference with its interval, and McNemar's p. In the same way every
+    precision is compared with fp32.
+
     For a multi-label package: mean average precision with its interval, F1 at the thresholds,
     binary log-likelihood.
     """

@@ -18,18 +18,24 @@ app = typer.Typer()
 @app.command()
 def export(
     run: Annotated[
-        Path | None, typer.Argument(help="The run's folder: checkpoint and history.")
+        Path | None,
+        typer.Argument(
+            metavar="RUN", help="The folder of a run, such as runs/NAME, with its checkpoint."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="The package to write: models/NAME.")
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="DATA", help="What the run was trained on: folder, table or name."),
+        typer.Option(
+            metavar="DATA",
+            help="The data set that the run was trained on: a folder, a table or a name.",
+        ),
     ] = None,
     int8: Annotated[bool, typer.Option(help="Also build the int8 graph, for CPUs.")] = True,
     fp16: Annotated[bool, typer.Option(help="Also build the fp16 graph, for GPUs.")] = False,
-    version: Annotated[str, typer.Option(help="The package's version.")] = "1",
+    version: Annotated[str, typer.Option(metavar="VERSION", help="The package's version.")] = "1",
     crop_px: Annotated[
         int | None,
         typer.Option(min=1, help="Side of a crop, a multiple of 32; by default the recipe's."),
@@ -41,9 +47,9 @@ def export(
     decode: Annotated[
         Decode | None,
         typer.Option(
-            help="How files become pixels. exact: every pixel is decoded, then resized. scaled: "
-            "JPEGs much larger than the views are scaled down by their decoder, which is several "
-            "times faster for photos of phones. By default as the run was trained."
+            help="How files become pixels. exact: every pixel is decoded, then the image is "
+            "resized. scaled: large JPEGs are scaled down while they are decoded, which is faster "
+            "for photos of phones. By default as the run was trained."
         ),
     ] = None,
     statistics_images: Annotated[
@@ -58,28 +64,32 @@ def export(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Instead of RUN: a safetensors file that another program trained, with torch's "
-            "names of the recipe's architecture.",
+            help="Instead of RUN: a safetensors file of another program, with the parameter names "
+            "of the recipe's architecture in torch.",
         ),
     ] = None,
     normalization: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="--weights: JSON with mean and std, and maybe classes."),
+        typer.Option(
+            metavar="FILE", help="With --weights: JSON with mean and std, and optionally classes."
+        ),
     ] = None,
     recipe: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="--weights: the recipe that names the architecture and the calibration split.",
+            help="With --weights: the recipe, for its architecture and calibration split.",
         ),
     ] = "",
     overrides: Overrides = None,
     origin: Annotated[
         str,
-        typer.Option(metavar="TEXT", help="--weights: a sentence that says where they come from."),
+        typer.Option(
+            metavar="TEXT", help="With --weights: a sentence that says where they come from."
+        ),
     ] = "",
     allow_unfinished: Annotated[
-        bool, typer.Option("--allow-unfinished", help="Export a run that is not finished.")
+        bool, typer.Option("--allow-unfinished", help="Also export a run that is not finished.")
     ] = False,
     overwrite: Overwrite = False,
     add_fp16: Annotated[
@@ -101,13 +111,15 @@ def export(
     """
     if add_fp16 is not None:
         if run or out or data or crop_px or resize_px:
-            raise UsageError("--add-fp16 PACKAGE takes no run, --out, --data or sizes")
+            raise UsageError(
+                "--add-fp16 PACKAGE takes no RUN, --out, --data, --crop-px or --resize-px"
+            )
         from training.export.fp16 import add_fp16 as add
 
         answer(add(add_fp16, log=log))
         return
     if (run is None) == (weights is None) or out is None or data is None:
-        raise UsageError("an export needs RUN or --weights, --out FOLDER and --data FOLDER")
+        raise UsageError("an export needs RUN or --weights FILE, and --out FOLDER and --data DATA")
     from training.data.named_data import located
     from training.export.export import export_package
     from training.export.outside_weights import OutsideWeights

@@ -21,36 +21,55 @@ DEFAULT_MODES: tuple[Mode, ...] = (
 @app.command()
 def frontier(
     package: Package,
-    data: Annotated[Path, typer.Argument(help="Labelled images: DATA/<class>/*, or DATA/val.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Labelled images: a folder DATA/<class>/* or DATA/val/<class>/*; a table of "
+            "path,label; or a name: imagenette, imagewoof.",
+        ),
+    ],
     tta: Annotated[
         str,
         typer.Option(
-            help="TTA modes, comma separated.", show_default="all that the package can answer"
+            metavar="MODE,MODE,…",
+            help="TTA modes, separated by commas.",
+            show_default="all that the package can answer",
         ),
     ] = "",
     precision: Precisions = "",
     gate_cost: Annotated[
-        str, typer.Option(help="Also run adaptive at these mean costs, in single crops.")
+        str,
+        typer.Option(
+            metavar="N,N,…",
+            help="Also run adaptive at these mean costs, in single crops, separated by commas.",
+        ),
     ] = "0.75,1,1.25",
     images: Annotated[
-        int, typer.Option(min=0, help="Measure accuracy on this many images; 0 means all.")
+        int, typer.Option(min=0, help="Measure accuracy on this many images; 0: all.")
     ] = 0,
-    timed_images: Annotated[int, typer.Option(min=20, help="Images to time.")] = 300,
-    threads: Annotated[int, typer.Option(min=0, help="Threads; 0 means one per core.")] = 0,
+    timed_images: Annotated[
+        int, typer.Option(min=20, help="How many images to measure the time on.")
+    ] = 300,
+    threads: Annotated[int, typer.Option(min=0, help="Threads; 0: one for each core.")] = 0,
     aspect: Annotated[
         float,
-        typer.Option(min=1.0, help="Cut images to this aspect ratio first; 1: do not cut."),
+        typer.Option(
+            min=1.0, help="Cut images to this ratio of width to height first; 1: do not cut."
+        ),
     ] = 1.0,
     image_size: Annotated[
         str | None,
         typer.Option(
             metavar="WIDTHxHEIGHT",
-            help="Time drawn JPEGs of this size; 4032x3024 is a phone's photo.",
+            help="Measure the time on drawn JPEGs of this size in pixels; 4032x3024 is a photo of "
+            "a phone.",
             show_default="DATA's images",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write frontier.md, .json and .png into this folder.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write frontier.md, .json and .png into this folder."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

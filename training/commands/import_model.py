@@ -20,7 +20,7 @@ def import_model(
         typer.Argument(
             metavar="SOURCE",
             help="FILE.onnx, timm:NAME, torchvision:NAME, hf:FOLDER_OR_NAME, "
-            "python:MODULE:FUNCTION or learner.pkl",
+            "python:MODULE:FUNCTION or learner.pkl.",
         ),
     ],
     out: Annotated[
@@ -30,42 +30,57 @@ def import_model(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Names of the classes: text with one on each line, or JSON; or the word numbers.",
+            help="Names of the classes: a text file with one on each line, or a JSON file. The "
+            "word numbers instead of a file: the names are 0, 1, 2 and so on.",
         ),
     ] = None,
     normalization: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Mean and std by name: imagenet, half (.5, .5); or 0..1, 0..255 for a model that "
-            "takes such pixels and normalizes them inside.",
+            help="imagenet: ImageNet's mean and std; half: 0.5 and 0.5. 0..1 or 0..255: the model "
+            "takes pixels of this range and normalizes them itself.",
         ),
     ] = None,
     mean: Annotated[
-        str | None, typer.Option(metavar="R,G,B", help="Mean of each channel, in units of 0..1.")
+        str | None,
+        typer.Option(metavar="R,G,B", help="Mean of each channel, for pixels from 0 to 1."),
     ] = None,
     std: Annotated[
-        str | None, typer.Option(metavar="R,G,B", help="Std of each channel, in units of 0..1.")
+        str | None,
+        typer.Option(
+            metavar="R,G,B", help="Standard deviation of each channel, for pixels from 0 to 1."
+        ),
     ] = None,
     crop_px: Annotated[int | None, typer.Option(min=1, help="Side of a crop.")] = None,
     resize_px: Annotated[
         int | None, typer.Option(min=1, help="Shorter side of the resized image.")
     ] = None,
     interpolation: Annotated[
-        Interpolation | None, typer.Option(help="The filter of every resize.")
+        Interpolation | None, typer.Option(help="The filter with which images are resized.")
     ] = None,
     layout: Annotated[
-        str | None, typer.Option(help="Axes of the input, NCHW or NHWC; by default found.")
+        str | None,
+        typer.Option(
+            metavar="NCHW|NHWC", help="Order of the input's axes; by default it is detected."
+        ),
     ] = None,
-    channels: Annotated[str, typer.Option(help="Order of the channels: RGB or BGR.")] = "RGB",
+    channels: Annotated[
+        str, typer.Option(metavar="RGB|BGR", help="Order of the input's channels.")
+    ] = "RGB",
     activation: Annotated[
         str | None,
         typer.Option(
-            help="What the model gives: none (logits), softmax or sigmoid; by default found."
+            metavar="none|softmax|sigmoid",
+            help="What the model's last layer is; none: the model returns logits. By default it is "
+            "detected.",
         ),
     ] = None,
     output: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The output with the classes, of several.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The output that holds the classes, if there are several outputs."
+        ),
     ] = None,
     decode: Annotated[
         Decode, typer.Option(help="How files become pixels: see quincunx export --help.")
@@ -74,16 +89,17 @@ def import_model(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Images for the comparison with the source; by default drawn pictures.",
+            help="Photos on which the package is compared with its source; by default drawn "
+            "images.",
         ),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
             metavar="DATA",
-            help="Labelled images that the model was not trained on: FOLDER/<class>/*, FOLDER/val "
-            "or a table. The package is quantized and calibrated on one half and measured on the "
-            "other half.",
+            help="Labelled images that the model was not trained on: a folder DATA/<class>/* or "
+            "DATA/val/<class>/*, or a table of path,label. The package is quantized and calibrated "
+            "on one half of them, and measured on the other half.",
         ),
     ] = None,
     int8: Annotated[bool, typer.Option(help="With --data: also build the int8 graph.")] = True,
@@ -91,26 +107,26 @@ def import_model(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="timm, torchvision: weights from a file (safetensors, or .pth of tensors only) "
-            "instead of a download.",
+            help="For timm and torchvision: read the weights from this file (safetensors, or .pth "
+            "that holds tensors only) instead of downloading them.",
         ),
     ] = None,
     trust_pickle: Annotated[
         bool,
         typer.Option(
             "--trust-pickle",
-            help="learner.pkl: the file may run any code on this machine when it is read, and you "
-            "trust the person who made it.",
+            help="For learner.pkl: read the file although it can run any code on this machine. Use "
+            "it only for files of people whom you trust.",
         ),
     ] = False,
-    version: Annotated[str, typer.Option(help="The package's version.")] = "1",
+    version: Annotated[str, typer.Option(metavar="VERSION", help="The package's version.")] = "1",
     overwrite: Overwrite = False,
 ) -> None:
     """Turn a classifier of another library into a model package.
 
     The package is compared with its source at several sizes and batches, and refused if it differs.
-    What a source does not say must be named; without that, the command lists what it found and what
-    is missing.
+    Some sources do not say their preprocessing or their classes. Then the command lists what it
+    found and which options are missing.
     """
     if out is None:
         raise UsageError("an import needs --out FOLDER, the package to write: models/NAME")

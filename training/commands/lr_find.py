@@ -41,13 +41,13 @@ def lr_find(
     cache_folder: CacheFolder = Path("cache"),
     cache_limit: CacheLimit = 64,
     cache_px: CachePx = 0,
-    steps: Annotated[int, typer.Option(min=20, help="Batches; the rate rises with each.")] = 100,
+    steps: Annotated[int, typer.Option(min=20, help="How many batches to run.")] = 100,
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
     """Suggest a learning rate: raise it with every batch, and find where the loss falls.
 
-    Start with the suggestion `valley`.
+    It prints several suggestions. Try `valley` first.
     """
     from training.start.options import Options
 

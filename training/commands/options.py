@@ -43,8 +43,8 @@ RecipeName = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="See `quincunx recipes`. auto: with few images start from the shipped package; with "
-        "many a recipe for this device.",
+        help="A recipe, see `quincunx recipes`. auto: the number of images and the device decide; "
+        "with few images the training starts from the shipped package.",
         autocompletion=recipe_choices,
     ),
 ]
@@ -52,27 +52,32 @@ Backbone = Annotated[
     str,
     typer.Option(
         metavar="SOURCE",
-        help="Fine-tune this pretrained network: timm:NAME or torchvision:NAME. The recipe is "
-        "fine-tune, if --recipe names no other.",
+        help="Fine-tune this pretrained network: timm:NAME or torchvision:NAME. The default recipe "
+        "is then fine-tune.",
     ),
 ]
 Weights = Annotated[
     str,
     typer.Option(
         metavar="FILE",
-        help="--backbone: its weights as safetensors or .pth; by default they are downloaded. "
-        "none: random weights.",
+        help="With --backbone: a file with its weights, safetensors or .pth; by default they are "
+        "downloaded. none: random weights.",
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="As in --set stage.1.epochs=8."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a value of the recipe, as in --set stage.1.epochs=8. Repeat it for more.",
+    ),
 ]
 Init = Annotated[
     Path | None,
     typer.Option(
-        metavar="FOLDER",
-        help="Start from the weights of this package (a folder, or a name in models/) or run.",
+        metavar="PACKAGE|RUN",
+        help="Start from the weights of a package (a folder, or a name in models/) or of a run "
+        "(a folder in runs/).",
         parser=package_or_run,
         autocompletion=complete_package,
     ),
@@ -82,26 +87,32 @@ Overwrite = Annotated[
     typer.Option("--overwrite", help="Replace the model package at --out and everything in it."),
 ]
 Workers = Annotated[
-    int, typer.Option(min=0, help="Processes that load images; 0: load in this process.")
+    int,
+    typer.Option(min=0, metavar="N", help="Processes that load images; 0: load in this process."),
 ]
 Cache = Annotated[
     CacheMode,
     typer.Option(
         help="Decode every file once, and keep the images. device: in GPU memory. memory: in a "
-        "memory-mapped file. off: decode the files in every epoch. auto: on a GPU device if "
-        "they fit, else memory; without a GPU memory for images of 1 MP or more, else off."
+        "memory-mapped file. off: decode the files in every epoch. auto: with a GPU, device if the "
+        "images fit into its memory, otherwise memory; without a GPU, memory if the files have "
+        "1 MP or more on average, otherwise off."
     ),
 ]
 CacheLimit = Annotated[
     float,
     typer.Option(
-        min=0, metavar="GIB", help="What the folder may hold; the oldest entries make room."
+        min=0,
+        metavar="GIB",
+        help="Largest size of the folder. The oldest entries are removed to make room.",
     ),
 ]
 CachePx = Annotated[
     int,
     typer.Option(
-        min=0, metavar="PX", help="Shorter side of kept images; 0: as the recipe's crops need."
+        min=0,
+        metavar="PX",
+        help="Shorter side of the kept images; 0: what the recipe's crops need.",
     ),
 ]
 CacheFolder = Annotated[
@@ -109,6 +120,10 @@ CacheFolder = Annotated[
     typer.Option("--cache-folder", metavar="FOLDER", help="The folder of decoded images."),
 ]
 Precisions = Annotated[
-    str, typer.Option(help="Precisions, comma separated; by default all in the package.")
+    str,
+    typer.Option(
+        metavar="P,P,…",
+        help="Precisions, separated by commas: fp32, fp16, int8; by default all in the package.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -31,7 +31,9 @@ def recipes(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A recipe's name.", autocompletion=recipe_names)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A recipe's name.", autocompletion=recipe_names)
+    ],
     overrides: Overrides = None,
 ) -> None:
     """Print a recipe as JSON with every value. --set shows the effect of an override."""

@@ -29,7 +29,8 @@ def show_batch(
 ) -> None:
     """Save a grid of training images as the network gets them: augmented and mixed.
 
-    Normalization is undone so that people can look at them. The statistics after it are printed.
+    The picture shows them before normalization. The mean and standard deviation after it are
+    printed.
     """
     from training.start.options import Options
 

@@ -53,16 +53,18 @@ def train(
         float | None,
         typer.Option(
             metavar="M",
-            help="Train for so long: the number of epochs follows from the measured speed, and the "
-            "schedule ends with the time. Reading the data counts, exporting does not.",
+            help="Train for M minutes. The measured speed determines the number of epochs, and the "
+            "schedule ends in time. Reading the data is part of the time; the export and the "
+            "calibration come after it.",
         ),
     ] = None,
     teacher: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER",
-            help="Learn from this package or run too: its answers for the same crops are added to "
-            "the loss (recipe fields distillation.weight and distillation.temperature).",
+            metavar="PACKAGE|RUN",
+            help="Also learn from this package or run: the loss gets a term for the difference "
+            "from its answers for the same crops (recipe fields distillation.weight and "
+            "distillation.temperature).",
             parser=package_or_run,
             autocompletion=complete_package,
         ),
@@ -80,12 +82,11 @@ def train(
 ) -> None:
     """Train a recipe, export the network as a model package, and calibrate the package.
 
-    The recipe is chosen by the number of images and the device, if --recipe names none. At the end
-    the package is measured on the validation images.
+    At the end the package is measured on the validation images.
 
     Every epoch ends with a checkpoint. --resume continues from it with the same schedule, and ends
-    with the same weights as an uninterrupted run. If it is started by `accelerate launch` or
-    `torchrun`, several processes train together.
+    with the same weights as an uninterrupted run. Several processes train together if the command
+    is started by `accelerate launch` or `torchrun`.
     """
     from training.start.options import Options
 
