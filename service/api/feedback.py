@@ -12,8 +12,13 @@ from service.api.http.problems import json_response
 from service.api.options import query_options
 from service.errors import DataError, FeedbackOff, UnknownModel, UsageError
 from service.feedback.given import GivenAnswer, joined
-from service.feedback.request import SHOWN, FeedbackRequest, read_feedback_request
-from service.feedback.row import FeedbackRow, Source
+from service.feedback.request import (
+    SHOWN,
+    FeedbackRequest,
+    SentAnswer,
+    read_feedback_request,
+)
+from service.feedback.row import FeedbackRow, Outcome, Source
 from service.package.labels import LabelIndex
 from service.package.manifest import Manifest
 from service.scoring.task import SCORING_TASKS
@@ -43,22 +48,26 @@ async def take_feedback(context: Context, request: Request) -> Response:
     source: Source | None = "server" if found is not None else None
     if found is None and said.answer is not None:
         found, source = said.answer.given(), "client"
+    manifest = _manifest(context, found)
+    if source == "client" and said.answer is not None and manifest is not None:
+        _check_answer(said.answer, manifest)
     row = FeedbackRow(
         time=datetime.now(UTC),
         request_id=said.request_id,
         image=said.image,
-        label=_label(said, _manifest(context, found)),
+        label=_label(said, manifest),
         foreign=said.foreign,
         note=said.note,
         source=source,
         answer=found,
     )
     await desk.log.append(row)
-    context.metrics.feedback.labels(row.outcome).inc()
+    outcome = _outcome(row, manifest)
+    context.metrics.feedback.labels(outcome).inc()
     return json_response(
         {
             "stored": True,
-            "outcome": row.outcome,
+            "outcome": outcome,
             "label": row.label,
             "predicted": found and found.label,
             "model": found and found.model,
@@ -74,6 +83,24 @@ def _manifest(context: Context, answer: GivenAnswer | None) -> Manifest | None:
         return context.models.get(answer.model).predictor.manifest if answer else None
     except UnknownModel:
         return None
+
+
+def _check_answer(answer: SentAnswer, manifest: Manifest) -> None:
+    """Raises UsageError for an answer that the model cannot have given."""
+    ids = {label.id for label in manifest.labels}
+    for label in answer.classes():
+        if label not in ids:
+            raise UsageError(
+                f"answer: {label[:SHOWN]!r} is not the id of a class of {answer.model}; send the "
+                "answer as it came"
+            )
+
+
+def _outcome(row: FeedbackRow, manifest: Manifest | None) -> Outcome:
+    """Without the model, a label that differs from the answer's may be the name of its class."""
+    if manifest is None and row.label is not None and row.outcome == "wrong":
+        return "unknown"
+    return row.outcome
 
 
 def _label(said: FeedbackRequest, manifest: Manifest | None) -> str | None:

@@ -82,7 +82,8 @@ class AsyncClient:
         Raises:
             QuincunxError: the model has no embeddings, or as `classify`.
         """
-        return parsed(await self._run(embed_call(image, options)), schemas.EmbedAnswer)
+        call = await asyncio.to_thread(embed_call, image, options)
+        return parsed(await self._run(call), schemas.EmbedAnswer)
 
     async def models(self) -> list[schemas.ModelSummary]:
         """The served models; the first one is the default."""

@@ -66,6 +66,12 @@ def feedback_call(
     body = {name: value for name, value in given.items() if value is not None}
     if isinstance(answer, str):
         body["request_id"] = answer
+    elif not isinstance(cast(object, answer), schemas.ClassifyAnswer):
+        raise UsageError(
+            "answer must be what classify returned, or the id of a request, but got "
+            f"{type(answer).__name__}; for one answer of classify_batch send results.request_id "
+            "and image, its position"
+        )
     else:
         body["request_id"] = answer.request_id
         body["answer"] = answer.model_dump(mode="json", include=set(SentAnswer.model_fields))

@@ -100,7 +100,7 @@ class FeedbackLog:
                 error: Exception | None = None
                 try:
                     await asyncio.to_thread(self.write, [one.row for one in entries])
-                except FeedbackNotStored as failed:
+                except Exception as failed:  # no memory, for example: no row was stored
                     error = failed
                 for one in entries:
                     one.done, one.error = True, error

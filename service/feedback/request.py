@@ -23,12 +23,22 @@ class SentLabel(BaseModel):
     label: Text
 
 
+class SentUnknown(BaseModel):
+    """The unknown score of an answer. Its further fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, title=None)
+
+    score: Annotated[float, Field(allow_inf_nan=False)]
+    is_unknown: bool
+    known_rate: Share
+
+
 class SentAnswer(BaseModel):
     """The answer, as the client got it. Further fields of the answer are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True, title=None)
 
-    model: Text = Field(description="NAME@VERSION")
+    model: Text = Field(pattern="^[^@]+@[^@]+$", description="NAME@VERSION")
     label: Text = Field(description="The id of the likeliest class")
     labels: list[SentLabel | Text] | None = Field(
         default=None, description="Multi-label models: the classes of the answer, or their ids"
@@ -36,12 +46,28 @@ class SentAnswer(BaseModel):
     probability: Share | None = None
     precision: Precision | None = None
     tta_applied: str | None = Field(default=None, max_length=40)
+    unknown: SentUnknown | None = Field(
+        default=None, description="The unknown score of the answer, if it has one"
+    )
+
+    def classes(self) -> list[str]:
+        """The ids of the classes in the answer."""
+        if self.labels is None:
+            return [self.label]
+        return [one if isinstance(one, str) else one.label for one in self.labels]
 
     def given(self) -> GivenAnswer:
-        label = self.label
-        if self.labels is not None:
-            label = joined(one if isinstance(one, str) else one.label for one in self.labels)
-        return GivenAnswer(self.model, label, self.probability, self.precision, self.tta_applied)
+        """The facts of the answer. The time of the answer is not known."""
+        return GivenAnswer(
+            model=self.model,
+            label=joined(self.classes()),
+            probability=self.probability,
+            precision=self.precision,
+            tta=self.tta_applied,
+            unknown_score=self.unknown and self.unknown.score,
+            is_unknown=self.unknown and self.unknown.is_unknown,
+            known_rate=self.unknown and self.unknown.known_rate,
+        )
 
 
 class FeedbackRequest(BaseModel):

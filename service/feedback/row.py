@@ -57,11 +57,16 @@ class FeedbackRow:
     def outcome(self) -> Outcome:
         """Whether the answer was right; `unknown` if the answer is not known.
 
-        For a foreign image an answer is right if it said that the image is unknown.
+        For a foreign image an answer is right if it said that the image is unknown, or if it has no
+        labels (multi-label models).
         """
-        if self.answer is None:
+        answer = self.answer
+        if answer is None:
             return "unknown"
-        right = self.answer.is_unknown if self.foreign else self.label == self.answer.label
+        if self.foreign:
+            right = answer.is_unknown or answer.label == ""
+        else:
+            right = self.label == answer.label
         return "right" if right else "wrong"
 
     def values(self) -> dict[str, Any]:

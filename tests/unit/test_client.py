@@ -205,3 +205,11 @@ def test_a_picture_is_turned_as_its_file_would_be() -> None:
 def test_other_images_are_refused(image: object) -> None:
     with pytest.raises(errors.UsageError, match=r"but got|cannot be sent"):
         file_bytes(image)
+
+
+def test_feedback_about_an_answer_without_the_id_of_its_request_says_what_to_send() -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        raise AssertionError("nothing is sent")
+
+    with client_of(answer) as client, pytest.raises(errors.UsageError, match="request_id and im"):
+        client.feedback({"request_id": "a"}, label="red")  # type: ignore[arg-type]

@@ -52,6 +52,7 @@ def test_a_row_survives_its_table(one: FeedbackRow) -> None:
         (None, True, ANSWER, "right"),
         (None, True, replace(ANSWER, is_unknown=False), "wrong"),
         (None, True, replace(ANSWER, is_unknown=None), "wrong"),
+        (None, True, replace(ANSWER, is_unknown=None, label=""), "right"),
         ("red", False, None, "unknown"),
     ],
 )
@@ -199,3 +200,23 @@ def test_what_is_no_feedback_log_is_refused(tmp_path: Path) -> None:
     pq.write_table(emptied, tmp_path / "a.parquet")
     with pytest.raises(DataError, match="row 0"):
         read_feedback(tmp_path)
+
+
+async def test_an_unexpected_error_fails_all_rows_that_waited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row that was not stored is reported as stored."""
+
+    def fail(_: object) -> None:
+        raise MemoryError
+
+    log = FeedbackLog(tmp_path, LARGE)
+    log.open()
+    monkeypatch.setattr(log_module, "table_of", fail)
+    rows = (log.append(row(number)) for number in range(5))
+    assert [type(one) for one in await asyncio.gather(*rows, return_exceptions=True)] == [
+        MemoryError
+    ] * 5
+    monkeypatch.undo()
+    await log.append(row(7))
+    assert [one.request_id for one in read_feedback(tmp_path)] == ["id-7"]

@@ -61,6 +61,14 @@ def test_scores_by_hand(tmp_path: Path) -> None:
     assert len(list(feedback_notes(scores))) == 4
 
 
+def test_a_row_may_have_the_name_of_its_class(tmp_path: Path) -> None:
+    """The server stores it where it no longer serves the model of the answer."""
+    manifest = ModelPackage.load(tiny_package(tmp_path / "tiny")).manifest
+    scores = measure_feedback([row("Red"), row("Green"), row("Green", "green")], manifest)
+    assert scores.right == Share(2, 3)
+    assert scores.confused == (("green", "red", 1),)
+
+
 def test_classes_of_a_multi_label_package(tmp_path: Path) -> None:
     package = tiny_package(tmp_path / "multi", task="multi_label")
     manifest = ModelPackage.load(package).manifest

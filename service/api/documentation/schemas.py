@@ -260,7 +260,8 @@ class FeedbackAnswer(Shape):
 
     stored: bool
     outcome: Outcome = Field(
-        description="Whether the answer was right. unknown: the server does not know the answer"
+        description="Whether the answer was right. unknown: the server does not know the answer, "
+        "or it does not serve the model that gave it and cannot tell whether the label is its class"
     )
     label: str | None = Field(description="The id of the right class; null: not known")
     predicted: str | None = Field(description="The id of the class in the answer")

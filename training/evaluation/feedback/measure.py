@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from service.errors import DataError
+from service.feedback.given import joined
 from service.feedback.row import FeedbackRow
 from service.package.labels import LabelIndex
 from service.package.manifest import Manifest
@@ -103,7 +104,7 @@ def measure_feedback(rows: Sequence[FeedbackRow], manifest: Manifest) -> Feedbac
     foreign = [row for row in of_package if row.foreign]
     read = [(row, _classes(row.label, index, split)) for row in own]
     strange = Counter(str(row.label) for row, classes in read if classes is None)
-    kept = [(row, classes) for row, classes in read if classes is not None]
+    kept = [(_by_id(row, classes), classes) for row, classes in read if classes is not None]
     return FeedbackScores(
         right=_right(row for row, _ in kept),
         by_mode={
@@ -129,6 +130,11 @@ def _classes(label: str | None, index: LabelIndex, split: Split) -> tuple[str, .
     found = [index.find(part) for part in split(label) or ()]
     known = tuple(sorted(part for part in found if part is not None))
     return known if len(known) == len(found) else None
+
+
+def _by_id(row: FeedbackRow, classes: tuple[str, ...]) -> FeedbackRow:
+    """The row with the ids of its classes: the log has names where the model was not served."""
+    return row if row.label is None else replace(row, label=joined(classes))
 
 
 def _right(rows: Iterable[FeedbackRow]) -> Share:
