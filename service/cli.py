@@ -89,7 +89,7 @@ class LazyGroup(TyperGroup):
         except QuincunxError as error:
             _end(str(error), 1)
         except typer.BadParameter as error:
-            error.message = _with_the_nearest(error.message)
+            error.message = _with_the_value(error)
             raise
         except MemoryError:
             _end("memory ran out: give the process more, or work on less at once", 1)
@@ -113,6 +113,19 @@ def load(name: str) -> Any:
     for one in (command, *getattr(command, "commands", {}).values()):
         one.rich_markup_mode = None  # plain help: rich shows flags as <bool>
     return command
+
+
+def _with_the_value(error: typer.BadParameter) -> str:
+    """The message about a wrong value, with the value, or with the choice that was probably meant.
+
+    typer raises it from pydantic's error, whose message does not name the value.
+    """
+    from service.console.requirement import requirement
+
+    errors: Any = getattr(error.__cause__, "errors", None)
+    if errors is not None and (reason := requirement(first := errors()[0])).startswith("must "):
+        return f"it {reason}, but got {first['input']!r}"
+    return _with_the_nearest(error.message)
 
 
 def _with_the_nearest(message: str) -> str:

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from service.console.nearest import did_you_mean, with_hint
+from service.console.requirement import requirement
 from service.errors import UsageError
 from service.inference.runtime.providers import Provider
-from service.package.manifest import Precision
 from service.setting_values.key_list import check_key, read_keys, split_keys
 from service.setting_values.path_list import split_paths
 from service.setting_values.renamed import with_new_names
@@ -42,7 +42,7 @@ class Settings(BaseModel):
     """Model packages to serve, separated as in PATH, or a JSON array of paths. The first is the
     default model. Empty: every package in the folder `models/` beside the code."""
     provider: Provider = "auto"
-    precision: Precision | Literal["auto"] = "auto"
+    precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
     tf32: bool = True
     """On a GPU, fp32 uses TF32: four times faster, and its answers differ by up to about 0.001."""
     graph_cache: Path | None = None
@@ -199,8 +199,7 @@ class Settings(BaseModel):
             first = error.errors()[0]
             name = str(first["loc"][0])
             shown = "" if name in SECRET else f"={values[name]!r}"
-            reason = first["msg"].removeprefix("Value error, ")
-            message = f"{variable_of(name)}{shown}: {reason}"
+            message = f"{variable_of(name)}{shown}: {requirement(first)}"
             if first["type"] == "literal_error":
                 known = re.findall("'([^']*)'", str(first.get("ctx", {}).get("expected")))
                 message = with_hint(message, values[name], known)

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from service.console.nearest import with_hint
+from service.console.requirement import requirement
 from service.errors import UsageError
 
 LISTS = {"stages": "stage", "mixes": "mix"}
@@ -20,7 +21,7 @@ def override_value(data: dict[str, Any], text: str) -> None:
     """
     path, equals, raw = text.partition("=")
     if not equals:
-        raise UsageError(f"an override is KEY=VALUE, but got {text!r}")
+        raise UsageError(f"--set must be KEY=VALUE, but got {text!r}")
     *parents, leaf = path.strip().split(".")
     node: Any = data
     whole = {item: name for name, item in LISTS.items()}
@@ -47,7 +48,7 @@ def _child(node: Any, key: str, path: str) -> Any:
     if isinstance(node, dict) and key in node:
         return node[key]
     known = list(node) if isinstance(node, dict) else []
-    message = f"{path!r}: no key {key!r} here; known keys: {', '.join(known) or 'none'}"
+    message = f"--set {path!r}: no key {key!r}; known keys: {', '.join(known) or 'none'}"
     items = [LISTS[name] for name in known if name in LISTS]
     raise UsageError(with_hint(message, key, [*known, *items]))
 
@@ -75,10 +76,10 @@ def said(error: ValidationError) -> str:
         case "missing" if isinstance(first["loc"][-1], int):
             parent, items = path.rpartition(".")[0], len(error.errors()) + len(got)
             return f"{parent} must be a list of {items} items, but got {got!r}"
-        case kind if kind.removesuffix("_type") in ("int", "float", "bool", "string"):
-            return f"{path} must be {kind.removesuffix('_type')}, but got {got!r}"
         case _:
-            return f"{path}: {first['msg']}, but got {got!r}"
+            reason = requirement(first)
+            between = " " if reason.startswith("must ") else ": "
+            return f"{path}{between}{reason}, but got {got!r}"
 
 
 def _item(path: str) -> str:

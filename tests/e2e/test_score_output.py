@@ -99,7 +99,7 @@ def test_a_format_that_cannot_say_is_refused(
     assert run_score(folder, "-o", out, *common(package)).exit_code == 0
     refused = run_score(folder, "-o", out, *common(package))
     assert refused.exit_code == 1
-    assert "its format does not say what made it" in refused.stderr
+    assert "its format cannot record which images" in refused.stderr
 
 
 def test_a_table_of_others_is_refused(folder: Path, package: Path, tmp_path: Path) -> None:

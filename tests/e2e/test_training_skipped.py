@@ -59,7 +59,7 @@ def test_evaluate(messy: Path, tmp_path: Path) -> None:
         assert "broken.png" in text
     shutil.rmtree(messy / "val" / "green")
     ran = run("evaluate", package, messy, *common)
-    assert "no image of 'green' was measured" in ran.stderr
+    assert "classes of the model without an image: 'green'" in ran.stderr
 
 
 def test_lr_find(messy: Path, tmp_path: Path) -> None:

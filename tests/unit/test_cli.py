@@ -111,6 +111,24 @@ def test_a_typo_is_answered_with_the_command_meant() -> None:
     assert "classify" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            ["classify", "a.jpg", "--coverage", "3"],
+            "'--coverage': it must be at most 1, but got '3'",
+        ),
+        (["serve", "--port", "x"], "'--port': it must be a whole number, but got 'x'"),
+        (["score", "a", "-o", "b.csv", "--top-k", "0"], "it must be at least 1, but got '0'"),
+        (["classify", "a.jpg", "--tta", "fivecrop"], "Did you mean 'five_crop'?"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_named(call: list[str], message: str) -> None:
+    result = run(cli.app, call)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
 def test_version() -> None:
     result = run(cli.app, ["--version"])
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

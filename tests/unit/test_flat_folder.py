@@ -159,7 +159,7 @@ def test_images_of_the_training_are_known_again(trained: tuple[Path, Path], tmp_
         shutil.copyfile(item.path, other / item.label / f"taken-{number}.png")
     calibration_images(package, other, said.append)
     assert "was trained on 6 of the 66 images" in said[-1]
-    assert "too sure of itself" in said[-1]
+    assert "too sure of its answers" in said[-1]
     assert "its metrics on them are too good" in labelled(other, package.manifest).notes[-1]
 
 

@@ -42,10 +42,9 @@ class Fitted:
     def text(self) -> str:
         verdict = "" if self.good else ", not within the tolerance"
         return (
-            f"{self.entry.second_share:.0%} of the answer is the second pass's, "
-            f"NLL {self.nll:.4f}; gate on {self.gate.kind}, "
-            f"{self.gate.expected_cost:.3f} crops expected, "
-            f"{self.disagreement:.1%} other answers than {SERVED_AS}{verdict}"
+            f"the second pass counts {self.entry.second_share:.0%}, NLL {self.nll:.4f}; "
+            f"gate on {self.gate.kind}, mean cost {self.gate.expected_cost:.3f} crops, "
+            f"{self.disagreement:.1%} of the answers differ from {SERVED_AS}{verdict}"
         )
 
 

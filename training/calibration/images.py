@@ -77,7 +77,7 @@ def training_images(package: ModelPackage, data: Path) -> Sequence[LabelledFile]
 def _about_training(package: ModelPackage, data: Path, items: Sequence[Item]) -> str:
     """Whether the package was trained on some of these images, as far as that is known."""
     name, provenance = package.manifest.name, package.manifest.provenance
-    sure = "a package that is calibrated on images of its training is too sure of itself"
+    sure = "calibrated on images of its training, a package is too sure of its answers"
     if known := trained_on(provenance, [item.path for item in items]):
         return f"warning: {name} was trained on {known}: {sure}. Calibrate it on other images"
     if sketch := Sketch.of_provenance(provenance):
@@ -85,8 +85,8 @@ def _about_training(package: ModelPackage, data: Path, items: Sequence[Item]) ->
         return f"{name} was not trained on these images, as far as {compared} can tell"
     if "dataset" in provenance:
         return (
-            f"{data} is not the data set that {name} was trained on, but may share images with it: "
-            f"{sure}"
+            f"{data} is not the data set that {name} was trained on, but it may share images with "
+            f"it: {sure}"
         )
     return f"it is not known what {name} was trained on: {sure}"
 

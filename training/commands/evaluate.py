@@ -116,7 +116,7 @@ def evaluate(
         measure_feedback_log(feedback, manifest, as_json=as_json)
         return
     if data is None:
-        raise UsageError("give DATA, the labelled images, or --feedback")
+        raise UsageError("evaluate needs DATA, which are labelled images, or --feedback LOG")
     task = TRAINING_TASKS[manifest.task]
     precisions = chosen(precision, get_args(Precision), "precision") if precision else None
     usual = answerable(DEFAULT_MODES, manifest, precisions, log if not tta else None)
@@ -182,8 +182,8 @@ def chosen(text: str, known: tuple[str, ...], option: str) -> list:
     values = [value.strip() for value in text.split(",") if value.strip()]
     for value in values:
         if value not in known:
-            message = f"--{option} must be of {', '.join(known)}, but got {value!r}"
+            message = f"--{option} takes {', '.join(known)}, but got {value!r}"
             raise UsageError(with_hint(message, value, known))
     if not values:
-        raise UsageError(f"--{option} is empty; choose of {', '.join(known)}")
+        raise UsageError(f"--{option} is empty; it takes {', '.join(known)}")
     return list(dict.fromkeys(values))

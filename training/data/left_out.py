@@ -42,7 +42,7 @@ class LeftOut:
         if self.absent:
             more = f" and {len(self.absent) - MOST_NAMED} more" * (len(self.absent) > MOST_NAMED)
             named = ", ".join(map(repr, self.absent[:MOST_NAMED]))
-            lines.append(f"no image of {named}{more} was measured")
+            lines.append(f"classes of the model without an image: {named}{more}")
         return lines
 
 

@@ -101,7 +101,8 @@ def train(
         begun = (run_folder / checkpoint.STATE).exists()
         if begun and not resume:
             raise UsageError(
-                f"{run_folder} holds a run: continue it with --resume, or name another folder"
+                f"{run_folder} holds a run already: continue it with --resume, or name another "
+                "folder (--run)"
             )
         found = given or split(data_folder, recipe)
         labels(found.classes, data_folder)  # the export needs them: refuse before hours of work
@@ -151,14 +152,14 @@ def _too_few(images: Split, recipe: Recipe) -> str:
     held_out, networks = len(images.calibration), recipe.calibration_folds
     if held_out >= LEAST_CALIBRATION_IMAGES:
         return ""
-    few = f"{held_out} images are held out, and calibration takes {LEAST_CALIBRATION_IMAGES}: "
+    few = f"{held_out} images are held out, but calibration needs {LEAST_CALIBRATION_IMAGES}: "
     share = 1.1 * LEAST_CALIBRATION_IMAGES / len(images)  # 1.1, because each class rounds its part
     advice = f"--set calibration_share={share:.2f} holds out enough" if share < 0.5 else ""
     if networks and len(images) >= LEAST_CALIBRATION_IMAGES and distributed.processes() == 1:
         return (
-            f"{few}after the training, {networks} more networks are trained, each without another "
-            f"part of the images, to calibrate the package. It takes {networks - 1} times as long "
-            f"again (--set calibration_folds=0 leaves it out{'; ' * bool(advice)}{advice})"
+            f"{few}after the training, {networks} more networks are trained, each without a part "
+            f"of the images, to calibrate the package. They take {networks - 1} times as long as "
+            f"the training (--set calibration_folds=0 leaves this out{'; ' * bool(advice)}{advice})"
         )
     return (
         f"{few}the package will have neither temperatures nor adaptive TTA"

@@ -130,7 +130,9 @@ class _Bench:
         users = min(ESTIMATE_USERS, plan.connections)
         estimate = self._closed(users, min(plan.seconds, ESTIMATE_SECONDS)).answered_per_second
         if not estimate:
-            raise QuincunxError("the server answered nothing: is it up, and does it take POST?")
+            raise QuincunxError(
+                "the server answered nothing: is it running, and is this its address?"
+            )
         return highest(self._keeps, estimate * ESTIMATE_SHARE)
 
     def _keeps(self, rate: float) -> bool:

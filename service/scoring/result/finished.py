@@ -23,7 +23,7 @@ from service.tabular.arrow import ipc, pq
 METADATA_KEY = b"quincunx"
 NO_SETTINGS = frozenset({"labels", "fingerprint", "skipped"})
 BATCH_ROWS = 16_384
-ADVICE = "Name another, or replace it (--overwrite)"
+ADVICE = "Name another file, or replace this one with --overwrite"
 CANNOT_SAY = (".csv", ".jsonl", ".ndjson")
 
 
@@ -43,7 +43,8 @@ def tally_if_same(run: Run, target: Target, settings: dict[str, Any]) -> tuple[T
     """
     if target.name.lower().endswith(CANNOT_SAY):
         raise OutputError(
-            f"{target.name} is there already, and its format does not say what made it. {ADVICE}"
+            f"{target.name} is there already, and its format cannot record which images and "
+            f"settings made it. {ADVICE}"
         )
     with _readable(target.name):
         made_with = _metadata(target.name)

@@ -68,7 +68,7 @@ class File:
 
     def check(self) -> None:
         if not is_file(self.name):
-            message = f"no file {self.name}"
+            message = f"no file or folder {self.name}"
             local = local_path(self.name)
             raise UsageError(message if local is None else with_path_hint(message, Path(local)))
 

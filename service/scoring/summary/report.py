@@ -76,7 +76,7 @@ def of_unknown(summary: dict[str, Any]) -> str:
     if count is None:
         return ""
     share = f" ({percent(count / summary['ok'])})" if summary["ok"] else ""
-    return f"unknown, because none of the classes fits: {count} images{share}"
+    return f"{count} images{share} are unknown: none of the classes fits"
 
 
 def shares(accuracy: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -88,7 +88,7 @@ class Run:
         if initial is not None and state is None:
             head = head_names(kind.name) if kind.is_backbone else None
             untrained = load_matching(self.learn.model, initial.weights, head)
-            log(f"started from other weights; left untrained: {', '.join(untrained) or 'none'}")
+            log(f"started from other weights; new weights: {', '.join(untrained) or 'none'}")
         self.device = getattr(loaders, "device", None) or default_device()
         self.learn.model.to(self.device)  # before the optimizer, whose saved state follows it
         self.learn.create_opt()

@@ -40,7 +40,7 @@ def open_source(source: str, given: Given) -> tuple[Converted, ImportSpec]:
     """
     path = Path(source)
     if not path.is_file():
-        raise UsageError(f"no file {path}: a source is an .onnx file")
+        raise UsageError(f"no file {path}")
     model = loading.load(path)
     probe = Wanted(*NOTHING, layout=given.layout, output=given.output)
     found = signature.read(model, probe)
