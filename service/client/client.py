@@ -1,9 +1,10 @@
 """`Client`: a Quincunx server as Python methods with typed results."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import httpx
 
@@ -26,6 +27,24 @@ from service.client.requests import (
     settings_of,
 )
 from service.errors import QuincunxError
+
+
+UPLOAD_BYTES = 64 * 1024
+
+
+class _Upload(httpx.SyncByteStream):
+    """The body of a request in small parts, which are sent until a deadline."""
+
+    def __init__(self, body: Iterable[bytes], deadline: float) -> None:
+        self._body = body
+        self._deadline = deadline
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._body:
+            for start in range(0, len(part), UPLOAD_BYTES):
+                if time.monotonic() > self._deadline:
+                    raise httpx.WriteTimeout("the upload is slow")
+                yield part[start : start + UPLOAD_BYTES]
 
 
 class Client:
@@ -157,11 +176,13 @@ class Client:
     def _sent(self, call: Call, step: Send) -> httpx.Response:
         # The timeouts of httpx bound each wait for the network, and not their sum.
         deadline = time.monotonic() + step.timeout_s
-        with self._http.stream(**arguments_of(call, step)) as response:
+        request = self._http.build_request(**arguments_of(call, step))
+        request.stream = _Upload(cast(Iterable[bytes], request.stream), deadline)
+        with closing(self._http.send(request, stream=True)) as response:
             body = bytearray()
             for chunk in response.iter_bytes():
                 if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout("the answer is slow", request=response.request)
+                    raise httpx.ReadTimeout("the answer is slow", request=request)
                 body += chunk
             headers = response.headers.copy()
             headers.pop("content-encoding", None)  # `iter_bytes` has unpacked the body
@@ -169,7 +190,7 @@ class Client:
                 response.status_code,
                 headers=headers,
                 content=bytes(body),
-                request=response.request,
+                request=request,
             )
 
     def close(self) -> None:

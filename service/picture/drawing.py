@@ -22,8 +22,11 @@ def draw(card: Card) -> Image.Image:
         picture.paste(card.image, (MARGIN_PX, MARGIN_PX))
         width, tall = card.image.size
         for box in card.boxes:
-            right, bottom = box.right * width - 1, box.bottom * tall - 1
-            corners = (box.left * width, box.top * tall, right, bottom)
+            left_px, top_px = box.left * width, box.top * tall
+            # A view of a large image may be smaller than a pixel of the picture.
+            right_px = max(left_px, box.right * width - 1)
+            bottom_px = max(top_px, box.bottom * tall - 1)
+            corners = (left_px, top_px, right_px, bottom_px)
             pen.rectangle([MARGIN_PX + corner for corner in corners], outline=VIEW, width=2)
     top = MARGIN_PX
     for name, share in card.classes:

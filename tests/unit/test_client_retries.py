@@ -157,3 +157,25 @@ def test_a_compressed_answer_is_read() -> None:
     )
     with quincunx.Client("http://test", transport=transport) as client:
         assert client.models() == []
+
+
+def test_an_upload_is_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part arrives in time, and all of them together do not."""
+    clock, parts = Clock(), list[int]()
+    monkeypatch.setattr("service.client.exchange.time.monotonic", clock)
+
+    class Slow(httpx.BaseTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            assert isinstance(request.stream, httpx.SyncByteStream)
+            for part in request.stream:
+                parts.append(len(part))
+                clock.now += 1
+            raise AssertionError("the upload ends")
+
+    with (
+        quincunx.Client("http://test", timeout_s=5, transport=Slow()) as client,
+        pytest.raises(errors.DeadlineExceeded, match="timeout_s"),
+    ):
+        client.classify(bytes(10_000_000))
+    assert 5 <= len(parts) <= 7
+    assert max(parts) < 1_000_000

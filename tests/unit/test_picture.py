@@ -99,6 +99,17 @@ def test_images_of_any_shape(predictor: Predictor, size: tuple[int, int]) -> Non
     assert prediction.picture().size[0] == 660
 
 
+@pytest.mark.parametrize("corner", [(0.0, 0.0), (0.5, 0.25), (0.999, 0.999)])
+def test_a_view_may_be_smaller_than_a_pixel_of_the_picture(
+    predictor: Predictor, corner: tuple[float, float]
+) -> None:
+    left, top = corner
+    box = FractionBox(left, top, left + 0.001, top + 0.001)
+    (prediction,) = predictor.classify([photo(3000, 2000)], tta="custom", boxes=(box,))
+    assert prediction.picture().size[0] > 256
+    assert "<rect" in prediction._repr_html_()
+
+
 def test_pixels_are_copied_small(predictor: Predictor) -> None:
     pixels = coloured("red", 900, 1200).copy()
     (prediction,) = predictor.classify([pixels], "none")
