@@ -28,7 +28,6 @@ from service.client.requests import (
 )
 from service.errors import QuincunxError
 
-
 UPLOAD_BYTES = 64 * 1024
 
 
