@@ -1,7 +1,8 @@
 """``python -m benchmarks.small_data --photos DATA``: how well few images are learned from.
 
 Each case draws a small data set, trains as `quincunx train` does (without export and calibration),
-and measures the network on 300 other images, one centre crop each. Results are added to
+and measures the network on 300 other images, one centre crop each. A recipe that continues from
+other weights starts from --init, the shipped package unless another is named. Results are added to
 docs/results/training/small/results.json, and report.md is written again from all of them.
 """
 
@@ -18,13 +19,15 @@ import torch
 
 from benchmarks.small_data.tasks import DRAWN, drawn, some_of
 from service.console.markdown import table
+from training import recipe as recipes
 from training.data.dataset import Split, split, validation
 from training.data.samples import views
 from training.data.stats import ChannelStats
 from training.fit.train import train
 from training.network import architecture
-from training.recipe import Recipe
+from training.recipe import AUTO, Recipe
 from training.run import checkpoint
+from training.start.auto import shipped
 from training.start.begin import begin
 from training.start.options import Options
 
@@ -50,13 +53,22 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, help="train/<class>/* and val/<class>/* of photos")
     parser.add_argument("--task", nargs="+", default=["photos"], choices=["photos", *DRAWN])
     parser.add_argument("--images", nargs="+", type=int, default=[180])
-    parser.add_argument("--recipe", nargs="+", default=["auto"])
+    parser.add_argument("--recipe", nargs="+", default=[AUTO])
+    parser.add_argument(
+        "--init", type=Path, help="weights for recipes that continue from a package or a run"
+    )
     parser.add_argument("--seed", nargs="+", type=int, default=[1])
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     if "photos" in given.task and given.photos is None:
         parser.error("--task photos needs --photos DATA")
     return given
+
+
+def options_of(recipe: str, init: Path | None) -> Options:
+    """The options of a case: a recipe that continues from other weights gets some."""
+    continues = recipe != AUTO and recipes.load(recipe).normalization == "init"
+    return Options(recipe, init=(init or shipped()) if continues else None)
 
 
 def _measure(given: argparse.Namespace, task: str, images: int, recipe: str, seed: int) -> Result:
@@ -68,7 +80,7 @@ def _measure(given: argparse.Namespace, task: str, images: int, recipe: str, see
             drawn(source, DRAWN[task], train=POOL, val=VAL_IMAGES)
         classes = CLASSES if task == "photos" else len(DRAWN[task])
         some_of(source, data, classes=classes, train=images, val=VAL_IMAGES, seed=seed)
-        beginning = begin(data, Options(recipe), print)
+        beginning = begin(data, options_of(recipe, given.init), print)
         run = train(data, beginning.recipe, Path(scratch) / "run", initial=beginning.initial)
         state = checkpoint.load(run)
         trained = Recipe.from_json(state.facts["recipe"])
