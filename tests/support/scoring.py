@@ -3,7 +3,7 @@
 import io
 import tarfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,31 @@ import pytest
 from typer.testing import CliRunner
 
 from service.cli import app
+from service.scoring.item import Item, Position
+from service.scoring.options import Speed
+from service.scoring.pipeline import score_items
 from service.scoring.rows import Row
 from service.scoring.scorer import Prepared, Scorer
-from tests.support.images import COLOURS, coloured, encoded
+from tests.support.images import COLOURS, coloured, drawn, encoded
+
+SHAPES = ((70, 90), (100, 64), (200, 131), (64, 64), (300, 99))
+
+
+def drawn_items(count: int) -> list[Item]:
+    """Readable images of several shapes."""
+    return [
+        Item(f"{n}.png", encoded(drawn(*SHAPES[n % len(SHAPES)], seed=n))) for n in range(count)
+    ]
+
+
+def located(items: Iterable[Item]) -> Iterator[tuple[Position, Item]]:
+    """The items as a source yields them."""
+    return ((Position(0, number), item) for number, item in enumerate(items))
+
+
+def rows_of(scorer: Scorer, items: Iterable[Item], speed: Speed) -> list[Row]:
+    """All rows of a run."""
+    return [row for chunk in score_items(located(items), scorer, speed) for row in chunk]
 
 
 def image_folder(folder: Path, each: int = 4, side_px: int = 100) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.errors import InferenceFailed, UsageError
+from service.errors import UsageError
 from service.inference.engine import run_all
 from service.inference.predictor import Predictor
 from service.inference.tta.steps import Options
@@ -18,27 +18,11 @@ from service.scoring import score
 from service.scoring.item import Item, Position
 from service.scoring.options import ScoreOptions, Speed
 from service.scoring.pipeline import score_items
-from service.scoring.rows import Row
 from service.scoring.scorer import Prepared, Scorer, whole_array
 from tests.support.images import coloured, drawn, encoded
-from tests.support.scoring import image_folder
+from tests.support.scoring import drawn_items, image_folder, located, rows_of
 
 SPEED = Speed(batch_views=8, chunk_images=4, decode_threads=3)
-
-
-def located(items: list[Item]) -> Iterator[tuple[Position, Item]]:
-    return ((Position(0, number), item) for number, item in enumerate(items))
-
-
-def drawn_items(count: int) -> list[Item]:
-    shapes = [(70, 90), (100, 64), (200, 131), (64, 64), (300, 99)]
-    return [
-        Item(f"{n}.png", encoded(drawn(*shapes[n % len(shapes)], seed=n))) for n in range(count)
-    ]
-
-
-def rows_of(scorer: Scorer, items: list[Item], speed: Speed = SPEED) -> list[Row]:
-    return [row for chunk in score_items(located(items), scorer, speed) for row in chunk]
 
 
 @pytest.mark.parametrize("tta", ["none", "five_crop", "dense", "adaptive"])
@@ -46,7 +30,7 @@ def test_a_row_is_what_the_library_answers(predictor: Predictor, tta: str) -> No
     options = Options(tta=tta)  # type: ignore[arg-type]
     scorer = Scorer(predictor, ScoreOptions(options, top_k=3, all_probabilities=True), 8)
     items = drawn_items(11)
-    for row, item in zip(rows_of(scorer, items), items, strict=True):
+    for row, item in zip(rows_of(scorer, items, SPEED), items, strict=True):
         (answer,) = run_all(
             [predictor.start(predictor.decode(item.read()), options)], predictor.session
         )
@@ -69,9 +53,9 @@ def test_threads_change_nothing_to_the_last_bit(predictor: Predictor) -> None:
 def test_a_run_from_the_middle_is_the_rest_of_the_run(predictor: Predictor) -> None:
     scorer = Scorer(predictor, ScoreOptions(top_k=3, all_probabilities=True), 8)
     items = drawn_items(21)
-    whole = rows_of(scorer, items)
+    whole = rows_of(scorer, items, SPEED)
     for start in range(0, 21, SPEED.chunk_images):
-        rest = rows_of(scorer, items[start:])
+        rest = rows_of(scorer, items[start:], SPEED)
         assert [r.probabilities for r in rest] == [r.probabilities for r in whole[start:]]
 
 
@@ -81,7 +65,7 @@ def test_bad_images_fail_alone(predictor: Predictor) -> None:
     items[5] = Item("missing.png")
     items[6] = Item("shard.tar", error="DataError: the archive breaks off")
     items[11] = Item("empty.png", b"")
-    rows = rows_of(Scorer(predictor, ScoreOptions(top_k=1), 8), items)
+    rows = rows_of(Scorer(predictor, ScoreOptions(top_k=1), 8), items, SPEED)
     assert {n: row.error.split(":")[0] for n, row in enumerate(rows) if row.error} == {
         0: "BadImage",
         5: "FileNotFoundError",
@@ -140,41 +124,8 @@ def test_large_images_that_are_freed_share_a_chunk(
 def test_large_images_wait_for_room(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.scoring.pipeline.LOOKAHEAD_BYTES", 1)
     monkeypatch.setattr("service.scoring.groups.CHUNK_BYTES", 1)
-    rows = rows_of(Scorer(predictor, ScoreOptions(top_k=1), 8), drawn_items(20))
+    rows = rows_of(Scorer(predictor, ScoreOptions(top_k=1), 8), drawn_items(20), SPEED)
     assert [row.path for row in rows] == [f"{n}.png" for n in range(20)]
-
-
-def test_an_error_of_the_source_ends_the_run(predictor: Predictor) -> None:
-    def items() -> Iterator[tuple[Position, Item]]:
-        yield from located(drawn_items(9))
-        raise UsageError("the list is gone")
-
-    before = threading.active_count()
-    scorer = Scorer(predictor, ScoreOptions(top_k=1), 8)
-    with pytest.raises(UsageError, match="the list is gone"):
-        list(score_items(items(), scorer, SPEED))
-    assert threading.active_count() == before
-
-
-def test_a_failing_runtime_ends_the_run_and_blames_no_image(
-    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise InferenceFailed("out of memory")
-
-    monkeypatch.setattr(type(predictor.session), "run", fail)
-    with pytest.raises(InferenceFailed, match="out of memory"):
-        rows_of(Scorer(predictor, ScoreOptions(top_k=1), 8), drawn_items(9))
-
-
-def test_a_consumer_that_leaves_stops_the_threads(predictor: Predictor) -> None:
-    before = threading.active_count()
-    chunks = score_items(
-        located(drawn_items(50)), Scorer(predictor, ScoreOptions(top_k=1), 8), SPEED
-    )
-    assert len(next(chunks)) == 4
-    chunks.close()
-    assert threading.active_count() == before
 
 
 def test_labels_come_from_folders_and_columns(predictor: Predictor) -> None:
@@ -193,7 +144,7 @@ def test_labels_come_from_folders_and_columns(predictor: Predictor) -> None:
         ("s.tar/red/a.png", None): "red",
     }
     items = [Item(path, data, label) for path, label in labels]
-    assert [row.label for row in rows_of(scorer, items)] == list(labels.values())
+    assert [row.label for row in rows_of(scorer, items, SPEED)] == list(labels.values())
 
 
 def test_the_python_api(tmp_path: Path, package: Path) -> None:

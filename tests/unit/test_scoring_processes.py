@@ -7,9 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,21 +16,21 @@ from typing import Any
 import psutil
 import pytest
 
-from service.errors import InferenceFailed, OutOfResources, UsageError
+from service.errors import OutOfResources
 from service.inference.predictor import Predictor
 from service.inference.runtime.session import Session
 from service.inference.tta.steps import Options
 from service.package.manifest import Mode
 from service.scoring import score
 from service.scoring.groups import GroupEnds, groups
-from service.scoring.item import Item, Position
+from service.scoring.item import Item
 from service.scoring.options import ScoreOptions, Speed, default_processes
 from service.scoring.pipeline import score_items
 from service.scoring.processes import pool
 from service.scoring.rows import Row
 from service.scoring.scorer import Scorer
-from tests.support.images import drawn, encoded
-from tests.support.scoring import image_folder, interrupted, run_score
+from tests.support import scoring
+from tests.support.scoring import drawn_items, image_folder, interrupted, located, run_score
 
 IN_THREADS = Speed(batch_views=8, chunk_images=4, decode_threads=3, infer_threads=2,
                    decode_processes=0)  # fmt: skip
@@ -41,28 +39,24 @@ IN_PROCESSES = replace(IN_THREADS, decode_processes=2)
 
 def items_of(count: int, folder: Path | None = None) -> list[Item]:
     """Drawn images of several shapes, in files if there is a folder; some cannot be read."""
-    shapes = [(70, 90), (100, 64), (200, 131), (64, 64), (300, 99)]
-    found: list[Item] = []
-    for number in range(count):
-        data = encoded(drawn(*shapes[number % len(shapes)], seed=number))
-        if folder is None:
-            found.append(Item(f"{number}.png", data))
-        else:
-            path = folder / f"{number}.png"
-            path.write_bytes(data)
-            found.append(Item(str(path), label="red"))
+    found = drawn_items(count)
+    if folder is not None:
+        found = [_in_file(item, folder) for item in found]
     found[1] = Item("text.png", b"no image")
     found[5] = Item("missing.png")
     found[6] = Item("shard.tar", error="DataError: the archive breaks off")
     return found
 
 
-def located(items: list[Item]) -> Iterator[tuple[Position, Item]]:
-    return ((Position(0, number), item) for number, item in enumerate(items))
+def _in_file(item: Item, folder: Path) -> Item:
+    path = folder / item.path
+    path.write_bytes(item.read())
+    return Item(str(path), label="red")
 
 
 def rows_of(scorer: Scorer, items: list[Item], speed: Speed) -> list[Row]:
-    found = [row for chunk in score_items(located(items), scorer, speed) for row in chunk]
+    """The rows without the times, which differ from run to run."""
+    found = scoring.rows_of(scorer, items, speed)
     return [replace(row, decode_ms=None, infer_ms=None) for row in found]
 
 
@@ -204,40 +198,6 @@ def test_a_worker_that_dies_twice_ends_the_run(
     scorer = Scorer(predictor, ScoreOptions(top_k=1), 8)
     with pytest.raises(OutOfResources, match=r"signal 11 while it decoded images from \d+.png"):
         rows_of(scorer, items_of(8), IN_PROCESSES)
-    assert not children()
-
-
-def test_a_failing_runtime_ends_the_run_and_blames_no_image(
-    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise InferenceFailed("out of memory")
-
-    monkeypatch.setattr(type(predictor.session), "run", fail)
-    with pytest.raises(InferenceFailed, match="out of memory"):
-        rows_of(Scorer(predictor, ScoreOptions(top_k=1), 8), items_of(9), IN_PROCESSES)
-    assert not children()
-
-
-def test_an_error_of_the_source_ends_the_run(predictor: Predictor) -> None:
-    def items() -> Iterator[tuple[Position, Item]]:
-        yield from located(items_of(9))
-        raise UsageError("the list is gone")
-
-    before = threading.active_count()
-    scorer = Scorer(predictor, ScoreOptions(top_k=1), 8)
-    with pytest.raises(UsageError, match="the list is gone"):
-        list(score_items(items(), scorer, IN_PROCESSES))
-    assert threading.active_count() == before
-    assert not children()
-
-
-def test_a_consumer_that_leaves_stops_the_processes(predictor: Predictor) -> None:
-    scorer = Scorer(predictor, ScoreOptions(top_k=1), 8)
-    chunks = score_items(located(items_of(50)), scorer, IN_PROCESSES)
-    assert len(next(chunks)) == 4
-    assert children()
-    chunks.close()
     assert not children()
 
 
