@@ -77,7 +77,7 @@ def decode_image(
 
 
 def _guarded(data: bytes, limits: Limits, work: Callable[[bytes, str | None], T]) -> T:
-    """Do `work` on a file and its format; any error it raises says whose fault it is."""
+    """Run `work` on a file and its format; turn any failure into an error that names the cause."""
     if not data:
         raise BadImage("the image is empty (0 bytes)")
     data = bytes(data)  # copies nothing, unless it is another kind of buffer

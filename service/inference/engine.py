@@ -23,7 +23,7 @@ MAX_BATCH_VIEWS = 32
 
 @dataclass(frozen=True)
 class Done(Generic[T]):
-    """A generator has ended, with this answer."""
+    """The answer of a generator that has ended."""
 
     answer: T
 
@@ -61,7 +61,7 @@ class InProgress(Generic[T]):
 
     @property
     def answer(self) -> T:
-        """What the generator returned. Only after its end."""
+        """What the generator returned. It may be read only after its end."""
         if self._done is None:
             raise RuntimeError("the answer was read before the generator ended")
         return self._done.answer

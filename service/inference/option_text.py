@@ -1,4 +1,4 @@
-"""Options as text: what a query, a form field or a command line says, read by a model's fields."""
+"""Options as text, from a query, a form or a command line, read by the fields of a model."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -95,7 +95,7 @@ def _unwrapped(field: FieldInfo) -> tuple[Any, list[Any]]:
 
 
 def explain(error: ValidationError, fields: Fields) -> str:
-    """The first thing that is wrong, as one sentence with the option, its values and what came."""
+    """One sentence about the first error: the option, the values that it takes, and the value."""
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else "options"
     if first["type"] == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""The answer for one image with its labels, and how people look at it."""
+"""The answer for one image with its labels, as fields and as a picture."""
 
 from dataclasses import dataclass, field
 from typing import Any

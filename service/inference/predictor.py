@@ -108,9 +108,9 @@ class Predictor:
         return Model(self.manifest, self.precision, session, self.package.unknown)
 
     def decode(self, data: bytes) -> Pixels:
-        """Bytes to uint8[H, W, 3], every pixel; see `service.inference.decode.decode`.
+        """Decode a file to uint8[H, W, 3], every pixel; see `service.inference.decode.decode`.
 
-        `open_image` is what serving uses: it follows the package's `decode` and copies less.
+        Serving uses `open_image`, which follows the package's `decode` and copies less.
         """
         return decoding.decode(data, self.max_pixels, self.max_decode_ms)
 
@@ -126,8 +126,8 @@ class Predictor:
     def start(self, image: AnyImage, options: Options, *, uncontended: bool = False) -> Steps:
         """Begin one image: a generator that yields views; see `classify_steps`.
 
-        The layers that crops share run here. Where no other image is in flight, pass
-        `uncontended`: they then run in `latency_session`.
+        The layers that crops share run here. `uncontended` says that no other image is in flight:
+        they then run in `latency_session`.
 
         Raises:
             UsageError: options that make no sense for this model.
@@ -139,8 +139,7 @@ class Predictor:
     def warm_up(self, batch_views: int = 1, max_concurrent_batches: int = 1) -> None:
         """Run every shape of a square photo once, so that no request pays for the first run.
 
-        Through fixed buffers, as on a GPU, these are all shapes of common photos at all batch
-        sizes.
+        With fixed buffers, as on a GPU, run all shapes of common photos at all batch sizes.
 
         Then run batches of `batch_views`, `max_concurrent_batches` at once, as a busy server does:
         memory reaches its peak before the first request comes.
@@ -181,14 +180,21 @@ class Predictor:
     ) -> Predictions:
         """Classify files (bytes) or pixels (uint8[H, W, 3]); one prediction each, in order.
 
-        `tta` None is the package's own mode; the other options are described in
-        `service.inference.options.Options`. Arrays of another type or shape are refused, not cast.
+        Arrays of another type or shape are refused, not cast.
 
-        Predictions keep their file, or a small copy of the pixels, for `Prediction.show`.
-        `keep_images=False` saves this memory where many predictions are collected.
+        `tta`: the mode of test-time augmentation; None: the package's default mode.
+        `aggregate`: how the views become one answer.
+        `top_k`: how many of the likeliest classes `Prediction.top` has.
+        `coverage`: also give the smallest set of classes that holds the true one this often.
+        `gate_cost`: with `adaptive`, the mean cost to spend, in single crops.
+        `known_rate`: accept this share of images of the model's classes, or "off"; None: the
+        package's rate.
+        `boxes`: the crops of the mode `custom`.
+        `keep_images`: keep each file, or a small copy of its pixels, for `Prediction.show`. False
+        saves this memory.
 
         Raises:
-            ClientError: an image that cannot be read, or options that make no sense.
+            ClientError: an image that cannot be read, or an option that does not fit the model.
             InferenceFailed: the runtime failed.
         """
         check_whole("top_k", top_k, 1)

@@ -3,9 +3,9 @@
 It adds two measures, each in units of its spread over the calibration images: how low the largest
 logit is, and how far the embedding lies from the few directions in which embeddings of training
 images vary. The second is the residual of ViM (Wang et al., "ViM: Out-Of-Distribution with
-Virtual-logit Matching", arXiv:2203.10807). A network answers noise or text with large logits, and
-its residual is large there. The logits tell apart photos of similar things, where the residual is
-weaker. A typical image of a known class has a score near 0; higher means less known.
+Virtual-logit Matching", arXiv:2203.10807). It finds noise and text, which often get large logits.
+The logits are better at photos of similar things. A typical image of a known class has a score near
+0; higher means less known.
 """
 
 import io
@@ -42,7 +42,7 @@ class Unknown:
 
 @dataclass(frozen=True, eq=False)
 class UnknownScorer:
-    """What a package says of the unknown score, with the content of its file."""
+    """The unknown score of a package: its values in the manifest, and the content of its file."""
 
     model: UnknownModel
     mean: NDArray[np.floating]

@@ -22,7 +22,7 @@ reserve, because the estimate may be wrong and the machine may slow down."""
 
 
 class Observer(Protocol):
-    """Is told of what happens in the scheduler, to count it."""
+    """Counts what happens in the scheduler."""
 
     def batch(self, views: int, seconds: float) -> None: ...
     def waited(self, seconds: float) -> None: ...
@@ -65,12 +65,12 @@ class Admission:
         return (self._admitted + views) * self.seconds_per_view if self.views else 0.0
 
     def pressure(self, views: int, timeout_s: float) -> float:
-        """How close `views` more views are to a refusal: from 0, idle, to 1, refused."""
+        """How full the queue would be with `views` more views: 0 is idle, above 1 it is refused."""
         full = (self.views + views) / self._max_queue_views if self.views else 0.0
         return max(full, self.wait_s(views) / (HEADROOM * timeout_s))
 
     def check(self, views: int, timeout_s: float) -> None:
-        """Refuse what could not be answered in time. An idle server admits every request.
+        """Refuse `views` that could not be answered in time. An idle server admits every request.
 
         Raises:
             Overloaded: the queue is full, or too long for the deadline.

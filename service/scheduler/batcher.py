@@ -138,7 +138,7 @@ class Batcher:
 
     @property
     def uncontended(self) -> bool:
-        """Whether one image is all there is, and the last few met no other."""
+        """Whether only one image is in flight, and the last few overlapped with no other."""
         return self._in_flight == 1 and self._newest >= self._uncontended_from
 
     async def drain(self) -> None:
@@ -146,8 +146,8 @@ class Batcher:
         await self.admission.drain()
         for pool, urgency, take in self._sources:
             pool.remove(urgency, take)
-        # The methods refer back to this object. Without this cycle it is freed at once, and the
-        # session with it.
+        # The methods refer to this object. Without this cycle it is freed at once, and its session
+        # with it.
         self._sources = ()
         if self._runner is not self._workers:
             self._runner.shutdown()
@@ -285,7 +285,7 @@ class Batcher:
             image.done.get_loop().call_soon_threadsafe(_settle, image.done, outcome)
 
     def _leave(self, image: PendingImage) -> None:
-        """Free the memory of an image that is gone, and what it holds of the queue's limit."""
+        """Free the memory of an image, and its places in the queue's limit."""
         if not image.gone:
             with self._lock:
                 image.gone = True

@@ -42,7 +42,7 @@ class State:
     idle_threads: int
     """Threads that could run a batch, without the one that asks."""
     uncontended: bool
-    """Whether one image is all there is, and the last `COOLDOWN_IMAGES` met no other."""
+    """Whether only one image is in flight, and the last `COOLDOWN_IMAGES` overlapped with none."""
     one_image_waits: bool
     """Whether all waiting views belong to one image and can share a batch."""
     decoded_since_batch: int = 0

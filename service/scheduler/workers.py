@@ -1,4 +1,4 @@
-"""A pool of threads, one for each core, that does the work nearest to an answer first.
+"""A pool of threads, one for each core. It does the work that is nearest to an answer first.
 
 Decoding and inference compete for the same cores. In two pools they would share the cores, and
 every image in flight would slow down all others. In one pool images are finished in turn.

@@ -55,10 +55,18 @@ def score(
     columns: Columns | None = None,
     speed: Speed | None = None,
 ) -> Scored:
-    """Score images in the order of the sources. While one is scored, the next are prepared.
+    """Yield a row for each image, in the order of the sources. Later images are prepared meanwhile.
 
-    `source` is one or more sources of `quincunx score`. With `tta` None the package's mode is used.
-    An image that cannot be read is a row with its `error`. Other files are counted in `skipped`.
+    `source`: one or more sources of `quincunx score`: folders, globs, lists, tables, archives.
+    `package`: a folder, a name in ``models/``, or an open `Predictor`.
+    `tta` to `top_k`: as for `Predictor.classify`.
+    `single`: also give the answer of the single crop, without test-time augmentation.
+    `all_probabilities`, `sha256`, `embedding`: add these fields to each row.
+    `columns`: the columns of paths, images and labels in tables.
+    `speed`: threads, processes and batch sizes.
+
+    An image that cannot be read is a row with its `error`. Files that are no images are counted in
+    `skipped`.
 
     Raises:
         UsageError: a source that does not exist, or invalid options for this model.

@@ -50,8 +50,8 @@ def calibrate(
     graph, cheaper first passes are tried too, and the gate is the one within that cost that agrees
     most often with exact five crops: see `adaptive.best`.
 
-    `default_mode` is the mode of requests that choose none. None picks `adaptive`, unless a dearer
-    mode is better beyond doubt: see `_default_mode`.
+    `default_mode` is the mode of requests that name no mode. If it is None, `_default_mode`
+    chooses it.
 
     `folds` are packages of networks that were trained without some images, each with these images.
     Their answers are used as if the package had given them (cross-fitting).

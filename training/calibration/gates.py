@@ -116,7 +116,7 @@ def curve(passes: Passes, kind: GateKind) -> list[Gate]:
 
 
 def _opened(passes: Passes, kind: GateKind, sent_on: int) -> tuple[Gate, Probabilities]:
-    """The gate that opens for the `sent_on` least sure images, and the answers that result."""
+    """The gate that opens for the `sent_on` least sure images, and the answers with it."""
     values = gate_value(passes.first_logits, kind)
     least_sure = np.argsort(values, kind="stable")[:sent_on]
     mixed = passes.first.copy()
@@ -125,7 +125,7 @@ def _opened(passes: Passes, kind: GateKind, sent_on: int) -> tuple[Gate, Probabi
 
 
 def _candidates(passes: Passes, kind: GateKind) -> Iterator[tuple[Gate, Probabilities]]:
-    """Every gate of a kind by rising cost, with the answers that result."""
+    """Every gate of a kind by rising cost, with the answers with it."""
     values = gate_value(passes.first_logits, kind)
     mixed = passes.first.copy()
     yield _gate(passes, kind, values, 0), mixed
@@ -159,7 +159,7 @@ def good_enough(
 def no_worse(
     answers: Probabilities, reference: Probabilities, labels: Labels, tolerance: Tolerance
 ) -> bool:
-    """Whether accuracy and NLL are within `tolerance` of the reference's, beyond doubt.
+    """Whether accuracy and NLL are within `tolerance` of the reference's, with 95% confidence.
 
     The upper ends of the paired intervals must be within it: `bounds` of the share of lost answers
     (spoiled minus corrected) and of the loss in NLL.

@@ -75,7 +75,7 @@ def training_images(package: ModelPackage, data: Path) -> Sequence[LabelledFile]
 
 
 def _about_training(package: ModelPackage, data: Path, items: Sequence[Item]) -> str:
-    """Whether the package was trained on some of these images, as far as that is known."""
+    """A message about whether the package was trained on some of these images."""
     name, provenance = package.manifest.name, package.manifest.provenance
     sure = "calibrated on images of its training, a package is too sure of its answers"
     if known := trained_on(provenance, [item.path for item in items]):

@@ -1,4 +1,4 @@
-"""Fit how sure an answer may be: a temperature, and a power of its entropy where that helps.
+"""Fit the temperature of answers, and a power of their entropy where that helps.
 
 Every choice between two fits is made by their likelihood on images that they were not fitted on
 (cross-fitting): the images are dealt into folds, and the answers of each fold are tempered with

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tolerance:
-    """The mean cost of `adaptive`, and how much worse a gate that opens less often may be.
+    """The mean cost of `adaptive`, and how much worse a gate may be that opens less often.
 
     `top1` and `nll` are compared with the upper 95% bound of the paired difference: see
     `gates.no_worse`.

@@ -1,10 +1,10 @@
 """Fit the unknown score of a package, its curves, and what drift compares answers with.
 
-No foreign image is needed. The score compares embeddings with those of training images. The
-thresholds come from the calibration images, which the network was not trained on: its embeddings of
-training images are more typical than those of any other image. Without training images the score is
-fitted on the calibration images too; thresholds then come from the scores of each fold by what was
-fitted on the other folds.
+No foreign image is needed. The score compares an embedding with those of training images. The
+thresholds come from the calibration images, which the network was not trained on: training images
+would have lower scores than any new image of the same classes. Without training images the score is
+fitted on the calibration images too. Then each fold of them is scored with the fit to the other
+folds.
 """
 
 import hashlib
@@ -168,7 +168,7 @@ class _Fitter:
 
 
 def curve_of(scores: Scores) -> tuple[CurvePoint, ...]:
-    """The threshold at each known rate that so many scores can show.
+    """The threshold at each known rate for which there are enough scores.
 
     The threshold is the smallest score such that a new image of the same kind lies below it with at
     least this probability: split conformal prediction, as for prediction sets.
@@ -188,7 +188,7 @@ def _some(training: Sequence[LabelledFile]) -> Sequence[LabelledFile]:
 
 
 def without_scores(manifest: Manifest, logits: Mapping[Precision, CalibrationLogits]) -> Manifest:
-    """Drift compares the classes and the top probabilities of a package without embeddings too."""
+    """Add the reference of drift to a package without embeddings: classes and top probabilities."""
     entries: list[ModeCalibration] = []
     for entry in manifest.calibration:
         found = logits.get(entry.precision)

@@ -38,7 +38,7 @@ __all__ = ["Item", "Split", "readable", "scan", "split", "stratified", "unreadab
 
 IMBALANCE_WARNING = 10.0
 LEAST_SUBSET_IMAGES = 160
-"""`subset_share` keeps at least so many: 20 steps of the smallest batch."""
+"""The least number of images that `subset_share` keeps: 20 steps of the smallest batch."""
 LEAST_CALIBRATION_IMAGES = 50
 """With fewer images, fitted temperatures, gates and prediction sets are not reliable."""
 

@@ -85,9 +85,9 @@ def read_flat_folder(data: Path, share: float, seed: int | str) -> tuple[Labelle
 def chosen_for_reports(items: Sequence[Item], share: float, seed: int | str) -> list[Item]:
     """About `share` of each class, by content.
 
-    A class with two images or more has at least one there and one in the rest. In a class with few
-    images, chance could choose far too many or too few. So the number stays between a third of what
-    the share says and twice as many.
+    A class with two images or more has at least one in each part. In a class with few images,
+    chance could choose far too many or too few. So the number stays between a third of the share
+    and twice the share.
     """
     if share <= 0:
         return []

@@ -39,9 +39,10 @@ def by_class(items: Sequence[Item], share: float, seed: int | str) -> tuple[list
 def _give_to_small(
     counts: dict[str, int], members_of: dict[str, list[Item]], share: float, seed: int | str
 ) -> None:
-    """Classes that are too small for one image each give one in turn, in a random order.
+    """Some of the classes that are too small for an image of their own give one image, by chance.
 
-    Without this, a thousand classes of nine images would have no calibration split at 5%.
+    Together they give `share` of their images. Without this, a thousand classes of nine images
+    would have no calibration split at 5%.
     """
     if not 0 < share < 1:
         return

@@ -83,7 +83,7 @@ def _csv(file: Path) -> Iterator[TableRow]:
 
 
 def _fitted(record: Record, width: int, where: str) -> list[str]:
-    """The cells under the header; empty ones beyond it are cut, which spreadsheets write."""
+    """The cells under the header. Spreadsheets add empty cells after it, which are cut."""
     cells = record.cells
     if len(cells) < width or any(cell.strip() for cell in cells[width:]):
         raise DataError(
@@ -150,7 +150,7 @@ def _check_whole(labels: list[str], file: Path) -> None:
 
 
 def _places(file: Path, header: list[str], where: str = "line 1: the header") -> dict[str, int]:
-    """Where each column is that a table may have."""
+    """The index of each known column in the header."""
     at = {
         name: place
         for name in COLUMNS

@@ -19,10 +19,11 @@ SMALLEST_BATCH = 8
 def fit_to_data(
     recipe: Recipe, training_images: int, log: Callable[[str], None], processes: int = 1
 ) -> Recipe:
-    """The recipe with a batch that gives an epoch at least `recipe.least_steps` steps, if it can.
+    """The recipe with smaller batches and more epochs, if there are few images.
 
-    Its epochs give the run at least `recipe.least_updates` steps. A message says what changes.
-    Batches are never made larger, and epochs never fewer.
+    An epoch then has at least `recipe.least_steps` steps, as far as the smallest batch allows, and
+    the run at least `recipe.least_updates`. `log` gets a message about each change. Batches are
+    never made larger, and epochs never fewer.
 
     Raises:
         DataError: there are fewer training images than one batch holds.

@@ -75,11 +75,11 @@ def train(
     """Train `recipe` on ``data_folder/train``, writing checkpoints to `run_folder`.
 
     Random numbers are seeded by (seed, epoch), so a resumed run draws the same numbers as an
-    uninterrupted one. A head of another shape than in `initial` stays untrained. Files that cannot
-    be decoded are named and left out. Curves go to `board` during training. With `cache`, files are
-    decoded once instead of once an epoch: see `training.fit.cached`. `minutes` plans the number of
-    epochs: see `training.fit.loop.time_plan`. The time starts with this call.
-    `images` are these images where they have been read and split already.
+    uninterrupted one. A head of another shape than in `initial` starts from new weights. Files
+    that cannot be decoded are named and left out. Curves go to `board` during training. With
+    `cache`, files are decoded once instead of once an epoch: see `training.fit.cached`. `minutes`
+    plans the number of epochs: see `training.fit.loop.time_plan`. The time starts with this call.
+    `images` are the images of `data_folder`, if they have been read and split already.
     `teacher` is a model package or a run to learn from: see `training.fit.loop.distillation`. With
     `compiled`, steps go through `torch.compile`.
 
@@ -148,7 +148,7 @@ def train(
 
 
 def _too_few(images: Split, recipe: Recipe) -> str:
-    """The message, before hours of training, about a split that is too small for calibration."""
+    """A message about a split that is too small for calibration; empty if it is large enough."""
     held_out, networks = len(images.calibration), recipe.calibration_folds
     if held_out >= LEAST_CALIBRATION_IMAGES:
         return ""

@@ -9,7 +9,7 @@ from service.inference.tta.task import TASKS
 from service.package.manifest import Manifest
 
 MOST_OF_LOGITS, MOST_OF_PROBABILITIES = 2e-2, 1e-2
-"""The largest differences at which two graphs agree. fp16 rounds to about 1e-3."""
+"""The largest differences that count as agreement. fp16 rounds to about 1e-3."""
 PROBES = 4
 CELL_PX = 8
 

@@ -28,7 +28,7 @@ class PixelBudget:
         self.clear()
 
     def clear(self) -> None:
-        """Forget what other threads claimed: in a process that was forked they are not there."""
+        """Forget the claims of other threads, which a forked process does not have."""
         self._taken = 0
         self._waiting: deque[object] = deque()
         self._changed = threading.Condition()
@@ -36,7 +36,7 @@ class PixelBudget:
 
     @contextmanager
     def turn(self) -> Generator[None]:
-        """What this thread claims within is given back at the end, of the outermost turn."""
+        """Give back, at the end of the outermost turn, what this thread claimed during it."""
         if self._claimed is not None:
             yield
             return
@@ -52,8 +52,8 @@ class PixelBudget:
     def claim(self, pixels: int, instead_of: int = 0) -> None:
         """Wait until there is room for an image, within a turn.
 
-        `instead_of` is an earlier claim of this thread, which is given back first. A thread that
-        still has a claim then does not wait: others may wait for what it holds.
+        `instead_of` is an earlier claim of this thread, which is given back first. If the thread
+        still has another claim, it does not wait, because others may wait for that claim.
         """
         with self._changed:
             self._taken -= instead_of

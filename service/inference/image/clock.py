@@ -25,7 +25,7 @@ class Clock:
         self._end_s = time.thread_time() + limit_ms / 1000
 
     def check(self) -> None:
-        """Return while there is time left.
+        """Check the time, and return if some is left.
 
         Raises:
             TooLarge: the time is up.
@@ -38,7 +38,7 @@ class Clock:
             )
 
     def watch(self, items: Iterable[T]) -> Iterator[T]:
-        """Go through items, and look at the clock now and then.
+        """Yield the items, and check the time every `CHECK_EVERY` items.
 
         Raises:
             TooLarge: the time is up.
@@ -50,7 +50,7 @@ class Clock:
 
 
 class Kept:
-    """The parts of a file that a decoder is to see, as slices of it: neighbours become one."""
+    """The parts of a file that a decoder sees, as slices of it. Neighbouring parts become one."""
 
     def __init__(self, data: bytes, clock: Clock) -> None:
         self._view = memoryview(data)
@@ -59,7 +59,7 @@ class Kept:
         self.pieces: list[Buffer] = []
 
     def keep(self, begin: int, end: int | None = None) -> None:
-        """Keep a part that lies behind those kept before."""
+        """Keep a part of the file, after those that were kept before."""
         end = len(self._view) if end is None else end
         if begin != self._end or not self.pieces:
             self._begin = begin
@@ -68,7 +68,7 @@ class Kept:
         self.pieces[-1] = self._view[self._begin : end]
 
     def put(self, piece: bytes) -> None:
-        """Put bytes in that are not in the file."""
+        """Add bytes that are not in the file."""
         self.pieces.append(piece)
         self._end = -1
 
@@ -152,6 +152,6 @@ class ClockedFile(io.BytesIO):
         return whole if isinstance(whole, bytes) else bytes(whole)
 
     def close(self) -> None:
-        """Let go of the pieces."""
+        """Free the pieces."""
         self._pieces, self._size = (), 0
         super().close()

@@ -123,7 +123,7 @@ def five_boxes(size: Size, side_px: int) -> tuple[Box, ...]:
 
 
 def as_fractions(box: Box, size: Size, *, flip: bool = False) -> FractionBox:
-    """A box of an image of `size` in fractions, for whoever draws it on the original."""
+    """A box of an image of `size` as fractions of it, to draw it on the original."""
     return FractionBox(
         left=box.left / size.width,
         top=box.top / size.height,

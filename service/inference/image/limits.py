@@ -1,7 +1,7 @@
 """Limits on what an image file may cost, beyond the bytes of the upload.
 
-Nothing can stop a decoder that runs in C. So the limits apply before anything is decoded, on what
-the file says of itself, and between the blocks of the file that a decoder asks for.
+Nothing can stop a decoder that runs in C. So its work is limited before it starts, by what the
+file declares, and while it runs, whenever it asks for the next block of the file.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ _SPARE_BYTES = 16 * 1024 * 1024
 
 
 class Limits:
-    """What the decoding of one image may cost, and what it is known to cost."""
+    """What the decoding of one image may cost, and what its file declares so far."""
 
     def __init__(self, max_pixels: int, clock: Clock) -> None:
         self.max_pixels = max_pixels
@@ -36,12 +36,12 @@ class Limits:
         """Pixels for which the budget has room. They are fewer if the image is scaled down."""
 
     def claim(self, pixels: int) -> None:
-        """Wait until the budget has room for so many pixels, instead of those claimed before."""
+        """Wait until the budget has room for so many pixels. They replace those claimed before."""
         DECODING.claim(pixels, self.claimed_pixels)
         self.claimed_pixels = pixels
 
     def has_memory(self) -> bool:
-        """Whether there is memory to decode the image in. Tried out: nothing is kept."""
+        """Whether there is enough memory to decode the image: allocate it, and free it at once."""
         try:
             np.empty(BYTES_PER_PIXEL * self.claimed_pixels + _SPARE_BYTES, np.uint8)
         except MemoryError:
@@ -77,7 +77,7 @@ def check_pixels(size: tuple[int, int], limits: Limits, what: str = "image is") 
 
 
 def check_scans(size: tuple[int, int], scans: int, limits: Limits) -> None:
-    """Refuse a JPEG whose scans, all together, are too many pixels to go over.
+    """Refuse a JPEG with so many scans that decoding would take too long.
 
     Raises:
         TooLarge: over `SCAN_PASSES` × `max_pixels`.

@@ -20,7 +20,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes an image of each EXIF orientation upright; 1 and all other values need nothing."""
+"""The operation that makes an image of each EXIF orientation upright. Others need none."""
 
 ORIENTATION = 0x0112
 _EXIF_NAME = re.compile(rb"^(Exif\x00\x00){1,2}")

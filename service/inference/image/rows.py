@@ -12,7 +12,7 @@ from service.inference.image.clock import Clock
 from service.inference.image.orientation import TURNS, is_backwards, is_transposed
 
 BACKGROUND = (255, 255, 255)
-"""What lies under transparent pixels, and under pixels that hold no data."""
+"""The colour under transparent pixels, and of pixels without data."""
 STEP_PIXELS = 256 * 1024
 """Pixels that are converted at once: 1 MB, which stays in the cache of a core."""
 

@@ -49,9 +49,9 @@ def as_pixels(image: AnyImage) -> Pixels:
 
 
 def check_image(image: object) -> AnyImage:
-    """Hold what a caller gives as uint8[H, W, 3] to the contract, and return it. Nothing is cast.
+    """Return an image that a caller gave as uint8[H, W, 3], or refuse it. Nothing is cast.
 
-    A decoded image always holds to it.
+    A decoded image is never refused.
 
     Raises:
         UsageError: not uint8[H, W, 3] with H, W >= 1, or an array with masked elements.
@@ -70,7 +70,7 @@ def check_image(image: object) -> AnyImage:
 
 
 def check_images(images: object) -> None:
-    """Hold a caller's sequence of images to the contract; each image has `check_image`.
+    """Refuse anything that is no sequence of images. `check_image` checks each of them.
 
     Raises:
         UsageError: one image, a path, or something else that is no sequence of images.

@@ -34,7 +34,7 @@ class Cuda:
     """What was found."""
 
     missing: tuple[str, ...] = ()
-    """What must be there and is not; empty: the GPU can be used."""
+    """What is needed and missing; empty: the GPU can be used."""
     driver_cuda: str | None = None
     """The newest version of CUDA that the driver supports."""
     cudnn: str | None = None

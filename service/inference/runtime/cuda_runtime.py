@@ -1,7 +1,7 @@
 """Calls to the CUDA runtime that ONNX Runtime does not make: how to wait, and pinned memory.
 
-All of them only save time. Where the runtime cannot be loaded, or a call fails, inference runs as
-well without.
+All of them only save time. If the runtime cannot be loaded, or a call fails, inference runs without
+them.
 """
 
 import ctypes
@@ -44,7 +44,7 @@ def wait_without_spinning() -> bool:
 
 
 def host_buffer(shape: Sequence[int], kind: DTypeLike) -> NDArray[Any]:
-    """Memory of the host that the GPU reads directly, where the runtime is there (pinned)."""
+    """Pinned memory of the host, which the GPU reads directly; plain memory without the runtime."""
     buffer = np.empty(shape, kind)
     library = runtime()
     if library and buffer.nbytes:

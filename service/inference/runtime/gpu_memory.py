@@ -21,7 +21,7 @@ class _Memory(ctypes.Structure):
 
 
 def free_bytes(load: Callable[[str], Any] = ctypes.CDLL) -> int | None:
-    """Free memory of the first GPU that this process can see; None: nothing tells."""
+    """Free memory of the first GPU that this process can see; None: it cannot be found out."""
     try:
         driver, management = load(cuda.DRIVER), load(MANAGEMENT)
     except OSError:

@@ -10,7 +10,7 @@ from service.inference.runtime.io_binding import IoBindingRunner, Outputs
 
 
 class RunnersInTurn:
-    """Gives each batch to a runner that is free. Callers wait while none is."""
+    """Gives each batch to a free runner. Callers wait while all are busy."""
 
     def __init__(self, runners: Sequence[IoBindingRunner]) -> None:
         self._runners = tuple(runners)

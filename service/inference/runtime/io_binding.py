@@ -41,12 +41,12 @@ def buckets(height: int, width: int) -> tuple[int, ...]:
 
 
 def bucket(views: int, sizes: tuple[int, ...] = BUCKETS) -> int:
-    """The smallest of `sizes` that holds `views`; the largest one where none does."""
+    """The smallest of `sizes` that holds `views`; the largest one if none does."""
     return next((size for size in sizes if size >= views), sizes[-1])
 
 
 def fill(target: NDArray[np.uint8], views: NDArray[np.uint8]) -> None:
-    """uint8[N, ...] into uint8[size, ...]: the first view fills the rest, which nobody reads."""
+    """Copy uint8[N, ...] into uint8[size, ...]. Copies of the first view fill the rest."""
     target[: len(views)] = views
     target[len(views) :] = views[0]
 
@@ -219,7 +219,7 @@ class IoBindingRunner:
         return [shape[0], self._classes, *self._map_cells[size]]
 
     def _cells_of(self, shape: tuple[int, ...]) -> list[int]:
-        """Height and width of the class map. Only a run tells: networks differ at their borders."""
+        """Height and width of the class map, found by a run: networks differ at their borders."""
         io = self._session.io_binding()
         images = self._buffer(shape, np.uint8)
         images.update_inplace(np.zeros(shape, np.uint8))

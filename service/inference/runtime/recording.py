@@ -15,7 +15,7 @@ class RecordingGate:
         self._changed = Condition()
         self._runs = 0
         self._recordings = 0
-        """Those that record or wait for it. New runs wait for them."""
+        """Recordings that run or wait. New runs wait for them."""
         self._recording = False
 
     @contextmanager
@@ -48,4 +48,4 @@ class RecordingGate:
 
 
 GATE = RecordingGate()
-"""Of this process."""
+"""The gate of this process: all its sessions share one GPU."""

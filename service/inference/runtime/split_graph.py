@@ -1,4 +1,4 @@
-"""A graph is cut in two on the CPU, so that exact crops of one image share its first layers."""
+"""Cut a graph in two, so that on a CPU exact crops of one image share its first layers."""
 
 # pyright: basic, reportMissingTypeStubs=false
 # (onnxruntime has no type stubs)
@@ -37,9 +37,9 @@ class SplitGraph:
         self._parts: GraphParts | None = None
 
     def take_parts(self) -> "GraphParts | None":
-        """Both parts; None where crops have nothing to share. Every session asks once.
+        """Both parts; None if crops have nothing to share. Every session calls this once.
 
-        The last one to ask frees the memory.
+        The last call frees the memory.
         """
         # onnx is slow to import, and most processes never need it.
         from service.inference.runtime.cut_point import split

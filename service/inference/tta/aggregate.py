@@ -1,12 +1,12 @@
-"""Many views, one answer. Every function says which space it averages in.
+"""Combine the answers of several views into one.
 
 `mean` averages probabilities (the default, and what torchvision's and fastai's users expect);
 `gmean` is the normalized geometric mean of probabilities; `logit_mean` averages logits before the
 softmax; `max` takes each class's best view and normalizes; `weighted` is a mean of probabilities
 with weights fitted on the calibration split.
 
-Of a multi-label model probabilities are sigmoids, each class on its own: `max` says that what one
-view saw is there, and nothing is normalized.
+In a multi-label model probabilities are sigmoids of each class, and nothing is normalized: with
+`max` a class is in the image if one view shows it.
 """
 
 import numpy as np
@@ -99,7 +99,7 @@ def blend(first: Array, second: Array, share: float) -> Array:
 
 
 LEAST_ENTROPY = 0.01
-"""`temper` takes no answer for surer than this, so that none becomes certain."""
+"""The least entropy that `temper` reckons with, so that no answer becomes certain."""
 
 
 def temper(

@@ -22,7 +22,7 @@ def key(coverage: float) -> str:
 
 
 def quantile(true_class_probabilities: NDArray[np.floating], coverage: float) -> float:
-    """The score that at least ceil((n + 1) coverage) of n calibration images stay under; 1 if none.
+    """The score that at least ceil((n + 1) coverage) of n calibration images do not exceed; else 1.
 
     probabilities of the true classes, float[n] -> score in [0, 1].
     """
@@ -32,9 +32,10 @@ def quantile(true_class_probabilities: NDArray[np.floating], coverage: float) ->
 
 
 def rank_of(images: int, share: float) -> int:
-    """The rank, from 1, of the score that a new one stays under with a probability of `share`.
+    """The rank, from 1, of the score that a new one does not exceed with probability `share`.
 
-    It is larger than `images` where so few cannot show it. 0.99 of 99 is rank 99, also in floats.
+    It is larger than `images` if they are too few for this probability. 0.99 of 99 is rank 99,
+    also in floats.
     """
     return math.ceil((images + 1) * share - 1e-9)
 

@@ -87,7 +87,7 @@ class Plan:
 
     @property
     def rest(self) -> tuple[Pass, ...]:
-        """What of `second` is left to run after `first`: no crop is run twice."""
+        """The passes of `second` that remain after `first`: no crop is run twice."""
         return tuple(item for item in self.second if item not in self.first)
 
 

@@ -1,4 +1,4 @@
-"""What each view of an answer says on its own."""
+"""The answer of each view on its own."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -63,7 +63,7 @@ class Classification:
 
     @cached_property
     def views(self) -> tuple[ViewClassification, ...]:
-        """What each view says on its own. Computed when it is first read."""
+        """The answer of each view on its own. Computed when it is first read."""
         return tuple(self.single_views)
 
 

@@ -1,4 +1,4 @@
-"""The two kinds of question that a model answers: which class is it, and which of them are in it.
+"""The two tasks of a model: which class does the image show, and which classes are in it.
 
 A task says how logits become probabilities, and what the answer is. Everything else (views, passes,
 windows, batching) is the same for both.
@@ -19,7 +19,7 @@ Values = NDArray[np.floating]
 TINY = 1e-12
 SEPARATOR = ";"
 THRESHOLD = 0.5
-"""Of a class that none was fitted for."""
+"""The threshold of a class without a fitted one."""
 
 
 def split_labels(text: str) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ def to_sum_1(values: Values) -> Array:
 
 
 def as_they_are(values: Values) -> Array:
-    """Probabilities of classes that do not exclude each other need no sum."""
+    """Return the values. Probabilities of several labels need not add up to 1."""
     return values.astype(np.float64)
 
 
@@ -67,7 +67,7 @@ class Task:
     probabilities: Callable[[Values], Array]
     """Of logits."""
     logits: Callable[[Values], Array]
-    """Of probabilities: undoes `probabilities`, up to what it cannot see."""
+    """Logits with these probabilities: the inverse of `probabilities`, up to a constant."""
     normalized: Callable[[Values], Array]
     """Probabilities again, of values between 0 and 1."""
     one_is_true: bool
@@ -87,7 +87,7 @@ class Task:
         return tuple(int(k) for k in order if probabilities[k] >= limits[k])
 
     def check(self, tta: Mode, coverage: float | None) -> None:
-        """Refuse what means nothing for this task.
+        """Refuse options that have no meaning for this task.
 
         Raises:
             UsageError: a prediction set or a gate where several classes may be true.

@@ -85,7 +85,7 @@ class Worker:
             remote.answer(kind, given, network, self._pipe, self._block)
 
     def kill(self) -> None:
-        """End the process, whatever it does. May be called from any thread."""
+        """End the process at once. May be called from any thread."""
         self._process.kill()
 
     def close(self) -> int:
@@ -226,7 +226,7 @@ def _network(scorer: Scorer, speed: Speed) -> remote.Network:
 
 
 class _Bounded:
-    """A session that is asked no more than a number of questions at once."""
+    """A session with a limit on how many runs it gets at once."""
 
     def __init__(self, session: remote.Network, most: int) -> None:
         self._session = session

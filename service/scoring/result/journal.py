@@ -162,7 +162,7 @@ class Journal:
             write_json(self._done, {**about, "settings": self._settings})
 
     def about_done(self) -> dict[str, Any] | None:
-        """What `mark_done` wrote, if an earlier run got so far.
+        """What `mark_done` wrote; None if no earlier run has called it.
 
         Raises:
             OutputError: it is damaged.

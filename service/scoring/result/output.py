@@ -151,9 +151,9 @@ def _check_unchanged(run: Run, journal: Journal) -> None:
 
 
 def _still_wanted(run: Run, target: Target, journal: Journal) -> dict[str, Any] | None:
-    """What a killed run said of its complete result, where only giving it its name is left to do.
+    """The record of an earlier run with a complete result, which only needs its last steps.
 
-    None: rows are still to be scored, or that result has had its name and is not wanted any more.
+    None: rows are still to be scored, or that result was moved away or replaced.
 
     Raises:
         DataError: the result is of other images than the sources hold now.

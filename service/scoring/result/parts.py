@@ -53,7 +53,7 @@ class Span:
     rows: int
     next: Position
     skipped: Skipped
-    """What all sources before that of `next` passed over."""
+    """The skipped files of all sources before that of `next`."""
 
 
 def encoded(

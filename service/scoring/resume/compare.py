@@ -29,7 +29,7 @@ def changed_since(
     end: Position,
     threads: int,
 ) -> str | None:
-    """What differs between the finished rows of an unfinished run and the sources now, in words.
+    """The first difference between the finished rows of an earlier run and the sources, in words.
 
     `records` gives the finished rows from the first, as often as it is called; `end` is the
     position after the last of them. None: the run may go on.
@@ -55,7 +55,7 @@ def changed_since(
 def other_images(
     sources: Sequence[ImageSource], were: Sequence[Print], paths: Iterator[str] | None, threads: int
 ) -> str | None:
-    """What differs between the images of a finished result and the sources now, in words.
+    """The first difference between the images of a finished result and the sources, in words.
 
     `paths` are the result's own, where they are known, to name the first that differs. None: the
     result is of these very images.
@@ -164,7 +164,7 @@ def _is_proven(was: Recorded, now: Item | None) -> bool:
 
 
 def _difference(was: Recorded, now: Item | None) -> str | None:
-    """How an image differs from the one that a finished row is of."""
+    """How an image differs from the image of a finished row, in words."""
     if now is None or (path := storable(now.path)) != was.path:
         return _renamed(was.path, None if now is None else storable(now.path))
     if (given := _given(now)) != was.trace.given:

@@ -1,7 +1,7 @@
 """The fingerprint of a run's images: for each source, the number and the identity of its images.
 
-It is stored in the metadata of a Parquet or Arrow result. With it the same command can tell later
-whether the result is still of the same images.
+It is stored in the metadata of a Parquet or Arrow result. Later the same command compares it with
+the sources, to find out whether their images are still the same.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ MOST_SOURCES = 20_000
 DIGITS = 32
 
 Kind = Literal["file", "images", "mixed"]
-"""What the stamps are of: the archive or table itself, the image files, or no rule of these."""
+"""Whose stamps are kept: of the archive or table itself, or of its image files. mixed: none."""
 
 
 class Print(NamedTuple):

@@ -85,7 +85,7 @@ class CsvList:
         """Read all of it.
 
         Raises:
-            UsageError: there is no file, or it is not said which column holds the paths.
+            UsageError: there is no file, or no column of paths is found or named.
             DataError: it cannot be read to its end; the message names the line.
         """
         if not is_file(self.name):

@@ -71,7 +71,7 @@ def _of_labels(agreement: dict[str, Any]) -> list[str]:
 
 
 def of_unknown(summary: dict[str, Any]) -> str:
-    """How many images none of the classes fits; empty where the result does not say."""
+    """How many images are unknown; empty if the package has no unknown score."""
     count = summary.get("unknown")
     if count is None:
         return ""

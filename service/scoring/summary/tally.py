@@ -41,7 +41,7 @@ class Tally:
     single: Counter[tuple[bool, bool]] = field(default_factory=lambda: Counter[tuple[bool, bool]]())
     """(single crop right, TTA right) to images."""
     unknown: int | None = None
-    """Images that none of the classes fits; None where the result does not say."""
+    """Images that are unknown; None if the package has no unknown score."""
 
     def add(self, rows: pa.Table) -> None:
         """Count the rows of a part."""

@@ -15,7 +15,7 @@ SHOWN = 20
 
 @dataclass
 class Truth:
-    """Counts answered images by what their true label is; its size does not grow with the rows."""
+    """Counts answered images by their true labels. Its size does not grow with the rows."""
 
     known: int = 0
     """Images all of whose labels are classes of the model."""
@@ -69,8 +69,8 @@ NOT_CALIBRATED = (
 def notes(truth: dict[str, Any], asked: str | None = None) -> list[str]:
     """Sentences for people on labels that are unknown or missing, from `Truth.summary`.
 
-    `asked` is the label column that was named. Without it and without a label nobody asked how
-    right the answers are, and nothing is said.
+    `asked` is the label column that was named. If none was named and no image has a label, there
+    is no sentence.
     """
     labelled = truth["known"] + truth["unknown"]
     found: list[str] = []

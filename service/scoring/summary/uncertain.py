@@ -26,8 +26,8 @@ COLUMNS = pa.schema(
 )
 
 Entry = tuple[float, int, dict[str, Any]]
-"""The rank (higher: rather), minus the number of the row, and its columns. Numbers differ, so two
-entries never compare their columns."""
+"""The rank (the highest is picked first), minus the number of the row, and its columns. Numbers
+differ, so two entries never compare their columns."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Uncertain:
         self._heaps = {MARGIN: [], UNKNOWN: []}
 
     def add(self, rows: pa.Table) -> None:
-        """Look at the rows of a part. Rows with an error are passed over."""
+        """Add the rows of a part. Rows with an error are skipped."""
         wanted = (*COLUMNS.names, "status", "is_unknown")
         names = [name for name in wanted if name in rows.schema.names]
         for values in rows.select(names).to_pylist():

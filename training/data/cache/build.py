@@ -100,7 +100,7 @@ class Cache:
         return made
 
     def _publish(self, new: Path, final: Path) -> None:
-        """Rename a complete entry. If another process was first, its entry is as good."""
+        """Rename a complete entry. If another process was first, keep the entry of that process."""
         if entry.read(final) is not None:
             return
         shutil.rmtree(final, ignore_errors=True)  # incomplete or altered

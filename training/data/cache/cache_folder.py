@@ -119,7 +119,7 @@ def unfinished(cache: Path, key: str) -> Path:
 
 
 def remove_unfinished(cache: Path) -> None:
-    """Remove what processes left that are gone."""
+    """Remove unfinished entries of processes that have ended."""
     for entry in listed(cache):
         if entry.unfinished and not entry.writing:
             shutil.rmtree(entry.folder, ignore_errors=True)
@@ -196,7 +196,7 @@ def _is_key(name: str) -> bool:
 
 
 def _existing(path: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
+    """The folder itself, or the nearest parent that exists."""
     path = path.absolute()
     while not path.exists():
         path = path.parent

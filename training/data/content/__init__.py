@@ -1,1 +1,1 @@
-"""What is in a file, in a few bytes: to split a folder, and to know images again."""
+"""Digests of files' contents, to split a folder and to recognize training images."""

@@ -19,7 +19,7 @@ from training.fit.cached.sources import DevicePixels, FilePixels, PixelSource
 from training.recipe import Recipe
 
 DEVICE_SHARE = 0.6
-"""Of the GPU memory that is free before training: the rest is for the network and its batches."""
+"""The largest share of the free GPU memory that images may take. The rest is for training."""
 LARGE_PIXELS = 1_000_000
 """On a CPU `auto` keeps images whose files have so many pixels: decoding them takes longer than
 everything else that is done to load them. A rule that measures time would choose by chance."""
@@ -29,7 +29,7 @@ LEAST_PX = 32
 
 @dataclass(frozen=True)
 class CacheOptions:
-    """What was asked for. `px` is the shorter side of stored images; 0: chosen by the recipe."""
+    """The options of the command line. `px`: shorter side of stored images; 0: the recipe's."""
 
     mode: CacheMode = "off"
     folder: Path = FOLDER

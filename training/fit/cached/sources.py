@@ -16,7 +16,7 @@ from training.fit.cached.resampling import resample
 
 UPLOAD_BYTES = 256 * 2**20
 PIECE_IMAGES = 8
-"""Of one task of a thread: more tasks would take more time from the thread that trains."""
+"""Images of one task of a thread. More tasks would slow down the thread that trains."""
 
 
 class Prepared(Protocol):
