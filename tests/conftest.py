@@ -1,5 +1,6 @@
 """Fixtures that every kind of test shares: a tiny package and a predictor on it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,10 @@ from hypothesis import settings
 
 from service.inference.predictor import Predictor
 from tests.support.tiny import tiny_package
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Processes that run tests side by side share the cores: torch waits less with one thread each.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("busy", deadline=None)  # a busy machine fails no test
 settings.load_profile("busy")

@@ -29,6 +29,8 @@ START_S, STOP_S = 180.0, 30.0
 START_SHARE_S = {"cpu": 3.0, "cuda": 12.0}
 """About what the start of a server takes, which is no time for requests."""
 ROUNDS = 2
+SHORTEST_S = 1.0
+"""The shortest stretch of requests."""
 SMALL = ImageSize(224, 224)
 SCORED = {"cpu": 120, "cuda": 8000}
 """Images of one run of `score`; the photos are repeated."""
@@ -52,7 +54,7 @@ def service(
     asked: list[Mode] = [mode for mode in wanted if mode in answered]
     start_s = START_SHARE_S.get(provider, START_SHARE_S["cuda"])
     each = len(processes) * len(groups) * len(asked) * ROUNDS
-    seconds = max(1.0, (left_s() - len(processes) * start_s) / each - load.WARM_UP_S)
+    seconds = max(SHORTEST_S, (left_s() - len(processes) * start_s) / each - load.WARM_UP_S)
     rows: list[dict[str, Any]] = []
     for number in processes:
         if rows and left_s() <= 0:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,20 +9,33 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.gpu import engine, product, sweep
+from benchmarks.gpu import __main__ as script
+from benchmarks.gpu import engine, load, product, sweep
+from service.bench.image_size import ImageSize
 from service.package.package import ModelPackage
 from tests.support.images import COLOURS, coloured, encoded
 from tests.support.tiny import tiny_package
 
 
-def test_it_checks_measures_and_reports(package: Path, tmp_path: Path) -> None:
+@pytest.fixture(autouse=True)
+def _short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figure is judged here, so a stretch of requests is short and no image is large."""
+    monkeypatch.setattr(product, "SHORTEST_S", 0.2)
+    monkeypatch.setattr(load, "WARM_UP_S", 0.1)
+    monkeypatch.setattr(product, "PHONE", ImageSize(640, 480))
+
+
+def test_it_checks_measures_and_reports(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for seed, name in enumerate(COLOURS):
         (photos / f"{name}.png").write_bytes(encoded(coloured(name, seed=seed)))
-    command = [sys.executable, "-m", "benchmarks.gpu", str(package), "--photos", str(photos)]
-    options = ["--provider", "cpu", "--minutes", "1", "--rounds", "5", "--out", str(tmp_path)]
-    subprocess.run([*command, *options], check=True)
+    command = ["benchmarks.gpu", str(package), "--photos", str(photos), "--out", str(tmp_path)]
+    options = ["--provider", "cpu", "--minutes", "0.6", "--rounds", "5"]
+    monkeypatch.setattr(sys, "argv", [*command, *options])
+    script.main()
     (path,) = tmp_path.glob("*.json")
     results = json.loads(path.read_text())
     assert results["disagreements"] == []

@@ -33,8 +33,8 @@ SMALL = (
 )
 QUICK = {
     "train": [part for value in SMALL for part in ("--set", value)],
-    "bench": ["--seconds", "2"],
-    "frontier": ["--timed-images", "20"],
+    "bench": ["--seconds", "0.5", "--min-rounds", "2"],
+    "frontier": ["--timed-images", "20", "--precision", "fp32"],
 }
 """What is added to a command, so that it takes seconds."""
 
@@ -55,7 +55,7 @@ def commands() -> list[list[str]]:
 def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the README's reader has: a data set, a photo, and the shipped model."""
     folder = tmp_path_factory.mktemp("reader")
-    drawn_dataset(folder / "DATA", train=44, val=4, side_px=90)
+    drawn_dataset(folder / "DATA", train=36, val=4, side_px=90)
     (folder / "photo.jpg").write_bytes(encoded(coloured("red", 300, 400), "JPEG"))
     (folder / "models").mkdir()
     shutil.copytree(SHIPPED, folder / "models" / SHIPPED.name)

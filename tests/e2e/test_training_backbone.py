@@ -33,6 +33,8 @@ SET = [
 MODES: tuple[Mode, ...] = ("none", "five_crop", "dense")
 CORNERS = ((6, 6), (0, 0), (0, 12), (12, 0), (12, 12))
 SOURCES = ["torchvision:resnet18", "timm:resnet18"]
+CROSS_FITTED = "torchvision:resnet18"
+"""The one whose package is calibrated: every fold trains and exports another network."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,9 @@ def invoked(*command: object) -> str:
 
 
 def train_command(source: str, data: Path, out: Path, weights: object) -> list[object]:
-    sets = [part for value in SET for part in ("--set", value)]
+    folds = 2 if source == CROSS_FITTED else 0
+    values = [*SET, f"calibration_folds={folds}"]
+    sets = [part for value in values for part in ("--set", value)]
     command = ["train", data, "--backbone", source, "--weights", weights, "--out", out]
     return [*command, "--run", f"{out}-run", *sets]
 
@@ -83,6 +87,7 @@ def test_a_backbone_is_trained_and_the_package_answers_as_it_does(
     assert manifest.provenance["started_from"]["weights"] == "weights.safetensors"
     assert len(manifest.provenance["history"]) == 2  # one frozen, one not
     assert {file.precision for file in manifest.files} == {"fp32", "int8"}
+    assert bool(manifest.calibration) == (source == CROSS_FITTED)
     photo = coloured("red", 76, 76, 7)
     for one in answers_of(out, photo):
         assert sum(one.values()) == pytest.approx(1, abs=1e-5)
@@ -122,7 +127,7 @@ def test_resumed_is_as_never_stopped_and_needs_no_weights_file(data: Path, tmp_p
     source = "torchvision:resnet18"
     given = weights_file(source, tmp_path)
     backbone = Backbone.named(source)
-    chosen = recipe.load(RECIPE, [*backbone.overrides(RECIPE), *SET])
+    chosen = recipe.load(RECIPE, [*backbone.overrides(RECIPE), *SET, "calibration_folds=2"])
 
     def stop(line: str) -> None:
         if line.startswith("epoch 1/"):

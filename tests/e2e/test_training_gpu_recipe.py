@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = [
     "architecture.widen=0.25", "batch_images=8", "stage.1.epochs=4", "stage.1.size_px=32",
     "stage.1.grow_at_share=[[0.5, 64]]", "crop_px=32", "resize_px=64", "calibration_share=0.2",
-    "ema.decay=0.9", "statistics_images=20", "checkpoint_epochs=1",
+    "ema.decay=0.9", "statistics_images=20", "checkpoint_epochs=1", "calibration_folds=0",
 ]  # fmt: skip
 
 
@@ -169,4 +169,7 @@ def test_the_command_trains_exports_and_measures_statistics(data: Path, tmp_path
     assert manifest["provenance"]["statistics_images"] == 20
     assert manifest["provenance"]["recipe"]["ema"]["decay"] == 0.9
     assert manifest["input"]["crop_px"] == 32
+    state = checkpoint.load(tmp_path / "run")
+    assert [row["size_px"] for row in state.facts["history"]] == [32, 32, 64, 64]
+    assert state.facts["cache"] == {"shorter_px": 109}  # 64 px and a crop of 35% of the area
     assert ModelPackage.load(tmp_path / "model").manifest.name == "model"
