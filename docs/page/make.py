@@ -1,9 +1,12 @@
 """Make the screenshots of docs/page.md: `PYTHONPATH=. python docs/page/make.py` (needs Chromium).
 
+`python docs/page/make.py adaptive phone` makes only these.
+
 It serves the shipped model and shows it the page's own drawings. Times on the screenshots are those
 of the machine that ran this.
 """
 
+import sys
 import tempfile
 from base64 import b64decode
 from collections.abc import Callable
@@ -160,18 +163,32 @@ def states(browser: Browser, url: str) -> Image.Image:
     return beside(half, 2)
 
 
-SHOTS: tuple[Callable[[Browser, str], Image.Image], ...] = (adaptive, modes, sheet, phone, states)
+def feedback(browser: Browser, url: str) -> Image.Image:
+    """The right class is chosen from the list."""
+    page = opened(browser, url, 900)
+    look_at(page, "gas pump")
+    page.get_by_role("button", name="No…").click()
+    page.get_by_role("radio", name="church").check()
+    data = page.locator("#feedback").screenshot(animations="disabled")
+    return Image.open(BytesIO(data)).convert("RGB")
+
+
+SHOTS: tuple[Callable[[Browser, str], Image.Image], ...] = (
+    adaptive, modes, sheet, phone, states, feedback,
+)  # fmt: skip
 
 
 def main() -> None:
     expect.set_options(timeout=60_000)
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving([SHIPPED], Path(folder)) as server,
+        serving([SHIPPED], Path(folder), feedback_folder=f"{folder}/feedback") as server,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for shot in SHOTS:
+            if sys.argv[1:] and shot.__name__ not in sys.argv[1:]:
+                continue
             path = HERE / f"{shot.__name__}.webp"
             shot(browser, server.url).save(path, quality=QUALITY, method=6)
             print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")

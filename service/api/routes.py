@@ -112,7 +112,7 @@ class Api:
     async def list_models(self, _: Request) -> Response:
         """`GET /models`."""
         served = [describe_model(model, default=i == 0) for i, model in enumerate(self.models)]
-        return json_response({"models": served})
+        return json_response({"models": served, "feedback": self.context.feedback is not None})
 
     async def show_model(self, request: Request) -> Response:
         """`GET /models/{name}`, where the name is `NAME` or `NAME@VERSION`."""

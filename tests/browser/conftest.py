@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.support.images import coloured, encoded
 from tests.support.server import Server, serving
@@ -71,3 +71,12 @@ def page(context: BrowserContext, server: Server) -> Iterator[Page]:
     page.goto(f"{server.url}/")
     yield page
     assert not wrong
+
+
+@pytest.fixture
+def plain(context: BrowserContext, server: Server) -> Page:
+    """The page in a browser where errors of requests are expected."""
+    page = context.new_page()
+    page.goto(f"{server.url}/")
+    expect(page.locator("#classes li").first).to_be_visible()
+    return page

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.images import coloured, encoded
 from tests.support.server import Server, serving
@@ -12,13 +12,15 @@ from tests.support.tiny import tiny_package
 expect.set_options(timeout=60_000)
 
 
-@pytest.fixture
-def plain(context: BrowserContext, server: Server) -> Page:
-    """The page in a browser where errors of requests are expected."""
-    page = context.new_page()
-    page.goto(f"{server.url}/")
-    expect(page.locator("#classes li").first).to_be_visible()
-    return page
+RENAME = """name => {  // every class has this name, as Playwright cannot change answers to forms
+  const ask = window.fetch;
+  window.fetch = async (url, options) => {
+    const response = await ask(url, options);
+    if (!String(url).includes("classify")) return response;
+    const text = JSON.stringify(await response.json());
+    return new Response(text.replaceAll(/"name":"[^"]*"/g, `"name":"${name}"`));
+  };
+}"""
 
 
 def choose(page: Page, photo: Path) -> None:
@@ -62,6 +64,20 @@ def test_while_a_request_runs_the_old_answer_is_dimmed(
         route.continue_()
     expect(plain.locator("#name")).to_have_text("Blue")
     expect(plain.locator("#answer")).to_have_css("opacity", "1")
+
+
+def test_a_slow_request_can_be_stopped(plain: Page, photo: Path) -> None:
+    held: list[Route] = []
+    plain.route("**/classify?*", lambda one: held.append(one))
+    plain.set_input_files("#file", photo)
+    plain.get_by_role("button", name="Stop").click()
+    expect(plain.locator("#status")).to_have_text("Stopped.")
+    expect(plain.locator("body")).not_to_have_attribute("aria-busy", "true")
+    expect(plain.get_by_role("button", name="Stop")).to_be_hidden()
+    expect(plain.get_by_role("button", name="Try again")).to_be_focused()
+    plain.unroute_all()
+    plain.keyboard.press("Enter")
+    expect(plain.locator("#answer")).to_be_visible()
 
 
 def test_a_text_is_no_image(page: Page, tmp_path: Path) -> None:
@@ -190,3 +206,68 @@ def test_screen_readers_get_names_and_news(page: Page, photo: Path) -> None:
         expect(page.get_by_role("table", name=table)).to_be_visible()
     expect(page.get_by_role("group", name="How to look at a photo")).to_be_visible()
     expect(page.get_by_alt_text("The photo photo.png").first).to_be_visible()
+
+
+def test_a_reloaded_model_is_followed(plain: Page, photo: Path) -> None:
+    """The page knows an older version, of other classes, than the server now has."""
+
+    def outdate(route: Route) -> None:
+        detail = route.fetch().json()
+        route.fulfill(json={**detail, "model": "tiny@0", "labels": detail["labels"][:2]})
+
+    plain.route("**/models/tiny*", outdate, times=1)
+    plain.reload()
+    expect(plain.locator("#classes li")).to_have_count(2)
+    choose(plain, photo)
+    expect(plain.locator("#classes li")).to_have_count(3)
+    expect(plain.locator("#model-used")).to_contain_text("tiny@1")
+
+
+def test_a_model_that_is_gone_is_said_and_the_others_are_offered(plain: Page, photo: Path) -> None:
+    def older(route: Route) -> None:
+        answer = route.fetch().json()
+        first = {**answer["models"][0], "model": "tiny@0"}
+        route.fulfill(json={**answer, "models": [first, answer["models"][1]]})
+
+    plain.route("**/models", older, times=1)
+    plain.route("**/models/tiny*", lambda route: route.continue_(url=route.request.url[:-4]))
+    plain.reload()
+    expect(plain.locator("#model")).to_have_value("tiny@0")
+    plain.set_input_files("#file", photo)
+    expect(plain.locator("#notice.bad #status")).to_contain_text("tiny@0")
+    expect(plain.locator("#model")).to_have_value("tiny@1")
+    choose(plain, photo)
+
+
+def test_long_names_stay_on_a_phone_and_a_sheet_comes_into_view(
+    plain: Page, photo: Path, tmp_path: Path
+) -> None:
+    long = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft"
+
+    def rename(route: Route) -> None:
+        detail = route.fetch().json()
+        route.fulfill(
+            json={**detail, "labels": [{**one, "name": long} for one in detail["labels"]]}
+        )
+
+    plain.set_viewport_size({"width": 360, "height": 740})
+    plain.route("**/models/tiny*", rename)
+    plain.reload()
+    expect(plain.locator("#classes li").first).to_be_visible()
+    plain.evaluate(RENAME, long)
+    choose(plain, photo)
+    expect(plain.locator("#name")).to_contain_text(long)
+    plain.get_by_role("button", name="Compare all modes").click()
+    expect(plain.locator("#compared")).to_be_visible()
+    assert plain.evaluate("document.documentElement.scrollWidth") <= 360
+    wide = "#answer :is(section, figure, table, button, p, h2, li)"
+    right = plain.locator(wide).evaluate_all(
+        "all => Math.max(...all.filter((one) => !one.closest('.frame'))"
+        ".map((one) => one.getBoundingClientRect().right))"
+    )
+    assert right <= 360, "nothing is cut off"
+    plain.evaluate("scrollTo(0, 0)")
+    plain.set_input_files("#file", [photo, photo])
+    expect(plain.locator("#status")).to_have_text("2 photos done.")
+    expect(plain.locator("#sheet-title")).to_be_in_viewport()
+    assert plain.evaluate("document.documentElement.scrollWidth") <= 360

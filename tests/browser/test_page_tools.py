@@ -112,6 +112,89 @@ def test_a_photo_that_fails_does_not_stop_the_others(
     expect(cards.nth(0)).to_be_visible()
 
 
+def test_a_file_that_is_no_image_is_named_in_the_sheet(
+    page: Page, photos: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    page.set_input_files("#file", [photos[0], tmp_path / "notes.txt"])
+    expect(page.locator("#status")).to_have_text("2 photos done.")
+    cards = page.locator("#cards li")
+    expect(cards.nth(1)).to_contain_text("notes.txt")
+    expect(cards.nth(1)).to_contain_text("This is no image.")
+    expect(page.locator("#again-failed")).to_be_hidden()  # it would fail again
+
+
+def test_the_sheet_waits_for_a_busy_server(plain: Page, photos: list[Path]) -> None:
+    refused = 0
+
+    def refuse(route: Route) -> None:
+        nonlocal refused
+        refused += 1
+        if refused > 2:
+            route.continue_()
+        else:
+            route.fulfill(status=429, json={}, headers={"Retry-After": "0"})
+
+    plain.route("**/classify?*", refuse)
+    plain.set_input_files("#file", photos[:2])
+    expect(plain.locator("#status")).to_have_text("2 photos done.")
+    expect(plain.locator("#cards .failed")).to_have_count(0)
+
+
+def test_only_failed_photos_are_asked_again(plain: Page, photos: list[Path]) -> None:
+    def fail(route: Route) -> None:
+        route.fulfill(status=500, json={"error": {"message": "an internal error"}})
+
+    plain.set_input_files("#file", photos[:2])
+    expect(plain.locator("#status")).to_have_text("2 photos done.")
+    asked = 0
+
+    def fail_second(route: Route) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 2:  # the first photo has two requests
+            fail(route)
+        else:
+            route.continue_()
+
+    plain.route("**/classify?*", fail_second)
+    plain.get_by_text("ten crops", exact=True).click()
+    expect(plain.locator("#cards .failed")).to_have_text("an internal error")
+    expect(plain.locator("#status")).to_have_text("2 photos done.")
+    plain.unroute_all()
+    urls: list[str] = []
+    plain.on("request", lambda one: urls.append(one.url))
+    plain.get_by_role("button", name="Ask again about the failed photos").click()
+    expect(plain.locator("#cards .failed")).to_have_count(0)
+    expect(plain.locator("#cards button")).to_have_count(2)
+    assert sum("/classify" in url for url in urls) == 2
+    expect(plain.locator("#again-failed")).to_be_hidden()
+
+
+def test_a_sheet_goes_on_where_the_server_went_away(plain: Page, photos: list[Path]) -> None:
+    asked = 0
+
+    def go(route: Route) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 2:
+            route.abort()
+        else:
+            route.continue_()
+
+    plain.route("**/classify?*", go)
+    plain.route("**/livez", lambda route: route.abort())
+    plain.set_input_files("#file", photos[:2])
+    expect(plain.locator("#notice.bad #status")).to_contain_text("The server does not answer.")
+    expect(plain.locator("#cards li")).to_have_count(1)
+    urls: list[str] = []
+    plain.on("request", lambda one: urls.append(one.url))
+    plain.unroute_all()
+    expect(plain.locator("#status")).to_have_text("2 photos done.")
+    expect(plain.locator("#cards button")).to_have_count(2)
+    assert sum("/classify" in url for url in urls) == 2  # the first photo was not sent again
+
+
 def test_the_snippets_ask_the_same(page: Page, photo: Path, server: Server) -> None:
     choose(page, photo)
     with page.expect_response(lambda one: "coverage=0.95" in one.url) as got:

@@ -237,3 +237,12 @@ async def test_the_unknown_score_is_stored_and_decides_about_foreign_images(tmp_
         assert row.answer.unknown_score is not None
     assert 'quincunx_unknown_total{model="' in metrics
     assert 'quincunx_unknown_score_bucket{le="+Inf"' in metrics
+
+
+async def test_the_list_of_models_says_whether_feedback_is_taken(
+    package: Path, tmp_path: Path
+) -> None:
+    for folder in (None, tmp_path / "log"):
+        async with in_process(package, feedback_folder=folder) as running:
+            listed = (await running.client.get("/models")).json()
+            assert listed["feedback"] is (folder is not None)

@@ -244,9 +244,14 @@ class ModelDetail(ModelSummary):
 
 
 class ModelList(Shape):
-    """Every served model."""
+    """Every served model, and whether the server takes feedback."""
 
     models: list[ModelSummary]
+    feedback: bool = Field(
+        default=False,
+        description="Whether `POST /feedback` stores feedback: QUINCUNX_FEEDBACK_FOLDER is set "
+        "(missing: from an older server)",
+    )
 
 
 class Reloaded(Shape):

@@ -1,14 +1,16 @@
 // The page: which photos are asked about, when, and what is shown.
 
 import { $, plural } from "./scripts/dom.js";
+import { readAddress, writeAddress } from "./scripts/address.js";
 import { askBoth } from "./scripts/api.js";
 import { showEntry } from "./scripts/answer.js";
+import { showFeedback } from "./scripts/feedback/feedback.js";
 import { clearComparison, compareAll } from "./scripts/compare.js";
-import { newEntry } from "./scripts/entry.js";
+import { isNoImage, newEntry } from "./scripts/entry.js";
 import { showHeat } from "./scripts/heat.js";
 import { remember } from "./scripts/history.js";
-import { busy, complain, say } from "./scripts/notice.js";
-import { chosen, loadModels, model, offer, offerOptions, restore } from "./scripts/options.js";
+import { busy, complain, halt, say } from "./scripts/notice.js";
+import { chosen, loadModels, model, offer, offerOptions, restore, takesFeedback } from "./scripts/options.js";
 import { offerSamples } from "./scripts/samples.js";
 import { fillSheet, hideSheet } from "./scripts/sheet.js";
 import { copy, showSnippets } from "./scripts/snippets.js";
@@ -40,6 +42,12 @@ function look() {
   if (files.length > 1) return run(lookAtMany, look);
 }
 
+// An option was changed.
+function lookAgain() {
+  writeAddress(chosen());
+  return look();
+}
+
 function shrinkQuestions() {
   document.body.classList.add("answered");
   $("classes").open = false;
@@ -47,15 +55,17 @@ function shrinkQuestions() {
 }
 
 async function lookAtOne(signal) {
-  const entry = newEntry(files[0], chosen());
+  const entry = newEntry(files[0], chosen(), model());
   say(`Looking at ${entry.name}…`);
   $("answer").setAttribute("aria-busy", "true");  // the old answer stays, dimmed
   try {
     Object.assign(entry, await askBoth(entry.file, entry.options, signal));
   } catch (error) {
     if (error.status === 422 || error.status === 415) error.message = `${entry.name}: ${error.message}`;
+    if (error.status === 404) await followServer(entry);  // it has other models now
     throw error;
   }
+  if (entry.tta.model !== entry.model.model) await followServer(entry);
   if (signal.aborted) return;
   hideSheet();
   shrinkQuestions();
@@ -65,10 +75,20 @@ async function lookAtOne(signal) {
   await remember(entry, goBackTo);
 }
 
+// The server has loaded other models since the page asked for their descriptions.
+async function followServer(entry) {
+  await loadModels();
+  await restore(entry.options);
+  entry.model = model();
+}
+
 async function lookAtMany(signal) {
   $("answer").hidden = true;
   shrinkQuestions();
-  await fillSheet(files, chosen(), signal, say, reopen);
+  const filled = fillSheet(files, chosen(), model(), signal, say, reopen);
+  if (fresh) bringIntoView($("sheet"));
+  fresh = false;
+  await filled;
   say(`${plural(files.length, "photo")} done.`);
 }
 
@@ -76,7 +96,8 @@ function open(entry) {
   current = entry;
   entry.url ??= URL.createObjectURL(entry.file);
   clearComparison();
-  showEntry(entry, model());
+  showEntry(entry);
+  showFeedback(entry, takesFeedback());
   showSnippets(entry);
   say($("what").textContent, false);
   showHeat(entry);
@@ -100,27 +121,34 @@ function goBackTo(entry) {
   files = [entry.file];
   hideSheet();
   reopen(entry);
-  run(() => restore(entry.options));
+  run(async () => {
+    await restore(entry.options);
+    writeAddress(chosen());
+  });
 }
 
 function take(given) {
   const list = [...given];
   if (!list.length) return;
-  // A browser knows no type for some suffixes and for none: then the server looks at the bytes.
-  const odd = list.filter((file) => file.type && !file.type.startsWith("image/"));
-  if (odd.length) {
-    complain(new Error(`${odd.map((file) => file.name || "That").join(", ")} is no image.`));
-    if (odd.length === list.length) return;
+  if (list.every(isNoImage)) {
+    complain(new Error(`${list.map((file) => file.name || "That").join(", ")} is no image.`));
+    return;
   }
-  files = list.filter((file) => !odd.includes(file));
+  files = list;
   fresh = true;
   look();
+}
+
+async function restoreAddress() {
+  const options = readAddress();
+  if (options) await restore(options);
 }
 
 function start() {
   return run(async () => {
     say("");
     await loadModels();
+    await restoreAddress();
     look();
   }, start);
 }
@@ -131,11 +159,15 @@ $("file").addEventListener("change", (event) => {
 });
 $("modes").addEventListener("change", () => {
   offerOptions();
-  look();
+  lookAgain();
 });
-for (const id of ["aggregate", "coverage"]) $(id).addEventListener("change", look);
+for (const id of ["aggregate", "coverage", "known-rate"]) $(id).addEventListener("change", lookAgain);
 $("model").addEventListener("change", () => run(async () => {
   await offer($("model").value);
+  lookAgain();
+}));
+addEventListener("hashchange", () => run(async () => {
+  await restoreAddress();
   look();
 }));
 $("key").addEventListener("change", start);
@@ -144,9 +176,14 @@ $("show-heat").addEventListener("change", () => showHeat(current));
 $("show-crops").addEventListener("change", (event) => {
   $("pair").classList.toggle("no-crops", !event.target.checked);
 });
+$("again-failed").addEventListener("click", look);
+$("stop").addEventListener("click", () => {
+  running?.abort();
+  halt(files.length ? look : start);
+});
 $("compare-all").addEventListener("click", () => {
   run(async (signal) => {
-    await compareAll(current, model(), signal, say);
+    await compareAll(current, signal, say);
     say("All modes are compared.", false);
   });
 });

@@ -4,8 +4,8 @@ import { $, element, ownTime, percent, whole } from "./dom.js";
 import { cap, differ, MODES, shownName, terms, title, unknownReason, unknownWords, whatHappened } from "./words.js";
 import { showSeen, showViews } from "./views.js";
 
-export function showEntry(entry, model) {
-  const { single, tta } = entry;
+export function showEntry(entry) {
+  const { model, single, tta } = entry;
   const alone = tta.tta_applied === "none";
   $("answer").hidden = false;
   $("answer").dataset.photo = entry.name;

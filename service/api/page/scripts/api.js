@@ -5,10 +5,11 @@ import { $ } from "./dom.js";
 const COMPARED = 100;  // more classes than are shown: those of the other mode should be among them
 
 // `status` is that of the answer: 0 where none came. `gone` means that the server answers nothing.
+// `afterS` is the time in seconds that a busy server asks to wait.
 export class Problem extends Error {
-  constructor(message, status = 0, gone = false) {
+  constructor(message, status = 0, { gone = false, afterS = 1 } = {}) {
     super(message);
-    Object.assign(this, { status, gone });
+    Object.assign(this, { status, gone, afterS });
   }
 
   // Whether the same request may succeed later.
@@ -17,26 +18,30 @@ export class Problem extends Error {
   }
 }
 
-function headers() {
+function headers(json) {
   const key = $("key").value;
-  return key ? { Authorization: `Bearer ${key}` } : {};
+  return { ...(key && { Authorization: `Bearer ${key}` }), ...(json && { "Content-Type": "application/json" }) };
 }
 
-export async function get(path, more = {}) {
+// `json`: the body is JSON.
+export async function get(path, { json = false, ...more } = {}) {
   let response;
   try {
-    response = await fetch(path, { ...more, headers: headers() });
+    response = await fetch(path, { ...more, headers: headers(json) });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     // A file that changed on the disk after it was chosen fails in the same way.
     throw await serverLives()
       ? new Problem("The request failed. If the file was changed or moved, choose it again.")
       : new Problem("The server does not answer. It was stopped, or the network is down. " +
-          "Start it with: quincunx serve. This page goes on when it is back.", 0, true);
+          "Start it with: quincunx serve. This page goes on when it is back.", 0, { gone: true });
   }
   if (response.status === 401) showKey();
   const body = await response.json().catch(() => null);
-  if (!response.ok) throw new Problem(words(response, body), response.status);
+  if (!response.ok) {
+    const afterS = Number(response.headers.get("Retry-After")) || 1;
+    throw new Problem(words(response, body), response.status, { afterS });
+  }
   if (body === null) throw new Problem("The answer is not JSON. Is this address a Quincunx server?", response.status);
   return body;
 }
@@ -79,7 +84,7 @@ export async function askBoth(file, options, signal) {
     const tta = await ask(file, options, signal);
     return { single: tta, tta };
   }
-  const { coverage, aggregate, ...plain } = options;
+  const { coverage, aggregate, known_rate: knownRate, ...plain } = options;
   const single = await ask(file, { ...plain, tta: "none", top_k: COMPARED }, signal);
   const tta = await ask(file, options, signal);
   return { single, tta };

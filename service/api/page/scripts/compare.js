@@ -10,12 +10,13 @@ export function clearComparison() {
   $("compared").hidden = true;
 }
 
-export async function compareAll(entry, model, signal, progress) {
+export async function compareAll(entry, signal, progress) {
+  const { model } = entry;
   const modes = Object.keys(MODES).filter((mode) => model.modes.includes(mode));
   const asked = (mode) => {
     const own = model.mode_options.find((one) => one.mode === mode);
     const aggregate = own.aggregates.includes(entry.options.aggregate) ? entry.options.aggregate : "";
-    return ask(entry.file, { ...entry.options, coverage: "", aggregate, tta: mode }, signal);
+    return ask(entry.file, { ...entry.options, coverage: "", known_rate: "", aggregate, tta: mode }, signal);
   };
   const answers = Object.fromEntries(modes.map((mode) => [mode, []]));
   for (let round = 0; round <= ROUNDS; round += 1) {

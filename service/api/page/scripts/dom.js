@@ -10,6 +10,7 @@ export function element(kind, properties = {}, ...children) {
 
 export const percent = (value) => `${(100 * value).toFixed(1)}%`;
 export const whole = (value) => `${Math.round(100 * value)}%`;
+export const exact = (share) => `${+(100 * share).toFixed(3)}%`;
 export const plural = (count, noun, many = `${noun}s`) => `${count} ${count === 1 ? noun : many}`;
 
 // The milliseconds that a mode itself took: decoding and waiting are the same for all modes.

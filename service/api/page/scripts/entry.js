@@ -1,10 +1,14 @@
-// An entry is one photo with the answers to it: { file, name, url, thumb, options, single, tta, heat }.
+// An entry is one photo with the answers to it: { file, name, url, thumb, model, options, single, tta, heat,
+// said }. `model` is the description of the model that was asked; `said` is the feedback.
 
 const THUMB_PX = 320;
 
-export function newEntry(file, options) {
-  return { file, name: file.name || "pasted photo", url: null, thumb: null, options };
+export function newEntry(file, options, model) {
+  return { file, name: file.name || "pasted photo", url: null, thumb: null, options, model };
 }
+
+// A browser knows no type for some suffixes and for none: then the server looks at the bytes.
+export const isNoImage = (file) => Boolean(file.type) && !file.type.startsWith("image/");
 
 // A small copy, so that many photos do not fill the memory. null where the browser cannot show it.
 export async function makeThumb(entry) {

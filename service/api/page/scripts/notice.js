@@ -27,6 +27,14 @@ export function complain(error, retry = null) {
   if (error.gone) waitForServer();
 }
 
+// What ran was stopped; `retry` goes on with it.
+export function halt(retry) {
+  say("Stopped.");
+  again = retry;
+  $("retry").hidden = false;
+  $("retry").focus();
+}
+
 function waitForServer() {
   clearTimeout(waiting);
   waiting = setTimeout(async () => {
@@ -40,6 +48,7 @@ function waitForServer() {
 export function busy(on) {
   if (on) document.body.setAttribute("aria-busy", "true");
   else document.body.removeAttribute("aria-busy");
+  $("stop").hidden = !on;
   $("compare-all").disabled = on;  // other requests would spoil its times
 }
 

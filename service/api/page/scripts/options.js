@@ -1,16 +1,19 @@
 // The controls: which modes and options the chosen model can answer, and what is chosen.
 
-import { $, element, plural, whole } from "./dom.js";
+import { $, element, exact, plural, whole } from "./dom.js";
 import { get } from "./api.js";
-import { AGGREGATES, MODES } from "./words.js";
+import { AGGREGATES, MODES, rateWords } from "./words.js";
 
 const OPEN_CLASSES = 24;  // a longer list starts closed
+const RATES = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995];  // to choose from
 let served = [];
+let feedback = false;
 let details = null;
 
 export const mode = () => document.querySelector("#modes input:checked").value;
 export const model = () => details;
 export const severalModels = () => served.length > 1;
+export const takesFeedback = () => feedback;
 
 // The options of a request, as the query has them.
 export function chosen() {
@@ -18,12 +21,15 @@ export function chosen() {
     tta: mode(),
     aggregate: $("aggregate").value === "mean" ? "" : $("aggregate").value,
     coverage: $("coverage").value,
+    known_rate: $("known-rate").value,
     model: severalModels() ? $("model").value : "",
   };
 }
 
 export async function loadModels() {
-  served = (await get("models")).models;
+  const answer = await get("models");
+  served = answer.models;
+  feedback = answer.feedback === true;
   const items = served.map((one) => element("option", { value: one.model, textContent: one.model }));
   $("model").replaceChildren(...items);
   $("model-field").hidden = !severalModels();
@@ -45,7 +51,8 @@ export async function offer(tag, first = false) {
   listClasses();
 }
 
-export function offerOptions() {
+// `rate` is the known rate to choose, if the mode has it.
+export function offerOptions(rate = $("known-rate").value) {
   const own = details.mode_options.find((one) => one.mode === mode());
   const average = own.expected_cost ? ` Mean cost: ${own.expected_cost.toFixed(2)} crops.` : "";
   $("mode-help").textContent = MODES[mode()].help + average;
@@ -53,19 +60,40 @@ export function offerOptions() {
   $("aggregate").disabled = mode() === "none";  // one view needs no combination
   fill($("coverage"), [["", "off"], ...own.coverages.map((share) => [share, `right in ${whole(share)}`])]);
   $("coverage-field").hidden = !own.coverages.length;
+  offerRates(own.known_rates, rate);
+}
+
+// How many photos of known classes to accept. `range` is missing where there is no unknown score.
+function offerRates(range, wanted) {
+  const [least, most] = range ?? [1, 0];
+  const rates = [...new Set([...RATES, Number(wanted)])].sort((one, other) => one - other)
+    .filter((rate) => rate >= least && rate <= most && rate !== details.known_rate);
+  const usual = range ? [["", `${exact(details.known_rate)} (default)`], ["off", "off"]] : [["", "not available"]];
+  fill($("known-rate"), [...usual, ...rates.map((rate) => [rate, exact(rate)])]);
+  pick($("known-rate"), wanted);
+  $("known-rate").disabled = !range;
+  $("rate-help").textContent = rateWords(details, mode(), Boolean(range));
 }
 
 // Choose again what `options` were.
 export async function restore(options) {
-  if (options.model && options.model !== $("model").value) {
-    $("model").value = options.model;
-    await offer(options.model);
+  const tag = options.model;
+  if (tag && tag !== details.model && served.some((one) => one.model === tag)) {
+    $("model").value = tag;
+    await offer(tag);
   }
-  const radio = document.querySelector(`#modes input[value="${options.tta}"]`);
-  if (radio) radio.checked = true;
-  offerOptions();
-  $("aggregate").value = options.aggregate || "mean";
-  $("coverage").value = options.coverage;
+  for (const radio of document.querySelectorAll("#modes input")) {
+    if (radio.value === options.tta && details.modes.includes(radio.value)) radio.checked = true;
+  }
+  offerOptions(options.known_rate ?? "");
+  pick($("aggregate"), options.aggregate || "mean");
+  pick($("coverage"), options.coverage ?? "");
+}
+
+// The value, if it is offered; otherwise the first one.
+function pick(select, value) {
+  select.value = value;
+  if (select.selectedIndex < 0) select.selectedIndex = 0;
 }
 
 function fill(select, pairs) {

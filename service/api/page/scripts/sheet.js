@@ -2,7 +2,7 @@
 
 import { $, element, percent, plural } from "./dom.js";
 import { askBoth } from "./api.js";
-import { forget, makeThumb, newEntry } from "./entry.js";
+import { forget, isNoImage, makeThumb, newEntry } from "./entry.js";
 import { cap, differ, MODES, title } from "./words.js";
 
 const KINDS = {
@@ -12,30 +12,69 @@ const KINDS = {
   unknown: { name: "unknown", has: (one) => one.tta?.unknown?.is_unknown },
   failed: { name: "failed", has: (one) => one.error },
 };
+const TRIES = 5;
+const LONGEST_PAUSE_S = 20;
 let shown = "all";
 let entries = [];
 
-// Ask for every photo in turn. A photo that fails is shown with its error; the others go on.
-export async function fillSheet(files, options, signal, progress, open) {
-  entries.forEach(forget);
-  entries = files.map((file) => newEntry(file, options));
-  shown = "all";
+// Ask for every photo in turn. A photo that fails is shown with its error; the others go on. Asked
+// again with the same options, only the photos without an answer are asked.
+export async function fillSheet(files, options, model, signal, progress, open) {
+  if (!sameQuestion(files, options)) {
+    entries.forEach(forget);
+    entries = files.map((file) => newEntry(file, options, model));
+    shown = "all";
+  }
   $("sheet").hidden = false;
+  $("again-failed").hidden = true;
   $("cards").replaceChildren();
   summarize([], options);
   for (const [index, entry] of entries.entries()) {
-    progress(`Photo ${index + 1} of ${entries.length}…`);
-    await makeThumb(entry);
-    try {
-      Object.assign(entry, await askBoth(entry.file, options, signal));
-    } catch (error) {
-      if (error.name === "AbortError" || error.gone) throw error;
-      entry.error = error.message;
+    if (!entry.tta) {
+      progress(`Photo ${index + 1} of ${entries.length}…`);
+      await fillEntry(entry, signal);
     }
     $("cards").append(card(entry, open));
     summarize(entries.slice(0, index + 1), options);
   }
+  $("again-failed").hidden = !entries.some((entry) => entry.error && entry.passes);
 }
+
+function sameQuestion(files, options) {
+  const asked = JSON.stringify(options);
+  return files.length === entries.length &&
+    entries.every((entry, index) => entry.file === files[index] && JSON.stringify(entry.options) === asked);
+}
+
+async function fillEntry(entry, signal) {
+  entry.error = null;
+  if (isNoImage(entry.file)) {
+    entry.error = "This is no image.";
+    return;
+  }
+  await makeThumb(entry);
+  try {
+    Object.assign(entry, await patiently(() => askBoth(entry.file, entry.options, signal), signal));
+  } catch (error) {
+    if (error.name === "AbortError" || error.gone || error.status === 401) throw error;
+    Object.assign(entry, { error: error.message, passes: error.passes });
+  }
+}
+
+// A busy server says when to ask again.
+async function patiently(work, signal) {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (![429, 503].includes(error.status) || tries === TRIES) throw error;
+      await pause(Math.min(error.afterS, LONGEST_PAUSE_S));
+      signal.throwIfAborted();
+    }
+  }
+}
+
+const pause = (seconds) => new Promise((done) => { setTimeout(done, 1000 * seconds); });
 
 export function hideSheet() {
   $("sheet").hidden = true;

@@ -2,6 +2,7 @@
 
 import { $ } from "./dom.js";
 
+const NUMBERS = new Set(["coverage", "known_rate"]);
 const PLAIN_NAME = /^[\w][\w .-]*$/;
 const shell = (text) => (/^[\w.@/:=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
@@ -17,7 +18,7 @@ export function showSnippets({ name, options }) {
     ` \\\n    ${shell(`${server}/classify?${query}`)}`,
   ].join("");
   const keywords = given.map(([option, value]) =>
-    `, ${option}=${option === "coverage" ? value : JSON.stringify(value)}`).join("");
+    `, ${option}=${NUMBERS.has(option) && value !== "off" ? value : JSON.stringify(value)}`).join("");
   $("python").textContent = [
     ...(key ? ["import os", ""] : []),
     "import quincunx",

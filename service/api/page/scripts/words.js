@@ -1,6 +1,6 @@
 // What the page says about modes and answers, in plain words.
 
-import { plural, whole } from "./dom.js";
+import { exact, plural, whole } from "./dom.js";
 
 export const MODES = {
   none: {
@@ -104,5 +104,15 @@ export function unknownWords(answer, classes) {
 
 export function unknownReason({ score, threshold, known_rate: rate }) {
   return ` Its unknown score of ${score.toFixed(2)} is above ${threshold.toFixed(2)}. ` +
-    `${whole(rate)} of photos of known classes stay at or below that.`;
+    `${exact(rate)} of photos of known classes stay at or below that.`;
+}
+
+// What the choice of a known rate means, or why there is none.
+export function rateWords({ known_rate: rate }, mode, offered) {
+  if (rate === null || rate === undefined) {
+    return "This model has no unknown score, so it cannot say that none of its classes fits.";
+  }
+  if (!offered) return `The mode ${MODES[mode].name} has no unknown score.`;
+  return "Known photos accepted: the share of photos of the model's classes that are not called unknown. " +
+    "With a higher share, fewer photos of other things are called unknown too.";
 }
