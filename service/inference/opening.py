@@ -9,7 +9,8 @@ from typing import Literal
 
 from service.errors import InferenceFailed, ModelPackageError
 from service.inference.fp16 import agreement, cache
-from service.inference.runtime.providers import Chosen, versions
+from service.inference.fp16.kept_agreement import Compared, kept
+from service.inference.runtime.providers import Chosen, device, versions
 from service.inference.runtime.session import Session, open_sessions
 from service.package.fit import check_fit
 from service.package.manifest import Precision
@@ -72,8 +73,9 @@ def open_package(
         return Opened(precision, open_it(precision, package.read(precision)))
     fp32 = package.read("fp32")
     try:
-        sessions = open_it(precision, derived(fp32, cache_folder))
-        check_agreement(package, fp32, sessions[0])
+        fp16 = derived(fp32, cache_folder)
+        sessions = open_it(precision, fp16)
+        check_agreement(package, fp32, fp16, sessions[0], cache_folder)
         return Opened(precision, sessions)
     except ModelPackageError as error:
         if wanted != "auto":
@@ -104,18 +106,36 @@ def derived(fp32: bytes, folder: Path | None = None) -> bytes:
     return cache.cached(f"{digest}.fp16.onnx", folder or cache.default_folder(), make)
 
 
-def check_agreement(package: ModelPackage, fp32: bytes, fp16: Session) -> None:
+def check_agreement(
+    package: ModelPackage, fp32: bytes, fp16: bytes, session: Session, folder: Path | None = None
+) -> None:
     """Compare a derived graph, where it will run, with fp32 on the CPU.
+
+    `session` runs the graph `fp16`. The result is kept in the cache folder `folder`, so the other
+    processes of a server and later starts do not compare again.
 
     Raises:
         ModelPackageError: the two do not agree.
     """
-    path = package.path("fp32")
-    reference = Session.open(path, provider="cpu", data=fp32)
+    path, manifest = package.path("fp32"), package.manifest
+
+    def compare() -> agreement.Agreement:
+        return agreement.compare(Session.open(path, provider="cpu", data=fp32), session, manifest)
+
+    what = Compared(
+        fp32=hashlib.sha256(fp32).hexdigest(),
+        fp16=hashlib.sha256(fp16).hexdigest(),
+        crop_px=manifest.input.crop_px,
+        task=manifest.task,
+        where=f"{device(session.provider)}, {'bound' if session.bound else 'plain'} runs",
+        versions=versions(),
+        method=agreement.METHOD,
+    )
     try:
-        seen = agreement.compare(reference, fp16, package.manifest)
+        seen, before = kept(what, folder or cache.default_folder(), compare)
     except InferenceFailed as error:
         raise ModelPackageError(f"the fp16 graph of {path} does not run: {error}") from error
     if not seen.good:
         raise ModelPackageError(f"the fp16 graph derived from {path} does not agree: {seen}")
-    logger.info("fp16 is derived from %s: %s", path, seen)
+    when = " (compared before)" if before else ""
+    logger.info("fp16 is derived from %s: %s%s", path, seen, when)

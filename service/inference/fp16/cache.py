@@ -1,7 +1,7 @@
-"""Derived graphs in the user's cache folder. A file appears whole, or not at all.
+"""Derived graphs, and how far they agree, in the user's cache folder.
 
-The cache saves time and nothing else: where it cannot be read or written, the graph is derived
-again at the next start.
+A file appears whole, or not at all. The cache saves time and nothing else: where it cannot be read
+or written, the work is done again at the next start.
 """
 
 import hashlib
@@ -28,19 +28,25 @@ def default_folder() -> Path | None:
         return None
 
 
-def cached(name: str, folder: Path | None, make: Callable[[], bytes]) -> bytes:
+def cached(
+    name: str,
+    folder: Path | None,
+    make: Callable[[], bytes],
+    accepts: Callable[[bytes], bool] = lambda _: True,
+) -> bytes:
     """The content of the cache entry `name`. `make` makes it where the cache does not have it.
 
-    An entry starts with the sha256 of its content, so a damaged entry is made again.
+    An entry starts with the sha256 of its content. A damaged entry is made again, and so is one
+    whose content is not what `accepts` expects.
     """
     if folder is None:
         return make()
     path = folder / name
-    found = _read(path)
+    found = _read(path, accepts)
     if found is not None:
         return found
     with _alone(path):
-        found = _read(path)  # another process may have made it in the meantime
+        found = _read(path, accepts)  # another process may have made it in the meantime
         if found is None:
             found = make()
             _write(path, found)
@@ -69,13 +75,14 @@ def _alone(path: Path) -> Generator[None]:
         yield
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: Path, accepts: Callable[[bytes], bool]) -> bytes | None:
     try:
         entry = path.read_bytes()
     except OSError:
         return None
     digest, data = entry[:DIGEST_BYTES], entry[DIGEST_BYTES:]
-    return data if hashlib.sha256(data).digest() == digest else None
+    whole = hashlib.sha256(data).digest() == digest
+    return data if whole and accepts(data) else None
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -29,6 +29,15 @@ def versions() -> str:
     return f"onnxruntime {ort.__version__}, onnx {version('onnx')}"
 
 
+def device(chosen: Chosen) -> str:
+    """The provider, and the GPU and the versions that its arithmetic depends on."""
+    if chosen == "cpu":
+        return NAMES[chosen]
+    found = cuda.look()
+    gpu = found.devices[0] if found.devices else "unknown GPU"
+    return f"{NAMES[chosen]} on {gpu}, CUDA {found.driver_cuda}, cuDNN {found.cudnn}"
+
+
 def available() -> tuple[str, ...]:
     """The providers that this onnxruntime is built with; its GPU may be missing."""
     return tuple(ort.get_available_providers())
