@@ -129,9 +129,9 @@ class Settings(BaseModel):
     def _split_paths(cls, value: Any) -> Any:
         return split_paths(value) if isinstance(value, str) else value
 
-    @field_validator("feedback_folder", mode="before")
+    @field_validator("feedback_folder", "graph_cache", mode="before")
     @classmethod
-    def _empty_is_off(cls, value: Any) -> Any:
+    def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
 
     @field_validator("api_keys", "admin_keys", mode="before")

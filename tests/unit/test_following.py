@@ -10,6 +10,7 @@ import pytest
 from service.api.server import following
 from service.api.server.following import Reloads
 from service.api.server.shared import Shared
+from service.errors import ShuttingDown
 
 LIMIT_S = 60
 
@@ -95,3 +96,13 @@ async def test_a_load_that_fails_for_good_is_said_and_the_watch_goes_on(
 
     await follow(shared, load, lambda first: first.announce(), (0, 3))
     assert caplog.text.count("this worker serves its old models") == 1
+
+
+async def test_a_worker_that_ends_does_not_report_a_failed_reload(
+    shared: Shared, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load() -> None:
+        raise ShuttingDown("the server is shutting down")
+
+    await follow(shared, load, lambda first: first.announce(), (0, 1))
+    assert caplog.text == ""

@@ -117,3 +117,9 @@ def test_paths_of_any_bytes_come_back(names: list[bytes]) -> None:
     text = join_paths(paths)
     assert Settings.from_environment({"QUINCUNX_PACKAGES": text}).packages == paths
     text.encode("ascii")  # what every environment can hold
+
+
+@pytest.mark.parametrize("name", ["graph_cache", "feedback_folder"])
+def test_an_empty_folder_is_the_default_and_not_the_current_folder(name: str) -> None:
+    settings = Settings.from_environment({f"QUINCUNX_{name.upper()}": ""})
+    assert getattr(settings, name) is None

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from service.api.server.shared import Shared
+from service.errors import ShuttingDown
 
 logger = logging.getLogger("quincunx.models")
 
@@ -42,6 +43,8 @@ class Reloads:
         for wait_s in (*RETRIES_S, None):
             try:
                 await load()
+            except ShuttingDown:  # this worker ends: it needs no other models
+                return
             except Exception as error:  # the old models stay in service, and the watch goes on
                 again = "this worker serves its old models" if wait_s is None else "it tries again"
                 logger.error("a reload failed in this worker; %s", again, exc_info=error)
