@@ -110,8 +110,8 @@ def class_ids(labels: Iterable[str], manifest: Manifest) -> dict[str, str]:
         ids = [label.id for label in manifest.labels]
         known = ", ".join(ids[:MOST_SHOWN]) + (", …" if len(ids) > MOST_SHOWN else "")
         message = (
-            f"{manifest.name} has no class {min(unknown)!r}; its classes: {known}; labels that it "
-            f"has not got, with their numbers of images: {listed(unknown)}"
+            f"{manifest.name} has no class {min(unknown)!r}; its classes: {known}; all labels that "
+            f"are not among them, with their numbers of images: {listed(unknown)}"
         )
         names = [text for label in manifest.labels for text in (label.id, label.name)]
         raise DataError(with_hint(message, min(unknown), names))

@@ -68,7 +68,7 @@ def test_labels_that_the_model_lacks_count_as_wrong_and_are_named(
     assert accuracy["confused"] == []
     labels = ["blue", "navy", "green", None, "red", "navy"]
     assert [row["label"] for row in read_rows(tmp_path / "out.parquet")] == labels
-    assert "2 of 5 labelled images have a true label that the model has not got" in (
+    assert "2 of 5 labelled images have a true label that is no class of the model" in (
         report.read_text()
     )
     told = run_score(

@@ -99,7 +99,13 @@ def test_the_report_says_in_a_dozen_lines_what_was_found(tmp_path: Path) -> None
     report = imported(path, tmp_path / "pets").lines()
     assert 8 <= len(report) <= 14
     text = "\n".join(report)
-    for part in ("5 classes", "kind: A", "modes: none", "crops of 96 px out of 112", "stride 8 px"):
+    for part in (
+        "5 classes",
+        "kind: class map",
+        "modes: none",
+        "crops of 96 px out of 112",
+        "stride 8 px",
+    ):
         assert part in text
     for part in ("96x96 px", "windows agree", "the Softmax at the end was taken off", "dense 1.36"):
         assert part in text

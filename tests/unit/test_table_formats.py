@@ -207,8 +207,8 @@ def test_every_label_that_the_model_lacks_is_named(package: Path) -> None:
     with pytest.raises(DataError) as caught:
         class_ids(["red", "navy", "navy", "mint", "0"], manifest)
     assert str(caught.value) == (
-        "tiny has no class '0'; its classes: red, green, blue; labels that it has not got, with "
-        "their numbers of images: 'navy' (2), '0' (1), 'mint' (1)"
+        "tiny has no class '0'; its classes: red, green, blue; all labels that are not among them, "
+        "with their numbers of images: 'navy' (2), '0' (1), 'mint' (1)"
     )
 
 

@@ -101,7 +101,7 @@ def calibrate_single_label(
     led = [tried[leading, i] for i in range(len(configs))]
     chosen = adaptive.best(led, tolerance, budgets.get(leading))
     for (precision, index), one in tried.items():
-        mark = "*" if index == chosen else " "
+        mark = "chosen" if index == chosen else "tried "
         log(f"{mark} {precision} {describe(configs[index])}: {one.text}")
     entries = [
         entry

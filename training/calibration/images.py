@@ -37,7 +37,7 @@ def calibration_images(
     for line in found.lines():
         log(line)
     if not is_table(data) and (val := validation_folder(data)).is_dir():
-        log(f"calibrating on {val}: measure the package on other images")
+        log(f"calibrating on {val}: measure the package on other images than these")
     log(_about_training(package, data, found.items))
     return _enough(found.items, data)
 
@@ -77,7 +77,7 @@ def training_images(package: ModelPackage, data: Path) -> Sequence[LabelledFile]
 def _about_training(package: ModelPackage, data: Path, items: Sequence[Item]) -> str:
     """A message about whether the package was trained on some of these images."""
     name, provenance = package.manifest.name, package.manifest.provenance
-    sure = "calibrated on images of its training, a package is too sure of its answers"
+    sure = "a package that is calibrated on training images is too sure of its answers"
     if known := trained_on(provenance, [item.path for item in items]):
         return f"warning: {name} was trained on {known}: {sure}. Calibrate it on other images"
     if sketch := Sketch.of_provenance(provenance):

@@ -8,9 +8,9 @@ from training.imports.parity import TOLERANCE, Parity
 from training.surgery import Converted
 
 KINDS = {
-    "class_map": "A, class map: the head is affine after average pooling",
-    "windows": "B, windows: features are pooled over windows, then the head runs for each",
-    "crops": "C, crops only",
+    "class_map": "class map: average pooling, then one linear layer",
+    "windows": "windows: features are pooled over windows, then the head runs for each",
+    "crops": "crops: each crop runs alone",
 }
 
 
@@ -54,8 +54,8 @@ def lines(manifest: Manifest, converted: Converted, compared: Parity) -> list[st
         cost = planner.cost(planner.passes("dense", square))
         found.append(f"cost on a square photo, in crops: dense {cost:.2f}, five_crop 5")
     found.append(
-        "default mode: none, as the source answers; confidence is not calibrated: quincunx "
-        "calibrate PACKAGE FOLDER fits it, and chooses the default mode"
+        "default mode: none, the answers of the source. The confidence is not calibrated: quincunx "
+        "calibrate PACKAGE DATA calibrates it, and chooses the default mode"
     )
     return found
 

@@ -183,7 +183,7 @@ def notes(steps: Sequence[LoadStep], address: str) -> list[str]:
     if urlsplit(address).hostname in LOCAL_HOSTS:
         found.append(
             "the client ran on the server's machine and took cores from it: the figures are a "
-            "lower bound of what the server stands."
+            "lower bound of what the server can do."
         )
     for step in steps:
         if step.client_limited:

@@ -76,8 +76,8 @@ def notes(truth: dict[str, Any], asked: str | None = None) -> list[str]:
     found: list[str] = []
     if truth["unknown"]:
         found.append(
-            f"{truth['unknown']} of {labelled} labelled images have a true label that the model "
-            "has not got, and count as answered wrong: "
+            f"{truth['unknown']} of {labelled} labelled images have a true label that is no "
+            "class of the model, and count as answered wrong: "
             + listed(truth["unknown_labels"], of=truth["distinct_unknown_labels"])
         )
     if asked is not None and not labelled and truth["none"]:

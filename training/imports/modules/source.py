@@ -88,23 +88,25 @@ def complete(source: ModuleSource, given: Given) -> Complete:
     """What the package says beside its graph.
 
     Raises:
-        UsageError: something that neither the library nor the user says; the message lists all.
+        UsageError: values that neither the library nor the user gives; the message lists them.
     """
     missing: list[str] = []
     if source.mean is None or source.std is None:
-        missing.append("the normalization (mean and std, in units of 0..1)")
+        missing.append("mean and std of pixels from 0 to 1 (--normalization, or --mean and --std)")
     if source.crop_px is None:
-        missing.append("crop_px, the side of the images that the model was made for")
+        missing.append("crop_px, the side of the images that the model was made for (--crop-px)")
     if source.resize_px is None:
-        missing.append("resize_px, to which the shorter side is resized before the crop is cut")
+        missing.append(
+            "resize_px, to which the shorter side is resized before the crop is cut (--resize-px)"
+        )
     if source.interpolation is None:
-        missing.append("interpolation, bilinear or bicubic")
+        missing.append("interpolation, bilinear or bicubic (--interpolation)")
     if source.labels is None and given.labels is None:
         missing.append("labels, a name for each class (--labels FILE, or --labels numbers)")
     if missing or not (
         source.mean and source.std and source.crop_px and source.resize_px and source.interpolation
     ):
-        raise UsageError(f"{source.name} does not say, so name it: {'; '.join(missing)}")
+        raise UsageError(f"{source.name} does not say these values; add them: {'; '.join(missing)}")
     from training.imports.photos import photos_in
 
     return Complete(

@@ -34,8 +34,8 @@ def open_source(source: str, given: Given) -> tuple[Converted, ImportSpec]:
     """Read an ONNX file, with what `given` says of it.
 
     Raises:
-        UsageError: something that the file does not say was not named; the message lists what was
-            found and what is missing.
+        UsageError: the file and the options lack a value; the message lists what was found and what
+            is missing.
         ImportRefused: the model cannot become a package.
     """
     path = Path(source)
@@ -107,5 +107,6 @@ def _complete(
         f"metadata: {keys or 'none'}",
     ]
     raise UsageError(
-        f"{path} holds: {'; '.join(facts)}. Name what it does not say: {'; '.join(missing)}"
+        f"{path} holds: {'; '.join(facts)}. It does not say these values; add them: "
+        f"{'; '.join(missing)}"
     )
