@@ -1,5 +1,7 @@
 """Embeddings: equal to the features' mean by hand, in every way in which a graph is run."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -241,6 +243,32 @@ def test_a_package_gets_embeddings_once_and_a_new_version_if_asked(tmp_path: Pat
     assert ModelPackage.load(folder).manifest == manifest
     with pytest.raises(UsageError, match="has embeddings of 3 numbers already"):
         embed_package(folder)
+
+
+def test_what_lies_beside_the_files_of_a_package_is_kept(tmp_path: Path) -> None:
+    folder = kind_package(tmp_path / "kind")
+    (folder / "notes").mkdir()
+    (folder / "notes" / "mine.txt").write_text("mine")
+    (folder / "gone").symlink_to("nowhere")
+    stored = tmp_path / "stored.onnx"
+    (folder / "model.onnx").rename(stored)
+    (folder / "model.onnx").symlink_to(stored)
+    before = stored.read_bytes()
+    embed_package(folder, log=lambda _: None)
+    assert (folder / "notes" / "mine.txt").read_text() == "mine"
+    assert (folder / "gone").is_symlink()
+    assert stored.read_bytes() == before
+    assert ModelPackage.load(folder).manifest.graph.embedding == 3
+
+
+def test_a_package_whose_replacement_was_killed_is_put_back(tmp_path: Path) -> None:
+    folder = kind_package(tmp_path / "kind")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    folder.rename(tmp_path / f".kind.{ended.pid}.abc.old")
+    (tmp_path / f".kind.{ended.pid}.abc").mkdir()
+    embed_package(folder, log=lambda _: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["kind"]
 
 
 def changed(folder: Path, **graph: Any) -> Path:

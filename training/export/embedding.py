@@ -14,7 +14,13 @@ from service.package.fit import check_fit
 from service.package.manifest import Graph, Manifest, Precision
 from service.package.package import ModelPackage
 from training.export.model_card import write_model_card
-from training.export.writer import check_version, describe, replacing, write_manifest
+from training.export.writer import (
+    check_version,
+    describe,
+    remove_leftovers,
+    replacing,
+    write_manifest,
+)
 from training.surgery.embedding import add_embedding
 from training.surgery.probe import smooth_images
 
@@ -42,15 +48,14 @@ def embed_package(
     if version is not None:
         check_version(version)
     folder = folder.resolve()
+    remove_leftovers(folder)
     package = ModelPackage.load(folder)
     manifest = package.manifest
     if manifest.graph.embedding is not None:
         raise UsageError(f"{folder} has embeddings of {manifest.graph.embedding} numbers already")
     found = set[int]()
     with replacing(folder) as new:
-        for path in folder.iterdir():
-            if path.is_file():
-                shutil.copyfile(path, new / path.name)
+        _copy(folder, new)
         for file in manifest.files:
             model = onnx.load_model_from_string(package.read(file.precision))
             channels = add_embedding(model, manifest.input.crop_px)
@@ -79,6 +84,20 @@ def embed_package(
         ModelPackage.load(new)
     log(f"{folder.name}: embeddings of {manifest.graph.embedding} numbers; answers are the same")
     return manifest
+
+
+def _copy(folder: Path, new: Path) -> None:
+    """Copy everything in a package, also what a user put beside its files.
+
+    Linked files become files, because the copies of graphs are written again.
+    """
+    for path in folder.iterdir():
+        if path.is_file():
+            shutil.copyfile(path, new / path.name)
+        elif path.is_symlink():
+            (new / path.name).symlink_to(path.readlink())
+        else:
+            shutil.copytree(path, new / path.name, symlinks=True)
 
 
 def _changed(folder: Path, precision: Precision) -> dict[str, object]:

@@ -42,10 +42,11 @@ def replacing(folder: Path) -> Iterator[Path]:
 
     A package written before is replaced whole: its metrics and calibration belong to other weights.
     An error or a signal in the block removes the new folder. A killed process cannot: what it left
-    is removed by the next call for the same `folder`.
+    is removed by the next call for the same `folder`. If it was killed while the folders changed
+    places, that call puts the old folder back first.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(folder)
+    remove_leftovers(folder)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.{os.getpid()}.", dir=folder.parent))
     try:
         new.chmod(0o755)  # mkdtemp makes it private
@@ -53,7 +54,11 @@ def replacing(folder: Path) -> Iterator[Path]:
         if folder.exists():
             old = new.with_name(f"{new.name}.old")
             folder.rename(old)
-            new.rename(folder)
+            try:
+                new.rename(folder)
+            except BaseException:
+                old.rename(folder)
+                raise
             shutil.rmtree(old)
         else:
             new.rename(folder)
@@ -61,12 +66,15 @@ def replacing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Remove the unfinished folders of processes that are gone."""
+def remove_leftovers(folder: Path) -> None:
+    """Remove the unfinished folders of processes that are gone, but never the only package."""
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
         pid = left.name.removeprefix(f".{folder.name}.").partition(".")[0]
         if pid.isdigit() and not runs(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
+            if left.suffix == ".old" and not folder.exists():
+                left.rename(folder)
+            else:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def check_replaceable(folder: Path, *, overwrite: bool) -> None:
