@@ -250,9 +250,9 @@ def test_what_lies_beside_the_files_of_a_package_is_kept(tmp_path: Path) -> None
     (folder / "notes").mkdir()
     (folder / "notes" / "mine.txt").write_text("mine")
     (folder / "gone").symlink_to("nowhere")
-    stored = tmp_path / "stored.onnx"
+    stored = folder / "stored.onnx"
     (folder / "model.onnx").rename(stored)
-    (folder / "model.onnx").symlink_to(stored)
+    (folder / "model.onnx").symlink_to(stored.name)
     before = stored.read_bytes()
     embed_package(folder, log=lambda _: None)
     assert (folder / "notes" / "mine.txt").read_text() == "mine"
