@@ -12,15 +12,17 @@ RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add --images FOLDER and --image-size WIDTHxHEIGHT; a run takes at most one of both."""
-    parser.add_argument("--images", type=Path, help="photos; without it JPEGs are drawn")
-    add_image_size(parser, f"of the JPEGs that are drawn, by default {STANDARD.in_file_names}")
+    parser.add_argument(
+        "--images", type=Path, help="a folder of photos; by default JPEGs are drawn"
+    )
+    add_image_size(parser, f"size of the drawn JPEGs, by default {STANDARD.in_file_names}")
 
 
 def add_image_size(parser: argparse.ArgumentParser, about: str) -> None:
-    """Add --image-size alone; `about` says what it is the size of."""
+    """Add --image-size alone; `about` begins its help."""
     parser.add_argument(
         "--image-size", type=image_size, metavar="WIDTHxHEIGHT",
-        help=f"{about}; {PHONE.in_file_names} is a phone's photo",
+        help=f"{about}; {PHONE.in_file_names} is a photo of a phone",
     )  # fmt: skip
 
 

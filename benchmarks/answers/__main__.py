@@ -29,6 +29,7 @@ from benchmarks.answers.questions import (
     epoch_cost,
     questions,
 )
+from benchmarks.arguments import parser_of
 from service.bench.environment import environment
 
 DOCUMENT = Path("docs/answers.md")
@@ -263,37 +264,49 @@ def log(text: str) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("answers", __doc__)
     known = [question.name for question in questions(Setting())]
     parser.add_argument("data", type=Path, help="a folder of train/<class>/* and val/<class>/*")
-    parser.add_argument("--question", action="append", choices=known, help="by default all")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument(
+        "--question", action="append", choices=known, help="answer only this one; repeatable"
+    )
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="trainings of each arm")
     default = Setting()
     for name, what in (
-        ("subset-share", "of the training images, stratified"),
+        ("subset-share", "share of the training images, stratified"),
         ("few", "epochs of the short trainings"),
         ("many", "epochs of the long trainings"),
-        ("side-px", "of a crop"),
-        ("large-px", "of a crop at full size, where sizes are compared"),
-        ("batch-images", "of a training step"),
-        ("validation-images", "that a network is asked, the classes taking turns"),
+        ("side-px", "side of a crop"),
+        ("large-px", "side of the large crops of the question progressive"),
+        ("batch-images", "images of a training step"),
+        ("validation-images", "images that each network is tested on"),
         ("optimizer", "ranger, or adamw as in recipe gpu"),
     ):
         value = getattr(default, name.replace("-", "_"))
         parser.add_argument(
             f"--{name}", type=type(value), default=value, help=f"{what} (default {value})"
         )
-    parser.add_argument("--full", action="store_true", help="the plan for 9 minutes of an H100")
-    parser.add_argument("--minutes", type=float, help="start nothing that ends later")
-    parser.add_argument("--cache", choices=("auto", "device", "memory", "off"), help="as in train")
+    parser.add_argument(
+        "--full", action="store_true", help="large trainings, planned for 9 minutes of an H100"
+    )
+    parser.add_argument("--minutes", type=float, help="start no training that would end later")
+    parser.add_argument(
+        "--cache", choices=("auto", "device", "memory", "off"), help="as for quincunx train"
+    )
     parser.add_argument("--workers", type=int, default=0, help="processes that load images")
-    parser.add_argument("--plan", action="store_true", help="say what it would cost, and end")
-    parser.add_argument("--images", type=int, help="for --plan: training images, not counted")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/answers"))
-    parser.add_argument("--work", type=Path, default=Path("runs/answers"))
-    parser.add_argument("--document", type=Path, default=DOCUMENT)
+    parser.add_argument(
+        "--plan", action="store_true", help="list the missing trainings and their time, and end"
+    )
+    parser.add_argument("--images", type=int, help="with --plan: the number of training images")
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/results/answers"), help="folder of the results"
+    )
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/answers"), help="folder of the trainings"
+    )
+    parser.add_argument(
+        "--document", type=Path, default=DOCUMENT, help="page whose tables are written"
+    )
     return parser.parse_args()
 
 

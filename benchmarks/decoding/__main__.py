@@ -7,7 +7,6 @@ processor times of the thread that decodes, so that other work on the machine ma
 `docs/results/decoding.md` and `.json`.
 """
 
-import argparse
 import io
 import json
 import os
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.arguments import parser_of
 from benchmarks.pictures import RESULTS
 from service.bench.environment import environment
 from service.bench.image_size import ImageSize
@@ -162,11 +162,15 @@ def markdown(results: Sequence[dict[str, Any]], command: str, machine: str) -> s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.decoding", description=__doc__)
-    parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="WIDTHxHEIGHT")
-    parser.add_argument("--crop-px", type=int, default=160)
-    parser.add_argument("--resize-px", type=int, default=192)
-    parser.add_argument("--base", type=Path, help="another checkout, to compare with")
+    parser = parser_of("decoding", __doc__)
+    parser.add_argument(
+        "--sizes", nargs="+", default=SIZES, metavar="WIDTHxHEIGHT", help="of the drawn JPEGs"
+    )
+    parser.add_argument("--crop-px", type=int, default=160, help="side of a crop")
+    parser.add_argument(
+        "--resize-px", type=int, default=192, help="shorter side of the resized image"
+    )
+    parser.add_argument("--base", type=Path, help="folder of another checkout, to compare with")
     parser.add_argument("--out", type=Path, default=RESULTS / "decoding")
     options = parser.parse_args()
     sizes = InputSize(crop_px=options.crop_px, resize_px=options.resize_px)

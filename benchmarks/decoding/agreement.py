@@ -5,7 +5,6 @@ twice: with every pixel decoded, and as the package decodes. Writes
 `docs/results/decoding-agreement.md`.
 """
 
-import argparse
 import io
 import random
 import sys
@@ -16,6 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
+from benchmarks.arguments import parser_of
 from benchmarks.decoding.__main__ import apart
 from benchmarks.pictures import RESULTS
 from service.bench.environment import environment
@@ -50,11 +50,18 @@ def enlarged(path: Path, side_px: int) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("package", type=Path)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--sides", type=int, nargs="+", default=[1568, 2316], metavar="PX")
-    parser.add_argument("--images", type=int, default=150)
+    parser = parser_of("decoding.agreement", __doc__)
+    parser.add_argument("package", type=Path, help="the folder of a model package")
+    parser.add_argument("folder", type=Path, help="a folder of JPEGs")
+    parser.add_argument(
+        "--sides",
+        type=int,
+        nargs="+",
+        default=[1568, 2316],
+        metavar="PX",
+        help="shorter sides that the photos are enlarged to",
+    )
+    parser.add_argument("--images", type=int, default=150, help="how many photos")
     parser.add_argument("--out", type=Path, default=RESULTS / "decoding-agreement.md")
     arguments = parser.parse_args()
     paths = sorted(p for p in arguments.folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+from benchmarks.arguments import parser_of
 from benchmarks.gpu import engine, product, sweep
 from benchmarks.gpu.answers import answers, photos_in
 from benchmarks.gpu.report import markdown
@@ -43,13 +44,17 @@ SHARES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("package", type=Path)
-    parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=6.0)
-    parser.add_argument("--provider", choices=get_args(Provider), default="cuda")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/gpu"))
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="The most for each figure.")
+    parser = parser_of("gpu", __doc__)
+    parser.add_argument("package", type=Path, help="the folder of a model package")
+    parser.add_argument("--photos", type=Path, required=True, help="a folder of photos")
+    parser.add_argument("--minutes", type=float, default=6.0, help="time of the whole run")
+    parser.add_argument(
+        "--provider", choices=get_args(Provider), default="cuda", help="cpu tests the script itself"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/results/gpu"), help="folder of the results"
+    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="most samples of each figure")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         results = Run(given, Path(folder)).all_parts()

@@ -5,7 +5,6 @@ processor time of one photo on one thread. Writes `docs/results/imports.md` and 
 not matter for these columns. A run of some NAMES adds their rows to the stored table.
 """
 
-import argparse
 import json
 import tempfile
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 
 import training.torchvision_compat  # noqa: F401
+from benchmarks.arguments import parser_of
 from benchmarks.imports.architectures import ARCHITECTURES
 from benchmarks.pictures import RESULTS
 from service.bench.environment import environment
@@ -133,8 +133,14 @@ def as_markdown(rows: list[dict[str, Any]], machine: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure, and store the table after every row."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=ARCHITECTURES, metavar="NAME")
+    parser = parser_of("imports", __doc__)
+    parser.add_argument(
+        "names",
+        nargs="*",
+        default=ARCHITECTURES,
+        metavar="NAME",
+        help="such as timm:resnet18; default: all",
+    )
     names = parser.parse_args().names
     torch.set_num_threads(1)
     stored = json.loads(STORED.read_text())["rows"] if STORED.exists() else []

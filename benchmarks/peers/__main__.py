@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.arguments import parser_of
 from benchmarks.peers.report import Contender, Measured, markdown
 from benchmarks.peers.roster import PEERS, ROOT
 from benchmarks.peers.servers import Server, peer_server, quincunx_server
@@ -182,16 +183,20 @@ def _write(
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
-    parser.add_argument("package", type=Path)
+    parser = parser_of("peers", __doc__)
+    parser.add_argument("package", type=Path, help="the folder of a model package")
     add_options(parser)
-    parser.add_argument("--only", help=f"of {QUINCUNX}, {', '.join(p.name for p in PEERS)}")
+    parser.add_argument(
+        "--only", help=f"measure only one of {QUINCUNX}, {', '.join(p.name for p in PEERS)}"
+    )
     parser.add_argument("--single-crop", action="store_true", help="measure the single crop too")
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of one load in one round")
-    parser.add_argument("--share", type=float, default=0.7, help="of the open loop")
+    parser.add_argument("--rounds", type=int, default=8, help="rounds of each load")
+    parser.add_argument("--seconds", type=float, default=3.0, help="time of a load in a round")
+    parser.add_argument(
+        "--share", type=float, default=0.7, help="load of the open loop, as a share of the capacity"
+    )
     parser.add_argument("--out", type=Path, help="by default docs/results")
-    parser.add_argument("--logs", default=str(ROOT / "runs" / "peers"))
+    parser.add_argument("--logs", default=str(ROOT / "runs" / "peers"), help="folder of the logs")
     return parser.parse_args()
 
 

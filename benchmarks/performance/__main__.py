@@ -5,7 +5,6 @@ passes and modes in one run. It compares the model's prediction for every mode w
 time. Writes docs/results/performance.
 """
 
-import argparse
 import json
 import os
 import shlex
@@ -15,6 +14,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.arguments import parser_of
 from benchmarks.performance import accelerator, constants, peaks, work
 from benchmarks.performance.constants import Line, Measured
 from service.bench.environment import environment, identity
@@ -30,12 +30,16 @@ BATCHES = (1, 5, 8)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance", description=__doc__)
-    parser.add_argument("package", type=Path)
-    parser.add_argument("--images", type=Path, help="photos; without it JPEGs are drawn")
-    parser.add_argument("--rounds", type=int, default=150)
-    parser.add_argument("--threads", type=int, default=0, help="0: one per core")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/performance"))
+    parser = parser_of("performance", __doc__)
+    parser.add_argument("package", type=Path, help="the folder of a model package")
+    parser.add_argument(
+        "--images", type=Path, help="a folder of photos; by default JPEGs are drawn"
+    )
+    parser.add_argument("--rounds", type=int, default=150, help="samples of each time")
+    parser.add_argument("--threads", type=int, default=0, help="threads; 0: one per core")
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/results/performance"), help="folder of the results"
+    )
     given = parser.parse_args()
     results = run(given.package, given.images, given.rounds, given.threads)
     results["command"] = shlex.join(["python", "-m", "benchmarks.performance", *sys.argv[1:]])

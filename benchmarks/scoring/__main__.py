@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arguments import parser_of
 from benchmarks.pictures import add_image_size, described, results
 from service.bench.environment import environment
 from service.bench.photos import drawn_folder
@@ -156,28 +157,37 @@ def _shown(arguments: list[str]) -> list[str]:
 
 
 def _arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = parser_of("scoring", __doc__)
+    parser.add_argument("what", choices=list(TITLES), help="see above")
+    parser.add_argument("package", type=Path, help="the folder of a model package")
+    parser.add_argument("--photos", type=Path, nargs="+", default=[], help="folders of photos")
+    add_image_size(parser, "also use drawn JPEGs of this size")
+    parser.add_argument(
+        "--modes", nargs="+", default=["five_crop", "dense", "none"], help="modes of TTA"
     )
-    parser.add_argument("what", choices=list(TITLES))
-    parser.add_argument("package", type=Path)
-    parser.add_argument("--photos", type=Path, nargs="+", default=[])
-    add_image_size(parser, "of JPEGs that are drawn beside --photos")
-    parser.add_argument("--modes", nargs="+", default=["five_crop", "dense", "none"])
-    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--precision", default="auto", help="fp32, fp16, int8 or auto")
     parser.add_argument(
         "--images",
         type=int,
         default=512,
-        help="rate: of one crop each, fewer where they take more; base: of the long list",
+        help="rate, base: how many images; rate takes fewer in modes that cost more",
     )
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--base", type=Path, help="base: the other checkout")
-    parser.add_argument("--data", type=Path, help="peers: the folder with train/ and val/")
-    parser.add_argument("--workers", type=int, default=2, help="peers: of the data loaders")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 200_000])
+    parser.add_argument("--rounds", type=int, default=20, help="rounds in which all take turns")
+    parser.add_argument("--base", type=Path, help="base: folder of the other checkout")
+    parser.add_argument("--data", type=Path, help="peers: a folder with train/ and val/")
+    parser.add_argument(
+        "--workers", type=int, default=2, help="peers: processes of the data loaders"
+    )
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[10_000, 200_000], help="memory: numbers of images"
+    )
     parser.add_argument("--repeats", type=int, default=1, help="memory: runs of each size")
-    parser.add_argument("--kills", type=int, default=20, help="kills: of each source and sink")
+    parser.add_argument(
+        "--kills",
+        type=int,
+        default=20,
+        help="kills: how many for each kind of source and of result",
+    )
     parser.add_argument("--out", type=Path, help="by default docs/results")
     given = parser.parse_args(arguments)
     sources = len(given.photos) + (given.image_size is not None)

@@ -10,6 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
+from benchmarks.arguments import parser_of
 from benchmarks.peers.roster import ROOT
 from benchmarks.pictures import add_options, pictures, results
 from benchmarks.service import intake, malformed, overload, saturation, soak, steady
@@ -73,40 +74,51 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.service",
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("package", type=Path)
-    parser.add_argument("what", nargs="?", default="all", choices=[*WHAT, "all"])
+    parser = parser_of("service", __doc__)
+    parser.add_argument("package", type=Path, help="the folder of a model package")
+    parser.add_argument("what", nargs="?", default="all", choices=[*WHAT, "all"], help="the part")
     add_options(parser)
     parser.add_argument(
         "--tta", nargs="+",
-        help="steady and overload: the modes, by default exact five-crop and the package's own; "
-        "the last of them is soaked",
+        help="steady, overload: the modes, by default five_crop and the package's default mode; "
+        "soak: the last of them",
     )  # fmt: skip
-    parser.add_argument("--precision", default="auto", help="all but saturation and intake")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of one stretch")
     parser.add_argument(
-        "--rounds", type=int, default=12, help="of saturation and intake; a third for steady"
+        "--precision", default="auto", help="of all parts except saturation and intake"
     )
-    parser.add_argument("--users", type=int, default=16, help="of a closed loop")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of one measurement")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=12,
+        help="rounds of saturation and intake; steady has a third of them",
+    )
+    parser.add_argument("--users", type=int, default=16, help="users of a closed loop")
     parser.add_argument("--processes", type=int, default=1, help="client processes")
     parser.add_argument(
-        "--server-processes", type=int, nargs="+", default=[1, 2], help="intake: each is a case"
+        "--server-processes",
+        type=int,
+        nargs="+",
+        default=[1, 2],
+        help="intake: numbers of server processes, in turn",
     )
     parser.add_argument(
         "--against", type=Path, metavar="CHECKOUT",
-        help="intake: another checkout of Quincunx, which takes turns with this one",
+        help="intake: folder of another checkout of Quincunx, which takes turns with this one",
     )  # fmt: skip
-    parser.add_argument("--minutes", type=float, default=12.0, help="intake ends after so many")
-    parser.add_argument("--overload-seconds", type=float, default=60.0)
-    parser.add_argument("--overloads", type=int, default=3, help="that many, closed loops between")
-    parser.add_argument("--deadline-ms", type=int, default=1000, help="overload: of each request")
-    parser.add_argument("--requests", type=int, default=200_000, help="of the soak")
-    parser.add_argument("--malformed", type=int, default=2000, help="malformed requests")
-    parser.add_argument("--attack-seconds", type=float, default=10.0, help="of each attack")
+    parser.add_argument("--minutes", type=float, default=12.0, help="intake: time of the whole run")
+    parser.add_argument(
+        "--overload-seconds", type=float, default=60.0, help="length of one overload"
+    )
+    parser.add_argument(
+        "--overloads", type=int, default=3, help="how many; closed loops run before and after each"
+    )
+    parser.add_argument(
+        "--deadline-ms", type=int, default=1000, help="overload: deadline of each request"
+    )
+    parser.add_argument("--requests", type=int, default=200_000, help="soak: how many requests")
+    parser.add_argument("--malformed", type=int, default=2000, help="how many malformed requests")
+    parser.add_argument("--attack-seconds", type=float, default=10.0, help="length of each attack")
     parser.add_argument("--out", type=Path, help="by default docs/results")
     return parser.parse_args()
 

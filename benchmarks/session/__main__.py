@@ -8,7 +8,6 @@ time before a single request: the scheduler has forgotten which thread ran on wh
 side" is how the service and scoring run: as many batches at once as there are cores, with one
 thread each. Its times are divided by their number."""
 
-import argparse
 import json
 import random
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from benchmarks.arguments import parser_of
 from service.bench.environment import environment
 from service.bench.report.statistics import mean_interval, paired_ratio
 from service.inference.runtime.cores import usable_cores
@@ -71,11 +71,15 @@ VARIANTS: dict[str, Change] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("package", type=Path)
-    parser.add_argument("--rounds", type=int, default=150)
-    parser.add_argument("--rest-ms", type=float, nargs="+", default=RESTS_MS)
-    parser.add_argument("--out", type=Path, default=Path("docs/results/session"))
+    parser = parser_of("session", __doc__)
+    parser.add_argument("package", type=Path, help="the folder of a model package")
+    parser.add_argument("--rounds", type=int, default=150, help="samples of each variant")
+    parser.add_argument(
+        "--rest-ms", type=float, nargs="+", default=RESTS_MS, help="pauses before a run, ms"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/results/session"), help="folder of the results"
+    )
     given = parser.parse_args()
     package = ModelPackage.load(given.package)
     ort.set_default_logger_severity(ERRORS_ONLY)  # not that a variant overwrites an option

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.arguments import parser_of
 from benchmarks.small_data.tasks import DRAWN, drawn, some_of
 from service.console.markdown import table
 from training import recipe as recipes
@@ -49,16 +50,18 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.small_data", description=__doc__)
+    parser = parser_of("small_data", __doc__)
     parser.add_argument("--photos", type=Path, help="train/<class>/* and val/<class>/* of photos")
-    parser.add_argument("--task", nargs="+", default=["photos"], choices=["photos", *DRAWN])
-    parser.add_argument("--images", nargs="+", type=int, default=[180])
-    parser.add_argument("--recipe", nargs="+", default=[AUTO])
+    parser.add_argument(
+        "--task", nargs="+", default=["photos"], choices=["photos", *DRAWN], help="what is learned"
+    )
+    parser.add_argument("--images", nargs="+", type=int, default=[180], help="training images")
+    parser.add_argument("--recipe", nargs="+", default=[AUTO], help="recipes to compare")
     parser.add_argument(
         "--init", type=Path, help="weights for recipes that continue from a package or a run"
     )
-    parser.add_argument("--seed", nargs="+", type=int, default=[1])
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", nargs="+", type=int, default=[1], help="one run for each")
+    parser.add_argument("--threads", type=int, default=1, help="of the arithmetic")
     given = parser.parse_args()
     if "photos" in given.task and given.photos is None:
         parser.error("--task photos needs --photos DATA")

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.arguments import parser_of
 from benchmarks.training.case import Case
 from benchmarks.training.stopwatch import PHASES
 from service.bench.environment import environment
@@ -220,23 +221,41 @@ def _command(given: argparse.Namespace) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("training", __doc__)
     parser.add_argument("data", type=Path, help="a folder of train/<class>/* images")
-    parser.add_argument("--recipe", default="small-cpu")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 96, 128])
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--recipe", default="small-cpu", help="see quincunx recipes")
     parser.add_argument(
-        "--cache", choices=["off", "memory", "device"], nargs="+", default=["off", "memory"]
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a value of the recipe",
     )
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--threads", type=int, default=0, help="of the arithmetic; 0: every core")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[64, 96, 128], help="sides of crops, px"
+    )
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[0, 1, 2], help="loader processes"
+    )
+    parser.add_argument(
+        "--cache",
+        choices=["off", "memory", "device"],
+        nargs="+",
+        default=["off", "memory"],
+        help="where decoded images are kept, as for quincunx train",
+    )
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="cpu hides a GPU"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=0, help="threads of the arithmetic; 0: every core"
+    )
     parser.add_argument("--warm-up", type=int, default=5, help="steps that do not count")
     parser.add_argument("--steps", type=int, default=20, help="steps measured in each round")
     parser.add_argument("--repeats", type=int, default=3, help="rounds")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/training"))
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/results/training"), help="folder of the results"
+    )
     given = parser.parse_args()
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: there is no CUDA device here")
