@@ -7,9 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from service import cli
+from service.package.manifest import Manifest
 from service.package.package import ModelPackage
 from tests.support.images import COLOURS, coloured, encoded
 from tests.support.kinds import KINDS, kind_package
+from training.calibration.tolerance import Tolerance
 
 SIZES = [(120, 150), (150, 120), (60, 300)]
 PLAIN = {"none", "five_crop", "ten_crop"}
@@ -52,6 +54,33 @@ def test_a_package_is_calibrated_and_measured(tmp_path: Path, photos: Path, kind
     assert ran.exit_code == (0 if whole else 2), ran.output
     verified = CliRunner().invoke(cli.app, ["models", "verify", str(folder)])
     assert verified.exit_code == 0, verified.output
+
+
+def test_the_cost_of_adaptive_and_the_version_are_options(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gate of a random network stays closed, so what `calibrate` is given is looked at."""
+    folder = kind_package(tmp_path / "kind", "class_map", 16)
+    manifest = ModelPackage.load(folder).manifest
+    given: list[float] = []
+
+    def fit(*_: object, tolerance: Tolerance, **__: object) -> Manifest:
+        given.append(tolerance.cost)
+        return manifest
+
+    monkeypatch.setattr("training.calibration.calibrate.calibrate", fit)
+
+    def calibrated(*options: str) -> int:
+        return (
+            CliRunner().invoke(cli.app, ["calibrate", str(folder), str(photos), *options]).exit_code
+        )
+
+    assert calibrated() == calibrated("--max-adaptive-cost", "1.3", "--version", "7.1") == 0
+    assert given == [Tolerance().cost, 1.3]
+    assert ModelPackage.load(folder).manifest.version == "7.1"
+    assert calibrated("--version", "new") == calibrated("--max-adaptive-cost", "0.9") == 2
+    assert calibrated("--only-unknown", "--max-adaptive-cost", "1.3") == 2
+    assert len(given) == 2
 
 
 def test_the_frontier_of_crops_has_no_pass_over_whole_images(tmp_path: Path, photos: Path) -> None:

@@ -18,7 +18,7 @@ from service import cli
 from service.errors import DataError, ImageTooSmall, UsageError
 from tests.support.images import coloured, encoded
 from tests.support.shipped import ROOT
-from training.commands.calibrate import _budgets
+from training.commands.calibrate import TOLERANCE, _budgets, _most
 
 HEAVY = ("onnxruntime", "numpy", "bentoml", "torch", "fastai", "pydantic", "PIL", "training")
 
@@ -273,3 +273,14 @@ def test_a_budget_is_for_every_precision_or_for_one() -> None:
     for wrong in ("cheap", "int4=1.4", "int8=", "0", "inf"):
         with pytest.raises(UsageError, match=r"--adaptive-cost .* as in int8=1\.4"):
             _budgets([wrong])
+
+
+def test_the_highest_cost_of_adaptive_is_a_number_of_crops() -> None:
+    assert _most(None, []) == _most(None, ["0.8"]) == TOLERANCE.cost == 1.15
+    assert _most(1.0, []) == 1.0
+    assert _most(2.5, []) == 2.5
+    for wrong in (0.99, -1.0, float("inf"), float("nan")):
+        with pytest.raises(UsageError, match=r"--max-adaptive-cost .* at least 1, .*--adaptive-co"):
+            _most(wrong, [])
+    with pytest.raises(UsageError, match="--max-adaptive-cost or --adaptive-cost"):
+        _most(1.1, ["1.4"])

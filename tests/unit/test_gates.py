@@ -4,14 +4,17 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from service.inference.tta.aggregate import softmax
+from service.inference.tta.aggregate import aggregate, softmax
 from service.inference.tta.gate import gate_value
 from service.package.manifest import GateKind
 from training.calibration import gates
 from training.calibration.tolerance import Tolerance
 from training.evaluation.metrics import nll
 
+KINDS: tuple[GateKind, ...] = get_args(GateKind)
 HARD = np.arange(200) % 100 < 15
 
 
@@ -32,6 +35,18 @@ def _passes() -> tuple[gates.Passes, np.ndarray]:
         reference=softmax(second),
     )
     return made, labels
+
+
+@given(
+    st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=40), st.sampled_from(list(KINDS))
+)
+def test_known_probabilities_give_the_same_bits(logits: list[float], kind: GateKind) -> None:
+    """Serving passes the softmax of its only view, and calibration passes none."""
+    own = np.array(logits, np.float32)
+    probabilities = aggregate(own[None], "mean")
+    assert gate_value(own, kind, probabilities) == gate_value(own, kind)
+    rows = np.stack([own[::-1], own]).astype(np.float64)
+    assert gate_value(rows, kind)[1] == gate_value(own, kind, probabilities)
 
 
 def test_the_hard_images_are_sent_on_and_no_others(

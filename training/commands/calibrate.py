@@ -13,6 +13,7 @@ from service.package.manifest import Mode, Precision
 from training.calibration.tolerance import Tolerance
 
 LEAST_CROPS = 0.1
+SERVED_CROP = 1.0
 TOLERANCE = Tolerance()
 
 app = typer.Typer()
@@ -48,8 +49,17 @@ def calibrate(
             help="Mean cost of adaptive, in single crops, as in --adaptive-cost 0.8, or for each "
             "precision: --adaptive-cost fp32=1.25 --adaptive-cost int8=0.8. With this option "
             "cheaper first passes are tried too, and the passes are chosen that agree most with "
-            "exact five crops. By default adaptive begins with the served crop, and its mean cost "
-            f"is at most {TOLERANCE.cost:g} crops.",
+            "exact five crops. By default adaptive begins with the served crop: see "
+            "--max-adaptive-cost.",
+        ),
+    ] = None,
+    max_adaptive_cost: Annotated[
+        float | None,
+        typer.Option(
+            metavar="CROPS",
+            help="The highest mean cost of adaptive on the calibration images, in single crops, at "
+            "least 1. Calibration takes the gate with the best likelihood within it, or a cheaper "
+            f"one that is no worse.  [default: {TOLERANCE.cost:g}]",
         ),
     ] = None,
     only_unknown: Annotated[
@@ -66,6 +76,10 @@ def calibrate(
             "it: adaptive, unless another mode is better with 95% confidence."
         ),
     ] = None,
+    version: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="The new version; by default the version stays."),
+    ] = None,
 ) -> None:
     """Fit temperatures, view weights, the gate of adaptive, prediction sets and the unknown score.
 
@@ -80,17 +94,26 @@ def calibrate(
     from training.calibration import calibrate as calibration
     from training.calibration.images import calibration_images, training_images
     from training.data.named_data import located
+    from training.export.writer import check_version, write_manifest
 
+    if version is not None:
+        check_version(version)
     data = located(data)
     loaded = ModelPackage.load(package)
     items, training = calibration_images(loaded, data, log), training_images(loaded, data)
     if only_unknown:
-        if adaptive_cost or default_mode:
+        if adaptive_cost or max_adaptive_cost is not None or default_mode:
             raise UsageError("--only-unknown changes neither the gate nor the default mode")
-        calibration.calibrate_unknown(package, items, training=training, log=log)
+        manifest = calibration.calibrate_unknown(package, items, training=training, log=log)
+        if version is not None:
+            write_manifest(package, manifest.model_copy(update={"version": version}))
         answer(f"{package}: unknown score fitted, thresholds from {len(items)} images")
         return
-    tolerance = Tolerance(top1=top1_tolerance, nll=nll_tolerance)
+    tolerance = Tolerance(
+        top1=top1_tolerance,
+        nll=nll_tolerance,
+        cost=_most(max_adaptive_cost, adaptive_cost or []),
+    )
     manifest = calibration.calibrate(
         package,
         items,
@@ -100,7 +123,23 @@ def calibrate(
         default_mode=default_mode,
         log=log,
     )
+    if version is not None:
+        write_manifest(package, manifest.model_copy(update={"version": version}))
     answer(f"{package}: calibrated on {len(items)} images; default mode {manifest.default_mode}")
+
+
+def _most(given: float | None, budgets: Sequence[str]) -> float:
+    """The highest mean cost, in crops; `budgets` are the values of --adaptive-cost."""
+    if given is None:
+        return TOLERANCE.cost
+    if budgets:
+        raise UsageError("give --max-adaptive-cost or --adaptive-cost: each chooses the gate")
+    if not SERVED_CROP <= given < float("inf"):
+        raise UsageError(
+            f"--max-adaptive-cost {given:g}: a mean cost in crops, at least {SERVED_CROP:g}, "
+            "because the served crop runs first; --adaptive-cost tries cheaper first passes"
+        )
+    return given
 
 
 def _budgets(costs: Sequence[str]) -> dict[Precision, float]:

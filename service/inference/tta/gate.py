@@ -3,12 +3,16 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.tta.aggregate import TINY, softmax
+from service.inference.tta.aggregate import TINY, Array, softmax
 from service.package.manifest import GateKind
 
 
-def gate_value(logits: NDArray[np.floating], kind: GateKind) -> NDArray[np.float64]:
+def gate_value(
+    logits: NDArray[np.floating], kind: GateKind, probabilities: Array | None = None
+) -> NDArray[np.float64]:
     """logits [..., K] -> how sure, [...]; the first pass is trusted at or above a threshold.
+
+    `probabilities` [..., K] are the softmax of the logits, where the caller has computed it.
 
     `probability` of the top class, `margin` to the second, negative `entropy`, and the top
     `normalized_logits`: the logits' distance from their mean in units of their own spread, which
@@ -18,7 +22,8 @@ def gate_value(logits: NDArray[np.floating], kind: GateKind) -> NDArray[np.float
         values = logits.astype(np.float64)
         spread = values.std(axis=-1)
         return (values.max(axis=-1) - values.mean(axis=-1)) / np.maximum(spread, TINY)
-    probabilities = softmax(logits)
+    if probabilities is None:
+        probabilities = softmax(logits)
     if kind == "probability":
         return probabilities.max(axis=-1)
     if kind == "margin":

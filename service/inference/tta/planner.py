@@ -85,7 +85,7 @@ class Plan:
     second: tuple[Pass, ...] = ()
     second_mode: Mode = "dense"
 
-    @property
+    @cached_property
     def rest(self) -> tuple[Pass, ...]:
         """The passes of `second` that remain after `first`: no crop is run twice."""
         return tuple(item for item in self.second if item not in self.first)

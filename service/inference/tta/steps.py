@@ -22,7 +22,7 @@ from service.inference.tta.conformal import prediction_set
 from service.inference.tta.evidence import Evidence, blended, second_outputs
 from service.inference.tta.gate import gate_value
 from service.inference.tta.model import Model as Model
-from service.inference.tta.passes import StepsOf, read_passes, resize_for
+from service.inference.tta.passes import Resized, StepsOf, read_passes, resize_for
 from service.inference.tta.planner import Pass, Plan
 from service.inference.tta.single_views import SingleViews, ViewClassification
 from service.inference.unknown import Unknown, threshold_at
@@ -165,16 +165,17 @@ def _adaptive(
 ) -> StepsOf[Classification]:
     """Run the first pass, and the second one if the gate opens; then blend both answers."""
     gate, calibration = model.gate(options.gate_cost), model.calibration("adaptive")
-    # A large image does not stay in memory until the gate decides: it is resized now.
-    later = image if image.nbytes <= HELD_BYTES else resize_for(image, plan.rest)
-    reading = read_passes(image, plan.first, model.crop_features, embedding=model.embeds)
-    del image
+    resized = resize_for(image, plan.first)
+    later = _for_second_pass(image, resized, plan.rest)
+    reading = read_passes(resized, plan.first, model.crop_features, embedding=model.embeds)
+    del image, resized
     first = yield from reading
     evidence = Evidence.of(first, calibration)
     raw = _aggregated(first.logits, options, calibration, model)
     alone = _tempered(raw, calibration, model)
     views = SingleViews(first.shown, (first.logits,), (calibration,), model.task)
-    if not plan.rest or gate_value(first.logits[0], gate.kind) >= gate.threshold:
+    # `raw` is the softmax of the only view.
+    if not plan.rest or gate_value(first.logits[0], gate.kind, raw) >= gate.threshold:
         return _conclude(
             first.class_map, plan.first, raw, alone, views, options, model, evidence, False
         )
@@ -201,6 +202,18 @@ def _adaptive(
     passes = (*plan.first, *plan.rest)
     evidence = blended(evidence, Evidence.of(second, own), calibration.second_share)
     return _conclude(class_map, passes, raw, answer, views, options, model, evidence, True)
+
+
+def _for_second_pass(
+    image: AnyImage, resized: Resized, passes: tuple[Pass, ...]
+) -> AnyImage | Resized:
+    """What to keep until the gate decides: the first pass's resized copies, if they are enough.
+
+    A large image does not stay in memory for so long: it is resized now.
+    """
+    if all(item.resized in resized for item in passes):
+        return resized
+    return image if image.nbytes <= HELD_BYTES else resize_for(image, passes)
 
 
 def _aggregated(
