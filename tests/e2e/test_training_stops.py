@@ -112,7 +112,7 @@ def test_too_few_images_to_calibrate_on_are_said_before_training(tmp_path: Path)
     made = recipe.load("small-cpu", [*TINY, "stage.1.epochs=1", "calibration_share=0.1"])
     lines: list[str] = []
     train(data, made, tmp_path / "run", log=lines.append)
-    assert lines[0].startswith("12 images are held out, and calibration takes 50")
+    assert lines[0].startswith("12 images are held out, but calibration needs 50")
     assert "3 more networks are trained" in lines[0]
     assert "--set calibration_share=0.46 holds out enough" in lines[0]
     made = recipe.load("small-cpu", [*TINY, "stage.1.epochs=1", "calibration_folds=0"])
