@@ -153,6 +153,32 @@ def test_a_photo_that_the_browser_cannot_show_is_answered_all_the_same(
     assert frame["width"] / frame["height"] == pytest.approx(150 / 120, abs=0.02)
 
 
+def test_a_photo_that_the_browser_does_not_turn_has_its_crops_in_the_right_places(
+    page: Page, tmp_path: Path
+) -> None:
+    """Chromium ignores an orientation in XMP; the server does not."""
+    xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/'
+    xmp += '22-rdf-syntax-ns#"><rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" '
+    xmp += 'tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    turned, upright = (coloured("red", 150, 100), tmp_path / "upright.jpg")
+    (tmp_path / "turned.jpg").write_bytes(encoded(turned, "JPEG", xmp=xmp.encode()))
+    upright.write_bytes(encoded(turned, "JPEG"))
+    choose(page, tmp_path / "turned.jpg")
+    expect(page.locator("#frame.unseen")).to_be_visible()
+    frame = page.locator("#frame").bounding_box()
+    assert frame is not None
+    assert frame["width"] / frame["height"] == pytest.approx(150 / 100, abs=0.02)
+    page.set_input_files("#file", upright)
+    expect(page.locator("#answer[data-photo='upright.jpg']")).to_be_visible()
+    expect(page.locator("#frame.unseen")).to_have_count(0)
+
+
+def test_the_first_frame_of_an_animation_is_said(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "moving.gif").write_bytes(encoded(coloured("red"), "GIF"))
+    choose(page, tmp_path / "moving.gif")
+    expect(page.locator("#words")).to_contain_text("Of an animation, the first frame")
+
+
 def test_a_switch_of_mode_asks_again(page: Page, photo: Path) -> None:
     choose(page, photo)
     with page.expect_response(lambda response: "tta=dense" in response.url):
@@ -228,6 +254,16 @@ DROP = """([bytes, kind]) => {
 def test_a_photo_can_be_dropped_or_pasted(page: Page, photo: Path, kind: str) -> None:
     page.evaluate(DROP, [list(photo.read_bytes()), kind])
     expect(page.locator("#answer")).to_be_visible()
+
+
+def test_a_dropped_address_is_not_fetched_and_the_page_says_so(page: Page) -> None:
+    page.evaluate("""() => {
+      const data = new DataTransfer();
+      data.setData("text/uri-list", "https://elsewhere.example/photo.jpg");
+      const event = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+      document.body.dispatchEvent(event);
+    }""")
+    expect(page.locator("#notice.bad #status")).to_contain_text("No file was dropped.")
 
 
 def test_the_page_forbids_itself_everything_from_outside(page: Page, server: Server) -> None:

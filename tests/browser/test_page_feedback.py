@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from service.feedback.reading import read_feedback
 from service.feedback.row import FeedbackRow
@@ -236,6 +236,56 @@ def test_a_slow_server_stores_once_and_for_the_photo_that_was_meant(
     plain.locator("#history button").nth(1).click()
     saved(plain, "Red is right")  # it is remembered with its photo
     assert [row.label for row in rows(log, first)] == ["red"]
+
+
+def test_photos_of_a_sheet_are_judged_one_after_the_other(
+    page: Page, log: Path, tmp_path: Path
+) -> None:
+    expect(page.locator("#classes li").first).to_be_visible()
+    for name in ("red", "blue"):
+        (tmp_path / f"{name}.png").write_bytes(encoded(coloured(name)))
+    page.set_input_files("#file", [tmp_path / "red.png", tmp_path / "blue.png"])
+    expect(page.locator("#status")).to_have_text("2 photos done.")
+    cards = page.locator("#cards button")
+    cards.first.click()
+    steps = page.get_by_role("group", name="Photos of the contact sheet")
+    expect(steps.get_by_role("button", name="Previous photo")).to_be_disabled()
+    page.get_by_role("button", name="Yes, Red").click()
+    expect(cards.first).to_contain_text("said: right")
+    steps.get_by_role("button", name="Next photo").click()
+    expect(page.locator("#what")).to_be_focused()
+    expect(cards.nth(1)).to_have_attribute("aria-current", "true")
+    expect(steps.get_by_role("button", name="Next photo")).to_be_disabled()
+    page.get_by_role("button", name="No…").click()
+    page.get_by_role("button", name="None of the classes").click()
+    expect(cards.nth(1)).to_contain_text("said: wrong")
+    page.set_input_files("#file", tmp_path / "red.png")
+    expect(steps).to_be_hidden()
+
+
+def test_a_real_server_with_keys_and_a_full_log(
+    browser: Browser, tmp_path: Path, photo: Path
+) -> None:
+    package, folder = tiny_package(tmp_path / "tiny"), str(tmp_path / "log")
+    with serving(
+        [package], tmp_path, api_keys="key", feedback_folder=folder, feedback_max_bytes="100"
+    ) as keyed:
+        page = browser.new_page()
+        page.goto(f"{keyed.url}/")
+        key, said = page.get_by_label("API key"), page.locator("#said")
+        key.fill("key")
+        page.keyboard.press("Enter")
+        expect(page.locator("#classes li").first).to_be_visible()
+        page.set_input_files("#file", photo)
+        page.get_by_role("button", name="Yes, Red").focus()
+        key.evaluate("one => { one.value = 'old'; }")  # the key expired meanwhile
+        page.keyboard.press("Enter")
+        expect(said).to_contain_text("Not saved. The server does not know this key.")
+        expect(key).to_be_focused()
+        key.fill("key")
+        page.get_by_role("button", name="Save again").click()
+        expect(said).to_contain_text("the limit is 100 (QUINCUNX_FEEDBACK_MAX_BYTES)")
+        page.close()
 
 
 @pytest.mark.parametrize("said", [{"feedback": False}, {}])

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.support.images import coloured, encoded
 from tests.support.server import Server, serving
@@ -80,6 +80,22 @@ def test_a_slow_request_can_be_stopped(plain: Page, photo: Path) -> None:
     expect(plain.locator("#answer")).to_be_visible()
 
 
+def test_a_photo_waits_for_the_description_of_the_model(
+    context: BrowserContext, server: Server, photo: Path
+) -> None:
+    page = context.new_page()
+    held: list[Route] = []
+    page.route("**/models", lambda one: held.append(one))
+    page.goto(f"{server.url}/#tta=dense")
+    page.set_input_files("#file", photo)
+    expect(page.locator("#status")).to_have_text("Waiting for the server…")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#status")).to_have_text("Stopped.")
+    page.unroute_all(behavior="ignoreErrors")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#mode-used")).to_have_text("Dense")
+
+
 def test_a_text_is_no_image(page: Page, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     page.set_input_files("#file", tmp_path / "notes.txt")
@@ -153,6 +169,14 @@ def test_a_server_with_keys_asks_for_one(browser: Browser, tmp_path: Path, photo
         expect(page.locator("#classes li").first).to_be_visible()
         choose(page, photo)
         expect(page.locator("#curl")).to_contain_text('-H "Authorization: Bearer $KEY"')
+        asked: list[str] = []
+        page.on("request", lambda one: asked.append(one.url))
+        page.get_by_label("API key").fill("wrong")  # a new key alone asks nothing about photos
+        page.keyboard.press("Enter")
+        expect(page.locator("#status")).to_have_text(
+            "The server does not know this key. Below is the answer for photo.png."
+        )
+        assert not any("/classify" in url for url in asked)
         page.close()
 
 

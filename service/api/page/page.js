@@ -9,10 +9,10 @@ import { clearComparison, compareAll } from "./scripts/compare.js";
 import { isNoImage, newEntry } from "./scripts/entry.js";
 import { showHeat } from "./scripts/heat.js";
 import { remember } from "./scripts/history.js";
-import { busy, complain, halt, say } from "./scripts/notice.js";
+import { busy, complain, failed, halt, say } from "./scripts/notice.js";
 import { chosen, loadModels, model, offer, offerOptions, restore, takesFeedback } from "./scripts/options.js";
 import { offerSamples } from "./scripts/samples.js";
-import { fillSheet, hideSheet } from "./scripts/sheet.js";
+import { besideInSheet, fillSheet, hideSheet, markCards } from "./scripts/sheet.js";
 import { copy, showSnippets } from "./scripts/snippets.js";
 
 let files = [];  // what is asked about
@@ -38,6 +38,7 @@ async function run(work, retry) {
 }
 
 function look() {
+  if (!model()) return start();  // the description of the model has not arrived yet
   if (files.length === 1) return run(lookAtOne, look);
   if (files.length > 1) return run(lookAtMany, look);
 }
@@ -77,8 +78,7 @@ async function lookAtOne(signal) {
 
 // The server has loaded other models since the page asked for their descriptions.
 async function followServer(entry) {
-  await loadModels();
-  await restore(entry.options);
+  await loadAgain();
   entry.model = model();
 }
 
@@ -89,6 +89,7 @@ async function lookAtMany(signal) {
   if (fresh) bringIntoView($("sheet"));
   fresh = false;
   await filled;
+  showPlace();
   say(`${plural(files.length, "photo")} done.`);
 }
 
@@ -97,10 +98,19 @@ function open(entry) {
   entry.url ??= URL.createObjectURL(entry.file);
   clearComparison();
   showEntry(entry);
-  showFeedback(entry, takesFeedback());
+  showFeedback(entry, takesFeedback(), showPlace);
+  showPlace();
   showSnippets(entry);
   say($("what").textContent, false);
   showHeat(entry);
+}
+
+// Where the photo that is shown stands in the contact sheet.
+function showPlace() {
+  markCards(current);
+  const steps = [...$("steps").querySelectorAll("button")];
+  for (const button of steps) button.disabled = !besideInSheet(current, Number(button.dataset.step));
+  $("steps").hidden = steps.every((button) => button.disabled);
 }
 
 // On a phone the answer lies below the options.
@@ -139,16 +149,28 @@ function take(given) {
   look();
 }
 
+function takeDropped(dropped) {
+  if (dropped.length) take(dropped);
+  else complain(new Error("No file was dropped. Save the picture first; the server does not fetch addresses."));
+}
+
+async function loadAgain() {
+  const options = chosen();
+  await loadModels();
+  await restore(options);
+}
+
 async function restoreAddress() {
   const options = readAddress();
   if (options) await restore(options);
 }
 
 function start() {
-  return run(async () => {
-    say("");
-    await loadModels();
+  return run(async (signal) => {
+    say(files.length ? "Waiting for the server…" : "");
+    await loadModels(signal);
     await restoreAddress();
+    if (signal.aborted) return;
     look();
   }, start);
 }
@@ -170,12 +192,16 @@ addEventListener("hashchange", () => run(async () => {
   await restoreAddress();
   look();
 }));
-$("key").addEventListener("change", start);
+// A photo whose answer is shown is not asked about again.
+$("key").addEventListener("change", () => (model() && !failed() ? run(loadAgain, loadAgain) : start()));
 $("controls").addEventListener("submit", (event) => event.preventDefault());
 $("show-heat").addEventListener("change", () => showHeat(current));
 $("show-crops").addEventListener("change", (event) => {
   $("pair").classList.toggle("no-crops", !event.target.checked);
 });
+for (const button of $("steps").querySelectorAll("button")) {
+  button.addEventListener("click", () => reopen(besideInSheet(current, Number(button.dataset.step))));
+}
 $("again-failed").addEventListener("click", look);
 $("stop").addEventListener("click", () => {
   running?.abort();
@@ -197,7 +223,7 @@ for (const kind of ["dragover", "drop", "dragleave"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();
     document.body.classList.toggle("dragging", kind === "dragover");
-    if (kind === "drop") take(event.dataTransfer.files);
+    if (kind === "drop") takeDropped(event.dataTransfer.files);
   });
 }
 offerSamples(take);

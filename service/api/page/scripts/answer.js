@@ -1,8 +1,12 @@
 // One entry in full: both modes side by side, what happened, classes, views and times.
 
 import { $, element, ownTime, percent, whole } from "./dom.js";
-import { cap, differ, MODES, shownName, terms, title, unknownReason, unknownWords, whatHappened } from "./words.js";
+import { cap, differ, firstPicture, MODES, shownName, terms, title, unknownReason, unknownWords, whatHappened } from "./words.js";
 import { showSeen, showViews } from "./views.js";
+
+const UNREADABLE = "The browser cannot show this format; the server can read it.";
+const TURNED = "The browser does not turn this photo upright, as the server does.";
+const ALIKE = 0.03;  // a relative difference of two ratios that rounding explains
 
 export function showEntry(entry) {
   const { model, single, tta } = entry;
@@ -10,7 +14,7 @@ export function showEntry(entry) {
   $("answer").hidden = false;
   $("answer").dataset.photo = entry.name;
   $("what").textContent = whatHappened(entry);
-  $("words").textContent = terms(tta);
+  $("words").textContent = terms(tta) + firstPicture(entry.file);
   $("mode-used").textContent = cap(MODES[tta.tta_applied].name);
   $("bars-mode").textContent = MODES[tta.tta_applied].name;
   $("pair").classList.toggle("alone", alone);
@@ -34,7 +38,15 @@ function panel(figure, { name, url }, answer) {
   const picture = frame.querySelector("img");
   figure.style.setProperty("--ratio", width / height);
   frame.classList.remove("unseen");
-  picture.onerror = () => frame.classList.add("unseen");  // a format that browsers cannot show
+  const hide = (why) => {
+    frame.dataset.why = why;
+    frame.classList.add("unseen");
+  };
+  picture.onerror = () => hide(UNREADABLE);
+  picture.onload = () => {  // crops would lie in the wrong places
+    const shown = picture.naturalWidth / picture.naturalHeight;
+    if (Math.abs(shown / (width / height) - 1) > ALIKE) hide(TURNED);
+  };
   picture.src = url;
   picture.alt = `The photo ${name}`;
   figure.querySelector(".facts").textContent = `cost ${answer.cost.toFixed(1)} crops`;

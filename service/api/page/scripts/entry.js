@@ -1,5 +1,5 @@
 // An entry is one photo with the answers to it: { file, name, url, thumb, model, options, single, tta, heat,
-// said }. `model` is the description of the model that was asked; `said` is the feedback.
+// said, tile }. `model` is the description of the model that was asked; `said` is the feedback, `tile` its card.
 
 const THUMB_PX = 320;
 

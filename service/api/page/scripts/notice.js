@@ -35,10 +35,13 @@ export function halt(retry) {
   $("retry").focus();
 }
 
+// Whether an error is shown.
+export const failed = () => $("notice").classList.contains("bad");
+
 function waitForServer() {
   clearTimeout(waiting);
   waiting = setTimeout(async () => {
-    if (!$("notice").classList.contains("bad")) return;
+    if (!failed()) return;
     if (!await serverLives()) return waitForServer();
     say("The server is back.");
     again?.();

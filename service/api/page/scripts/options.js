@@ -26,19 +26,19 @@ export function chosen() {
   };
 }
 
-export async function loadModels() {
-  const answer = await get("models");
+export async function loadModels(signal) {
+  const answer = await get("models", { signal });
   served = answer.models;
   feedback = answer.feedback === true;
   const items = served.map((one) => element("option", { value: one.model, textContent: one.model }));
   $("model").replaceChildren(...items);
   $("model-field").hidden = !severalModels();
-  await offer(served.find((one) => one.default).model, true);
+  await offer(served.find((one) => one.default).model, true, signal);
 }
 
 // Only what the model can answer is offered: its modes and their options, and a heat map.
-export async function offer(tag, first = false) {
-  details = await get(`models/${encodeURIComponent(tag)}`);
+export async function offer(tag, first = false, signal = null) {
+  details = await get(`models/${encodeURIComponent(tag)}`, { signal });
   for (const input of document.querySelectorAll("#modes input")) {
     input.closest("label").hidden = !details.modes.includes(input.value);
   }

@@ -80,6 +80,24 @@ export function hideSheet() {
   $("sheet").hidden = true;
 }
 
+// The answered photo before (-1) or after (1) `entry` in the sheet; undefined if there is none.
+export function besideInSheet(entry, step) {
+  const answered = $("sheet").hidden ? [] : entries.filter((one) => one.tta);
+  const place = answered.indexOf(entry);
+  return place < 0 ? undefined : answered[place + step];
+}
+
+// Mark the card of the photo that is shown, and what was said about it.
+export function markCards(shown) {
+  for (const entry of entries) {
+    const { tile, said } = entry;
+    if (!tile) continue;
+    tile.setAttribute("aria-current", String(entry === shown));
+    tile.querySelector(".said")?.remove();
+    if (said?.stored) tile.append(element("span", { className: "badge said", textContent: `said: ${said.kind}` }));
+  }
+}
+
 function card(entry, open) {
   const picture = entry.thumb
     ? element("img", { src: entry.thumb, alt: "" })
@@ -101,6 +119,7 @@ function card(entry, open) {
   if (changed) button.append(element("span", { className: "badge", textContent: "changed" }));
   if (tta.unknown?.is_unknown) button.append(element("span", { className: "badge odd", textContent: "unknown" }));
   button.addEventListener("click", () => open(entry));
+  entry.tile = button;
   item.append(button);
   return item;
 }

@@ -98,6 +98,12 @@ export function terms(tta) {
   return `Gate: the test after the first crop. It ${gate}. ${cost}`;
 }
 
+// Which picture of a file was looked at, where it may have several.
+export function firstPicture({ type }) {
+  if (type === "image/gif") return " Of an animation, the first frame is looked at.";
+  return type === "image/tiff" ? " Of several pages, the first one is looked at." : "";
+}
+
 export function unknownWords(answer, classes) {
   return `None of my ${inWords(classes)} classes; closest: ${answer.name}.`;
 }

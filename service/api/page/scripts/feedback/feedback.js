@@ -7,10 +7,13 @@ import { chosenClasses, fillChooser, namesOf } from "./chooser.js";
 
 let entry = null;  // the one that is asked about
 let again = null;
+let tell = null;
 
-// `taken`: the server says that it stores feedback. Without it nothing is asked.
-export function showFeedback(shown, taken) {
+// `taken`: the server says that it stores feedback. Without it nothing is asked. `sent` is called
+// when the server has answered.
+export function showFeedback(shown, taken, sent) {
   entry = shown;
+  tell = sent;
   $("feedback").hidden = !taken;
   close();
   if (taken) draw();
@@ -65,6 +68,7 @@ async function send(kind, more, words) {
     again = error.passes || error.status === 401 ? () => send(kind, more, words) : null;
   }
   about.sending = false;
+  tell();
   if (about !== entry) return;
   if (about.said.stored) leave();
   draw();
