@@ -19,6 +19,7 @@ from service.errors import ModelPackageError, UsageError
 from service.package.parts import CurvePoint, UnknownModel
 
 TINY = 1e-12
+ROUNDING = 0.02
 Values = NDArray[np.floating]
 Curve = tuple[CurvePoint, ...]
 
@@ -67,7 +68,13 @@ class UnknownScorer:
                 f"{channels}, but holds float16{list(rows.shape)}"
             )
         wide = rows.astype(np.float64)  # once, and not for every answer
-        return cls(model, wide[0], wide[1:])
+        mean, directions = wide[0], wide[1:]
+        if not _orthonormal(directions):
+            raise ModelPackageError(
+                f"{where} must hold directions that are orthonormal, after the mean in its first "
+                "row; fit the score again with quincunx calibrate --only-unknown"
+            )
+        return cls(model, mean, directions)
 
     def score(self, embedding: Values, logits: Values) -> NDArray[np.float64]:
         """embedding [..., C] and logits [..., K] of one answer -> [...]."""
@@ -83,6 +90,14 @@ class UnknownScorer:
         ) / distance.spread
 
 
+def _orthonormal(directions: NDArray[np.float64]) -> bool:
+    """Whether the rows are of length 1 and at right angles, as float16 rounds them."""
+    count, channels = directions.shape
+    if count > channels:
+        return False
+    return not count or bool(np.abs(directions @ directions.T - np.eye(count)).max() < ROUNDING)
+
+
 def _rows(data: bytes) -> NDArray[np.float16]:
     """float16[1 + D, C] of a .npy file.
 
@@ -94,9 +109,13 @@ def _rows(data: bytes) -> NDArray[np.float16]:
     stream = io.BytesIO(data)
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError("it must be a .npy file of version 1.0")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    try:
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    except Exception as error:  # of many kinds: NumPy parses the header as Python
+        raise ValueError(f"its header is broken: {error}") from error
     start = stream.tell()
-    if dtype != np.dtype("<f2") or fortran_order or len(shape) != 2 or shape[0] < 1:
+    plain = all(type(side) is int for side in shape)
+    if dtype != np.dtype("<f2") or fortran_order or not plain or len(shape) != 2 or shape[0] < 1:
         raise ValueError(f"it must hold float16[1 + D, C], but holds {dtype}{list(shape)}")
     if len(data) - start != 2 * shape[0] * shape[1]:
         raise ValueError(f"its header says {list(shape)}, but {len(data) - start} bytes follow")

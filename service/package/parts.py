@@ -14,7 +14,9 @@ TOP_PROBABILITY_BINS = 20
 """Bins of equal width from 0 to 1, in which a reference counts the top probability."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Spread = Annotated[float, Field(gt=0)]
+Spread = Annotated[float, Field(ge=1e-9, le=1e12)]
+Centre = Annotated[float, Field(ge=-1e12, le=1e12)]
+"""Bounds that keep every score a float32."""
 UnknownKind = Literal["logit_and_residual"]
 
 
@@ -27,7 +29,7 @@ class Part(BaseModel):
 class Scale(Part):
     """The centre and the spread of a measure on the calibration images."""
 
-    centre: float
+    centre: Centre
     spread: Spread
 
 

@@ -69,6 +69,11 @@ def written(array: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+def header(text: bytes, more: int = 0) -> bytes:
+    """A file of version 1.0 with this header, and so many bytes after it."""
+    return b"\x93NUMPY\x01\x00v\x00" + text.ljust(117) + b"\n" + bytes(more)
+
+
 BROKEN: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "not what the manifest says"),
     "other bytes": (b"PK\x03\x04" * 20, "not what the manifest says"),
@@ -80,6 +85,18 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "cut": (as_bytes(MEAN, BASIS)[:-2], "bytes follow"),
     "longer": (as_bytes(MEAN, BASIS) + b"xx", "bytes follow"),
     "too few channels": (as_bytes(MEAN[:4], BASIS[:, :4]), "graph.embedding is 12"),
+    "a broken header": (header(b"{'descr': '<f2\0', 'fortran"), "header is broken"),
+    "a header with a call": (header(b"{'shape': open('x')}"), "header is broken"),
+    "a shape of truth values": (
+        header(b"{'descr': '<f2', 'fortran_order': False, 'shape': (True, 12), }", 24),
+        "must hold",
+    ),
+    "longer directions": (as_bytes(MEAN, 2 * BASIS), "orthonormal"),
+    "directions at other angles": (as_bytes(MEAN, BASIS + 0.2), "orthonormal"),
+    "more directions than channels": (
+        as_bytes(MEAN, np.ones((CHANNELS + 1, CHANNELS))),
+        "orthonormal",
+    ),
     "infinite": (written(np.full((2, CHANNELS), np.inf, np.float16)), "finite"),
 }
 

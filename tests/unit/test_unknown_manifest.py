@@ -44,6 +44,12 @@ def too_large(manifest: Manifest) -> dict[str, Any]:
     return {"unknown": manifest.unknown.model_copy(update={"size_bytes": 2**20 + 1})}
 
 
+def a_spread_that_makes_scores_infinite(manifest: Manifest) -> dict[str, Any]:
+    assert manifest.unknown is not None
+    logit = manifest.unknown.logit.model_copy(update={"spread": 1e-320})
+    return {"unknown": manifest.unknown.model_copy(update={"logit": logit})}
+
+
 def a_rate_out_of_the_curve(manifest: Manifest) -> dict[str, Any]:
     assert manifest.unknown is not None
     return {"unknown": manifest.unknown.model_copy(update={"known_rate": 0.999})}
@@ -70,6 +76,7 @@ def version_1(_: Manifest) -> dict[str, Any]:
         (a_graph_s_name, "a plain name ending in .npy"),
         (a_path, "a plain name ending in .npy"),
         (too_large, "1048576"),
+        (a_spread_that_makes_scores_infinite, "unknown.logit.spread"),
         (a_rate_out_of_the_curve, "does not reach unknown.known_rate 0.999"),
         (other_classes, "a reference of 2 classes, but there are 3 labels"),
         (multi_label, "an unknown curve, but the model is multi_label"),
