@@ -67,6 +67,11 @@ def test_several_photos_make_a_contact_sheet(page: Page, photos: list[Path]) -> 
     expect(page.locator("#what")).to_contain_text("The answer changed from Blue to Red.")
     expect(page.locator("#sheet")).to_be_visible()
     expect(page.locator("#what")).to_be_focused()  # the keyboard goes on from there
+    steps = page.locator("#steps")
+    expect(steps).to_be_hidden()  # no other photo passes the filter
+    page.get_by_text("all (2)").click()
+    steps.get_by_role("button", name="Previous photo").click()
+    expect(page.locator("#answer")).to_have_attribute("data-photo", "red.png")
 
 
 def test_a_photo_may_be_looked_at_while_the_sheet_fills(page: Page, photos: list[Path]) -> None:

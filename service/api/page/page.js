@@ -200,8 +200,12 @@ $("show-crops").addEventListener("change", (event) => {
   $("pair").classList.toggle("no-crops", !event.target.checked);
 });
 for (const button of $("steps").querySelectorAll("button")) {
-  button.addEventListener("click", () => reopen(besideInSheet(current, Number(button.dataset.step))));
+  button.addEventListener("click", () => {
+    const beside = besideInSheet(current, Number(button.dataset.step));
+    if (beside) reopen(beside);
+  });
 }
+$("filter").addEventListener("change", showPlace);
 $("again-failed").addEventListener("click", look);
 $("stop").addEventListener("click", () => {
   running?.abort();

@@ -80,9 +80,11 @@ export function hideSheet() {
   $("sheet").hidden = true;
 }
 
-// The answered photo before (-1) or after (1) `entry` in the sheet; undefined if there is none.
+// The answered photo before (-1) or after (1) `entry` among those that the filter shows; undefined
+// if there is none.
 export function besideInSheet(entry, step) {
-  const answered = $("sheet").hidden ? [] : entries.filter((one) => one.tta);
+  const listed = (one) => one === entry || !one.tile?.closest("li").hidden;
+  const answered = $("sheet").hidden ? [] : entries.filter((one) => one.tta && listed(one));
   const place = answered.indexOf(entry);
   return place < 0 ? undefined : answered[place + step];
 }
