@@ -2,7 +2,9 @@
 
 Every measurement is a separate JSON file. So the same command continues after a kill, and a
 training that two questions share runs once. At the end the tables in docs/answers.md are written.
-``--plan`` lists the missing trainings, and about how long they take on two CPU cores.
+``--plan`` lists the missing trainings, and about how long they take on two CPU cores. Where a
+measurement of the same name is archived, it says which values of the recipe were others then. A new
+measurement replaces the archived one.
 
 ``--full`` is the plan for 9 minutes of an H100: all images at 128 and 192 px, 5 and 20 epochs.
 Every question is answered with one seed first, then with more seeds, question by question, as far
@@ -20,6 +22,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 
+from benchmarks.answers import archive
 from benchmarks.answers.questions import (
     FULL,
     FULL_MINUTES,
@@ -59,8 +62,7 @@ def main() -> None:
     total_s = sum(step.estimate_s for step in steps)
     log(f"{len(steps)} measurements to make, about {total_s / 60:.0f} min on two CPU cores")
     if given.plan:
-        for step in steps:
-            log(f"  {step.estimate_s:5.0f} s  {step.question}: {step.arm.name}, seed {step.seed}")
+        show(steps, setting, given.out)
         return
     if steps:
         measure(steps, setting, given, total_s, began)
@@ -73,7 +75,7 @@ def plan(
     """The missing measurements: every question with the first seed, then question by question with
     the others. A shared training counts at its first use."""
     steps: list[Step] = []
-    made = {content["key"] for content in _records(out)}
+    made = set(archive.by_key(archive.records(out)))
     trained: set[str] = set()
     turns = [(question, 1) for question in asked]
     turns += [(question, seed) for question in asked for seed in range(2, seeds + 1)]
@@ -88,6 +90,22 @@ def plan(
             seconds = _estimate(arm, seed, setting, images, new)
             steps.append(Step(question.name, arm, seed, seconds))
     return steps
+
+
+def show(steps: Sequence[Step], setting: Setting, out: Path) -> None:
+    """List the steps, and which of them were measured with other values."""
+    found = archive.records(out)
+    before = 0
+    for step in steps:
+        differs = archive.how_it_differs(step.arm, step.seed, setting, found)
+        before += differs is not None
+        what = f"{step.question}: {step.arm.name}, seed {step.seed}"
+        log(f"  {step.estimate_s:5.0f} s  {what}{f'; {differs}' if differs else ''}")
+    if before:
+        log(
+            f"{before} of them were measured with other values, and {DOCUMENT} shows these; "
+            f"{len(steps) - before} were never measured"
+        )
 
 
 def _estimate(arm: Arm, seed: int, setting: Setting, images: int, new: bool) -> float:
@@ -143,6 +161,7 @@ def measure(
             **asdict(answer),
             "wrong_labels": arm.wrong_labels,
             "method": arm.method,
+            "asked_images": setting.validation_images,
             "validation_images": min(setting.validation_images, _count(given.data, "val")),
             "device": _device(),
             "recipe": arm.recipe(seed).to_json(),
@@ -178,7 +197,7 @@ def report(
     from benchmarks.answers.tables import rewrite, table
     from benchmarks.answers.trainings import Answer
 
-    by_key = {content["key"]: content for content in _records(out)}
+    by_key = archive.by_key(archive.records(out))
     names = [field.name for field in fields(Answer)]
     for question in asked:
         measured = [
@@ -187,7 +206,7 @@ def report(
             if all(arm.key(seed, setting) in by_key for arm in question.arms)
         ]
         if not measured:
-            log(f"\n{question.title}\n\nnot measured yet with this setting")
+            log(f"\n{question.title}\n\nnot measured yet with these values (--plan compares)")
             continue
         found = {
             arm.name: {seed: by_key[arm.key(seed, setting)] for seed in measured}
@@ -207,10 +226,6 @@ def report(
         content = f"{about}\n\n{table(question, answers)}"
         log(f"\n{question.title}\n\n{content}")
         rewrite(document, question.name, content)
-
-
-def _records(out: Path) -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted(out.glob("*/*-seed*.json"))]
 
 
 @cache

@@ -78,12 +78,13 @@ class Arm:
 
     def training_key(self, seed: int) -> str:
         """Names the training: two arms with the same key share it."""
-        return _digest({"recipe": self.recipe(seed).to_json(), "wrong": self.wrong_labels})
+        return training_key(self.recipe(seed), self.wrong_labels)
 
     def key(self, seed: int, setting: Setting) -> str:
         """Names the measurement: the training, the method of testing, and the test images."""
-        asked = {"method": self.method, "validation_images": setting.validation_images}
-        return _digest({"training": self.training_key(seed), **asked})
+        return measurement_key(
+            self.recipe(seed), self.wrong_labels, self.method, setting.validation_images
+        )
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,20 @@ def equal_time(setting: Setting) -> tuple[int, int, int]:
     at_large = max(1, full // 2)
     factor = epoch_cost(setting.large_px) / epoch_cost(setting.side_px)
     return full, max(1, round((full - at_large) * factor)), at_large
+
+
+def training_key(recipe: Recipe, wrong_labels: float) -> str:
+    """Names a training by its values; the summary of a recipe is none of them."""
+    values = {name: value for name, value in recipe.to_json().items() if name != "summary"}
+    return _digest({"recipe": values, "wrong": wrong_labels})
+
+
+def measurement_key(
+    recipe: Recipe, wrong_labels: float, method: str, validation_images: int
+) -> str:
+    """Names a training, the method of testing, and how many images are asked for."""
+    asked = {"method": method, "validation_images": validation_images}
+    return _digest({"training": training_key(recipe, wrong_labels), **asked})
 
 
 def _digest(content: Any) -> str:
