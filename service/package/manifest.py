@@ -134,7 +134,7 @@ class OnnxFile(Part):
     calibrated_as: Precision | None = None
     """The precision whose calibration this one takes over, as fp16 takes over that of fp32."""
     agreement: float | None = Field(default=None, ge=0)
-    """The largest difference between the probabilities of both that was seen."""
+    """By how much the probabilities of both differ: see `service.inference.fp16.agreement`."""
 
     @field_validator("file")
     @classmethod
