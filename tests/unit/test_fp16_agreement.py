@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from service.inference.fp16.agreement import between, drawn
 from service.inference.tta.task import TASKS
+from service.package.manifest import TaskName
 
 SINGLE = TASKS["single_label"]
 ROUNDING = 3e-3
@@ -37,7 +38,7 @@ def test_a_picture_between_two_classes_does_not_refuse_a_graph_that_only_rounds(
 
 @pytest.mark.parametrize("task", ["single_label", "multi_label"])
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 20.0])
-def test_rounding_is_accepted(task: str, scale: float) -> None:
+def test_rounding_is_accepted(task: TaskName, scale: float) -> None:
     logits = logits_of(scale=scale)
     assert between(logits, rounded(logits), TASKS[task]).good
 
