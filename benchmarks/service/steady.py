@@ -103,9 +103,9 @@ def measure(
             f"{rounds} rounds of {seconds:g} s of each load, in an order drawn anew each round",
             "latency of an open loop is from the instant a request was due; client and server "
             "share the machine",
-            f"ideal queue: p99/p50 of {cores} places that serve whoever came first and are never "
-            "disturbed, at half of their capacity, if each image took one as long as it took the "
-            "server with one thread",
+            f"ideal queue: p99/p50 of {cores} places that serve the first in the queue and are "
+            "never disturbed, at half of their capacity, if each image took one as long as it took "
+            "the server with one thread",
         ],
         verdicts,
         [

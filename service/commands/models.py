@@ -30,7 +30,7 @@ def list_packages(root: Root = Path("models"), as_json: Json = False) -> None:
     if not root.is_dir():
         raise DataError(f"no folder {root}")
     for folder in without_manifest(root):
-        log(f"quincunx: passed over {folder}: it has a graph, but no manifest.json")
+        log(f"quincunx: skipped {folder}: it has a graph, but no manifest.json")
     rows: list[dict[str, Any]] = []
     for folder in find(root):
         try:

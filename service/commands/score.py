@@ -261,7 +261,7 @@ def score(
         run.passed_over.ignore(report)
     run.check()  # invalid options are refused before anything is written
     rows = partial(connection.rows, run) if connection else run.rows
-    again = "stopped" if output == "-" else "stopped; the same command goes on from here"
+    again = "stopped" if output == "-" else "stopped; the same command continues from here"
     with _terminable(again), progress(expanded) as observer:
         if output == "-":
             summary = stream_rows(run, sys.stdout.buffer, rows, observer)

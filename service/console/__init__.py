@@ -1,1 +1,1 @@
-"""Text for people and machines on stdout, stderr and in reports, whatever names it holds."""
+"""Text for people and machines on stdout, stderr and in reports, safe for any file name."""

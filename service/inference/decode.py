@@ -89,7 +89,7 @@ def _guarded(data: bytes, limits: Limits, work: Callable[[bytes, str | None], T]
         raise
     except MemoryError as error:
         raise _out_of_memory(name, limits) from error
-    except Exception as error:  # a parser over hostile bytes: whatever it raises, they are at fault
+    except Exception as error:  # hostile bytes make a parser raise anything
         if not limits.has_memory():  # most decoders say that the file is broken
             raise _out_of_memory(name, limits) from error
         raise BadImage(f"the {name} cannot be decoded: {error}") from error

@@ -1,4 +1,4 @@
-"""`manifest.json`: everything that is true of a model, wherever it is deployed.
+"""`manifest.json`: the facts about a model, the same in every deployment.
 
 The contract between ``training``, which writes it, and ``service``, which reads it. Settings of a
 deployment have no place in it.

@@ -21,7 +21,7 @@ UnknownKind = Literal["logit_and_residual"]
 
 
 class Part(BaseModel):
-    """A frozen part of the manifest; an unknown key is an error, not a typo passed over."""
+    """A frozen part of the manifest. An unknown key is an error, because it may be a typo."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -67,4 +67,4 @@ def test_a_source_that_waits_does_not_hold_up_the_end(package: Path, tmp_path: P
             pass
         ran.send_signal(signal.SIGTERM)
         assert ran.wait(timeout=120) == 143
-        assert "stopped; the same command goes on from here" in ran.stderr.read()  # type: ignore[union-attr]
+        assert "stopped; the same command continues from here" in ran.stderr.read()  # type: ignore[union-attr]

@@ -184,7 +184,7 @@ def _default_mode(
     *,
     cheaper: bool,
 ) -> Mode:
-    """`adaptive`, or a dearer mode whose gain in likelihood is certain.
+    """`adaptive`, or a mode that costs more and whose gain in likelihood is certain.
 
     It is `none` if the gate of `adaptive` never opens, or if cheaper passes were asked for and
     their answers are worse than those of `none`.

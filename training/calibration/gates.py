@@ -41,7 +41,7 @@ class Choice:
 
     gate: Gate
     nll: float
-    """Of the dearest gate within the cost; with a budget, of the chosen gate."""
+    """NLL of the gate that costs most within the limit; with a budget, of the chosen gate."""
     good: bool
     """With a budget: whether its answers are within the tolerance of the reference."""
     curve: tuple[Gate, ...]

@@ -14,7 +14,7 @@ class Tolerance:
     top1: float = 0.002
     nll: float = 0.002
     cost: float = 1.15
-    """Mean cost of the dearest gate on the calibration images, in single crops.
+    """Largest mean cost of a gate on the calibration images, in single crops.
 
     The cost counts pixels. Time is about 0.02 crops more, because the gate is computed too, and
     other images may be harder: the default keeps the shipped package within 1.2 times the time of

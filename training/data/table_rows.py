@@ -50,7 +50,7 @@ def _files(table: Path) -> list[Path]:
 
 
 def rows(table: Path) -> Iterator[TableRow]:
-    """The rows of a table, in order; rows without any text are passed over.
+    """The rows of a table, in order; rows without any text are skipped.
 
     Raises:
         DataError: a file that cannot be read to its end, or a row that does not fit the header.

@@ -50,7 +50,7 @@ def say_what_is_passed_over(settings: Settings) -> None:
     if not settings.packages:
         for root in {folder.parent for folder in package_folders(settings)}:
             for folder in without_manifest(root):
-                log(f"quincunx: passed over {folder}: it has a graph, but no manifest.json")
+                log(f"quincunx: skipped {folder}: it has a graph, but no manifest.json")
 
 
 def say_where(settings: Settings) -> Chosen:

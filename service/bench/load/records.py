@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ANSWERED, REFUSED, FAILED = 200, 429, 0
-"""`status` of a request: FAILED stands for every other status, broken connection and time-out."""
+"""`status` of a request: FAILED is any other status, a broken connection or a time-out."""
 
 
 @dataclass(frozen=True)

@@ -75,10 +75,10 @@ class Model:
         return Unknown(score, threshold, score > threshold, rate)
 
     def gate(self, gate_cost: float | None) -> Gate:
-        """The gate of `adaptive`: the package's, or the dearest one within `gate_cost`.
+        """The package's gate of `adaptive`, or the gate that costs most within `gate_cost`.
 
         Raises:
-            UsageError: the package has no gate, or none so cheap.
+            UsageError: the package has no gate, or every gate costs more.
         """
         calibration = self.calibration("adaptive")
         if calibration.gate is None:

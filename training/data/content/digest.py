@@ -1,4 +1,4 @@
-"""A number that stands for the content of an image file."""
+"""A number for the content of an image file."""
 
 import hashlib
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Image file directories: the tags of TIFF and EXIF, read one by one.
 
-A directory is read whatever its entries hold; an entry is read only when somebody asks for it.
+A directory is read without its values. The value of an entry is read when it is needed.
 """
 
 import struct
