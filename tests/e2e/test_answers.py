@@ -23,14 +23,21 @@ OPTIONS = [
     "--batch-images=8", "--validation-images=15", "--seeds=1",
     "--question=normalization", "--question=tta",
 ]  # fmt: skip
+COMMON = Setting.common
 DOCUMENT = "\n".join(
     f"<!-- answers: {name} -->\nnot run\n<!-- end: {name} -->" for name in ("normalization", "tta")
 )
 
 
+def narrow(setting: Setting, side_px: int) -> tuple[str, ...]:
+    """The settings of every training, of a network that is quickly trained and exported."""
+    return (*COMMON(setting, side_px), "architecture.widen=0.25")
+
+
 def run(monkeypatch: pytest.MonkeyPatch, data: Path, folder: Path, *more: str) -> str:
     where = ["--out", folder / "out", "--work", folder / "work", "--document", folder / "doc.md"]
     monkeypatch.setattr(sys, "argv", ["answers", str(data), *OPTIONS, *map(str, where), *more])
+    monkeypatch.setattr(Setting, "common", narrow)
     script.main()
     return (folder / "doc.md").read_text()
 
