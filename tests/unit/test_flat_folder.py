@@ -1,5 +1,6 @@
 """A flat folder of classes is split by content: the same way in every command, and stable."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -167,3 +168,20 @@ def test_the_calibration_images_are_found_again(trained: tuple[Path, Path]) -> N
     package = ModelPackage.load(trained[0])
     with pytest.raises(DataError, match=r"\d+ calibration images"):
         held_out(package, trained[1])  # found, and too few
+
+
+@pytest.mark.parametrize("names", [("cat",), ("cat", "dog"), ("a", "b", "c", "d", "e")])
+@pytest.mark.parametrize("each", [2, 4, 7])
+@pytest.mark.filterwarnings("ignore:there is only one class")
+def test_few_images_hold_one_out_where_the_share_rounds_to_none(
+    tmp_path: Path, names: tuple[str, ...], each: int
+) -> None:
+    data = tmp_path / "data"
+    for name in names:
+        (data / "train" / name).mkdir(parents=True)
+        for number in range(each):
+            (data / "train" / name / f"{number}.png").write_bytes(picture(number))
+    images = split(data, dataclasses.replace(RECIPE, calibration_share=0.001))
+    assert 1 <= len(images.calibration) <= 2
+    assert len(images.train) + len(images.calibration) == each * len(names)
+    assert not split(data, dataclasses.replace(RECIPE, calibration_share=0.0)).calibration

@@ -101,7 +101,8 @@ def split(data: Path, recipe: Recipe) -> Split:
     """Read the training images of `data` and hold the calibration split out of them.
 
     From a table without a `split` column, `recipe.validation_share` of the rows is first taken out
-    for reports. Warns if the largest class has ten times the images of the smallest.
+    for reports. At least one image is held out, unless `recipe.calibration_share` is 0. Warns if
+    the largest class has ten times the images of the smallest.
 
     Raises:
         DataError: no images, or no classes.
@@ -113,6 +114,8 @@ def split(data: Path, recipe: Recipe) -> Split:
         raise DataError(f"{data}: no training image has a label")
     _look_at(counts, task)
     train, calibration = stratified(items, recipe.calibration_share, recipe.split_seed, task)
+    if not calibration and recipe.calibration_share:  # so few images that the share rounds to none
+        train, calibration = stratified(items, 1 / len(items), recipe.split_seed, task)
     share = max(recipe.subset_share, LEAST_SUBSET_IMAGES / max(1, len(train)))
     if share < 1:
         _, train = stratified(train, share, recipe.seed, task)
