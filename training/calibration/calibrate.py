@@ -122,8 +122,8 @@ def calibrate_single_label(
     )
     if len(sources) > 1:
         log(
-            "no unknown score: embeddings of several networks cannot be compared. With 50 other "
-            "images, quincunx calibrate PACKAGE FOLDER fits everything on them"
+            "no unknown score: other networks answered the images, so its error rate would be "
+            "wrong. With 50 other images, quincunx calibrate PACKAGE FOLDER fits everything on them"
         )
         return _write(folder, unknown.FittedUnknown(unknown.without_scores(manifest, logits), b""))
     return _write(folder, unknown.fit(folder, manifest, logits, leading, training, log))

@@ -87,7 +87,8 @@ class CalibrationLogits:
     def joined(cls, parts: Sequence["CalibrationLogits"]) -> "CalibrationLogits":
         """The logits of several networks, each for other images, as if one network gave them.
 
-        Embeddings of different networks cannot be compared, so several networks have none.
+        Several networks have no embeddings: an unknown score that was fitted on them would have a
+        wrong error rate (docs/unknown.md).
         """
         first = parts[0]
         if len(parts) == 1:
