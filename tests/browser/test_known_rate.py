@@ -75,6 +75,7 @@ def test_history_and_address_keep_the_rate(page: Page, odd: Path, server: Server
     page.set_input_files("#file", odd)
     expect(page.locator("#curl")).to_contain_text("known_rate=0.9")
     page.locator(RATE).select_option("off")
+    expect(page.locator("#curl")).to_contain_text("known_rate=off")  # else dense would end it
     page.get_by_text("dense", exact=True).first.click()
     expect(page.locator("#curl")).to_contain_text("tta=dense&known_rate=off")
     page.locator("#history button").last.click()
