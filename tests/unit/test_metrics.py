@@ -57,3 +57,10 @@ def test_bootstrap_interval_has_the_width_of_the_normal_approximation() -> None:
     low, high = metrics.bootstrap_mean(values)
     expected = 1.96 * np.sqrt(0.88 * 0.12 / 1000)
     assert (high - low) / 2 == pytest.approx(expected, rel=0.1)
+
+
+def test_an_accuracy_without_a_mistake_on_few_images_is_not_certain() -> None:
+    right, wrong = np.eye(3)[[0, 1, 2, 0]], np.eye(3)[[1, 2, 0, 1]]
+    labels = np.array([0, 1, 2, 0])
+    assert metrics.scores(right, labels).top1_interval == pytest.approx((0.398, 1.0), abs=1e-3)
+    assert metrics.scores(wrong, labels).top1_interval == pytest.approx((0.0, 0.602), abs=1e-3)

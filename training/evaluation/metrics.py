@@ -27,18 +27,27 @@ class Scores:
 
 
 def scores(probabilities: Probabilities, labels: Labels, seed: int = 0) -> Scores:
-    """float64[N, K] and int64[N] -> Scores; intervals by bootstrap over images."""
+    """float64[N, K] and int64[N] -> Scores; intervals by bootstrap over images.
+
+    The interval of an accuracy of 0 or 1 is exact: the bootstrap gives it no width.
+    """
     right = probabilities.argmax(1) == labels
     lost = losses(probabilities, labels)
     return Scores(
         images=len(labels),
         top1=float(right.mean()),
-        top1_interval=bootstrap_mean(right.astype(np.float64), seed),
+        top1_interval=_interval_of(right, seed),
         top5=top_k(probabilities, labels, 5) if probabilities.shape[1] > 5 else None,
         nll=float(lost.mean()),
         nll_interval=bootstrap_mean(lost, seed),
         ece=ece(probabilities, labels),
     )
+
+
+def _interval_of(right: NDArray[np.bool_], seed: int) -> tuple[float, float]:
+    if right.all() or not right.any():  # every resample is alike, and 4 of 4 proves little
+        return share_interval(int(right.sum()), len(right))
+    return bootstrap_mean(right.astype(np.float64), seed)
 
 
 def top_k(probabilities: Probabilities, labels: Labels, k: int) -> float:
