@@ -17,6 +17,7 @@ from service.client.exchange import Call, Send
 from service.client.images import Image, file_bytes
 from service.errors import QuincunxError, UsageError
 from service.feedback.request import SentAnswer, read_feedback_request
+from service.setting_values.key_list import check_key
 
 MODELS = Call("GET", "/models")
 PROBES = (Call("GET", "/livez", retried=False), Call("GET", "/readyz", retried=False))
@@ -109,14 +110,21 @@ def settings_of(url: str, key: str | None) -> dict[str, Any]:
     """The arguments of `httpx.Client`.
 
     Raises:
-        UsageError: `url` is no http or https address.
+        UsageError: `url` is no http or https address, or no header can carry `key`.
     """
     try:
         base = httpx.URL(url)
-    except httpx.InvalidURL:
-        base = httpx.URL("")
-    if base.scheme not in ("http", "https") or not base.host:
+        base.host.encode("idna")  # as the look-up of the name does: each part has 1 to 63 letters
+        right = base.scheme in ("http", "https") and bool(base.host)
+    except (httpx.InvalidURL, UnicodeError):
+        right, base = False, httpx.URL("")
+    if not right:
         raise UsageError(f"url must be like http://127.0.0.1:3000, but got {url[:200]!r}")
+    if key:
+        try:
+            check_key(key, "key")
+        except ValueError as error:
+            raise UsageError(str(error)) from None
     return {"base_url": base, "headers": {"Authorization": f"Bearer {key}".encode()} if key else {}}
 
 

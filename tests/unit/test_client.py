@@ -213,3 +213,18 @@ def test_feedback_about_an_answer_without_the_id_of_its_request_says_what_to_sen
 
     with client_of(answer) as client, pytest.raises(errors.UsageError, match="request_id and im"):
         client.feedback({"request_id": "a"}, label="red")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://xn--a.com", f"http://{'a' * 64}.example", "http://a..b", "http://a\0b"]
+)
+def test_a_name_that_cannot_be_looked_up_is_refused(url: str) -> None:
+    with pytest.raises(errors.UsageError, match="url must be like"):
+        quincunx.Client(url)
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "a b", "\u043a\u043b\u044e\u0447"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(errors.UsageError, match="key: a key") as got:
+        quincunx.Client(key=key)
+    assert key not in str(got.value)
