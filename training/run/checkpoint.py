@@ -98,7 +98,9 @@ def load(folder: Path) -> Checkpoint:
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"no checkpoint in {folder}") from None
+        raise DataError(
+            f"no checkpoint in {folder}: name the folder of a run, such as runs/NAME"
+        ) from None
     for name in (TENSORS, f"{TENSORS}{PREVIOUS}"):
         path = folder / name
         if path.exists() and _sha256(path) == state["sha256"]:

@@ -82,7 +82,7 @@ def bench_load(
         timeout_s=plan.timeout_s,
     )
     with WorkerPool(target, plan.processes) as pool:
-        bench = _Bench(pool, plan, len(images.files), progress)
+        bench = _Bench(pool, plan, len(images.files), progress, address)
         best = bench.run()
     settings = LoadSettings(
         url=address,
@@ -110,7 +110,10 @@ def bench_load(
 class _Bench:
     """Runs steps and keeps them."""
 
-    def __init__(self, pool: WorkerPool, plan: LoadPlan, images: int, progress: Progress) -> None:
+    def __init__(
+        self, pool: WorkerPool, plan: LoadPlan, images: int, progress: Progress, address: str
+    ) -> None:
+        self._address = address
         self.steps: list[LoadStep] = []
         self._pool = pool
         self._plan = plan
@@ -130,9 +133,7 @@ class _Bench:
         users = min(ESTIMATE_USERS, plan.connections)
         estimate = self._closed(users, min(plan.seconds, ESTIMATE_SECONDS)).answered_per_second
         if not estimate:
-            raise QuincunxError(
-                "the server answered nothing: is it running, and is this its address?"
-            )
+            raise QuincunxError(f"{self._address} answered nothing: is a server running there?")
         return highest(self._keeps, estimate * ESTIMATE_SHARE)
 
     def _keeps(self, rate: float) -> bool:

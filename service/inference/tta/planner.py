@@ -116,7 +116,10 @@ class Planner:
         if boxes and mode != "custom":
             raise UsageError(f"boxes are for tta=custom, but tta is {mode}")
         if mode == "custom" and not boxes:
-            raise UsageError("tta=custom needs boxes: fractions left,top,right,bottom[,flip]")
+            raise UsageError(
+                "tta=custom needs boxes (--box on the command line): fractions "
+                "left,top,right,bottom[,flip]"
+            )
         if len(boxes) > MAX_CUSTOM_BOXES:
             raise UsageError(f"{len(boxes)} boxes; the limit is {MAX_CUSTOM_BOXES}")
 
