@@ -153,6 +153,6 @@ def threshold_at(curve: Curve, known_rate: float) -> float:
     if not rates[0] <= known_rate <= rates[-1]:
         raise UsageError(
             f"known_rate must be from {rates[0]:g} to {rates[-1]:g} for this model and mode, or "
-            f"off, but got {known_rate:g}"
+            f"off, but got {known_rate}"
         )
     return float(np.interp(known_rate, rates, thresholds))

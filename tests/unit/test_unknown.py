@@ -130,6 +130,11 @@ def test_a_known_rate_out_of_the_curve_names_the_range(rate: float) -> None:
         threshold_at(CURVE, rate)
 
 
+def test_a_known_rate_just_above_the_curve_is_named_with_all_digits() -> None:
+    with pytest.raises(UsageError, match=r"got 0\.99000001"):
+        threshold_at(CURVE, 0.99000001)
+
+
 def test_the_answer_names_its_fields() -> None:
     assert Unknown(1.5, 1.0, True, 0.95).as_json() == {
         "score": 1.5, "threshold": 1.0, "is_unknown": True, "known_rate": 0.95,
