@@ -1,7 +1,7 @@
 """Small data get small batches, and the user hears of it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.errors import DataError
@@ -56,6 +56,7 @@ def test_a_batch_only_shrinks_and_is_shared_evenly(images: int, batch: int, proc
 
 
 @given(images=st.integers(16, 5000), least=st.integers(0, 2000))
+@example(images=208, least=325)
 def test_a_run_has_steps_enough_and_fitting_again_changes_nothing(images: int, least: int) -> None:
     made = recipes.load("small-cpu", [f"least_updates={least}", "batch_images=16"])
     fitted_once = fit_to_data(made, images, lambda _: None)

@@ -7,6 +7,7 @@ If the whole run then has too few steps, it gets more epochs.
 
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from math import ceil
 
 from service.errors import DataError
@@ -55,7 +56,7 @@ def _with_enough_epochs(recipe: Recipe, steps: int, log: Callable[[str], None]) 
     epochs = sum(stage.epochs for stage in recipe.stages)
     if epochs * steps >= recipe.least_updates:
         return recipe
-    longer = recipe.least_updates / (epochs * steps)
+    longer = Fraction(recipe.least_updates, epochs * steps)
     stages = tuple(_longer(stage, longer) for stage in recipe.stages)
     now = sum(stage.epochs for stage in stages)
     log(
@@ -65,8 +66,11 @@ def _with_enough_epochs(recipe: Recipe, steps: int, log: Callable[[str], None]) 
     return replace(recipe, stages=stages)
 
 
-def _longer(stage: Stage, factor: float) -> Stage:
-    """The stage with more epochs; its crops grow at the same shares of them."""
+def _longer(stage: Stage, factor: Fraction) -> Stage:
+    """The stage with more epochs; its crops grow at the same shares of them.
+
+    The factor is exact: 25 times the epochs must not become 26 by rounding.
+    """
     epochs = ceil(stage.epochs * factor)
     grown = tuple((round(start * epochs / stage.epochs), px) for start, px in stage.grow_at)
     return replace(stage, epochs=epochs, grow_at=grown)
