@@ -98,6 +98,13 @@ def test_evaluation_is_recorded_and_reported(trained: Path, table: Path, tmp_pat
         assert "multi-label" in refused.stderr
 
 
+@pytest.mark.parametrize("option", ["--adaptive-cost", "--max-adaptive-cost"])
+def test_it_has_no_adaptive_mode_to_limit(trained: Path, table: Path, option: str) -> None:
+    refused = CliRunner().invoke(cli.app, ["calibrate", str(trained), str(table), option, "1.2"])
+    assert refused.exit_code == 2
+    assert "multi-label" in refused.stderr
+
+
 def test_training_ends_with_the_mean_average_precision(trained: Path, table: Path) -> None:
     lines: list[str] = []
     report_accuracy(trained, table, lines.append)

@@ -112,6 +112,14 @@ def test_workers_that_start_together_derive_once(tmp_path: Path) -> None:
     assert made == [1]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders here")
+@pytest.mark.parametrize("name", ["entry.onnx", ".entry.onnx.lock"])
+def test_a_pipe_in_the_cache_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    assert cached("entry.onnx", tmp_path, lambda: b"graph") == b"graph"
+    assert cached("entry.onnx", tmp_path, lambda: b"graph") == b"graph"
+
+
 @pytest.mark.parametrize("kind", ["a file", "read-only", "no home"])
 def test_a_cache_that_cannot_be_written_is_no_error(
     one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

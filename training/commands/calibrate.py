@@ -90,6 +90,7 @@ def calibrate(
     that the package was trained on, its calibration split (the images that were held out) is
     computed again from the recipe in the manifest.
     """
+    from service.inference.tta.task import TASKS
     from service.package.package import ModelPackage
     from training.calibration import calibrate as calibration
     from training.calibration.images import calibration_images, training_images
@@ -100,9 +101,15 @@ def calibrate(
         check_version(version)
     data = located(data)
     loaded = ModelPackage.load(package)
+    limits_adaptive = bool(adaptive_cost) or max_adaptive_cost is not None
+    if limits_adaptive and not TASKS[loaded.manifest.task].one_is_true:
+        raise UsageError(
+            f"{loaded.manifest.name} is multi-label, and such a package has no mode adaptive: "
+            "leave out --adaptive-cost and --max-adaptive-cost"
+        )
     items, training = calibration_images(loaded, data, log), training_images(loaded, data)
     if only_unknown:
-        if adaptive_cost or max_adaptive_cost is not None or default_mode:
+        if limits_adaptive or default_mode:
             raise UsageError("--only-unknown changes neither the gate nor the default mode")
         manifest = calibration.calibrate_unknown(package, items, training=training, log=log)
         if version is not None:

@@ -7,6 +7,7 @@ or written, the work is done again at the next start.
 import hashlib
 import logging
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -63,7 +64,8 @@ def _alone(path: Path) -> Generator[None]:
         import fcntl  # not on Windows
 
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stream = open(path.with_name(f".{path.name}.lock"), "ab")  # noqa: SIM115
+        lock = path.with_name(f".{path.name}.lock")
+        stream = open(lock, "ab", opener=_at_once)  # noqa: SIM115
     except (ImportError, OSError):
         yield
         return
@@ -75,9 +77,17 @@ def _alone(path: Path) -> Generator[None]:
         yield
 
 
+def _at_once(path: str, flags: int) -> int:
+    """Open a pipe without waiting for its other end."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o600)
+
+
 def _read(path: Path, accepts: Callable[[bytes], bool]) -> bytes | None:
     try:
-        entry = path.read_bytes()
+        with open(path, "rb", opener=_at_once) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                return None
+            entry = stream.read()
     except OSError:
         return None
     digest, data = entry[:DIGEST_BYTES], entry[DIGEST_BYTES:]
