@@ -112,27 +112,25 @@ def calibrate(
         if limits_adaptive or default_mode:
             raise UsageError("--only-unknown changes neither the gate nor the default mode")
         manifest = calibration.calibrate_unknown(package, items, training=training, log=log)
-        if version is not None:
-            write_manifest(package, manifest.model_copy(update={"version": version}))
-        answer(f"{package}: unknown score fitted, thresholds from {len(items)} images")
-        return
-    tolerance = Tolerance(
-        top1=top1_tolerance,
-        nll=nll_tolerance,
-        cost=_most(max_adaptive_cost, adaptive_cost or []),
-    )
-    manifest = calibration.calibrate(
-        package,
-        items,
-        training=training,
-        tolerance=tolerance,
-        budgets=_budgets(adaptive_cost or []),
-        default_mode=default_mode,
-        log=log,
-    )
+        done = f"unknown score fitted, thresholds from {len(items)} images"
+    else:
+        manifest = calibration.calibrate(
+            package,
+            items,
+            training=training,
+            tolerance=Tolerance(
+                top1=top1_tolerance,
+                nll=nll_tolerance,
+                cost=_most(max_adaptive_cost, adaptive_cost or []),
+            ),
+            budgets=_budgets(adaptive_cost or []),
+            default_mode=default_mode,
+            log=log,
+        )
+        done = f"calibrated on {len(items)} images; default mode {manifest.default_mode}"
     if version is not None:
         write_manifest(package, manifest.model_copy(update={"version": version}))
-    answer(f"{package}: calibrated on {len(items)} images; default mode {manifest.default_mode}")
+    answer(f"{package}: {done}")
 
 
 def _most(given: float | None, budgets: Sequence[str]) -> float:
