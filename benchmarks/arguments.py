@@ -1,6 +1,9 @@
-"""The command line of a benchmark: its name, its docstring as help, and defaults in the help."""
+"""The command line of a benchmark: its help, and how a page of results quotes it."""
 
 import argparse
+import shlex
+import sys
+from collections.abc import Sequence
 
 
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
@@ -19,3 +22,20 @@ def parser_of(benchmark: str, description: str | None) -> argparse.ArgumentParse
         description=(description or "").replace("``", "`"),
         formatter_class=_Help,
     )
+
+
+def command_line(benchmark: str, arguments: Sequence[str] | None = None) -> str:
+    """The command as a page quotes it, so that a reader can run it elsewhere.
+
+    Absolute paths belong to this machine: only their last name is shown. `--out` is left out.
+    `arguments` is `sys.argv[1:]` by default.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    shown: list[str] = []
+    while given:
+        one = given.pop(0)
+        if one == "--out":
+            given[:1] = []
+        elif not one.startswith("--out="):
+            shown.append(one.rstrip("/").rpartition("/")[2] if one.startswith("/") else one)
+    return shlex.join(["python", "-m", f"benchmarks.{benchmark}", *shown])

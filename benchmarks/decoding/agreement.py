@@ -15,15 +15,16 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from benchmarks.arguments import parser_of
+from benchmarks.arguments import command_line, parser_of
 from benchmarks.decoding.__main__ import apart
 from benchmarks.pictures import RESULTS
 from service.bench.environment import environment
 from service.inference.decode import decode
 from service.inference.image.geometry import Size, shorter_side
+from service.inference.image.views import Pixels
 from service.inference.predictor import Predictor
 from service.inference.tta.planner import Planner
-from service.package.manifest import Precision
+from service.package.manifest import Manifest, Precision
 from service.package.package import ModelPackage
 
 Compared = Literal["none", "five_crop", "dense", "adaptive"]
@@ -84,8 +85,9 @@ def main() -> None:
         for number, path in enumerate(chosen, 1):
             data = enlarged(path, side_px)
             levels.append(apart(data, exact, Planner(sizes)))
+            every_pixel = decode(data)
             for (precision, mode), one in found.items():
-                compare(open_in[precision], data, mode, one)
+                compare(open_in[precision], data, every_pixel, mode, one)
             print(f"\r{side_px} px: {number} of {len(chosen)} images", end="", file=sys.stderr)
         print(file=sys.stderr)
         rows += [
@@ -93,29 +95,33 @@ def main() -> None:
             f"{len(chosen)} | {np.mean(one.differences):.4f} | {np.max(one.differences):.3f} |"
             for (precision, mode), one in found.items()
         ]
-    arguments.out.write_text(page(rows, len(chosen), sizes.decode_factor), encoding="utf-8")
+    arguments.out.write_text(page(first.manifest, rows, len(chosen)), encoding="utf-8")
     print(arguments.out)
 
 
-def compare(predictor: Predictor, data: bytes, mode: Compared, into: Agreement) -> None:
-    """Classify a file with every pixel, and as the package decodes."""
-    whole, own = predictor.classify([decode(data)], mode)[0], predictor.classify([data], mode)[0]
+def compare(
+    predictor: Predictor, data: bytes, every_pixel: Pixels, mode: Compared, into: Agreement
+) -> None:
+    """Classify a file with `every_pixel` of it, and as the package decodes it."""
+    whole = predictor.classify([every_pixel], mode)[0]
+    own = predictor.classify([data], mode)[0]
     index = whole.top[0].index
     before, after = whole.answer.probabilities[index], own.answer.probabilities[index]
     into.same += whole.label == own.label
     into.differences.append(abs(float(before) - float(after)))
 
 
-def page(rows: list[str], images: int, factor: int) -> str:
+def page(manifest: Manifest, rows: list[str], images: int) -> str:
     """The result as Markdown."""
     machine = environment()
-    command = " ".join(["python -m benchmarks.decoding.agreement", *sys.argv[1:]])
+    command = command_line("decoding.agreement")
     return "\n".join(
         [
             "# Scaled decoding: agreement with exact decoding",
             "",
-            f"Made by `{command}` on {machine.cpu}, {machine.cores} cores. {images} images, "
-            f"enlarged to the size of a phone's photo; `decode_factor` {factor}. Enlarged images "
+            f"Made by `{command}` with {manifest.name}@{manifest.version} on {machine.cpu}, "
+            f"{machine.cores} cores, {machine.taken_at}. {images} images, enlarged to the size of "
+            f"a phone's photo; `decode_factor` {manifest.input.decode_factor}. Enlarged images "
             "are a substitute: no real photo of 2 MP or more was at hand.",
             "",
             "| shorter side, px | difference of views, levels of 255 | precision | mode "

@@ -11,7 +11,6 @@ docs/results/peers.json and .md.
 import argparse
 import json
 import random
-import shlex
 import signal
 import sys
 import time
@@ -20,7 +19,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.arguments import parser_of
+from benchmarks.arguments import command_line, parser_of
 from benchmarks.peers.report import Contender, Measured, markdown
 from benchmarks.peers.roster import PEERS, ROOT
 from benchmarks.peers.servers import Server, peer_server, quincunx_server
@@ -168,7 +167,7 @@ def _write(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     everything = {
-        "command": shlex.join(["python", "-m", "benchmarks.peers", *sys.argv[1:]]),
+        "command": command_line("peers"),
         "environment": environment().model_dump(),
         "package": identity(package).model_dump(),
         "images": images.description,

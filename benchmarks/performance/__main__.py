@@ -7,14 +7,12 @@ time. Writes docs/results/performance.
 
 import json
 import os
-import shlex
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.arguments import parser_of
+from benchmarks.arguments import command_line, parser_of
 from benchmarks.performance import accelerator, constants, peaks, work
 from benchmarks.performance.constants import Line, Measured
 from service.bench.environment import environment, identity
@@ -42,7 +40,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     results = run(given.package, given.images, given.rounds, given.threads)
-    results["command"] = shlex.join(["python", "-m", "benchmarks.performance", *sys.argv[1:]])
+    results["command"] = command_line("performance")
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "performance.json").write_text(json.dumps(results, indent=1) + "\n")
     text = markdown(results)

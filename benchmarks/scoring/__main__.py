@@ -16,13 +16,11 @@ writes docs/results/scoring-<what>.json and .md.
 
 import argparse
 import json
-import shlex
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arguments import parser_of
+from benchmarks.arguments import command_line, parser_of
 from benchmarks.pictures import add_image_size, described, results
 from service.bench.environment import environment
 from service.bench.photos import drawn_folder
@@ -59,7 +57,7 @@ def main() -> None:
             given.photos = [*given.photos, stack.enter_context(drawn_folder(given.image_size))]
         images = [described(folder) for folder in given.photos]
         measured, lines = _measured(given)
-    command = f"python -m benchmarks.scoring {shlex.join(_shown(sys.argv[1:]))}"
+    command = command_line("scoring")
     machine = environment().model_dump(mode="json")
     out = results(given)
     out.mkdir(parents=True, exist_ok=True)
@@ -149,11 +147,6 @@ def _kills(given: argparse.Namespace) -> tuple[Any, list[str]]:
     (folder,) = given.photos
     rows = kills.stops(given.package, folder, given.kills)
     return rows, kills.markdown(rows)
-
-
-def _shown(arguments: list[str]) -> list[str]:
-    """Folders outside the project by their names: where they lie is this machine's affair."""
-    return [Path(one).name if one.startswith("/") else one for one in arguments]
 
 
 def _arguments(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -1,13 +1,12 @@
 """The files of a measurement: JSON with everything, Markdown with the verdicts first."""
 
 import json
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arguments import command_line
 from service.bench.environment import environment, identity
 from service.bench.report.tables import ReportTable
 from service.package.package import ModelPackage
@@ -35,7 +34,7 @@ def write(
     """Write service-NAME.json, .md and the plots into `out`. True if every promise was kept."""
     out.mkdir(parents=True, exist_ok=True)
     made = environment()
-    command = shlex.join(["python", "-m", "benchmarks.service", *sys.argv[1:]])
+    command = command_line("service")
     everything = {
         "command": command,
         "environment": made.model_dump(),
