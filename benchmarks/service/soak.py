@@ -26,7 +26,6 @@ GROWTH = 0.05
 SLICE_S = 10.0
 MINUTE_S = 60.0
 SMALL_PX = 160
-FULL_SECONDS = 3600.0
 
 
 @dataclass

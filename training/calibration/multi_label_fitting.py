@@ -9,9 +9,6 @@ from training.calibration import fitting
 from training.evaluation.metrics import Probabilities
 from training.evaluation.multi_label_metrics import Truth, binary_nll, likelihoods
 
-MOST_ANSWERS = 100_000
-"""View weights are fitted on at most this many yes-or-no labels."""
-
 
 def temperature(probabilities: Probabilities, truth: Truth) -> float:
     """The T with the least binary NLL of sigmoid(logit p / T); float64[N, K] -> T > 0.

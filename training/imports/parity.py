@@ -21,7 +21,6 @@ TOLERANCE = 1e-3
 """The largest difference of logits, as a share of the largest logit."""
 SURE = 1e-6
 """Probabilities closer to 0 or 1 than this do not show their logits in float32."""
-MOST_PHOTOS = 3
 WINDOWS: tuple[by_hand.Window, ...] = (
     (0.0, 0.0, 1.0, 1.0),
     (0.0, 0.0, 0.8, 0.7),

@@ -56,7 +56,6 @@ class Session:
         """Fixed buffers, on a GPU; None: plain runs."""
         self._crop_sharing = crop_sharing
         self._takes_windows = any(value.name == "windows" for value in session.get_inputs())
-        self.has_embedding = any(value.name == EMBEDDING for value in session.get_outputs())
         self._run_options = ort.RunOptions()
         # A caller seldom wants every output of the graph: skip the nodes of the others.
         self._run_options.only_execute_path_to_fetches = True

@@ -27,10 +27,6 @@ class Pool:
     how: How
     output: str
 
-    @property
-    def channels_axis(self) -> int:
-        return 1 if self.axes == FIRST else 3
-
 
 def candidates(index: GraphIndex) -> list[str]:
     """The tensors whose values `read` needs."""

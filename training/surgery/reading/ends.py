@@ -47,7 +47,7 @@ def take_off(
         activation = ENDS[node.op_type]
         _check(wanted, activation, f"the model ends in {node.op_type}")
         kind = node.op_type
-        _bypass(model, node)
+        _bypass(node)
         return activation, f"the {kind} at the end was taken off"
     sums, inside = found.reshape(number, -1).sum(1), bool((found >= 0).all() and (found <= 1).all())
     if inside and np.allclose(sums, 1, atol=SUM_TOLERANCE):
@@ -91,8 +91,8 @@ def _squeezes(index: GraphIndex, output: str) -> bool:
     return False
 
 
-def _bypass(model: onnx.ModelProto, node: onnx.NodeProto) -> None:
-    """Let the node hand on its input as it is."""
+def _bypass(node: onnx.NodeProto) -> None:
+    """Replace the node with an Identity of its first input."""
     plain = helper.make_node("Identity", [node.input[0]], [node.output[0]], f"{node.name}.bypass")
     node.CopyFrom(plain)
 
