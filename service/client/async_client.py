@@ -95,8 +95,7 @@ class AsyncClient:
 
     async def health(self) -> Health:
         """Whether the server lives and is ready, asked once. It does not raise."""
-        live, ready = PROBES
-        return health_of(await self._tried(live), await self._tried(ready))
+        return health_of(*await asyncio.gather(*map(self._tried, PROBES)))
 
     async def _tried(self, call: Call) -> httpx.Response | QuincunxError:
         try:

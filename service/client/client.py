@@ -13,6 +13,7 @@ from service.client.answers import BatchResults, Health, batch_results, parsed
 from service.client.arguments import takes_embed_options, takes_options
 from service.client.exchange import Call, Send, Wait, exchange
 from service.client.images import Image
+from service.client.network import Network, until
 from service.client.requests import (
     MODELS,
     PROBES,
@@ -28,7 +29,7 @@ from service.client.requests import (
 )
 from service.errors import QuincunxError
 
-UPLOAD_BYTES = 64 * 1024
+UPLOAD_BYTES = 16 * 1024
 
 
 class _Upload(httpx.SyncByteStream):
@@ -55,8 +56,9 @@ class Client:
 
     Options are those of the HTTP API (docs/http.md), as keyword arguments. They are checked before
     an image is sent. Every method raises the errors of `quincunx.errors`: that of the answer,
-    `Unreachable` if no server answers, and `DeadlineExceeded` after `timeout_s` seconds. Answers
-    429 and 503 are retried within `timeout_s`, after the time of their Retry-After.
+    `Unreachable` if no server answers, and `DeadlineExceeded` after `timeout_s` seconds. These
+    seconds bound the whole call: connecting, sending, reading the answer, and retries. Answers
+    429 and 503 are retried within them, after the time of their Retry-After.
     """
 
     def __init__(
@@ -69,13 +71,16 @@ class Client:
     ) -> None:
         """`key` is an API key, if the server asks for one. `timeout_s` bounds each call.
 
-        `transport` replaces the network, as httpx documents.
+        `transport` replaces the network, as httpx documents. Each wait of a transport of httpx is
+        bounded by `timeout_s`, and not their sum.
 
         Raises:
-            UsageError: `url` is no http or https address, or `timeout_s` is not positive.
+            UsageError: `url` is no http or https address, `timeout_s` is not positive, or the
+                environment names a proxy that cannot be used.
         """
         self._timeout_s = checked_timeout(timeout_s)
-        self._http = httpx.Client(transport=transport, **settings_of(url, key))
+        settings = settings_of(url, key)
+        self._http = httpx.Client(transport=transport or Network(settings["base_url"]), **settings)
 
     @takes_options
     def classify(self, image: Image, **options: Any) -> schemas.ClassifyAnswer:
@@ -145,16 +150,18 @@ class Client:
 
     def health(self) -> Health:
         """Whether the server lives and is ready, asked once. It does not raise."""
-        return health_of(*map(self._tried, PROBES))
+        begun = time.monotonic()
+        live, ready = PROBES
+        return health_of(self._tried(live, begun), self._tried(ready, begun))
 
-    def _tried(self, call: Call) -> httpx.Response | QuincunxError:
+    def _tried(self, call: Call, begun: float) -> httpx.Response | QuincunxError:
         try:
-            return self._run(call)
+            return self._run(call, begun)
         except QuincunxError as error:
             return error
 
-    def _run(self, call: Call) -> httpx.Response:
-        steps = exchange(call, str(self._http.base_url), self._timeout_s)
+    def _run(self, call: Call, begun: float | None = None) -> httpx.Response:
+        steps = exchange(call, str(self._http.base_url), self._timeout_s, begun=begun)
         got: httpx.Response | httpx.HTTPError | None = None
         while True:
             try:
@@ -173,11 +180,10 @@ class Client:
             return error
 
     def _sent(self, call: Call, step: Send) -> httpx.Response:
-        # The timeouts of httpx bound each wait for the network, and not their sum.
         deadline = time.monotonic() + step.timeout_s
         request = self._http.build_request(**arguments_of(call, step))
         request.stream = _Upload(cast(Iterable[bytes], request.stream), deadline)
-        with closing(self._http.send(request, stream=True)) as response:
+        with until(deadline), closing(self._http.send(request, stream=True)) as response:
             body = bytearray()
             for chunk in response.iter_bytes():
                 if time.monotonic() > deadline:

@@ -57,8 +57,11 @@ def exchange(
     timeout_s: float,
     clock: Callable[[], float] = time.monotonic,
     draw: Callable[[], float] = random.random,
+    begun: float | None = None,
 ) -> Exchange:
     """Send until the server answers with neither 429 nor 503, within `timeout_s` seconds.
+
+    The seconds count from `begun`, an instant of the clock; None: from now.
 
     Raises:
         QuincunxError: the error of the last answer; `Overloaded` or a 503 where the server asks to
@@ -66,10 +69,9 @@ def exchange(
         DeadlineExceeded: no answer came in time.
         Unreachable: no server answers at this address.
     """
-    deadline = clock() + timeout_s
+    deadline = (clock() if begun is None else begun) + timeout_s
     while True:
-        left_s = deadline - clock()
-        got = yield Send(max(left_s, 0.001))
+        got = yield Send(max(deadline - clock(), 0.001))
         if isinstance(got, httpx.TimeoutException):
             raise DeadlineExceeded(
                 f"{url} did not answer within {timeout_s:g} s (timeout_s)"

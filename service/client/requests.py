@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from math import isfinite
 from numbers import Real
 from typing import Any, cast
 from urllib.parse import quote
@@ -20,6 +19,7 @@ from service.feedback.request import SentAnswer, read_feedback_request
 from service.setting_values.key_list import check_key
 
 MODELS = Call("GET", "/models")
+MAX_TIMEOUT_S = 31_536_000  # a year; sockets take no timeout beyond some hundred years
 PROBES = (Call("GET", "/livez", retried=False), Call("GET", "/readyz", retried=False))
 
 
@@ -129,8 +129,12 @@ def settings_of(url: str, key: str | None) -> dict[str, Any]:
 
 
 def checked_timeout(timeout_s: float) -> float:
-    """Raises UsageError unless `timeout_s` is a positive number."""
+    """Raises UsageError unless `timeout_s` is a number from 0 (excluded) to MAX_TIMEOUT_S."""
     value = cast(object, timeout_s)
-    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value) or value <= 0:
-        raise UsageError(f"timeout_s must be a positive number of seconds, but got {value!r}")
-    return float(value)
+    seconds = float(value) if not isinstance(value, bool) and isinstance(value, Real) else 0.0
+    if not 0 < seconds <= MAX_TIMEOUT_S:
+        raise UsageError(
+            f"timeout_s must be a positive number of seconds, at most {MAX_TIMEOUT_S:,}, "
+            f"but got {value!r}"
+        )
+    return seconds

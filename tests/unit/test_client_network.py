@@ -1,0 +1,113 @@
+"""The connections of `quincunx.Client`: kept open, and through the proxy of the environment."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+import quincunx
+from quincunx import errors
+
+ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"models": []}'
+PROXY_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROXY_NAMES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@contextmanager
+def answering() -> Iterator[tuple[str, list[list[bytes]]]]:
+    """A server that answers every request well, and the first lines of each connection."""
+    seen: list[list[bytes]] = []
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            seen.append([])
+            with connection:
+                while request := connection.recv(65536):
+                    seen[-1].append(request.split(b"\r\n")[0])
+                    connection.sendall(ANSWER)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", seen
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_a_connection_is_used_again() -> None:
+    with answering() as (url, seen):
+        with quincunx.Client(url) as client:
+            for _ in range(3):
+                assert client.models() == []
+        assert seen == [[b"GET /models HTTP/1.1"] * 3]
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "ALL_PROXY"])
+def test_the_proxy_of_the_environment_is_used(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering() as (url, seen):
+        monkeypatch.setenv(name.lower(), url)
+        with quincunx.Client("http://far.example:3000") as client:
+            assert client.models() == []
+        assert seen == [[b"GET http://far.example:3000/models HTTP/1.1"]]
+
+
+@pytest.mark.parametrize("excepted", ["127.0.0.1", "*", "other.example,127.0.0.1"])
+def test_no_proxy_is_used_for_an_excepted_host(
+    excepted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", excepted)
+    with answering() as (url, _), quincunx.Client(url) as client:
+        assert client.models() == []
+
+
+@pytest.mark.parametrize(
+    ("proxy", "message"),
+    [("gopher://a", "proxy of the environment"), ("http://a:port", "proxy of the environment")],
+)
+def test_a_proxy_that_cannot_be_used_is_refused(
+    proxy: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("all_proxy", proxy)
+    with pytest.raises(errors.UsageError, match=message):
+        quincunx.Client("http://far.example")
+
+
+def test_the_error_of_a_connection_names_the_server() -> None:
+    with socket.socket() as refusing:  # bound, and not listening
+        refusing.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{refusing.getsockname()[1]}"
+        with quincunx.Client(url) as client, pytest.raises(errors.Unreachable, match=url):
+            client.models()
+
+
+def test_an_answer_that_is_no_http_is_an_error() -> None:
+    def accept() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"220 mail.example ESMTP\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        with (
+            quincunx.Client(f"http://127.0.0.1:{listener.getsockname()[1]}") as client,
+            pytest.raises(errors.Unreachable, match="no answer from"),
+        ):
+            client.models()
+        thread.join()
