@@ -12,6 +12,7 @@ from service.inference.runtime import cuda, providers
 from service.inference.runtime.cores import usable_cores
 from service.inference.runtime.gpu_memory import free_bytes
 from service.inference.runtime.memory import usable_bytes
+from service.inference.runtime.providers import Chosen
 from service.package.package import fast_precision
 from service.scoring.options import default_processes
 
@@ -40,8 +41,19 @@ class Diagnosis:
     memory_bytes: int
     libraries: dict[str, str]
     providers: tuple[str, ...]
+    """Those that this build of ONNX Runtime offers. Their libraries and devices may be missing."""
     gpu_free_bytes: int | None = None
     """Of the first GPU; None: there is none, or nothing tells."""
+
+    @property
+    def usable(self) -> dict[Chosen, bool]:
+        """The providers that Quincunx can run on, and whether each works here."""
+        return {"cpu": True, "cuda": self.cuda.usable}
+
+    @property
+    def not_used(self) -> tuple[str, ...]:
+        """Providers that ONNX Runtime offers and Quincunx never runs on, such as TensorRT's."""
+        return tuple(one for one in self.providers if one not in providers.NAMES.values())
 
     @property
     def provider(self) -> Choice:
@@ -83,6 +95,7 @@ class Diagnosis:
         """For machines."""
         facts = asdict(self)
         facts["cuda"] |= {"usable": self.cuda.usable}
+        facts["usable_providers"] = [name for name, usable in self.usable.items() if usable]
         return {**facts, "auto": {name: asdict(choice) for name, choice in self._choices().items()}}
 
     def _choices(self) -> dict[str, Choice]:
@@ -92,6 +105,16 @@ class Diagnosis:
             "workers": self.workers,
             "decode_processes": self.decode_processes,
         }
+
+    def _providers_line(self) -> str:
+        parts = [
+            f"{name} is usable" if usable else f"{name} is not usable (see CUDA)"
+            for name, usable in self.usable.items()
+        ]
+        if self.not_used:
+            names = ", ".join(self.not_used)
+            parts.append(f"ONNX Runtime also offers {names}, which Quincunx does not use")
+        return "; ".join(parts)
 
     def lines(self) -> list[tuple[str, str]]:
         """For people: what, and what was found."""
@@ -108,7 +131,7 @@ class Diagnosis:
             ),
             ("CUDA", "usable" if found.usable else found.why_not),
             ("cuDNN", found.cudnn or "none"),
-            ("providers", ", ".join(self.providers)),
+            ("providers", self._providers_line()),
             ("CPU", self.cpu),
             ("cores", str(self.cores)),
             ("instructions", ", ".join(self.instructions) or "none of " + ", ".join(INSTRUCTIONS)),

@@ -9,8 +9,8 @@ from packaging.requirements import Requirement
 from pathspec import PathSpec
 
 ROOT = Path(__file__).parents[2]
-NOT_SERVED = ("fsspec", "pyarrow", "rich")
-"""What scoring and the terminal need, and a server does not."""
+NOT_SERVED = ("fsspec", "httpcore", "pyarrow", "rich")
+"""What scoring, the client and the terminal need, and a server does not."""
 
 
 def wanted(lines: list[str]) -> dict[str, str]:

@@ -49,6 +49,27 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     assert got.instructions == ()
 
 
+@pytest.mark.parametrize(
+    ("found", "usable", "line"),
+    [
+        (GPU, ["cpu", "cuda"], "cpu is usable; cuda is usable"),
+        (BARE, ["cpu"], "cpu is usable; cuda is not usable (see CUDA)"),
+    ],
+)
+def test_each_provider_is_said_to_be_usable_or_not(
+    found: Cuda, usable: list[str], line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """ONNX Runtime offers TensorRT wherever it is built with it; Quincunx has no such provider."""
+    offered = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
+    for names, more in ((offered, True), (offered[1:], False)):
+        monkeypatch.setattr(doctor.providers, "available", lambda names=names: names)
+        got = doctor.diagnose(lambda: found, tmp_path / "no such file")
+        said = dict(got.lines())["providers"]
+        assert said.partition("; ONNX")[0] == line
+        assert ("offers TensorrtExecutionProvider, which Quincunx does not use" in said) == more
+        assert got.as_json()["usable_providers"] == usable
+
+
 def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         doctor,
