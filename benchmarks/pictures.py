@@ -11,11 +11,15 @@ RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add --images FOLDER and --image-size WIDTHxHEIGHT; a run takes at most one of both."""
+    """Add --images FOLDER and --image-size WIDTHxHEIGHT."""
     parser.add_argument(
         "--images", type=Path, help="a folder of photos; by default JPEGs are drawn"
     )
-    add_image_size(parser, f"size of the drawn JPEGs, by default {STANDARD.in_file_names}")
+    add_image_size(
+        parser,
+        f"size of the drawn JPEGs, by default {STANDARD.in_file_names}; photos of --images are "
+        "enlarged to it",
+    )
 
 
 def add_image_size(parser: argparse.ArgumentParser, about: str) -> None:

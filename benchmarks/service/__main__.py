@@ -1,5 +1,6 @@
 """``python -m benchmarks.service PACKAGE --images FOLDER [PART]``, where PART is one of
-``saturation``, ``intake``, ``steady``, ``overload``, ``soak``, ``malformed``, ``attack`` and ``all``.
+``saturation``, ``intake``, ``steady``, ``overload``, ``soak``, ``malformed``, ``attack``, ``versions``
+and ``all``, which is every part but ``versions``.
 
 What the service itself must show, each against its promise. Writes docs/results/service-*.json and
 .md; exits 1 where a promise was not kept. Needs the dev extra (psutil, hypothesis), soak needs plots.
@@ -13,13 +14,16 @@ from pathlib import Path
 from benchmarks.arguments import parser_of
 from benchmarks.peers.roster import ROOT
 from benchmarks.pictures import add_options, pictures, results
-from benchmarks.service import intake, malformed, overload, saturation, soak, steady
+from benchmarks.service import intake, malformed, overload, saturation, soak, steady, versions
 from benchmarks.service.attack import attack
+from service.bench.image_size import STANDARD
+from service.bench.photos import Photos, drawn
 from service.bench.report.plots import require_matplotlib
 from service.package.manifest import Mode
 from service.package.package import ModelPackage
 
 WHAT = ("saturation", "intake", "steady", "overload", "soak", "malformed", "attack")
+"""The parts of `all`."""
 
 
 def main() -> None:
@@ -66,6 +70,13 @@ def main() -> None:
                 *where, mode=modes[-1], precision=given.precision, requests=given.requests,
                 users=given.users, processes=given.processes,
             )  # fmt: skip
+        elif what == "versions":
+            _, images, *places = where
+            kept &= versions.measure(
+                package, _both_kinds(given, images), *places, against=given.against,
+                modes=given.tta or [default], precision=given.precision, rounds=given.rounds,
+                seconds=given.seconds, users=given.users,
+            )  # fmt: skip
         elif what == "malformed":
             kept &= malformed.measure(*where, precision=given.precision, requests=given.malformed)
         else:
@@ -73,15 +84,25 @@ def main() -> None:
     sys.exit(0 if kept else 1)
 
 
+def _both_kinds(given: argparse.Namespace, images: Photos) -> dict[str, Photos]:
+    """Drawn images and, with --images, those of the folder: `adaptive` treats them differently."""
+    if not given.images:
+        return {"drawn": images}
+    return {"drawn": drawn(given.image_size or STANDARD, seed=0), given.images.name: images}
+
+
 def _arguments() -> argparse.Namespace:
     parser = parser_of("service", __doc__)
     parser.add_argument("package", type=Path, help="the folder of a model package")
-    parser.add_argument("what", nargs="?", default="all", choices=[*WHAT, "all"], help="the part")
+    parser.add_argument(
+        "what", nargs="?", default="all", choices=[*WHAT, "versions", "all"],
+        help="the part",
+    )  # fmt: skip
     add_options(parser)
     parser.add_argument(
         "--tta", nargs="+",
         help="steady, overload: the modes, by default five_crop and the package's default mode; "
-        "soak: the last of them",
+        "soak: the last of them; versions: by default the package's default mode",
     )  # fmt: skip
     parser.add_argument(
         "--precision", default="auto", help="of all parts except saturation and intake"
@@ -91,7 +112,7 @@ def _arguments() -> argparse.Namespace:
         "--rounds",
         type=int,
         default=12,
-        help="rounds of saturation and intake; steady has a third of them",
+        help="rounds of saturation, intake and versions; steady has a third of them",
     )
     parser.add_argument("--users", type=int, default=16, help="users of a closed loop")
     parser.add_argument("--processes", type=int, default=1, help="client processes")
@@ -104,7 +125,8 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--against", type=Path, metavar="CHECKOUT",
-        help="intake: folder of another checkout of Quincunx, which takes turns with this one",
+        help="intake, versions: folder of another checkout of Quincunx, which takes turns with "
+        "this one",
     )  # fmt: skip
     parser.add_argument("--minutes", type=float, default=12.0, help="intake: time of the whole run")
     parser.add_argument(
@@ -120,7 +142,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--malformed", type=int, default=2000, help="how many malformed requests")
     parser.add_argument("--attack-seconds", type=float, default=10.0, help="length of each attack")
     parser.add_argument("--out", type=Path, help="by default docs/results")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.what == "versions" and given.against is None:
+        parser.error("versions needs --against CHECKOUT")
+    return given
 
 
 if __name__ == "__main__":

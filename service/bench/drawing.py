@@ -28,8 +28,13 @@ BAND_PX = 64
 def draw(size: ImageSize, seed: int, count: int) -> tuple[bytes, ...]:
     """Draw `count` different JPEGs, once: a second call returns the same bytes."""
     generator = np.random.default_rng(seed)
-    tile = generator.normal(0, GRAIN_LEVELS, (TILE_PX, TILE_PX)).round().astype(np.int16)
-    return tuple(_jpeg(_scene(size, tile, generator)) for _ in range(count))
+    tile = grain(generator)
+    return tuple(jpeg(_scene(size, tile, generator)) for _ in range(count))
+
+
+def grain(generator: np.random.Generator) -> NDArray[np.int16]:
+    """Draw the tile of grain that `add_grain` repeats: int16[TILE_PX, TILE_PX]."""
+    return generator.normal(0, GRAIN_LEVELS, (TILE_PX, TILE_PX)).round().astype(np.int16)
 
 
 def _scene(
@@ -44,6 +49,15 @@ def _scene(
         top, left = generator.integers(0, height), generator.integers(0, width)
         patch = pixels[top : top + height // 4, left : left + width // 4]
         patch[:] = np.clip(patch + generator.integers(-60, 61, size=3, dtype=np.int16), 0, 255)
+    add_grain(pixels, tile, generator)
+    return pixels
+
+
+def add_grain(
+    pixels: NDArray[np.uint8], tile: NDArray[np.int16], generator: np.random.Generator
+) -> None:
+    """Add the grain, shifted at random, to uint8[H, W, 3] in place."""
+    height, width = pixels.shape[:2]
     shift = generator.integers(0, TILE_PX, size=2)
     rows = np.roll(tile, tuple(shift), axis=(0, 1))
     wide = np.tile(rows, (1, -(-width // TILE_PX)))[:, :width, np.newaxis]
@@ -51,10 +65,10 @@ def _scene(
         band = pixels[top : top + BAND_PX]
         start = top % TILE_PX
         band[:] = np.clip(band + wide[start : start + len(band)], 0, 255)
-    return pixels
 
 
-def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
+def jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    """The file of an image, as all images of benchmarks are encoded."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()

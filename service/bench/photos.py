@@ -1,6 +1,8 @@
-"""The images that a benchmark runs on: the user's own photos, or JPEGs drawn in memory."""
+"""The images that a benchmark runs on: the user's own photos, as they are or enlarged, or JPEGs
+drawn in memory."""
 
 import io
+import random
 import statistics
 import tempfile
 import warnings
@@ -12,6 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from service.bench.drawing import QUALITY, draw
+from service.bench.enlarging import enlarge
 from service.bench.image_size import STANDARD, ImageSize
 from service.errors import BadImage, ClientError, TooLarge, UnsupportedImage, UsageError
 from service.inference.decode import decode
@@ -24,6 +27,8 @@ DRAWN = 16
 DRAWN_LARGE = 8
 LARGE_PIXELS = 4_000_000
 """Of images with more pixels, `DRAWN_LARGE` are drawn: each takes a quarter of a second."""
+ENLARGED = 64
+"""Photos of a folder that are enlarged: 12 MP take half a second and 3 MB each."""
 
 
 @dataclass(frozen=True)
@@ -62,31 +67,41 @@ class Photos:
 def photos(folder: Path | None, size: ImageSize | None, seed: int, most: int = 256) -> Photos:
     """Read the images of `folder`, or draw images of `size` (by default `STANDARD`).
 
-    Files of the folder that are no images are counted in the description.
+    With both, `ENLARGED` photos of the folder, chosen with `seed`, are enlarged to `size`; see
+    `service.bench.enlarging`. The description counts files of the folder that are no images.
 
     Raises:
-        UsageError: a folder without images, a file that cannot be read, or both a folder and a
-            size.
+        UsageError: a folder without images, a file that cannot be read, or one that cannot be
+            decoded and enlarged.
     """
     if folder is None:
         return drawn(size or STANDARD, seed=seed)
-    if size is not None:
-        raise UsageError(
-            f"images come from a folder ({folder}) or are drawn with a size ({size} px); "
-            "a benchmark takes one of both options"
-        )
     skipped = Skipped()
     paths = list(walk(str(folder), skipped, wanted=is_decoded))
     held = "; ".join(skipped.lines())
     if not paths:
         raise UsageError(f"{folder} has no images that can be decoded" + (held and f"; {held}"))
-    files = tuple(_read(path) for path in paths[:most])
-    told = [f"{len(files)} files, {_mean_kb(files)} kB on average, {sizes(files)}"]
-    if len(paths) > most:
-        told.append(f"the first of {len(paths)}")
-    return Photos(
-        files, "; ".join([*told, *skipped.lines()]), skipped=skipped, names=tuple(paths[:most])
-    )
+    if size is None:
+        chosen, which = paths[:most], "the first"
+        files = tuple(_read(path) for path in chosen)
+        told = [f"{len(files)} files, {_mean_kb(files)} kB on average, {sizes(files)}"]
+    else:
+        chosen, which = random.Random(seed).sample(paths, min(len(paths), ENLARGED)), "chosen"
+        files = tuple(_enlarged(path, size, seed + i) for i, path in enumerate(chosen))
+        told = [
+            f"{len(files)} photos, enlarged to {size} px with grain, quality {QUALITY}, "
+            f"{_mean_kb(files)} kB on average"
+        ]
+    if len(paths) > len(chosen):
+        told.append(f"{which} of {len(paths)}")
+    return Photos(files, "; ".join([*told, *skipped.lines()]), skipped=skipped, names=tuple(chosen))
+
+
+def _enlarged(path: str, size: ImageSize, seed: int) -> bytes:
+    try:
+        return enlarge(_read(path), size, seed)
+    except ClientError as error:
+        raise UsageError(f"{path} cannot be enlarged: {error}") from error
 
 
 def _read(path: str) -> bytes:

@@ -22,8 +22,8 @@ ImageSize = Annotated[
     str | None,
     typer.Option(
         metavar="WIDTHxHEIGHT",
-        help="Size of the drawn JPEGs in pixels, by default 500x375; 4032x3024 is a photo of a "
-        "phone.",
+        help="Size of the drawn JPEGs in pixels, by default 500x375; photos of --images are "
+        "enlarged to it; 4032x3024 is a photo of a phone.",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]

@@ -16,13 +16,16 @@ ROUNDS = {"saturation": "1"}
 
 
 @pytest.mark.parametrize(
-    ("what", "promises"), [("saturation", 3), ("intake", 3), ("overload", 6), ("attack", 6)]
+    ("what", "promises"),
+    [("saturation", 3), ("intake", 3), ("overload", 6), ("attack", 6), ("versions", 2)],
 )
 def test_each_part_writes_its_verdicts(
     package: Path, tmp_path: Path, what: str, promises: int
 ) -> None:
     command = [sys.executable, "-m", "benchmarks.service", str(package), what, *TOGETHER]
     command += ["--rounds", ROUNDS.get(what, "2")]
+    if what == "versions":
+        command += ["--against", str(ROOT)]
     environment = os.environ | {"BENTOML_HOME": str(tmp_path / "bentoml")}
     done = subprocess.run(
         [*command, "--out", str(tmp_path)],

@@ -115,8 +115,3 @@ def test_photos_of_a_folder_are_described_with_their_sizes(tmp_path: Path) -> No
         image = encoded(coloured("red", 1000, width), "JPEG")
         (tmp_path / f"{number}.jpg").write_bytes(image)
     assert "of 1.00 to 4.00 MP, 2.00 MP in the median" in photos(tmp_path, None, 0).description
-
-
-def test_a_folder_and_a_size_exclude_each_other(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="one of both options"):
-        photos(tmp_path, PHONE, seed=0)

@@ -34,8 +34,8 @@ def test_a_wrong_size_ends_with_the_form_that_is_wanted(capsys: pytest.CaptureFi
 def test_images_of_a_folder_have_their_own_size(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encoded(coloured("red", 30, 40), "JPEG"))
     assert "of 40×30 px" in pictures(given("--images", str(tmp_path))).description
-    with pytest.raises(SystemExit, match="one of both options"):
-        pictures(given("--images", str(tmp_path), "--image-size", "64x48"))
+    both = pictures(given("--images", str(tmp_path), "--image-size", "64x48"))
+    assert both.description.startswith("1 photos, enlarged to 64×48 px")
 
 
 def test_another_size_never_overwrites_the_standard_results(tmp_path: Path) -> None:
