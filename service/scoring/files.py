@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Literal, NamedTuple, cast
 
-from service.errors import OutOfResources, OutputError, TooLarge
+from service.errors import OutOfResources, OutputError, QuincunxError, TooLarge
 
 MAX_IMAGE_BYTES = 256 * 1024 * 1024
 SPILL_NAMES = 100_000
@@ -71,6 +71,39 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
+def storage_errors(url: str) -> Generator[None]:
+    """Turn the errors of a storage into OSError. Each storage has its own kinds of errors.
+
+    Raises:
+        OSError: any error of the storage.
+    """
+    try:
+        yield
+    except (OSError, QuincunxError):
+        raise
+    except Exception as error:
+        raise OSError(f"{url} cannot be read: {type(error).__name__}: {error}") from error
+
+
+class _RemoteFile:
+    """A file of fsspec that raises OSError for every error of its storage."""
+
+    def __init__(self, url: str, stream: Any) -> None:
+        self._url = url
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._stream, name)
+        return storage_errors(self._url)(found) if callable(found) else found
+
+    def __enter__(self) -> "_RemoteFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+
+@contextmanager
 def blaming_the_machine(path: str) -> Generator[None]:
     """Distinguish a machine that fails or is short of files or memory from a broken file.
 
@@ -102,8 +135,9 @@ def open_binary(path: str) -> IO[bytes]:
         if not is_url(path):
             check_kind(path)
             return open(path, "rb")
-        fs, inner = filesystem(path)
-        return fs.open(inner, "rb")
+        with storage_errors(path):
+            fs, inner = filesystem(path)
+            return cast(IO[bytes], _RemoteFile(path, fs.open(inner, "rb")))
 
 
 def check_kind(path: str) -> None:
@@ -138,13 +172,9 @@ def read_head(path: str, length_bytes: int) -> bytes:
         OutOfResources: no file can be opened now.
     """
     if is_url(path):
-        fs, inner = filesystem(path)
-        try:
+        with storage_errors(path):
+            fs, inner = filesystem(path)
             return fs.cat_file(inner, start=0, end=length_bytes)
-        except OSError:
-            raise
-        except Exception as error:  # each storage has its own errors
-            raise OSError(f"{type(error).__name__}: {error}") from error
     with open_binary(path) as stream:
         return stream.read(length_bytes)
 
@@ -156,19 +186,29 @@ def check_length(length_bytes: int, limit_bytes: int = MAX_IMAGE_BYTES) -> None:
 
 
 def is_file(path: str) -> bool:
-    """Whether the file exists."""
+    """Whether the file exists.
+
+    Raises:
+        OSError: the storage of a URL cannot be asked.
+    """
     if not is_url(path):
         return os.path.isfile(path)
-    fs, inner = filesystem(path)
-    return fs.isfile(inner)
+    with storage_errors(path):
+        fs, inner = filesystem(path)
+        return fs.isfile(inner)
 
 
 def is_folder(path: str) -> bool:
-    """Whether the folder exists."""
+    """Whether the folder exists.
+
+    Raises:
+        OSError: the storage of a URL cannot be asked.
+    """
     if not is_url(path):
         return os.path.isdir(path)
-    fs, inner = filesystem(path)
-    return fs.isdir(inner)
+    with storage_errors(path):
+        fs, inner = filesystem(path)
+        return fs.isdir(inner)
 
 
 def join(folder: str, name: str) -> str:
@@ -193,8 +233,9 @@ def entries(folder: str) -> Iterator[Entry]:
         OutputError: the disk of temporary files has no room for the names of a large folder.
     """
     if is_url(folder):
-        fs, inner = filesystem(folder)
-        listed = fs.ls(inner, detail=True)
+        with storage_errors(folder):
+            fs, inner = filesystem(folder)
+            listed = fs.ls(inner, detail=True)
         names = {
             Entry(
                 e["name"].rstrip("/").rpartition("/")[2],

@@ -301,3 +301,19 @@ def test_a_pipe_or_device_in_a_list_is_an_error_of_its_row(tmp_path: Path, speci
     with pytest.raises(OSError, match="Is a pipe, socket or device, not a file"):
         one.read()  # a pipe without a writer would wait for ever
     assert two.path == f"{tmp_path}/b.jpg"
+
+
+def test_the_folders_of_part_files_give_a_label_in_text_tables_too(tmp_path: Path) -> None:
+    for label in ("cat", "New%20York", "__HIVE_DEFAULT_PARTITION__"):
+        (tmp_path / "t.csv" / f"label={label}").mkdir(parents=True)
+        (tmp_path / "t.csv" / f"label={label}" / "part-0.csv").write_text("path\na.png\n")
+    sources = expand([str(tmp_path / "t.csv")], LABELLED)
+    found = [(item.path, item.label) for source in sources for item in source.items()]
+    image = str(tmp_path / "a.png")
+    assert found == [(image, "New York"), (image, ""), (image, "cat")]
+    known = [
+        one for source in sources if isinstance(source, KnowsLabels) for one in source.true_labels()
+    ]
+    assert known == ["New York", "cat"]
+    unlabelled = expand([str(tmp_path / "t.csv")])
+    assert [item.label for source in unlabelled for item in source.items()] == [None] * 3

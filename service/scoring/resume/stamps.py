@@ -10,7 +10,6 @@ import os
 import stat
 from typing import IO, Any
 
-from service.errors import QuincunxError
 from service.scoring.files import (
     MAX_IMAGE_BYTES,
     check_length,
@@ -71,13 +70,8 @@ def read_stamped(path: str, limit_bytes: int = MAX_IMAGE_BYTES) -> tuple[bytes, 
 
 def _read_remote(url: str, limit_bytes: int) -> tuple[bytes, str | None]:
     before = _remote_stamp(url)
-    try:
-        with open_binary(url) as stream:
-            data = stream.read(limit_bytes + 1)
-    except (QuincunxError, OSError):
-        raise
-    except Exception as error:  # each storage has errors of its own
-        raise OSError(f"{type(error).__name__}: {error}") from error
+    with open_binary(url) as stream:
+        data = stream.read(limit_bytes + 1)
     check_length(len(data), limit_bytes)
     return data, before
 

@@ -42,6 +42,8 @@ def expand(sources: Iterable[str], columns: Columns | None = None) -> list[Image
         expanded = [one for source in sources for one in _expanded(source, columns)]
     except DataError as error:
         raise UsageError(str(error)) from error
+    except OSError as error:  # the storage of a URL
+        raise UsageError(str(error)) from error
     if sum(one.name == "-" for one in expanded) > 1:
         raise UsageError("standard input (-) can be read once only")
     for one in expanded:
@@ -50,7 +52,8 @@ def expand(sources: Iterable[str], columns: Columns | None = None) -> list[Image
         except DataError as error:  # the error names the file and the line
             raise UsageError(str(error)) from error
         except (OSError, ImportError, ValueError) as error:
-            raise UsageError(f"{one.name} cannot be read: {error}") from error
+            about = "" if one.name in str(error) else f"{one.name} cannot be read: "
+            raise UsageError(f"{about}{error}") from error
     return expanded
 
 
@@ -60,7 +63,7 @@ def _expanded(source: str, columns: Columns) -> Iterator[ImageSource]:
     elif BRACES.search(source):
         for name in _braces(source):
             yield from _expanded(name, columns)
-    elif MAGIC.search(source) and not _exists(source):
+    elif _is_pattern(source) and not _exists(source):
         if not source.lower().endswith(CONTAINERS):
             yield Glob(source)
             return
@@ -88,13 +91,20 @@ def _parts(folder: str, suffix: str, columns: Columns) -> Iterator[ImageSource]:
     rooted = replace(columns, root=columns.root or parent(folder) or ".")
     for path in part_files(found, folder):
         if suffix in CSV_SUFFIXES:
-            yield CsvList(path, rooted)
+            yield CsvList(path, rooted, partitions(path, folder))
         else:
             yield TableFile(path, rooted, partitions(path, folder))
 
 
 def _suffix(path: str) -> str:
     return os.path.splitext(path)[1].lower()
+
+
+def _is_pattern(source: str) -> bool:
+    """Whether a source is a glob. The query of a web address is no part of a glob."""
+    if source.lower().startswith(("http://", "https://")):
+        source = source.split("/", 3)[-1].partition("?")[0]
+    return bool(MAGIC.search(source))
 
 
 def _exists(source: str) -> bool:

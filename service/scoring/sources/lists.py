@@ -4,7 +4,7 @@ import io
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from os.path import splitext
 from typing import Any
@@ -80,6 +80,8 @@ class CsvList:
 
     name: str
     columns: Columns
+    partitions: dict[str, str] = field(default_factory=dict[str, str])
+    """Columns with a single value, which the names of the file's folders give."""
 
     def check(self) -> None:
         """Read all of it.
@@ -138,7 +140,9 @@ class CsvList:
         if path is None:
             self._check_no_header(table.first)
             path, has_header = 0, False
-        label = pick(self.name, header, self.columns.label, (), "--label-column")
+        label = None
+        if self._partition() is None:
+            label = pick(self.name, header, self.columns.label, (), "--label-column")
         return _CsvLayout(table, len(header), path, label, has_header)
 
     def _check_no_header(self, first: Record) -> None:
@@ -162,6 +166,9 @@ class CsvList:
             "/" in cell or "\\" in cell or 1 < len(suffix) <= 6 or is_file(join(self._root, cell))
         )
 
+    def _partition(self) -> str | None:
+        return None if self.columns.label is None else self.partitions.get(self.columns.label)
+
     @property
     def _root(self) -> str:
         return self.columns.root or parent(self.name)
@@ -180,7 +187,7 @@ class CsvList:
                 error=f"DataError: {where}: {len(cells)} cells where the header has "
                 f"{layout.width}; quote a cell that holds the separator",
             )
-        label = None
+        label = self._partition()
         if layout.label_at is not None:
             label = cells[layout.label_at] if layout.label_at < len(cells) else ""
         return Item(path, label=label)
