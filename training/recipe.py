@@ -27,7 +27,7 @@ Mixer = Literal["none", "mixup", "cutmix", "resizemix"]
 Augment = Literal["crop", "presize"]
 Normalization = Literal["imagenet", "dataset", "init", "none"]
 
-OLD: dict[str, Any] = {"decode": "exact", "calibration_folds": 0}
+OLD: dict[str, Any] = {"decode": "exact", "calibration_folds": 0, "split_by": "order"}
 """What a recipe did that was written before these fields existed."""
 # A value of another type is an error and is never converted. An unknown key is an error too.
 CHECKED = ConfigDict(strict=True, extra="forbid")
@@ -192,6 +192,9 @@ class Recipe:
     split_seed: int = 42
     """Seed of the split: which images are held out or used for reports only. It is separate from
     `seed`: runs that continue one another, or are averaged, then hold out the same images."""
+    split_by: Literal["content", "order"] = "content"
+    """`content`: copies of a file stay in one part of the split, and the order of a table's rows
+    does not change the parts. `order`: the split of versions before 0.6, for their runs."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -222,7 +225,8 @@ class Recipe:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Recipe":
         """Check plain JSON. A recipe without `decode` is old: every pixel was decoded then. One
-        without `calibration_folds` is from before cross-fitting.
+        without `calibration_folds` is from before cross-fitting, one without `split_by` split
+        images by the order of rows.
 
         Raises:
             UsageError: an unknown key, a value of the wrong type, or values that do not fit.

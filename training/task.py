@@ -41,8 +41,8 @@ class TrainingTask:
 
     labels_of: Callable[[Item], tuple[str, ...]]
     """The true classes of an image."""
-    split_off: Callable[[Sequence[Item], float, int | str], tuple[list[Item], list[Item]]]
-    """(items, share, seed) -> (the rest, the share), both with the same mix of labels."""
+    split_off: Callable[..., tuple[list[Item], list[Item]]]
+    """(items, share, seed, copies) -> (the rest, the share), both with the same mix of labels."""
 
     target: Callable[[Sequence[str], Item], str | list[float]]
     """(classes, item) -> what a DataLoader makes the target of."""

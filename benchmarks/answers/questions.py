@@ -43,6 +43,7 @@ class Setting:
             "normalization=dataset",
             "label_smoothing=0",
             "calibration_share=0.01",
+            "split_by=order",  # as the archived measurements
             *(ADAMW if self.optimizer == "adamw" else ()),
         )
 

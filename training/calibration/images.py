@@ -13,6 +13,7 @@ from training.data.table import is_table
 from training.evaluation.predictions import LabelledFile
 
 Log = Callable[[str], None]
+TOO_SURE = "a package that is calibrated on training images is too sure of its answers"
 
 
 def calibration_images(
@@ -31,6 +32,7 @@ def calibration_images(
         if (images := _held_out(package, folder)) is not None:
             for line in images.lines():
                 log(line)
+            _warn_of_training(package, images.calibration, log)
             hint = " (calibration_share in the recipe)"
             return _enough(images.calibration, data, hint)
     found = validation(data, package.manifest)
@@ -60,6 +62,7 @@ def held_out(
         )
     for line in images.lines():
         log(line)
+    _warn_of_training(package, images.calibration, log)
     return _enough(images.calibration, data, " (calibration_share in the recipe)")
 
 
@@ -74,21 +77,29 @@ def training_images(package: ModelPackage, data: Path) -> Sequence[LabelledFile]
     return ()
 
 
+def _warn_of_training(package: ModelPackage, items: Sequence[Item], log: Log) -> None:
+    """Warn where the weights that the training started from know held-out images."""
+    if known := trained_on(package.manifest.provenance, [item.path for item in items]):
+        log(
+            f"warning: {package.manifest.name}, or the weights that it started from, was trained "
+            f"on {known}: {TOO_SURE}"
+        )
+
+
 def _about_training(package: ModelPackage, data: Path, items: Sequence[Item]) -> str:
     """A message about whether the package was trained on some of these images."""
     name, provenance = package.manifest.name, package.manifest.provenance
-    sure = "a package that is calibrated on training images is too sure of its answers"
     if known := trained_on(provenance, [item.path for item in items]):
-        return f"warning: {name} was trained on {known}: {sure}. Calibrate it on other images"
+        return f"warning: {name} was trained on {known}: {TOO_SURE}. Calibrate it on other images"
     if sketch := Sketch.of_provenance(provenance):
         compared = "their contents" if sketch.is_whole else "a sample of the contents"
         return f"{name} was not trained on these images, as far as {compared} can tell"
     if "dataset" in provenance:
         return (
             f"{data} is not the data set that {name} was trained on, but it may share images with "
-            f"it: {sure}"
+            f"it: {TOO_SURE}"
         )
-    return f"it is not known what {name} was trained on: {sure}"
+    return f"it is not known what {name} was trained on: {TOO_SURE}"
 
 
 def _held_out(package: ModelPackage, data: Path) -> Split | None:

@@ -6,8 +6,9 @@ from pathlib import Path
 from service.errors import DataError, ImportRefused, UsageError
 from service.package.package import ModelPackage
 from training.calibration.calibrate import calibrate
-from training.calibration.images import held_out, training_images
+from training.calibration.images import TOO_SURE, held_out, training_images
 from training.cross_fit import networks
+from training.data.content.sketch import trained_on
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, Split, trained_split
 from training.export.model_card import write_model_card
 from training.fit import distributed
@@ -46,6 +47,12 @@ def calibrate_package(
     except (DataError, ImportRefused, UsageError) as error:  # no image, or no weights to start from
         log(f"not calibrated: {error}")
         return
+    before = loaded.manifest.provenance.get("started_from") or {}
+    if known := trained_on(before, images.paths()):
+        log(
+            f"warning: the weights that the training started from were trained on {known}: "
+            f"{TOO_SURE}"
+        )
     folds = networks.fold_packages(
         run, images, data, initial=initial, workers=workers, teacher=teacher, log=log
     )

@@ -15,7 +15,7 @@ def deal(images: Split, folds: int, seed: int) -> list[Split]:
     """
     of_task, rest, parts = TRAINING_TASKS[images.task], list(images.train), list[list[Item]]()
     for left in range(folds, 1, -1):
-        rest, part = of_task.split_off(rest, 1 / left, f"{seed}/fold {left}")
+        rest, part = of_task.split_off(rest, 1 / left, f"{seed}/fold {left}", images.copies)
         parts.append(part)
     dealt: list[Split] = []
     for part in (*parts, rest):

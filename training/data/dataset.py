@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from service.console.nearest import with_hint, with_path_hint
 from service.errors import ClientError, DataError
 from service.inference.decode import decode_image
@@ -23,13 +25,14 @@ from service.inference.tta.task import TASKS
 from service.listing.skipped import Skipped
 from service.package.manifest import Manifest, TaskName
 from training.data.class_folders import compared, read_class_folders, validation_folder
+from training.data.content.copies import Copies, copies_among, notes_on
 from training.data.content.sketch import Sketch
 from training.data.flat_folder import check_flat, is_flat, read_flat_folder
 from training.data.item import Item
 from training.data.labelled import Labelled
 from training.data.named_data import NAMES
 from training.data.pixels import read_image
-from training.data.stratify import stratified
+from training.data.stratify import NO_COPIES, stratified
 from training.data.table import SUFFIXES, LabelTable, is_table, read_table
 from training.recipe import Recipe
 from training.task import TRAINING_TASKS
@@ -57,6 +60,8 @@ class Split:
     """What a person should know about the data before training."""
     flat: bool = False
     """Whether the images for reports were taken out of a flat folder by their content."""
+    copies: Copies = field(default_factory=dict[Path, int])
+    """Files that another file equals. They are in the same part."""
 
     def __len__(self) -> int:
         return len(self.train) + len(self.calibration)
@@ -101,8 +106,8 @@ def split(data: Path, recipe: Recipe) -> Split:
     """Read the training images of `data` and hold the calibration split out of them.
 
     From a table without a `split` column, `recipe.validation_share` of the rows is first taken out
-    for reports. At least one image is held out, unless `recipe.calibration_share` is 0. Warns if
-    the largest class has ten times the images of the smallest.
+    for reports. At least one image is held out, unless `recipe.calibration_share` is 0. Copies of a
+    file are held out together. Warns if the largest class has ten times the images of the smallest.
 
     Raises:
         DataError: no images, or no classes.
@@ -113,15 +118,19 @@ def split(data: Path, recipe: Recipe) -> Split:
     if not counts:
         raise DataError(f"{data}: no training image has a label")
     _look_at(counts, task)
-    train, calibration = stratified(items, recipe.calibration_share, recipe.split_seed, task)
+    copies, seed = _copies(items, recipe), recipe.split_seed
+    train, calibration = stratified(items, recipe.calibration_share, seed, task, copies)
     if not calibration and recipe.calibration_share:  # so few images that the share rounds to none
-        train, calibration = stratified(items, 1 / len(items), recipe.split_seed, task)
+        train, calibration = stratified(items, 1 / len(items), seed, task, copies)
     share = max(recipe.subset_share, LEAST_SUBSET_IMAGES / max(1, len(train)))
     if share < 1:
         _, train = stratified(train, share, recipe.seed, task)
     classes = tuple(sorted(counts))
     flat = not is_table(data) and is_flat(data)
-    return Split(classes, tuple(train), tuple(calibration), task, items.skipped, items.notes, flat)
+    notes = (*items.notes, *notes_on(items, copies))
+    return Split(
+        classes, tuple(train), tuple(calibration), task, items.skipped, notes, flat, copies
+    )
 
 
 def validation(data: Path, trained: Manifest | None = None) -> Labelled:
@@ -157,7 +166,7 @@ def trained_split(data: Path, provenance: dict[str, Any]) -> Split | None:
     trained = provenance["dataset"]
     images = split(data, Recipe.from_json(provenance["recipe"]))
     if images.fingerprint() == trained["fingerprint"]:
-        return images
+        return images if _same_parts(data, images, provenance) else None
     if len(images) <= trained["training_images"] + trained["calibration_images"]:
         return None
     try:
@@ -167,13 +176,24 @@ def trained_split(data: Path, provenance: dict[str, Any]) -> Split | None:
     return images if images.fingerprint() == trained["fingerprint"] else None
 
 
+def _same_parts(data: Path, images: Split, provenance: dict[str, Any]) -> bool:
+    """Whether the training part is the one of the training.
+
+    With `split_by=order` the parts change if the rows of a table are sorted in another way.
+    """
+    known = Sketch.of_provenance(provenance)
+    if known is None or not is_table(data) or provenance["recipe"].get("split_by") == "content":
+        return True
+    now = Sketch.of(item.path for item in images.train)
+    return now.images == known.images and np.array_equal(now.digests, known.digests)
+
+
 def _training_part(data: Path, recipe: Recipe) -> tuple[Labelled, TaskName]:
     if not is_table(data):
         task: TaskName = "single_label" if recipe.task == "auto" else recipe.task
         if data.is_dir() and not (data / "train").is_dir():
             check_flat(data)
-            train, _ = read_flat_folder(data, recipe.validation_share, recipe.split_seed)
-            return train, task
+            return _flat(data, recipe)[0], task
         found = scan(data / "train", allow_empty=False)
         notes = (*found.notes, *compared(found, validation_folder(data)))
         return Labelled(found.items, found.skipped, notes), task
@@ -181,15 +201,34 @@ def _training_part(data: Path, recipe: Recipe) -> tuple[Labelled, TaskName]:
     if table.val is not None:
         if not table.train:
             raise DataError(f"{data} has no row whose split is train")
-        return Labelled(table.train), table.task
+        return Labelled(_ordered(table.train, recipe)), table.task
     train, _ = _without_split(table, recipe)
     return Labelled(tuple(train)), table.task
 
 
 def _without_split(table: LabelTable, recipe: Recipe) -> tuple[list[Item], list[Item]]:
     """For a table without a `split` column: (items for training, items for reports)."""
-    seed = f"{recipe.split_seed}/validation"
-    return stratified(table.train, recipe.validation_share, seed, table.task)
+    items, seed = _ordered(table.train, recipe), f"{recipe.split_seed}/validation"
+    copies = _copies(items, recipe)
+    return stratified(items, recipe.validation_share, seed, table.task, copies)
+
+
+def _flat(data: Path, recipe: Recipe) -> tuple[Labelled, Labelled]:
+    """For a flat folder: (images for training, images for reports)."""
+    together = recipe.split_by == "content"
+    return read_flat_folder(data, recipe.validation_share, recipe.split_seed, together=together)
+
+
+def _ordered(items: Sequence[Item], recipe: Recipe) -> tuple[Item, ...]:
+    """The rows of a table in an order that does not change if the table is sorted."""
+    if recipe.split_by == "order":
+        return tuple(items)
+    return tuple(sorted(items, key=lambda item: str(item.path)))
+
+
+def _copies(items: Sequence[Item], recipe: Recipe) -> Copies:
+    """Files of `items` that must stay together."""
+    return copies_among(item.path for item in items) if recipe.split_by == "content" else NO_COPIES
 
 
 def _reported_of_flat(data: Path, trained: Manifest | None) -> Labelled | None:
@@ -203,7 +242,7 @@ def _reported_of_flat(data: Path, trained: Manifest | None) -> Labelled | None:
     if sketch is None or not provenance["dataset"].get("flat") or not is_flat(data):
         return None
     recipe = Recipe.from_json(provenance["recipe"])
-    train, reported = read_flat_folder(data, recipe.validation_share, recipe.split_seed)
+    train, reported = _flat(data, recipe)
     return reported if sketch.share_in(item.path for item in train) > 0.5 else None
 
 

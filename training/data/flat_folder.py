@@ -61,16 +61,19 @@ def _looks_like_a_part(folder: Path, classes: set[str]) -> bool:
     return bool(inner & classes) if classes else bool(inner)
 
 
-def read_flat_folder(data: Path, share: float, seed: int | str) -> tuple[Labelled, Labelled]:
+def read_flat_folder(
+    data: Path, share: float, seed: int | str, *, together: bool = True
+) -> tuple[Labelled, Labelled]:
     """The images of a flat folder in two parts: (for training, for reports).
 
-    Both parts have the notes about the folder, and one about the split.
+    Both parts have the notes about the folder, and one about the split. For `together`, see
+    `chosen_for_reports`.
 
     Raises:
         DataError: no class folders that can be read.
     """
     found = read_class_folders(data, allow_empty=False)
-    reported = set(chosen_for_reports(found.items, share, seed))
+    reported = set(chosen_for_reports(found.items, share, seed, together=together))
     note = (
         f"{data} has neither train/ nor val/: {len(reported)} of its {len(found)} images are used "
         "for reports only. Every command chooses the same ones, also after images are added. To "
@@ -82,12 +85,15 @@ def read_flat_folder(data: Path, share: float, seed: int | str) -> tuple[Labelle
     return replace(found, items=train, notes=notes), replace(found, items=val, notes=notes)
 
 
-def chosen_for_reports(items: Sequence[Item], share: float, seed: int | str) -> list[Item]:
+def chosen_for_reports(
+    items: Sequence[Item], share: float, seed: int | str, *, together: bool = True
+) -> list[Item]:
     """About `share` of each class, by content.
 
     A class with two images or more has at least one in each part. In a class with few images,
     chance could choose far too many or too few. So the number stays between a third of the share
-    and twice the share.
+    and twice the share. With `together`, these bounds never part copies of a file; versions before
+    0.6 could do that.
     """
     if share <= 0:
         return []
@@ -102,5 +108,19 @@ def chosen_for_reports(items: Sequence[Item], share: float, seed: int | str) -> 
         most = min(ceil(2 * wanted), len(members) - 1)
         least = min(max(1, round(wanted / 3)), most)
         drawn = sum(number < share for number, _ in members)
-        chosen += [item for _, item in members[: min(max(drawn, least), most)]]
+        count = min(max(drawn, least), most)
+        if together:
+            count = _beside_copies([number for number, _ in members], count)
+        chosen += [item for _, item in members[:count]]
     return chosen
+
+
+def _beside_copies(numbers: Sequence[float], count: int) -> int:
+    """The nearest count to `count` that does not part equal neighbours of the sorted `numbers`.
+
+    At least one is chosen and at least one is left, where that can be.
+    """
+    places = [at for at in range(1, len(numbers)) if numbers[at - 1] != numbers[at]]
+    if count == 0 or not places:
+        return 0
+    return min(places, key=lambda at: (abs(at - count), at))

@@ -8,6 +8,7 @@ from service.errors import DataError
 from service.inference.tta.task import TASKS
 from service.package.package import ModelPackage
 from training.data.class_folders import validation_folder
+from training.data.content.sketch import trained_on
 from training.data.dataset import validation
 from training.data.flat_folder import is_flat
 from training.data.table import is_table
@@ -30,6 +31,11 @@ def report_accuracy(package: Path, data: Path, log: Callable[[str], None]) -> No
     task = TRAINING_TASKS[manifest.task]
     try:
         items = validation(data, manifest)
+        if known := trained_on(manifest.provenance, [item.path for item in items]):
+            log(
+                f"warning: {manifest.name}, or the weights that it started from, was trained on "
+                f"{known}: the accuracy is too good. Remove these copies from one of the two parts"
+            )
         log(f"measuring the package on {len(items)} validation images")
         mode, precision = manifest.default_mode, loaded.served_precision()
         measured = task.evaluate(package, items, [mode], [precision])

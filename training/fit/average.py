@@ -57,6 +57,8 @@ def average(
     items = readable(split(data, recipe), log)
     if items.fingerprint() != facts["fingerprint"]:
         raise DataError(f"{data} is not the data that {runs[-1]} was trained on")
+    for run, state in zip(runs[:-1], states[:-1], strict=True):
+        _check_split(run, Recipe.from_json(state.facts["recipe"]), runs[-1], items, data)
     seed_all(recipe.seed, 0)
     learn = _learner(recipe, items, facts, workers)
     learn.model.load_state_dict(mean([state.weights for state in states]))
@@ -96,6 +98,17 @@ def _check_alike(run: Path, state: Checkpoint, last: Path, wanted: Checkpoint) -
     ours = {key: value.shape for key, value in state.weights.items()}
     if ours != {key: value.shape for key, value in wanted.weights.items()}:
         raise UsageError(f"{run} and {last} are of different architectures")
+
+
+def _check_split(run: Path, recipe: Recipe, last: Path, items: Split, data: Path) -> None:
+    """Refuse a run that was trained on images that the last run held out: the mean knows them."""
+    trained = {item.path for item in split(data, recipe).train}
+    if known := [item.path for item in items.calibration if item.path in trained]:
+        raise UsageError(
+            f"{run} was trained on {len(known)} of the {len(items.calibration)} images that {last} "
+            "holds out, so the mean cannot be calibrated on them: average runs of the same "
+            "calibration_share and split_seed"
+        )
 
 
 def _learner(recipe: Recipe, items: Split, facts: dict[str, Any], workers: int) -> Any:

@@ -8,6 +8,7 @@ from service.package.labels import class_ids
 from service.package.modes import modes
 from service.package.package import ModelPackage
 from training.calibration.calibrate import calibrate
+from training.data.content.copies import copies_among
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, unreadable, validation
 from training.data.item import Item
 from training.data.stratify import stratified
@@ -56,7 +57,8 @@ def finish(folder: Path, items: Sequence[Item], *, int8: bool = True, log: Log =
         )
     fitting, measured = list(items), list[Item]()
     if len(items) >= 2 * LEAST_CALIBRATION_IMAGES:
-        measured, fitting = stratified(items, 0.5, SEED, task)
+        copies = copies_among(item.path for item in items)
+        measured, fitting = stratified(items, 0.5, SEED, task, copies)
     if int8:
         add_int8(folder, fitting, log)
     calibrate(folder, fitting, log=log)

@@ -49,12 +49,16 @@ def of_run(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
     history = facts["history"]
     seconds = round(sum(row["seconds"] for row in history))
     known = {**facts, "epochs": len(history), "training_seconds": seconds}
+    known["dataset"] = {"content": facts.get("content")}
     return {"name": storable(folder.resolve().name), **_known(known)}
 
 
 def _known(provenance: dict[str, Any]) -> dict[str, Any]:
     keys = ("recipe", "epochs", "training_seconds", "started_from", "weights_from")
-    return {key: provenance[key] for key in keys if provenance.get(key) is not None}
+    known = {key: provenance[key] for key in keys if provenance.get(key) is not None}
+    if content := (provenance.get("dataset") or {}).get("content"):
+        known["dataset"] = {"content": content}  # to know these training images again
+    return known
 
 
 def load_matching(

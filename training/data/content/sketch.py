@@ -8,7 +8,7 @@ sketch holds is the share of the folder that was trained on (Cohen and Kaplan, 2
 
 import base64
 import binascii
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,14 +78,24 @@ class Sketch:
 def trained_on(provenance: dict[str, Any], paths: Sequence[Path]) -> str:
     """How many of the images a package was trained on, as the subject of a sentence; "" for none.
 
-    Also "" for a package without a sketch.
+    The weights that its training started from count too: the text is about the training with the
+    largest share. Also "" for a package without a sketch.
     """
-    sketch = Sketch.of_provenance(provenance)
-    known, sampled = sketch.known(paths) if sketch else ([], 0)
-    if not sketch or not known:
-        return ""
-    if sketch.is_whole:
-        share = f"{len(known)} of the {len(paths)} images"
-    else:
-        share = f"about {len(known) / sampled:.0%} of the {len(paths)} images"
-    return f"{share} (one is {storable(str(known[0]))})"
+    most, text = 0.0, ""
+    for sketch in _sketches(provenance):
+        known, sampled = sketch.known(paths)
+        if not known or len(known) / sampled <= most:
+            continue
+        most = len(known) / sampled
+        share = f"{len(known)} of" if sketch.is_whole else f"about {most:.0%} of"
+        text = f"{share} the {len(paths)} images (one is {storable(str(known[0]))})"
+    return text
+
+
+def _sketches(provenance: dict[str, Any]) -> Iterator[Sketch]:
+    """Of a training, then of the training whose weights it started from, and so on."""
+    training: Any = provenance
+    while isinstance(training, dict):
+        if sketch := Sketch.of_provenance(training):
+            yield sketch
+        training = training.get("started_from")

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from fastai.torch_core import default_device, get_model, to_device
 from rich.progress import Progress
 
 from service.errors import UsageError
+from training.data.content.sketch import Sketch
 from training.data.dataset import Split
 from training.data.stats import ChannelStats
 from training.fit import distributed, precision
@@ -148,6 +150,11 @@ class Run:
 
             plan.positions, plan.epochs = distributed.from_main(planned)
 
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """The contents of the training images, for runs that start from these weights."""
+        return Sketch.of(item.path for item in self.images.train).to_json()
+
     @property
     def batches(self) -> int:
         """Steps of the optimizer in an epoch."""
@@ -204,6 +211,7 @@ class Run:
             "task": self.images.task,
             "normalization": asdict(self.stats),
             "fingerprint": self.images.fingerprint(),
+            "content": self.content,
             "pretrained": self.pretrained,
             "started_from": self.started_from,
             "teacher": self.teacher,
