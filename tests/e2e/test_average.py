@@ -11,6 +11,8 @@ from service.package.package import ModelPackage
 from tests.support.dataset import drawn_dataset
 from training import recipe
 from training.commands.average import app
+from training.data.content.sketch import trained_on
+from training.data.dataset import split
 from training.export.export import export_package
 from training.fit.average import average, mean
 from training.fit.train import train
@@ -77,6 +79,27 @@ def test_means_that_mean_nothing_are_refused(work: Path, tmp_path: Path) -> None
     with pytest.raises(UsageError, match="differ in their classes"):
         average([tmp_path / "other", second], data, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_runs_that_held_out_other_images_have_no_mean(work: Path, tmp_path: Path) -> None:
+    """The mean would be calibrated on images that one of them was trained on."""
+    state = checkpoint.load(work / "first")
+    recipe_ = {**state.facts["recipe"], "split_seed": 43}
+    other = {**state.facts, "recipe": recipe_}
+    checkpoint.save(tmp_path / "other", checkpoint.Checkpoint(state.weights, {}, other))
+    with pytest.raises(UsageError, match=r"was trained on \d+ of the \d+ images that .* holds out"):
+        average([tmp_path / "other", work / "second"], work / "data", tmp_path / "out")
+
+
+def test_a_run_knows_the_images_of_the_weights_that_it_started_from(work: Path) -> None:
+    """Also where the next run holds out images that these weights were trained on."""
+    facts = checkpoint.load(work / "second").facts
+    own = split(work / "data", recipe.Recipe.from_json(facts["recipe"]))
+    before = facts["started_from"]
+    assert trained_on(before, [item.path for item in own.train])
+    assert not trained_on(before, [item.path for item in own.calibration])
+    provenance = {"dataset": {}, "started_from": before}
+    assert trained_on(provenance, [item.path for item in own.train])
 
 
 def test_counts_are_not_averaged() -> None:

@@ -11,6 +11,7 @@ from service.package.package import ModelPackage
 from tests.support.dataset import drawn_dataset
 from training.calibration import images as choosing
 from training.calibration.images import calibration_images, held_out
+from training.data.content.sketch import Sketch
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +44,22 @@ def test_other_images_are_used_with_a_warning(
     assert any("measure the package on other images" in line for line in said)
     plain = shutil.copytree(other / "train", tmp_path / "plain")
     assert len(calibration_images(package, plain, said.append)) == 12
+
+
+def test_held_out_images_that_the_first_weights_know_are_a_warning(
+    exported: Path, drawn_data: Path, tmp_path: Path
+) -> None:
+    own = shutil.copytree(exported, tmp_path / "own")
+    wanted = [item.path for item in held_out(ModelPackage.load(own), drawn_data)]
+    manifest = json.loads((own / "manifest.json").read_text())
+    content = {"content": Sketch.of(wanted[:2]).to_json()}
+    manifest["provenance"]["started_from"] = {"name": "first", "dataset": content}
+    (own / "manifest.json").write_text(json.dumps(manifest))
+    for choose in (held_out, calibration_images):
+        said: list[str] = []
+        assert [item.path for item in choose(ModelPackage.load(own), drawn_data, said.append)]
+        (warning,) = said
+        assert "or the weights that it started from, was trained on 2 of the 6 images" in warning
 
 
 def test_without_a_record_of_contents_nothing_is_promised(
