@@ -191,7 +191,7 @@ class Settings(BaseModel):
             if not ours or variable in links:
                 continue
             if name not in cls.model_fields or variable != variable.upper():
-                raise UsageError(f"{variable} is no setting{_nearest(variable)}")
+                raise UsageError(f"{variable} is not a setting{_nearest(variable)}")
             values[name] = value
         try:
             settings = cls.model_validate(values)

@@ -175,7 +175,7 @@ class Cut:
 
 
 def _cuts(manifest: Manifest, mode: Mode, *, squares: bool) -> list[Cut] | None:
-    """What a loader cuts for each pass of `mode`; None where a pass is no square of one size.
+    """What a loader cuts for each pass of `mode`; None where a pass is not a square of one size.
 
     A loader's process knows no answer yet: for `adaptive` it cuts for both passes.
     """

@@ -16,7 +16,8 @@ def check_embed_options(asked: RequestOptions) -> None:
     """Raises UsageError for an option that means nothing for embeddings."""
     if others := sorted(asked.model_fields_set - EMBED_OPTIONS):
         raise UsageError(
-            f"{others[0]} is no option of /embed; there are: {', '.join(sorted(EMBED_OPTIONS))}"
+            f"{others[0]} is not an option of /embed; its options are: "
+            f"{', '.join(sorted(EMBED_OPTIONS))}"
         )
 
 

@@ -30,7 +30,7 @@ async def take_feedback(context: Context, request: Request) -> Response:
 
     Raises:
         FeedbackOff: the setting is empty.
-        UsageError: the body is no feedback, or the label is no class of the model.
+        UsageError: the body is not feedback, or the label is not a class of the model.
         FeedbackNotStored: the log is full or cannot be written.
     """
     desk = context.feedback
@@ -92,7 +92,7 @@ def _check_answer(answer: SentAnswer, manifest: Manifest) -> None:
         if label not in ids:
             raise UsageError(
                 f"answer: {label[:SHOWN]!r} is not the id of a class of {answer.model}; send the "
-                "answer as it came"
+                "answer unchanged"
             )
 
 
@@ -108,8 +108,8 @@ def _label(said: FeedbackRequest, manifest: Manifest | None) -> str | None:
     if said.index is not None:
         if manifest is None:
             raise UsageError(
-                "index needs the model that answered, which is not known here; send label, or the "
-                "answer"
+                "index needs the model that gave the answer, and the server does not know it; "
+                "send label instead of index, or send the answer too"
             )
         if said.index >= len(manifest.labels):
             raise UsageError(
@@ -128,7 +128,7 @@ def _label(said: FeedbackRequest, manifest: Manifest | None) -> str | None:
     for part, label_id in found.items():
         if label_id is None:
             raise UsageError(
-                f"label {part[:SHOWN]!r} is no class of {manifest.name}; GET /models/"
+                f"label {part[:SHOWN]!r} is not a class of {manifest.name}; GET /models/"
                 f"{manifest.name} lists them. If none of them is right, send foreign: true"
             )
     return joined({label_id for label_id in found.values() if label_id is not None})

@@ -102,7 +102,7 @@ def mix(text: str) -> dict[Mode, float]:
     """`none=0.8,five_crop=0.2` to shares that sum to 1; a single mode has all of it.
 
     Raises:
-        UsageError: a share that is no positive number, or another mode.
+        UsageError: a share that is not a positive number, or another mode.
     """
     shares: dict[Mode, float] = {}
     for part in _parts(text):
@@ -129,5 +129,5 @@ def _word(text: str, known: tuple[Word, ...], what: str) -> Word:
     for word in known:
         if text == word:
             return word
-    message = f"{text[:80]!r} is no {what}; there are: {', '.join(known)}"
+    message = f"{text[:80]!r} is not a {what}; there are: {', '.join(known)}"
     raise UsageError(with_hint(message, text, known))

@@ -71,11 +71,11 @@ class Client:
     ) -> None:
         """`key` is an API key, if the server asks for one. `timeout_s` bounds each call.
 
-        `transport` replaces the network, as httpx documents. Each wait of a transport of httpx is
-        bounded by `timeout_s`, and not their sum.
+        `transport` replaces the network, as httpx documents. `timeout_s` limits each wait of such a
+        transport, not their sum.
 
         Raises:
-            UsageError: `url` is no http or https address, `timeout_s` is not positive, or the
+            UsageError: `url` is not an http or https address, `timeout_s` is not positive, or the
                 environment names a proxy that cannot be used.
         """
         self._timeout_s = checked_timeout(timeout_s)
@@ -125,7 +125,7 @@ class Client:
 
         Raises:
             FeedbackOff: the server takes no feedback (QUINCUNX_FEEDBACK_FOLDER).
-            UsageError: the label is no class of the model, or the values do not go together.
+            UsageError: the label is not a class of the model, or the values do not go together.
             FeedbackNotStored: the server's log is full or cannot be written.
         """
         call = feedback_call(answer, label, index, foreign, note, image)

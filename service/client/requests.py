@@ -110,7 +110,7 @@ def settings_of(url: str, key: str | None) -> dict[str, Any]:
     """The arguments of `httpx.Client`.
 
     Raises:
-        UsageError: `url` is no http or https address, or no header can carry `key`.
+        UsageError: `url` is not an http or https address, or no header can carry `key`.
     """
     try:
         base = httpx.URL(url)

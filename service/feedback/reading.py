@@ -17,7 +17,7 @@ def read_feedback(source: Path) -> list[FeedbackRow]:
     If there is feedback about one answer several times, the latest counts.
 
     Raises:
-        DataError: there is no file, or one that is no feedback log.
+        DataError: there is no file, or one that is not a feedback log.
     """
     paths = sorted(source.glob("*.parquet")) if source.is_dir() else [source]
     if not paths:
@@ -39,12 +39,12 @@ def _rows(path: Path) -> Iterator[FeedbackRow]:
         raise DataError(f"{path} cannot be read as Parquet: {error}") from error
     missing = [name for name in COLUMNS.names if name not in table.column_names]
     if missing:
-        raise DataError(f"{path} is no feedback log: it has no column {missing[0]!r}")
+        raise DataError(f"{path} is not a feedback log: it has no column {missing[0]!r}")
     try:
         # As the columns are nullable in Parquet, foreign files may lack values that rows need.
         listed = table.select(COLUMNS.names).cast(COLUMNS).to_pylist()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"{path} is no feedback log: {error}") from error
+        raise DataError(f"{path} is not a feedback log: {error}") from error
     for number, values in enumerate(listed):
         needed = ("time", "request_id", "image", "foreign")
         if any(values[name] is None for name in needed):

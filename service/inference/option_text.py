@@ -39,7 +39,7 @@ def read_text(name: str, text: str, fields: Fields) -> Any:
     Numbers are strict: see `service.number_text`. The model itself checks words and bounds.
 
     Raises:
-        UsageError: no such option, or text that is no value of it.
+        UsageError: no such option, or text that is not a value of it.
     """
     field = fields.get(name)
     if field is None:

@@ -18,6 +18,11 @@ from numpy.typing import NDArray
 from service.errors import ModelPackageError, UsageError
 from service.package.parts import CurvePoint, UnknownModel
 
+NONE_FOR_SEVERAL_LABELS = (
+    "is multi-label, and has no unknown score: if an image shows none of its classes, the answer "
+    "has no labels"
+)
+"""What follows the name of a model in the error."""
 TINY = 1e-12
 ROUNDING = 0.02
 Values = NDArray[np.floating]
@@ -56,7 +61,7 @@ class UnknownScorer:
         """Read the verified content of `model.file`; `where` is for messages.
 
         Raises:
-            ModelPackageError: it is no float16[1 + D, C] in the .npy format.
+            ModelPackageError: it is not a float16[1 + D, C] in the .npy format.
         """
         try:
             rows = _rows(data)
@@ -104,7 +109,7 @@ def _rows(data: bytes) -> NDArray[np.float16]:
     The header is compared with the length of the file before anything is allocated.
 
     Raises:
-        ValueError: it is no such file.
+        ValueError: it is not such a file.
     """
     stream = io.BytesIO(data)
     if np.lib.format.read_magic(stream) != (1, 0):

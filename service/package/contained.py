@@ -64,7 +64,7 @@ def _opened(folder: Path, name: str) -> Generator[BinaryIO]:
             )
         with open(os.open(real, _flags), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise ModelPackageError(f"{path} is no regular file")
+                raise ModelPackageError(f"{path} is not a regular file")
             yield stream
     except OSError as error:
         reason = error.strerror or str(error)

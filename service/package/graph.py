@@ -50,7 +50,7 @@ def check_graph(data: bytes, path: Path, graph: Graph | None = None) -> int:
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
-        raise ModelPackageError(f"{path} cannot be loaded: it is no ONNX graph") from error
+        raise ModelPackageError(f"{path} cannot be loaded: it is not an ONNX graph") from error
     for part in _graphs(model):
         for tensor in _tensors(part):
             if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:

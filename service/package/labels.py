@@ -100,7 +100,7 @@ def class_ids(labels: Iterable[str], manifest: Manifest) -> dict[str, str]:
     """The id of the class for each of the true labels of a data set, by id or name.
 
     Raises:
-        DataError: a label that is no class of the model, or the name of several.
+        DataError: a label that is not a class of the model, or the name of several.
     """
     index = LabelIndex(manifest.labels, indices=False)
     images = Counter(labels)

@@ -45,8 +45,8 @@ def _check_labels(manifest: "Manifest") -> None:
         for label in labels:
             if ";" in label.id or label.id != label.id.strip():
                 raise ValueError(
-                    "tables separate the labels of an image by ';', so an id of a multi-label "
-                    f"model holds none and no space around it, but got {label.id!r}"
+                    "the label ids of a multi-label model must not contain ';' or outer spaces, "
+                    f"because tables separate labels by ';', but got {label.id!r}"
                 )
 
 
@@ -58,7 +58,7 @@ def _check_files(manifest: "Manifest") -> None:
         if file.calibrated_as in followers:
             raise ValueError(
                 f"{file.file} is calibrated_as {file.calibrated_as}, which has no calibration of "
-                "its own: it is calibrated_as another precision itself"
+                "its own, because it is calibrated_as a third precision"
             )
 
 

@@ -20,7 +20,7 @@ def parse(data: bytes, where: str) -> Manifest:
     JSON alone would let a key that is there twice, NaN and an endless number pass.
 
     Raises:
-        ModelPackageError: `data` is no manifest; the message names the place.
+        ModelPackageError: `data` is not a manifest; the message names the place.
     """
     try:
         text = data.decode("utf-8-sig")  # editors may write a byte order mark
@@ -54,7 +54,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON number")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _finite(number: str) -> float:

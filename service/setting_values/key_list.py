@@ -44,12 +44,12 @@ def read_keys(path: Path) -> tuple[str, ...]:
     """
     data = _read(path)
     if data.startswith(_UTF_16) or b"\0" in data:
-        raise ValueError(f"{path} is no UTF-8 text (UTF-16?): save it as UTF-8")
+        raise ValueError(f"{path} is not UTF-8 text (UTF-16?): save it as UTF-8")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path}, line {line}, is no UTF-8 text: save it as UTF-8") from None
+        raise ValueError(f"{path}, line {line}, is not UTF-8 text: save it as UTF-8") from None
     keys: list[str] = []
     for number, line in enumerate(_LINE_END.split(text), 1):
         key = line.strip(" \t")
@@ -84,7 +84,7 @@ def _check_quotes(text: str, where: str) -> None:
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError(f"{path} is no regular file; every worker has to read it")
+            raise ValueError(f"{path} is not a regular file; every worker has to read it")
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise ValueError(f"{path} is over {MAX_BYTES} bytes")

@@ -52,7 +52,7 @@ def lines(stream: IO[bytes], name: str) -> Iterator[Line]:
     head = stream.read(HEAD_BYTES)
     encoding = _encoding(head, name)
     if encoding is None:
-        raise DataError(f"{name} holds NUL bytes: it is no text; {SAVE_AS_UTF8}")
+        raise DataError(f"{name} holds NUL bytes: it is not text; {SAVE_AS_UTF8}")
     yield from _lines(head, stream, encoding, name, MAX_LINE_CHARS)
 
 

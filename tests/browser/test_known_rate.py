@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def odd(tmp_path: Path) -> Path:
-    """White is no class."""
+    """White is not a class."""
     path = tmp_path / "white.png"
     path.write_bytes(encoded(np.full((80, 100, 3), 250, np.uint8)))
     return path

@@ -184,7 +184,7 @@ def test_a_class_of_a_thousand_is_found_on_a_phone(plain: Page, tmp_path: Path) 
     assert plain.evaluate("document.documentElement.scrollWidth") <= 360
     plain.get_by_role("button", name="Save", exact=True).click()
     said = plain.locator("#said")
-    expect(said).to_contain_text("Not saved. label 'n778' is no class of tiny")  # it has only three
+    expect(said).to_contain_text("Not saved. label 'n778' is not a class of tiny")
     expect(plain.get_by_role("button", name="Save again")).to_be_hidden()  # it would fail again
     plain.get_by_label("Find a class").fill("no such class")
     expect(plain.locator("#matches-count")).to_have_text("No class has this name.")

@@ -99,7 +99,7 @@ def test_a_photo_waits_for_the_description_of_the_model(
 def test_a_text_is_no_image(page: Page, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     page.set_input_files("#file", tmp_path / "notes.txt")
-    expect(page.locator("#notice.bad #status")).to_have_text("notes.txt is no image.")
+    expect(page.locator("#notice.bad #status")).to_have_text("notes.txt is not an image.")
 
 
 def test_what_is_no_photo_is_said_and_the_page_goes_on(

@@ -125,7 +125,7 @@ def test_a_file_that_is_no_image_is_named_in_the_sheet(
     expect(page.locator("#status")).to_have_text("2 photos done.")
     cards = page.locator("#cards li")
     expect(cards.nth(1)).to_contain_text("notes.txt")
-    expect(cards.nth(1)).to_contain_text("This is no image.")
+    expect(cards.nth(1)).to_contain_text("This is not an image.")
     expect(page.locator("#again-failed")).to_be_hidden()  # it would fail again
 
 

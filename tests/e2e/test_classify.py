@@ -122,7 +122,7 @@ def test_a_senseless_option_is_named(
 
 def test_a_url_is_never_fetched(client: httpx.Client) -> None:
     response = client.post("/classify", data={"image": "http://127.0.0.1:1/photo.jpg"})
-    assert response.status_code == 415  # urlencoded is no image
+    assert response.status_code == 415  # urlencoded is not an image
     body = (
         b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
         b"http://127.0.0.1:1/photo.jpg\r\n--x--\r\n"

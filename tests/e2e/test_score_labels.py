@@ -68,7 +68,7 @@ def test_labels_that_the_model_lacks_count_as_wrong_and_are_named(
     assert accuracy["confused"] == []
     labels = ["blue", "navy", "green", None, "red", "navy"]
     assert [row["label"] for row in read_rows(tmp_path / "out.parquet")] == labels
-    assert "2 of 5 labelled images have a true label that is no class of the model" in (
+    assert "2 of 5 labelled images have a true label that is not a class of the model" in (
         report.read_text()
     )
     told = run_score(
@@ -115,7 +115,7 @@ def test_a_name_of_two_classes_is_refused_before_anything_is_written(
         listed(folder, ["n1", "n1", "n3", "n3", "n3", "n3"]), package, "--label-column", "label"
     )
     assert summary["accuracy"]["images"] == 6
-    # A folder of that name is no label: it is counted, and no class gets its images.
+    # A folder of that name is not a label: it is counted, and no class gets its images.
     (folder / "red").rename(folder / "crane")
     (folder / "blue").rename(folder / "n3")
     summary, _ = scored(folder, package)

@@ -92,8 +92,8 @@ def test_embeddings_come_beside_an_answer_or_alone(http: httpx.Client, folder: P
     ("query", "message"),
     [
         ({"model": "plain"}, "plain has no embeddings"),
-        ({"top_k": "3"}, "top_k is no option of /embed"),
-        ({"known_rate": "0.9"}, "known_rate is no option of /embed"),
+        ({"top_k": "3"}, "top_k is not an option of /embed"),
+        ({"known_rate": "0.9"}, "known_rate is not an option of /embed"),
         ({"tta": "x"}, "tta must be one of"),
     ],
 )

@@ -99,7 +99,7 @@ def test_the_scale_is_the_largest_that_leaves_enough(
 
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_a_mark_stays_where_it_was_whatever_the_turn(turn: int) -> None:
-    """401 is no multiple of 8: the last pixel of a scaled side covers less than 8 pixels."""
+    """401 is not a multiple of 8: the last pixel of a scaled side covers less than 8 pixels."""
     pixels = np.zeros((401, 603, 3), np.uint8)
     pixels[300:, 500:] = 255
     data = saved(Image.fromarray(pixels), "JPEG", exif=exif(orientation(turn)), subsampling=0)

@@ -1,4 +1,4 @@
-"""Drawn packages with embeddings, and with an unknown score: a colour that is no class."""
+"""Drawn packages with embeddings, and with an unknown score: a colour that is not a class."""
 
 import hashlib
 from pathlib import Path

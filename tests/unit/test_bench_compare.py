@@ -87,7 +87,7 @@ def test_the_command_reads_results_files(tmp_path: Path) -> None:
     a.write_text('{"kind": "latency"}')
     failed = CliRunner().invoke(app, ["bench", "compare", str(a), str(b)])
     assert failed.exit_code == 2
-    assert "is no results file" in failed.stderr
+    assert "is not a results file" in failed.stderr
 
 
 def test_results_of_two_kinds_do_not_compare() -> None:

@@ -206,7 +206,7 @@ async def test_a_body_that_grows_over_the_limit_is_refused(inflight: Inflight) -
 
 @pytest.mark.parametrize("declared", ["900", "", "-5", "x", "9" * 30])
 async def test_all_requests_together_have_a_bound(declared: str) -> None:
-    """An unreadable length is no length: then the chunks are counted."""
+    """An unreadable length is not a length: then the chunks are counted."""
     inflight = Inflight(max_bytes=1000)
     inflight.add(500)
     asked = request([b"a" * 400, b"b" * 400], Held(inflight), content_length=declared)

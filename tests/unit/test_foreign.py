@@ -122,7 +122,7 @@ def test_a_package_without_an_unknown_score_is_measured_by_its_top_probability(
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--foreign", "/nowhere"], "no folder"),
+        (["--foreign", "/nowhere"], "not a folder"),
         (["--foreign", "FOREIGN", "--record"], "--record"),
         (["--foreign", "FOREIGN", "--feedback", "x"], "--feedback"),
         (["--feedback", "x"], "not both"),

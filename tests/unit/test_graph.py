@@ -126,7 +126,7 @@ def test_an_operator_that_the_runtime_has_not_got_is_one_line(folder: Path) -> N
 @pytest.mark.parametrize("data", [b"\x00", b"no graph", b"ORTM" * 100, os.urandom(500)])
 def test_bytes_that_are_no_graph_are_refused(folder: Path, data: bytes) -> None:
     write_graph(folder, data)
-    refused(folder, "is no ONNX graph|must take images")
+    refused(folder, "is not an ONNX graph|must take images")
 
 
 def resized_axis(model: onnx.ModelProto, output: int, axis: int, to: int) -> None:

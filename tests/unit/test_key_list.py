@@ -38,9 +38,9 @@ def test_a_file_as_any_editor_saves_it(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("first\nsecond".encode("utf-16"), "is no UTF-8 text .UTF-16"),
-        ("first\n".encode("utf-16-le"), "is no UTF-8 text .UTF-16"),
-        ("first\nschl\xfcssel".encode("latin-1"), "line 2, is no UTF-8 text"),
+        ("first\nsecond".encode("utf-16"), "is not UTF-8 text .UTF-16"),
+        ("first\n".encode("utf-16-le"), "is not UTF-8 text .UTF-16"),
+        ("first\nschl\xfcssel".encode("latin-1"), "line 2, is not UTF-8 text"),
         ("first\nschlüssel".encode(), "line 2: a key is printable ASCII"),
         (b"first\nmy key", "line 2: a key holds no space"),
         (b"first\n\n#second", "line 3: a key begins with no '#'"),
@@ -66,7 +66,7 @@ def test_a_file_that_would_lock_somebody_out_is_named(
 
 
 def test_what_cannot_be_read_twice_is_no_file_of_keys(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no regular file"):
+    with pytest.raises(ValueError, match="not a regular file"):
         read_keys(Path(os.devnull))
     with pytest.raises(OSError, match="directory"):
         read_keys(tmp_path)

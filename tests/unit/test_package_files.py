@@ -71,10 +71,10 @@ def test_what_is_no_file_does_not_hang(folder: Path, name: str) -> None:
     refused(folder, "cannot be read")
     path.unlink()
     os.mkfifo(path)
-    refused(folder, "is no regular file")
+    refused(folder, "is not a regular file")
     path.unlink()
     path.mkdir()
-    refused(folder, "is no regular file|cannot be read")
+    refused(folder, "is not a regular file|cannot be read")
 
 
 def test_a_huge_manifest_is_not_read(folder: Path) -> None:

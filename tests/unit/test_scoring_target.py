@@ -117,7 +117,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"a\.csv is a folder: name a file in it"):
         Target(f"{tmp_path}/a.csv")
     os.mkfifo(tmp_path / "b.csv")
-    with pytest.raises(OutputError, match=r"b\.csv is no regular file"):
+    with pytest.raises(OutputError, match=r"b\.csv is not a regular file"):
         Target(f"{tmp_path}/b.csv")
     with pytest.raises(UsageError, match=r"cannot write nowhere://b/c\.csv: "):
         Target("nowhere://b/c.csv")

@@ -56,7 +56,7 @@ def test_other_services_are_not_looked_at() -> None:
     ],
 )
 def test_what_only_resembles_a_link_is_an_error(typo: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match="is no setting"):
+    with pytest.raises(UsageError, match="is not a setting"):
         Settings.from_environment(typo)
 
 

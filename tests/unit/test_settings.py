@@ -29,7 +29,7 @@ def test_values_are_read_and_split() -> None:
 
 
 def test_an_unknown_variable_names_the_nearest_one() -> None:
-    with pytest.raises(UsageError, match=r"QUINCUNX_MAX_PIXEL is no .*mean QUINCUNX_MAX_PIXELS"):
+    with pytest.raises(UsageError, match=r"QUINCUNX_MAX_PIXEL is not .*mean QUINCUNX_MAX_PIXELS"):
         Settings.from_environment({"QUINCUNX_MAX_PIXEL": "1"})
 
 
@@ -70,12 +70,14 @@ def test_an_empty_or_missing_key_file_is_an_error_and_not_an_open_door(tmp_path:
 
 
 def test_an_option_of_serve_is_named() -> None:
-    with pytest.raises(UsageError, match="QUINCUNX_PORT is no setting: use quincunx serve --port"):
+    with pytest.raises(
+        UsageError, match="QUINCUNX_PORT is not a setting: use quincunx serve --port"
+    ):
         Settings.from_environment({"QUINCUNX_PORT": "8080"})
 
 
 def test_a_setting_in_small_letters_is_not_passed_over() -> None:
-    with pytest.raises(UsageError, match=r"quincunx_Max_Pixels is no .*mean QUINCUNX_MAX_PIXELS"):
+    with pytest.raises(UsageError, match=r"quincunx_Max_Pixels is not .*mean QUINCUNX_MAX_PIXELS"):
         Settings.from_environment({"quincunx_Max_Pixels": "1"})
     assert Settings.from_environment({"quincunx_release": "1"}) == Settings()
 

@@ -109,7 +109,7 @@ def test_a_single_label_answer_has_no_labels(predictor: Predictor) -> None:
     ("options", "message"),
     [
         ({"tta": "adaptive"}, "several classes may be true, or none; use dense"),
-        ({"coverage": 0.9}, "its answer is the set of labels above their thresholds"),
+        ({"coverage": 0.9}, "it answers with the labels above their thresholds"),
     ],
 )
 def test_what_needs_one_true_class_is_refused_and_says_why(

@@ -54,7 +54,7 @@ def test_a_name_of_several_classes_is_refused_with_the_ids_that_would_do() -> No
     [
         (["1", "2", "3"], "1", "1"),
         (["1", "2", "3"], "3.0", "3"),  # pandas, in a column with gaps
-        (["1", "2", "3"], "0", None),  # the ids are numbers, so a number is no index
+        (["1", "2", "3"], "0", None),  # the ids are numbers, so a number is not an index
         (["1.0", "2.0"], "2", "2.0"),
         (["00", "01", "02"], "2", "02"),
         (["x", "y"], "1.0", "y"),
@@ -177,7 +177,9 @@ def test_counts_of_unknown_labels_are_bounded_and_told() -> None:
     assert summary["unknown_labels"]["x7"] == 4
     assert len(summary["unknown_labels"]) < 30
     unknown, without = notes(summary)
-    assert "2003 of 2004 labelled images have a true label that is no class of the model" in unknown
+    assert (
+        "2003 of 2004 labelled images have a true label that is not a class of the model" in unknown
+    )
     assert "count as answered wrong: 'x7' (4), 'x0' (1)" in unknown
     assert "2000 answered images have no true label and are not in the accuracy" in without
     assert unknown.endswith(f" and {MOST_NAMES - 10} more")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from service.errors import UsageError
 from service.inference.tta.task import TASKS
+from service.inference.unknown import NONE_FOR_SEVERAL_LABELS
 from service.package.manifest import Manifest, Mode, Precision
 from service.package.package import ModelPackage
 from training.calibration import adaptive, gates, plain, tempering, unknown
@@ -145,10 +146,7 @@ def calibrate_unknown(
     package = ModelPackage.load(folder)
     manifest = package.manifest
     if not TASKS[manifest.task].one_is_true:
-        raise UsageError(
-            f"{manifest.name} is multi-label, and has no unknown score: where none of its classes "
-            "is in an image, its answer has no labels"
-        )
+        raise UsageError(f"{manifest.name} {NONE_FOR_SEVERAL_LABELS}")
     if not manifest.calibration:
         raise UsageError(f"{manifest.name} was not calibrated: run quincunx calibrate without this")
     firsts = [manifest.adaptive.model_copy(update={"second": "dense"})] if manifest.adaptive else []

@@ -188,7 +188,7 @@ def _with_sizes(result: Converted, bound: str, *, uneven: bool) -> Converted:
         stride_px = 1
     if uneven and crop_px % stride_px:
         reason = (
-            f"its padding follows from the size, and {crop_px} px is no multiple of {stride_px}"
+            f"its padding follows from the size, and {crop_px} px is not a multiple of {stride_px}"
         )
         return replace(result, sizes=own, smallest_px=crop_px, reason=result.reason or reason)
     shapes = sizes.checked_shapes(crop_px, stride_px if stride_px > 1 else 32)

@@ -121,7 +121,9 @@ def _read_form(body: bytes, boundary: bytes, file_field: str, max_images: int) -
                 )
             form.images.append(part.data)
         elif part.has_filename:
-            raise UsageError(f"a file in the field {name[:80]!r}; files belong in {file_field!r}")
+            raise UsageError(
+                f"a file in the field {name[:80]!r}; send files in the field {file_field!r}"
+            )
         elif name not in FIELDS:
             raise no_option(name, FIELDS)
         elif name in form.fields:

@@ -50,7 +50,9 @@ class FormPart:
         try:
             return self.data.decode(codec)
         except UnicodeDecodeError:
-            raise UsageError(f"the field {self.name[:80]!r} is no text in {self.charset}") from None
+            raise UsageError(
+                f"the field {self.name[:80]!r} is not text in {self.charset}"
+            ) from None
 
 
 def split(body: bytes, boundary: bytes) -> Iterator[FormPart]:

@@ -44,13 +44,15 @@ def read_json(body: bytes, stop: int) -> Any:
         if "\\u" in text:
             _check_unicode(value)
     except UnicodeDecodeError as error:
-        raise UsageError("the body is no JSON: it must be UTF-8") from error
+        raise UsageError("the body is not JSON: it must be UTF-8") from error
     except json.JSONDecodeError as error:
-        raise UsageError(f"the body is no JSON inference request: {error.msg}") from error
+        raise UsageError(f"the body is not a JSON inference request: {error.msg}") from error
     except (ValueError, ArithmeticError) as error:
         raise UsageError("the body has a number that is too long") from error
     except RecursionError as error:
-        raise UsageError("the body is no JSON inference request: it is nested too deep") from error
+        raise UsageError(
+            "the body is not a JSON inference request: it is nested too deep"
+        ) from error
     return value
 
 
@@ -65,14 +67,14 @@ def _cut(body: bytes, stop: int, arrays: list[NumberText]) -> Iterator[bytes]:
         _check_left(left)
         between = body[at:end]
         if b"N" in between or b"I" in between:
-            raise UsageError("the body is no JSON: it has no numbers NaN and Infinity")
+            raise UsageError("the body is not JSON: it has no numbers NaN and Infinity")
         yield between
         if quote < 0:
             return
         string = _STRING.match(body, quote, min(stop, quote + left))
         if string is None:
             _check_left(left - (stop - quote))
-            raise UsageError("the body is no JSON inference request: a string does not end")
+            raise UsageError("the body is not a JSON inference request: a string does not end")
         left -= len(string[0])
         yield string[0]
         at = string.end()

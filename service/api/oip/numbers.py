@@ -118,7 +118,7 @@ def _read_piece(piece: bytes, first: int, what: str) -> bytes:
         values = []
     if not values:
         after = f" after element {first - 1}" if first else ""
-        raise UsageError(f"{what}: the data{after} is no JSON array of numbers")
+        raise UsageError(f"{what}: the data{after} is not a JSON array of numbers")
     return bytes([exact_uint8(v, f"{what}: element {first + i}") for i, v in enumerate(values)])
 
 

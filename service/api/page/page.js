@@ -141,7 +141,7 @@ function take(given) {
   const list = [...given];
   if (!list.length) return;
   if (list.every(isNoImage)) {
-    complain(new Error(`${list.map((file) => file.name || "That").join(", ")} is no image.`));
+    complain(new Error(`${list.map((file) => file.name || "That").join(", ")} is not an image.`));
     return;
   }
   files = list;

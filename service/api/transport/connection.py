@@ -128,7 +128,7 @@ class Connection(HttpToolsProtocol):
             self._counting.raw(self._stuck_bytes)
         except httptools.HttpParserError as error:
             # The parser replaces an error of its callbacks by an error of its own.
-            self._fail(self._counting.error or UsageError(f"the request is no HTTP/1.1: {error}"))
+            self._fail(self._counting.error or UsageError(f"the request is not HTTP/1.1: {error}"))
         except QuincunxError as error:
             self._fail(error)
         else:

@@ -211,4 +211,4 @@ def read(path: Path) -> LatencyReport | LoadReport:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise UsageError(f"{path} is no results file: {first['msg']} at {where}") from error
+        raise UsageError(f"{path} is not a results file: {first['msg']} at {where}") from error

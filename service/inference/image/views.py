@@ -70,10 +70,10 @@ def check_image(image: object) -> AnyImage:
 
 
 def check_images(images: object) -> None:
-    """Refuse anything that is no sequence of images. `check_image` checks each of them.
+    """Refuse anything that is not a sequence of images. `check_image` checks each of them.
 
     Raises:
-        UsageError: one image, a path, or something else that is no sequence of images.
+        UsageError: one image, a path, or something else that is not a sequence of images.
     """
     got = type(images).__name__
     if isinstance(images, np.ndarray):

@@ -25,7 +25,7 @@ from service.inference.tta.model import Model as Model
 from service.inference.tta.passes import Resized, StepsOf, read_passes, resize_for
 from service.inference.tta.planner import Pass, Plan
 from service.inference.tta.single_views import SingleViews, ViewClassification
-from service.inference.unknown import Unknown, threshold_at
+from service.inference.unknown import NONE_FOR_SEVERAL_LABELS, Unknown, threshold_at
 from service.package import modes
 from service.package.manifest import Manifest, Mode, ModeCalibration
 
@@ -103,10 +103,7 @@ def _check_known_rate(known_rate: float, mode: Mode, model: Model) -> None:
         return
     name = model.manifest.name
     if not model.task.one_is_true:
-        raise UsageError(
-            f"known_rate: {name} is multi-label, and has no unknown score: where none of its "
-            "classes is in an image, its answer has no labels"
-        )
+        raise UsageError(f"known_rate: {name} {NONE_FOR_SEVERAL_LABELS}")
     if model.unknown is None:
         raise UsageError(f"known_rate: {name} has no unknown score (quincunx calibrate fits it)")
     raise UsageError(f"known_rate: no unknown score was fitted for tta={mode}")

@@ -96,13 +96,15 @@ class Task:
             return
         if tta == "adaptive":
             raise UsageError(
-                "tta=adaptive: its gate asks how sure the one true class is, and this model is "
-                "multi-label: several classes may be true, or none; use dense"
+                "tta=adaptive needs a single-label model, because its gate measures how sure one "
+                "class is. This model is multi-label: several classes may be true, or none; use "
+                "dense"
             )
         if coverage is not None:
             raise UsageError(
-                "coverage: a prediction set holds the one true class, and this model is "
-                "multi-label: its answer is the set of labels above their thresholds"
+                "coverage needs a single-label model, because a prediction set contains one true "
+                "class. This model is multi-label: it answers with the labels above their "
+                "thresholds"
             )
 
 

@@ -52,7 +52,7 @@ class Target:
         if folder:
             raise OutputError(f"{output} is a folder: name a file in it")
         if there and self.path is not None and not self.path.is_file():
-            raise OutputError(f"{output} is no regular file: name another")
+            raise OutputError(f"{output} is not a regular file: name another")
         for source in sources:
             if self._is(source.name):
                 raise UsageError(f"{output} is also a source: it would be replaced")

@@ -27,7 +27,7 @@ VALIDATORS = (
 
 
 def stamp(path: str) -> str | None:
-    """The stamp of a file; None if it is no regular file, or if its storage keeps no times."""
+    """The stamp of a file; None if it is not a regular file, or if its storage keeps no times."""
     if path == "-":
         return None
     local = local_path(path)

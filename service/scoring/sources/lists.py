@@ -180,7 +180,7 @@ class CsvList:
             return Item(self.name, error=f"DataError: {where}: the row has no path: {cells}")
         path = join(self._root, path)
         # An unquoted separator moves the cells after it, so that another cell would be the label.
-        # A path that moved is no file, and its row says so.
+        # A path that moved is not a file, and its row says so.
         if layout.label_at is not None and any(cell.strip() for cell in cells[layout.width :]):
             return Item(
                 path,

@@ -41,7 +41,7 @@ class LabelTally(Tally):
     def agreement(self) -> dict[str, Any] | None:
         """Shares of right labels; None if no answered image has labels.
 
-        A true label that is no class of the model counts as missed.
+        A true label that is not a class of the model counts as missed.
         """
         if not self.known:
             return None

@@ -12,7 +12,7 @@ from service.scoring.summary.truth import Truth
 
 Z_95 = 1.959964
 UNKNOWN = "\0unknown"
-"""In the counts this stands for every true label that is no class of the model."""
+"""In the counts this stands for every true label that is not a class of the model."""
 
 
 def wilson_interval(hits: int, of: int) -> tuple[float, float]:
@@ -90,7 +90,7 @@ class Tally:
     def accuracy(self) -> dict[str, Any] | None:
         """Top-1 and top-k with intervals, each class, and the single crop against TTA.
 
-        An image whose true label is no class of the model counts as answered wrong. None if no
+        An image whose true label is not a class of the model counts as answered wrong. None if no
         answered image has a label.
         """
         if not self.labelled:

@@ -20,7 +20,7 @@ class Truth:
     known: int = 0
     """Images all of whose labels are classes of the model."""
     unknown: int = 0
-    """Images with a label that is no class of the model."""
+    """Images with a label that is not a class of the model."""
     without: int = 0
     """Images without a label."""
     labels: Counter[str] = field(default_factory=lambda: Counter[str]())
@@ -76,7 +76,7 @@ def notes(truth: dict[str, Any], asked: str | None = None) -> list[str]:
     found: list[str] = []
     if truth["unknown"]:
         found.append(
-            f"{truth['unknown']} of {labelled} labelled images have a true label that is no "
+            f"{truth['unknown']} of {labelled} labelled images have a true label that is not a "
             "class of the model, and count as answered wrong: "
             + listed(truth["unknown_labels"], of=truth["distinct_unknown_labels"])
         )

@@ -15,6 +15,7 @@ from service.inference.runtime.providers import Provider
 from service.inference.tta.passes import StepsOf
 from service.inference.tta.steps import Options
 from service.inference.tta.task import TASKS
+from service.inference.unknown import NONE_FOR_SEVERAL_LABELS
 from service.listing.skipped import Skipped
 from service.package.manifest import Mode, Precision
 from service.scoring.sources.walk import UnreadablePath, walk
@@ -156,7 +157,7 @@ def foreign_images(folder: Path) -> ForeignImages:
         DataError: there is none, or a folder cannot be listed.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder of images")
+        raise DataError(f"{folder} is not a folder of images")
     skipped = Skipped()
     items: list[Item] = []
     for path in walk(str(folder), skipped):
@@ -191,10 +192,7 @@ def measure_foreign(
     for precision in chosen:
         predictor = Predictor.from_package(package, precision=precision, provider=provider)
         if not TASKS[predictor.manifest.task].one_is_true:
-            raise UsageError(
-                f"--foreign: {predictor.manifest.name} is multi-label. An image of none of its "
-                "classes has an answer without labels, and no unknown score"
-            )
+            raise UsageError(f"--foreign: {predictor.manifest.name} {NONE_FOR_SEVERAL_LABELS}")
         ours, _, broken = _answers(predictor, known, modes, known_rate)
         theirs, paths[precision], also = _answers(predictor, foreign, modes, known_rate)
         unreadable |= broken | also

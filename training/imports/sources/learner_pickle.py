@@ -22,7 +22,7 @@ def open_source(path: Path, given: Given) -> tuple[Converted, ImportSpec]:
 
     Raises:
         UsageError: the file is not trusted, or is not there.
-        ImportRefused: it cannot be read, or is no classifier.
+        ImportRefused: it cannot be read, or is not a classifier.
     """
     if not path.is_file():
         raise UsageError(f"no file {path}")

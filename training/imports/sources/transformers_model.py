@@ -47,9 +47,9 @@ def read(name: str, given: Given) -> ModuleSource:
             model = transformers.AutoModelForImageClassification.from_pretrained(folder, **options)
         except (OSError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:300]
-            raise ImportRefused(f"{folder} is no image classifier in safetensors: {reason}") from (
-                error
-            )
+            raise ImportRefused(
+                f"{folder} is not an image classifier in safetensors: {reason}"
+            ) from error
         stated = _stated(folder / PREPROCESSOR)
     else:
         bring = (

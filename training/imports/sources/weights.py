@@ -38,7 +38,7 @@ def read(path: Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except (OSError, SafetensorError) as error:
-            raise ImportRefused(f"{path} is no safetensors file: {error}") from None
+            raise ImportRefused(f"{path} is not a safetensors file: {error}") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the protocol of other pickles
@@ -50,7 +50,7 @@ def read(path: Path) -> dict[str, Tensor]:
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ImportRefused(f"{path} is no file of weights: {reason}") from None
+        raise ImportRefused(f"{path} is not a file of weights: {reason}") from None
     return _tensors(found, path)
 
 

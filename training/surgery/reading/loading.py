@@ -26,9 +26,9 @@ def load(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise ImportRefused(f"{path} cannot be read: {error.strerror}") from error
     except DecodeError as error:
-        raise ImportRefused(f"{path} is no ONNX file: it cannot be decoded") from error
+        raise ImportRefused(f"{path} is not an ONNX file: it cannot be decoded") from error
     if not model.graph.node:
-        raise ImportRefused(f"{path} is no ONNX model: it has no operators")
+        raise ImportRefused(f"{path} is not an ONNX model: it has no operators")
     files = {_external_file(tensor, path) for tensor in _external(model)}
     if files:
         _check_size(path.stat().st_size + sum(file.stat().st_size for file in files), path)

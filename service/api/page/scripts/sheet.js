@@ -49,7 +49,7 @@ function sameQuestion(files, options) {
 async function fillEntry(entry, signal) {
   entry.error = null;
   if (isNoImage(entry.file)) {
-    entry.error = "This is no image.";
+    entry.error = "This is not an image.";
     return;
   }
   await makeThumb(entry);

@@ -39,7 +39,7 @@ class Masked:
         for mask in masks:
             lowest = mask & -mask
             if mask and (mask // lowest + 1) & mask // lowest:
-                raise BadImage(f"the BMP is broken: {mask:#x} is no mask for {bits} bits")
+                raise BadImage(f"the BMP is broken: {mask:#x} is not a mask for {bits} bits")
         self.size = size
         self._stored, self._bits, self._masks = stored, bits, masks
 

@@ -82,7 +82,7 @@ class Narrow:
 
 
 class Wide:
-    """Samples whose type is no range: float, signed, or of more than 16 bits."""
+    """Samples whose type is not a range: float, signed, or of more than 16 bits."""
 
     def __init__(self, samples: Samples, colours: int, span: Range, nodata: float | None) -> None:
         self._samples, self._colours, self._span, self._nodata = samples, colours, span, nodata
