@@ -8,7 +8,6 @@ processor times of the thread that decodes, so that other work on the machine ma
 """
 
 import io
-import json
 import os
 import random
 import subprocess
@@ -30,6 +29,7 @@ from benchmarks.pictures import RESULTS
 from service.bench.environment import environment
 from service.bench.image_size import ImageSize
 from service.bench.photos import drawn
+from service.bench.report.compact import compact_json
 from service.bench.report.statistics import mean_interval, paired_ratio
 from service.inference.decode import decode_image
 from service.inference.image.geometry import Size, shorter_side
@@ -184,7 +184,7 @@ def main() -> None:
     table = markdown(results, command, f"{machine.cpu}, {machine.system}")
     options.out.with_suffix(".md").write_text(table, encoding="utf-8")
     whole = {"environment": machine.model_dump(), "cases": results}
-    options.out.with_suffix(".json").write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
+    options.out.with_suffix(".json").write_text(compact_json(whole), "utf-8")
     print(table)
 
 

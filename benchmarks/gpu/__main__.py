@@ -10,7 +10,6 @@ checkout and its packages, no torch.
 """
 
 import argparse
-import json
 import platform
 import re
 import tempfile
@@ -24,6 +23,7 @@ from benchmarks.gpu import engine, product, sweep
 from benchmarks.gpu.answers import answers, photos_in
 from benchmarks.gpu.report import markdown
 from service.bench.environment import environment
+from service.bench.report.compact import compact_json
 from service.doctor import diagnose
 from service.inference.runtime.providers import Provider
 from service.package.manifest import Precision
@@ -169,7 +169,7 @@ class Run:
 
     def _write(self) -> None:
         self._stem.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self._results, indent=1) + "\n"
+        text = compact_json(self._results)
         self._stem.with_suffix(".json").write_text(text, encoding="utf-8")
         self._stem.with_suffix(".md").write_text(markdown(self._results), encoding="utf-8")
 

@@ -21,6 +21,7 @@ from benchmarks.pictures import RESULTS
 from service.bench.environment import environment
 from service.bench.image_size import ImageSize
 from service.bench.photos import drawn
+from service.bench.report.compact import compact_json
 from service.errors import QuincunxError
 from service.inference.predictor import Predictor
 from service.package.manifest import Mode
@@ -151,7 +152,7 @@ def main() -> None:
         print(json.dumps(rows[name]), flush=True)
         ordered = [rows[one] for one in [*ARCHITECTURES, *sorted(rows)] if one in rows]
         ordered = list({row["source"]: row for row in ordered}.values())
-        STORED.write_text(json.dumps({"machine": machine, "rows": ordered}, indent=1) + "\n")
+        STORED.write_text(compact_json({"machine": machine, "rows": ordered}))
         STORED.with_suffix(".md").write_text(as_markdown(ordered, machine))
 
 

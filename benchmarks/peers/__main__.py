@@ -9,7 +9,6 @@ docs/results/peers.json and .md.
 """
 
 import argparse
-import json
 import random
 import signal
 import sys
@@ -27,6 +26,7 @@ from benchmarks.pictures import add_options, pictures, results
 from benchmarks.service.client import Client, client
 from service.bench.environment import environment, identity
 from service.bench.photos import Photos
+from service.bench.report.compact import compact_json
 from service.bench.report.results import LoadStep
 from service.package.manifest import Mode, Precision
 from service.package.package import ModelPackage
@@ -175,7 +175,7 @@ def _write(
         "seconds": given.seconds,
         "measured": [asdict(item) for item in measured],
     }
-    (folder / "peers.json").write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+    (folder / "peers.json").write_text(compact_json(everything), encoding="utf-8")
     text = markdown(everything, measured, QUINCUNX)
     (folder / "peers.md").write_text(text, encoding="utf-8")
     print(text)

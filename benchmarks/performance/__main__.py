@@ -5,7 +5,6 @@ passes and modes in one run. It compares the model's prediction for every mode w
 time. Writes docs/results/performance.
 """
 
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from benchmarks.performance import accelerator, constants, peaks, work
 from benchmarks.performance.constants import Line, Measured
 from service.bench.environment import environment, identity
 from service.bench.photos import photos
+from service.bench.report.compact import compact_json
 from service.bench.report.tables import ReportTable, ms
 from service.inference.decode import decode
 from service.inference.image.geometry import Size
@@ -42,7 +42,7 @@ def main() -> None:
     results = run(given.package, given.images, given.rounds, given.threads)
     results["command"] = command_line("performance")
     given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "performance.json").write_text(json.dumps(results, indent=1) + "\n")
+    (given.out / "performance.json").write_text(compact_json(results))
     text = markdown(results)
     (given.out / "performance.md").write_text(text)
     print(text)

@@ -15,7 +15,6 @@ writes docs/results/scoring-<what>.json and .md.
 """
 
 import argparse
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from benchmarks.arguments import command_line, parser_of
 from benchmarks.pictures import add_image_size, described, results
 from service.bench.environment import environment
 from service.bench.photos import drawn_folder
+from service.bench.report.compact import compact_json
 
 TITLES = {
     "rate": "Offline scoring against its own stages",
@@ -63,7 +63,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"scoring-{given.what}"
     content = {"command": command, "environment": machine, "images": images, "results": measured}
-    path.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
+    path.with_suffix(".json").write_text(compact_json(content))
     head = [f"# {TITLES[given.what]}", "", f"`{command}`", ""]
     about = f"{machine['taken_at']}, {machine['cpu']}, {machine['cores']} cores."
     about = f"{about} {NOTES[given.what]}"

@@ -1,6 +1,5 @@
 """The files of a measurement: JSON with everything, Markdown with the verdicts first."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from benchmarks.arguments import command_line
 from service.bench.environment import environment, identity
+from service.bench.report.compact import compact_json
 from service.bench.report.tables import ReportTable
 from service.package.package import ModelPackage
 
@@ -44,7 +44,7 @@ def write(
         **data,
     }
     path = out / f"service-{name}.json"
-    path.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+    path.write_text(compact_json(everything), encoding="utf-8")
     promises = ReportTable(
         "Promises",
         ("promise", "measured", ""),

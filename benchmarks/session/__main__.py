@@ -8,7 +8,6 @@ time before a single request: the scheduler has forgotten which thread ran on wh
 side" is how the service and scoring run: as many batches at once as there are cores, with one
 thread each. Its times are divided by their number."""
 
-import json
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ import onnxruntime as ort
 
 from benchmarks.arguments import parser_of
 from service.bench.environment import environment
+from service.bench.report.compact import compact_json
 from service.bench.report.statistics import mean_interval, paired_ratio
 from service.inference.runtime.cores import usable_cores
 from service.inference.runtime.providers import ERRORS_ONLY, session_options
@@ -101,7 +101,7 @@ def main() -> None:
         "rows": rows,
     }
     given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "session.json").write_text(json.dumps(results, indent=1) + "\n")
+    (given.out / "session.json").write_text(compact_json(results))
     text = markdown(results)
     (given.out / "session.md").write_text(text)
     print(text)

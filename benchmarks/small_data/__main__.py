@@ -19,6 +19,7 @@ import torch
 
 from benchmarks.arguments import parser_of
 from benchmarks.small_data.tasks import DRAWN, drawn, some_of
+from service.bench.report.compact import compact_json
 from service.console.markdown import table
 from training import recipe as recipes
 from training.data.dataset import Split, split, validation
@@ -124,7 +125,7 @@ def _add(result: Result) -> None:
     results = [old for old in results if any(old[key] != result[key] for key in KEYS)]
     results = sorted([*results, result], key=lambda one: [one[key] for key in KEYS])
     OUT.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(results, indent=1) + "\n")
+    file.write_text(compact_json(results))
     (OUT / "report.md").write_text(report(results))
     print(result)
 

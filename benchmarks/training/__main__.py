@@ -26,6 +26,7 @@ from benchmarks.arguments import parser_of
 from benchmarks.training.case import Case
 from benchmarks.training.stopwatch import PHASES
 from service.bench.environment import environment
+from service.bench.report.compact import compact_json
 from service.bench.report.statistics import RESAMPLES, Interval, mean_interval, resampled_rows
 from service.bench.report.tables import ReportTable
 from training.data.cache import CacheMode
@@ -85,7 +86,7 @@ def _measure(given: argparse.Namespace, cases: list[Case]) -> None:
     rows = summary(results)
     given.out.mkdir(parents=True, exist_ok=True)
     content = {"command": command, "environment": machine, "summary": rows, "runs": results}
-    (given.out / "results.json").write_text(json.dumps(content, indent=1) + "\n")
+    (given.out / "results.json").write_text(compact_json(content))
     text = markdown(rows, machine, command)
     (given.out / "report.md").write_text(text)
     print(text)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from service.bench.report.compact import compact_svg
 from service.bench.report.results import CaseResult, LatencyReport, LoadReport
 from service.bench.report.statistics import percentile
 from service.errors import QuincunxError
@@ -142,4 +143,4 @@ def svg(draw: Draw) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return compact_svg(text[text.index("<svg") :])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from service.bench.report.compact import compact_json
 from service.bench.report.plots import latency_plots, load_plots
 from service.bench.report.results import LatencyReport, LoadReport
 from service.bench.report.tables import ReportTable, latency_tables, load_tables
@@ -28,7 +29,8 @@ def write(report: Report, folder: Path, *, plots: bool = True) -> None:
         QuincunxError: plots are wanted and matplotlib is not installed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(report.model_dump_json(indent=1), encoding="utf-8")
+    content = compact_json(report.model_dump(mode="json"))
+    (folder / "results.json").write_text(content, encoding="utf-8")
     drawn = _plots(report) if plots else {}
     for name, svg in drawn.items():
         (folder / name).write_text(svg, encoding="utf-8")
