@@ -12,9 +12,9 @@ from service.inference.tta.passes import Key, View, run_batch
 from service.inference.tta.steps import Model, Options, classify_steps
 
 WIDEST = 2
-"""The ratio of the longer side to the shorter one up to which every shape is warm."""
+"""Every shape whose longer side is at most this many times the shorter one is warm."""
 STEPS = 16
-"""How many lengths of the longer side are warm at most."""
+"""The highest number of lengths of the longer side that are warm."""
 
 
 def common_sizes(side_px: int, stride_px: int) -> Iterator[tuple[int, int]]:
@@ -31,7 +31,7 @@ def common_sizes(side_px: int, stride_px: int) -> Iterator[tuple[int, int]]:
 
 
 def common_views(model: Model) -> list[View]:
-    """One view of each shape and output that the modes of a model need for these photos."""
+    """One view for each shape and output that the modes of a model need for these photos."""
     found: dict[Key, View] = {}
     manifest = model.manifest
     for height, width in common_sizes(manifest.input.resize_px, manifest.graph.stride_px):

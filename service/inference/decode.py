@@ -41,7 +41,8 @@ keep_freed_memory()
 def decode(data: bytes, max_pixels: int = MAX_PIXELS, max_decode_ms: int = MAX_DECODE_MS) -> Pixels:
     """Decode an image file: uint8[H, W, 3], RGB, upright, every pixel of it.
 
-    The array is a copy of what `decode_image` returns, which has the rules and the errors.
+    The array is a copy of the image that `decode_image` returns. See there for the rules and
+    errors.
     """
     limits = Limits(max_pixels, Clock(max_decode_ms))
     return _guarded(data, limits, lambda file, name: _decoded(file, name, limits, None).array())
@@ -56,15 +57,15 @@ def decode_image(
     """Decode an image file to RGB, upright.
 
     The first frame of an animation; EXIF orientation applied; grey, palette, CMYK and deeper
-    samples converted; transparency laid over white. The range of deep samples is read from the
-    file's own tags; a file that does not say it is refused. Metadata that makes no pixels is not
-    read, however broken it is.
+    samples converted; transparency laid over white. The range of deep samples is read from the tags
+    of the file. A file without a range is refused. Metadata that does not change pixels is not
+    read, so broken metadata is not an error.
 
-    `least_size` tells how small the result may be. A JPEG is then scaled down while it is
-    decoded; other formats, whose decoders would gain nothing, are decoded in full.
+    `least_size` gives the smallest allowed size of the result. With it, a JPEG is scaled down while
+    it is decoded. Other formats are decoded in full, because their decoders would gain nothing.
 
     The size is read from the header and checked before any pixel is allocated;
-    `service.inference.image.limits` bounds what else a file may cost.
+    `service.inference.image.limits` limits the other costs of a file.
 
     Raises:
         BadImage: the bytes are no image, or a broken one.

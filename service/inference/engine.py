@@ -50,7 +50,7 @@ class InProgress(Generic[T]):
         self._steps = steps
         self._done: Done[T] | None = None
         self.views: list[View] = []
-        """The views to run now; empty at the end."""
+        """The views to run now. It is empty at the end."""
         self.pixels_run = 0
         """Values in all views that have run."""
         self._advance(None)
@@ -61,7 +61,7 @@ class InProgress(Generic[T]):
 
     @property
     def answer(self) -> T:
-        """What the generator returned. It may be read only after its end."""
+        """The value that the generator returned. Read it only after the end."""
         if self._done is None:
             raise RuntimeError("the answer was read before the generator ended")
         return self._done.answer
@@ -115,10 +115,10 @@ def run_all(
     session: InferenceBackend,
     max_batch_views: int = MAX_BATCH_VIEWS,
 ) -> list[T]:
-    """Run generators to their answers, in order. All are in memory at once: pass a data set in
-    chunks.
+    """Run generators to their ends, and return their answers in order.
 
-    Raises the first error of a generator; run untrusted images one by one.
+    All images are in memory at once, so pass a data set in chunks. It raises the first error of a
+    generator, so run untrusted images one by one.
     """
     images = [InProgress(steps) for steps in list(generators)]
     run_to_end(images, session, max_batch_views)

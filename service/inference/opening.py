@@ -1,4 +1,4 @@
-"""Open the graph of a package that a machine serves; derive it first where the package lacks it."""
+"""Open the graph that a machine serves. If the package lacks it, derive it first."""
 
 import hashlib
 import logging
@@ -19,7 +19,7 @@ from service.package.package import ModelPackage
 logger = logging.getLogger("quincunx.models")
 
 DERIVATION = 1
-"""Changes with the way in which graphs are derived, so that older cache entries are not used."""
+"""The version of the derivation. Cache entries of another version are not used."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def open_package(
     An fp16 graph that the package does not have is derived from its fp32 graph and compared with
     it. If the two do not agree, `auto` opens fp32 instead. Derived graphs are kept in
     `cache_folder`, by default in the user's cache folder. fp16 always uses TF32 for its float32
-    layers, since that rounds no more than fp16 does.
+    layers, because TF32 rounds no more than fp16 does.
 
     Raises:
         ModelPackageError: the package lacks the precision, its graph does not fit its manifest, or
@@ -85,7 +85,7 @@ def open_package(
 
 
 def derived(fp32: bytes, folder: Path | None = None) -> bytes:
-    """The fp16 graph of the fp32 graph `fp32`, from the cache where it is there.
+    """The fp16 graph of the fp32 graph `fp32`, from the cache if it is there.
 
     Raises:
         ModelPackageError: the graph cannot be converted.

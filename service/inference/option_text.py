@@ -21,7 +21,7 @@ Fields = Mapping[str, FieldInfo]
 
 @dataclass(frozen=True)
 class AsText:
-    """Marks a field whose value is written as text: how it is read, and an example."""
+    """Marks a field with a text form: how the text is read, and an example."""
 
     read: Callable[[str, str], Any]
     """(name, text) -> value; raises UsageError."""
@@ -122,7 +122,7 @@ def _allowed(field: FieldInfo) -> str:
 
 
 def no_option(name: str, known: Collection[str]) -> UsageError:
-    """The error that names the nearest option there is."""
+    """The error, which names the most similar option."""
     short = name[:80]
     hint = did_you_mean(short, known) or f"there are: {', '.join(known)}"
     return UsageError(f"no option {short!r}; {hint}")

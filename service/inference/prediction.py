@@ -12,7 +12,8 @@ from service.inference.tta.steps import Classification
 from service.inference.unknown import Unknown
 
 KEPT_PX = 256
-"""The longer side of a copy of pixels that is kept for pictures: from so much to twice as much."""
+"""The longer side of a copy of pixels that is kept for pictures: from this value to twice this
+value."""
 MOST_SHOWN = 50
 """Predictions of a list that a notebook shows."""
 
@@ -92,9 +93,10 @@ class Prediction:
 
 
 def kept_image(image: bytes | bytearray | memoryview | Pixels) -> bytes | Pixels:
-    """What a prediction keeps of an image for its picture: the file, or a small copy of pixels.
+    """The data that a prediction keeps for its picture: the file, or a small copy of pixels.
 
-    The copy leaves out rows and columns. The caller may fill its array with the next image.
+    The copy leaves out rows and columns. It is a copy because the caller may fill its array with
+    the next image.
     """
     if not isinstance(image, np.ndarray):
         return bytes(image)  # copies nothing if it is bytes

@@ -130,7 +130,7 @@ class Predictor:
         they then run in `latency_session`.
 
         Raises:
-            UsageError: options that make no sense for this model.
+            UsageError: options that this model cannot have.
         """
         model = self._latency_model if uncontended else self.model
         check_options(options, model)
@@ -185,7 +185,7 @@ class Predictor:
         `tta`: the mode of test-time augmentation; None: the package's default mode.
         `aggregate`: how the views become one answer.
         `top_k`: how many of the likeliest classes `Prediction.top` has.
-        `coverage`: also give the smallest set of classes that holds the true one this often.
+        `coverage`: also give the smallest set of classes that contains the true class this often.
         `gate_cost`: with `adaptive`, the mean cost to spend, in single crops.
         `known_rate`: accept this share of images of the model's classes, or "off"; None: the
         package's rate.

@@ -1,11 +1,11 @@
-"""The unknown score: how little an image looks like the images that a model was trained on.
+"""The unknown score: how different an image is from the images that a model was trained on.
 
 It adds two measures, each in units of its spread over the calibration images: how low the largest
 logit is, and how far the embedding lies from the few directions in which embeddings of training
 images vary. The second is the residual of ViM (Wang et al., "ViM: Out-Of-Distribution with
-Virtual-logit Matching", arXiv:2203.10807). It finds noise and text, which often get large logits.
-The logits are better at photos of similar things. A typical image of a known class has a score near
-0; higher means less known.
+Virtual-logit Matching", arXiv:2203.10807). The residual finds noise and text, which often get large
+logits. The logits are better for photos of similar things. A typical image of a known class has a
+score near 0; higher means less known.
 """
 
 import io

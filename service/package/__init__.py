@@ -1,1 +1,1 @@
-"""The contract between training and serving: a manifest, its graphs, and what must hold of both."""
+"""The contract between training and serving: a manifest, its graphs, and the checks of both."""

@@ -19,7 +19,7 @@ for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):  # not every
 def read_bytes(folder: Path, name: str, most_bytes: int) -> bytes:
     """The content of the file `name` of `folder`.
 
-    A symbolic link is followed where it stays inside the folder, as in a mounted ConfigMap.
+    A symbolic link is followed if its target is inside the folder, as in a mounted ConfigMap.
 
     Raises:
         ModelPackageError: the file cannot be read, lies elsewhere, or has over `most_bytes` bytes.
@@ -35,7 +35,7 @@ def read_verified(folder: Path, name: str, size_bytes: int, sha256: str) -> byte
     """The content of the file `name` of `folder`, which has this size and this digest.
 
     Raises:
-        ModelPackageError: as `read_bytes`, or the content is another one.
+        ModelPackageError: see `read_bytes`; or the content has another size or digest.
     """
     path = folder / name
     with _opened(folder, name) as stream:

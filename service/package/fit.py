@@ -1,4 +1,4 @@
-"""Hold an opened graph to its manifest: run it and look at what it gives."""
+"""Check an opened graph against its manifest: run it and check its outputs."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,16 @@ from service.inference.tta.windows import as_input
 from service.package.manifest import Manifest
 
 STRIDES = 4
-"""How many strides wider than high the image is on which cells are counted; the side of one on
-which windows are compared is a multiple of so many."""
+"""Cells are counted on an image that is this many strides wider than high. Windows are compared on
+an image whose side is a multiple of this many strides."""
 BLOCK_PX = 8
 EXACT_SHARE, INT8_SHARE = 0.02, 0.25
-"""How far the logits of the whole window may be from the logits, as a share of the largest. int8
-may round the two ways differently."""
+"""How much the logits of a window over the whole image may differ from the logits, as a share of
+the largest. In int8 the two computations may round differently."""
 ALIKE = 3e-7
-"""Logits of two windows that differ by no more than this share of the largest are of one cell. It
-is the rounding of float32: networks that were not trained differ by little more from cell to cell.
+"""If the logits of two windows differ by no more than this share of the largest, the windows are
+within one cell. It is the rounding of float32: between two cells of an untrained network the
+difference is only a little larger.
 """
 Values = NDArray[np.float32]
 
@@ -27,13 +28,12 @@ Values = NDArray[np.float32]
 def check_fit(session: Session, manifest: Manifest, *, exact: bool = True) -> None:
     """Run the graph on a crop and, where the manifest says that it can, on a whole image.
 
-    Where the manifest says that the graph has an embedding, it is run too.
+    If the manifest says that the graph has an embedding, the embedding is run too. The declared
+    outputs of a graph do not show everything: a network that was exported with a fixed size inside
+    fails only when it runs, and a network whose training failed gives NaN. A class map or windows
+    of another layer give answers of the right shape with wrong values.
 
-    What a graph says of its outputs may be less than the truth: a network that was exported with a
-    fixed size inside fails only when it runs, and one whose training failed gives no numbers. A
-    class map or windows that belong to another layer give answers of the right shape and no sense.
-
-    `exact`: false for int8, whose two ways to the same logits are rounded differently.
+    `exact`: false for int8, where two computations of the same logits are rounded differently.
 
     Raises:
         ModelPackageError: the graph fails, gives other shapes than the contract, gives NaN, or its
@@ -66,7 +66,7 @@ def check_fit(session: Session, manifest: Manifest, *, exact: bool = True) -> No
 
 
 class _Check:
-    """Runs of one graph, each held to what it must give."""
+    """Runs of one graph, with a check of the outputs of each."""
 
     def __init__(self, session: Session, manifest: Manifest, share: float) -> None:
         self._session = session
@@ -82,9 +82,10 @@ class _Check:
         expected: tuple[int | None, ...],
         windows: Values | None = None,
     ) -> Values:
-        """Run `number` drawn images. The output must be finite, of the shape `expected`.
+        """Run `number` drawn images.
 
-        None is an axis of any length.
+        The output must be finite and have the shape `expected`. None stands for an axis of any
+        length.
         """
         views = _drawn(number, size)
         try:
@@ -104,7 +105,7 @@ class _Check:
         return got
 
     def embedding(self, number: int, size: Size, channels: int) -> None:
-        """Each image has its own embedding, and asking for it changes no logits."""
+        """Check that each image has its own embedding, and that the logits stay the same."""
         views = _drawn(number, size)
         logits = self.run(number, size, "logits", (number, self.classes))
         try:
@@ -123,7 +124,7 @@ class _Check:
         self._same(alone, found[:1], "the embedding of one image alone", "that in a batch")
 
     def class_map(self, size: Size) -> None:
-        """The mean of the class map is the logits."""
+        """Check that the mean of the class map is equal to the logits."""
         logits = self.run(1, size, "logits", (1, self.classes))
         class_map = self.run(1, size, "class_map", (1, self.classes, None, None))
         cells, expected = class_map.shape[2:], (self._along(size.height), self._along(size.width))
@@ -137,7 +138,7 @@ class _Check:
         self._same(class_map.mean((2, 3)), logits, "the mean of class_map")
 
     def cells(self, wide: Size) -> None:
-        """A stride more of the image is a cell more of the class map."""
+        """Check that an image that is one stride wider gives one more cell of the class map."""
         high, across = self.run(1, wide, "class_map", (1, self.classes, None, None)).shape[2:]
         if across - high != STRIDES:
             self._refuse(
@@ -146,7 +147,10 @@ class _Check:
             )
 
     def windows(self, size: Size, images: int) -> None:
-        """The whole window gives the logits; windows within one cell agree, others differ."""
+        """Check that the whole window gives the logits.
+
+        Windows within one cell must agree, others must differ.
+        """
         step, most = self._stride_px, self._stride_px - self._stride_px // 4
         boxes = [
             Box(0, 0, size.height, size.width),

@@ -1,7 +1,7 @@
-"""What a graph file holds, read before ONNX Runtime opens it.
+"""Check the content of a graph file before ONNX Runtime opens it.
 
-A graph must be complete: ONNX Runtime reads external data from the current directory where a graph
-comes as bytes, and no digest covers that data.
+A graph must be complete. If a graph is given as bytes, ONNX Runtime reads its external data from
+the current directory, and no digest covers that data.
 """
 
 # pyright: basic, reportMissingTypeStubs=false
@@ -16,7 +16,7 @@ from service.package.manifest import Graph, GraphKind
 
 IMAGES = "images"
 EMBEDDING = "embedding"
-"""Output of a graph of any kind, if it has it: float32[N, C], C fixed."""
+"""An optional output of a graph of any kind: float32[N, C], C fixed."""
 CHANNELS = 3
 EDGES = 4
 ANY_SIZE = "any number, height and width, uint8[N, H, W, 3]"
@@ -25,21 +25,22 @@ SIGNATURES: dict[GraphKind, tuple[tuple[str, ...], dict[str, int]]] = {
     "windows": (("windows",), {"window_logits": 3}),
     "crops": ((), {}),
 }
-"""Of each kind: its inputs beside the images, and its outputs beside the logits with their rank."""
+"""For each kind: its inputs in addition to the images, and its outputs in addition to the logits,
+with their rank."""
 CLASS_AXES = {"class_map": 1, "window_logits": 2}
 READS_FILES = frozenset({"EPContext"})
 """Operators whose attributes name files."""
 
 
 def check_graph(data: bytes, path: Path, graph: Graph | None = None) -> int:
-    """Hold a graph file to the contract of a package; returns its number of classes.
+    """Check a graph file against the contract of a package; return its number of classes.
 
     images: uint8[N, H, W, 3] -> logits: float32[N, K], where N is free and K is fixed. Kind
     `class_map` also gives class_map: float32[N, K, h, w]. Kind `windows` also takes windows:
     float32[V, 4] and gives window_logits: float32[N, V, K]. H and W are free, or the only size of
     the manifest. If the manifest has `graph.embedding`, the graph gives embedding: float32[N, C].
-    Nothing outside of `data` belongs to the graph. `path` is for messages. Without
-    `graph` the file itself says its kind, and any size is accepted.
+    `data` must hold the whole graph. `path` is for messages. Without `graph` the kind is detected
+    from the file, and any size is accepted.
 
     Raises:
         ModelPackageError: the graph is unreadable, reads other files, or has another signature.
@@ -128,14 +129,17 @@ def _check_embedding(outputs, path: Path, channels: int) -> None:
 
 
 def _kind(inputs: Collection[str], outputs: Collection[str]) -> GraphKind:
-    """The kind that a graph is, by the names that it has; a package says it in its manifest."""
+    """The kind of a graph, detected from its names. The manifest of a package states the kind."""
     if "windows" in inputs:
         return "windows"
     return "class_map" if "class_map" in outputs else "crops"
 
 
 def _check_images(given, path: Path, graph: Graph | None) -> None:
-    """N free, three channels, and H and W free unless the manifest has one size, which they are."""
+    """Check the axes of the images.
+
+    N is free, and there are three channels. H and W are free, or the only size in the manifest.
+    """
     axes = _axes(given) or []
     only = graph.sizes[0] if graph and graph.sizes != "dynamic" and len(graph.sizes) == 1 else None
     fits = len(axes) == 4 and not isinstance(axes[0], int)
@@ -166,7 +170,10 @@ def _element(value) -> int:
 
 
 def _axes(value) -> list[int | str | None] | None:
-    """Fixed axes as numbers, free ones by name or as None; None where the shape is not said."""
+    """Fixed axes as numbers, free axes by name or as None.
+
+    None: the file does not give the shape.
+    """
     kind = value.type.tensor_type
     if not kind.HasField("shape"):
         return None
@@ -190,7 +197,7 @@ def _described(values: Iterable) -> str:
 
 
 def _graphs(model) -> Iterator:
-    """Everything that has nodes: the graph, those inside its nodes, functions, training steps."""
+    """Everything with nodes: the graph, graphs inside its nodes, functions, training steps."""
     waiting = [model.graph, *model.functions]
     for step in model.training_info:
         waiting += [step.initialization, step.algorithm]

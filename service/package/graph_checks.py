@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def check(manifest: "Manifest") -> None:
-    """Refuse a graph that cannot run the passes that its manifest asks of it.
+    """Refuse a graph that cannot run the passes in its manifest.
 
     Raises:
         ValueError: with one sentence that names the first contradiction.
@@ -30,7 +30,7 @@ def check(manifest: "Manifest") -> None:
 
 
 def _check_version_1(manifest: "Manifest") -> None:
-    """Version 1 has no graph part: it knows one kind of graph, with a stride of 32 px."""
+    """Version 1 has no graph part. All its graphs are of one kind, with a stride of 32 px."""
     from service.package.manifest import STRIDE_PX, Graph
 
     new = {

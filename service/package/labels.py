@@ -1,4 +1,4 @@
-"""True labels as tables and folders write them, found among the classes of a model."""
+"""Find the class of a model that a label in a table, or the name of a folder, means."""
 
 import re
 from collections import Counter
@@ -22,7 +22,7 @@ def normalized(text: str) -> str:
 def _as_value(text: str) -> str | None:
     """One spelling of a number or a truth value: "3", "3.0" and "03" agree, "True" and "true" too.
 
-    pandas writes whole numbers as 3.0 where a column has gaps. None for any other text.
+    pandas writes whole numbers as 3.0 if a column has gaps. None for any other text.
     """
     if WHOLE.fullmatch(text):
         return str(int(text.partition(".")[0]))
@@ -32,8 +32,8 @@ def _as_value(text: str) -> str | None:
 class LabelIndex:
     """Finds the class that a label means: by id, else by name, else by index.
 
-    Ids and names agree where they do in Unicode NFC, or as numbers ("3.0" is 3). An index counts
-    only for a model none of whose ids and names is a number.
+    Ids and names are compared in Unicode NFC and as numbers ("3.0" is 3). The index is not tried if
+    an id or a name of the model is a number.
     """
 
     def __init__(self, labels: Sequence[Label], *, indices: bool = True) -> None:
@@ -74,7 +74,10 @@ class LabelIndex:
         return None
 
     def of_folder(self, name: str) -> str | None:
-        """The id of the class that a folder is named for; None where there is none, or several."""
+        """The id of the class with the name of a folder.
+
+        None: no class has this name, or several have it.
+        """
         if name in self._ids:
             return name
         plain = normalized(name)
@@ -85,7 +88,7 @@ class LabelIndex:
 
 
 def distinct_names(labels: Sequence[Label]) -> list[str]:
-    """What people read for each class: its name, with its id where other classes have that name.
+    """The text for each class: its name, with its id if other classes have the same name.
 
     ImageNet has two cranes: `crane (n02012849)` is the bird.
     """
@@ -119,7 +122,7 @@ def class_ids(labels: Iterable[str], manifest: Manifest) -> dict[str, str]:
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Text to the ids it may mean, each once."""
+    """From each text to the ids that it may mean, each once."""
     found: dict[str, list[str]] = {}
     for text, label_id in pairs:
         ids = found.setdefault(text, [])
@@ -131,7 +134,7 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 def listed(images: Mapping[str, int], most: int = 10, of: int | None = None) -> str:
     """Labels with the number of their images, the commonest first: `'a' (3), 'b' (1)`.
 
-    `of` is the number of labels in all, where `images` has only the commonest.
+    `of` is the total number of labels, if `images` has only the commonest.
     """
     ranked = sorted(images.items(), key=lambda pair: (-pair[1], pair[0]))
     text = ", ".join(f"{label!r} ({count})" for label, count in ranked[:most])

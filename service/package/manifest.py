@@ -21,7 +21,8 @@ from service.package.parts import (
 )
 
 SCHEMA_VERSION = 2
-"""What is written. Version 1, of packages from before, is read too: see `graph_checks`."""
+"""The version that is written. Version 1, which older packages have, can be read too: see
+`graph_checks`."""
 STRIDE_PX = 32
 """The stride of our own networks and of every package of version 1."""
 MAX_SIDE_PX = 3136
@@ -42,7 +43,7 @@ GraphKind = Literal["class_map", "windows", "crops"]
 GateKind = Literal["probability", "margin", "entropy", "normalized_logits"]
 
 EQUAL_SHARE = 0.5
-"""Of each of two passes that count alike."""
+"""The weight of each of two passes, by default."""
 
 Positive = Annotated[float, Field(gt=0)]
 Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]
@@ -77,10 +78,10 @@ class InputSize(Part):
     interpolation: Interpolation = "bilinear"
     """The filter of every resize. Both are antialiased, as Pillow's are."""
     decode: Decode = "exact"
-    """`exact`: every pixel of a file is decoded, then resized. `scaled`: a JPEG that is much larger
-    than the views is scaled down by its decoder first."""
+    """`exact`: every pixel of a file is decoded, then the image is resized. `scaled`: if a JPEG is
+    much larger than the views, its decoder scales it down first."""
     decode_factor: int = Field(default=3, ge=1, le=8)
-    """`scaled`: how many times larger than the views a decoded image stays at least."""
+    """`scaled`: the least size of a decoded image, as a multiple of the size of the views."""
 
     @model_validator(mode="after")
     def _crop_fits(self) -> "InputSize":
@@ -99,8 +100,8 @@ class Graph(Part):
     `windows`: takes windows beside the images, and gives the logits of each. `crops`: logits only.
     """
     sizes: Literal["dynamic"] | tuple[tuple[SidePx, SidePx], ...] = "dynamic"
-    """`dynamic`: any height and width of at least `smallest_px`. Else the pairs of height and width
-    that were checked, and no others."""
+    """`dynamic`: any height and width of at least `smallest_px`. Otherwise the pairs of height and
+    width that were checked; other sizes are not accepted."""
     stride_px: SidePx = STRIDE_PX
     """Pixels between neighbouring cells of the last features. The sides of a pass over a whole
     image are multiples of it."""
@@ -112,7 +113,7 @@ class Graph(Part):
 
     @property
     def takes_whole_images(self) -> bool:
-        """Whether a photo of any shape can run in one pass, and windows be read out of it."""
+        """Whether a photo of any shape can run in one pass, from which windows can be computed."""
         return self.kind != "crops" and self.sizes == "dynamic"
 
 
@@ -132,9 +133,10 @@ class OnnxFile(Part):
     size_bytes: int = Field(gt=0, le=MAX_GRAPH_BYTES)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     calibrated_as: Precision | None = None
-    """The precision whose calibration this one takes over, as fp16 takes over that of fp32."""
+    """The precision whose calibration this graph uses, for example fp32 for an fp16 graph."""
     agreement: float | None = Field(default=None, ge=0)
-    """By how much the probabilities of both differ: see `service.inference.fp16.agreement`."""
+    """How much the probabilities of the two precisions differ: see
+    `service.inference.fp16.agreement`."""
 
     @field_validator("file")
     @classmethod
@@ -206,14 +208,15 @@ class MultiLabelMetrics(Part):
 
 
 class Gate(Part):
-    """The cheap pass of `adaptive` is trusted where `kind`'s value is at least `threshold`."""
+    """The first pass of `adaptive` is trusted if the value of `kind` is at least `threshold`."""
 
     kind: GateKind
     threshold: float
     expected_cost: Positive
     """Mean cost in single crops, as expected on the calibration split."""
     conformal: dict[str, Share] = Field(default_factory=dict)
-    """As `ModeCalibration.conformal`, of the answers that this gate gives: of `gate_curve` only."""
+    """Like `ModeCalibration.conformal`, for the answers with this gate. Only the gates of
+    `gate_curve` have it."""
 
 
 class ModeCalibration(Part):
@@ -222,23 +225,23 @@ class ModeCalibration(Part):
     precision: Precision
     mode: Mode
     temperature: Temperature = 1.0
-    """Divides the log of the aggregated probabilities: refitted after aggregation.
-
-    Of `adaptive`: for the answers of its first pass alone.
+    """The log of the aggregated probabilities is divided by it. For `adaptive` it applies to the
+    answers of the first pass alone.
     """
     temperature_power: Share = 0.0
     """`single_label` only: the temperature of an answer is `temperature` times its entropy, as a
-    share of the largest possible, to this power. So unsure answers get a larger one. At 0 every
-    answer gets the same."""
+    share of the largest possible, to this power. So unsure answers get a larger temperature. With
+    0, all answers get the same."""
     second_share: float = Field(
         default_factory=lambda fields: EQUAL_SHARE if fields.get("mode") == "centre_dense" else 1.0,
         gt=0,
         le=1,
     )
-    """How much the second pass counts in the answer of both: of `adaptive`, and of `centre_dense`,
-    whose second pass is the dense one."""
+    """The weight of the second pass in the answer of both passes: for `adaptive`, and for
+    `centre_dense`, whose second pass is the dense one."""
     second_temperature: Temperature = 1.0
-    """`adaptive` only: for the mixture of both passes, each tempered by its own before."""
+    """`adaptive` only: the temperature of the mixture of both passes. Before that, the answer of
+    each pass is calibrated with its own temperature."""
     view_weights: tuple[Share, ...] | None = None
     """Weights of the views for `aggregate="weighted"`, summing to 1."""
     conformal: dict[str, Share] = Field(default_factory=dict)
@@ -252,9 +255,10 @@ class ModeCalibration(Part):
     gate_curve: tuple[Gate, ...] = ()
     """`adaptive` only: thresholds along the cost, for `--gate-cost`."""
     unknown_curve: Annotated[tuple[CurvePoint, ...], AfterValidator(check_curve)] | None = None
-    """Known rates, rising, each with the unknown score up to which images are accepted."""
+    """Known rates in rising order. Each has a threshold: images with an unknown score up to it are
+    accepted."""
     reference: Reference | None = None
-    """What drift compares answers of this mode with."""
+    """The distributions with which drift compares the answers of this mode."""
 
 
 class Adaptive(Part):
@@ -263,12 +267,12 @@ class Adaptive(Part):
     first_px: SidePx
     """Shorter side of the image of the first pass."""
     first_crop_px: SidePx | None = None
-    """Cut the centre crop of this side out of it; None runs the whole image."""
+    """The side of the centre crop that is cut out of it. None: the whole image runs."""
     first_inset: bool = False
-    """Read the whole image through a window half a stride inside it on every side, so that the
-    border of the class map, which saw padding, counts half."""
+    """The window over the whole image is half a stride smaller on every side. So the border of the
+    class map, which has padding in its input, has half the weight."""
     second: SecondMode = "dense"
-    """What runs where the first pass is not sure; `none` is the crop that is served."""
+    """The mode that runs if the first pass is not sure; `none` is the served crop."""
 
     @model_validator(mode="after")
     def _first_fits(self) -> "Adaptive":
@@ -319,14 +323,17 @@ class Manifest(Part):
         return self
 
     def calibration_for(self, precision: Precision, mode: Mode) -> ModeCalibration:
-        """What was fitted for `precision` and `mode`; neutral where nothing was."""
+        """The values that were fitted for `precision` and `mode`.
+
+        If nothing was fitted, the values change nothing.
+        """
         return self.fitted_for(precision, mode) or ModeCalibration(precision=precision, mode=mode)
 
     def fitted_for(self, precision: Precision, mode: Mode) -> ModeCalibration | None:
-        """What was fitted for `mode`: for `precision`, else for the one it is calibrated as.
+        """The calibration of `mode` at `precision`, or at the precision it is calibrated as.
 
-        fp16 takes over the calibration of fp32 where its file does not name another precision:
-        an fp16 graph is derived from fp32, and must agree with it.
+        fp16 uses the calibration of fp32 if its file does not name another precision: an fp16 graph
+        is derived from fp32, and must agree with it.
         """
         others = [f.calibrated_as for f in self.files if f.precision == precision]
         if precision == "fp16" and not any(others):

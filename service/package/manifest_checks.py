@@ -1,4 +1,4 @@
-"""Checks over several parts of a manifest: what one field alone cannot show to be wrong."""
+"""Checks over several parts of a manifest: contradictions that one field alone cannot show."""
 
 import math
 import unicodedata
@@ -170,5 +170,5 @@ def _once(names: Iterable[str], where: str) -> None:
 
 
 def repeated(values: Iterable[Value]) -> list[Value]:
-    """The values that are there more than once, in the order of their first appearance."""
+    """The values that occur more than once, in the order of their first occurrence."""
     return [value for value, count in Counter(values).items() if count > 1]

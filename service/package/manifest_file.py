@@ -1,4 +1,5 @@
-"""Read `manifest.json`: bounded, strict JSON, every value of the type that the schema says."""
+"""Read `manifest.json`: strict JSON of a limited size, in which every value has the type of the
+schema."""
 
 import json
 import math
@@ -17,7 +18,7 @@ MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 def parse(data: bytes, where: str) -> Manifest:
     """The manifest in `data`; `where` names the file in messages.
 
-    JSON alone would let a key that is there twice, NaN and an endless number pass.
+    Python's JSON reader alone would accept duplicate keys, NaN and numbers of any length.
 
     Raises:
         ModelPackageError: `data` is not a manifest; the message names the place.

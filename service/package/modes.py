@@ -1,4 +1,4 @@
-"""Which modes a package can answer. Everything that offers or refuses a mode asks here."""
+"""Which modes a package can answer. All code that offers or refuses a mode calls this module."""
 
 from typing import TYPE_CHECKING, get_args
 
@@ -12,7 +12,7 @@ OF_WHOLE_IMAGES: "tuple[Mode, ...]" = ("dense", "centre_dense")
 
 
 def modes(manifest: "Manifest", precision: "Precision | None" = None) -> "tuple[Mode, ...]":
-    """The modes that a package can answer at `precision`; at any of its precisions for None.
+    """The modes that a package can answer at `precision`; None: at any of its precisions.
 
     `adaptive` needs a gate, which calibration fits. The other modes need no calibration.
     """
@@ -26,7 +26,7 @@ def modes(manifest: "Manifest", precision: "Precision | None" = None) -> "tuple[
 def common_modes(
     manifest: "Manifest", precisions: "Sequence[Precision]", wanted: "Iterable[Mode]"
 ) -> "tuple[Mode, ...]":
-    """Those of the wanted modes that every one of the precisions can answer, each once."""
+    """Those of the wanted modes that all of the precisions can answer, each once."""
     each = [modes(manifest, precision) for precision in precisions]
     return tuple(mode for mode in dict.fromkeys(wanted) if all(mode in some for some in each))
 
@@ -34,9 +34,9 @@ def common_modes(
 def without_adaptive(
     manifest: "Manifest", precisions: "Sequence[Precision]", answered: "Iterable[Mode]"
 ) -> str:
-    """The message that `adaptive` is left out, for commands that would have measured it.
+    """The message that a command does not measure `adaptive`.
 
-    Empty where it is among the modes `answered`, or where no calibration could bring it.
+    Empty if `adaptive` is among the modes `answered`, or if no calibration could add it.
     """
     from service.inference.tta.task import TASKS
 
@@ -52,7 +52,7 @@ def without_adaptive(
 
 
 def graph_modes(manifest: "Manifest") -> "tuple[Mode, ...]":
-    """The modes whose passes the graphs of a package can run, with a calibration or without."""
+    """The modes whose passes the graphs of a package can run, whether it is calibrated or not."""
     from service.package.manifest import Mode
 
     every: tuple[Mode, ...] = get_args(Mode)
@@ -60,7 +60,7 @@ def graph_modes(manifest: "Manifest") -> "tuple[Mode, ...]":
 
 
 def why_not(manifest: "Manifest", mode: "Mode") -> str:
-    """Why the graphs of a package cannot run the passes of `mode`; empty where they can."""
+    """The reason why the graphs of a package cannot run the passes of `mode`; empty: they can."""
     graph, adaptive = manifest.graph, manifest.adaptive
     if graph.takes_whole_images:
         return ""

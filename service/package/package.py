@@ -20,18 +20,18 @@ def fast_precision(*, gpu: bool) -> Precision:
 
 @dataclass(frozen=True)
 class ModelPackage:
-    """A folder whose manifest is valid and whose graphs are those that it describes."""
+    """A folder with a valid manifest and the graphs that it describes."""
 
     folder: Path
     manifest: Manifest
     manifest_sha256: str = ""
-    """Of the bytes that `manifest` was read from."""
+    """The digest of the bytes from which `manifest` was read."""
     unknown: UnknownScorer | None = None
     """How the unknown score is computed; None where the manifest has no `unknown` part."""
 
     @classmethod
     def load(cls, folder: Path | str) -> "ModelPackage":
-        """Read the manifest, and hold every file that it names to its sha256 and its labels.
+        """Read the manifest, and check the sha256 and the classes of every file that it names.
 
         Raises:
             ModelPackageError: no manifest, an invalid one, a file that is missing or altered, or
@@ -143,10 +143,10 @@ def _read_manifest(folder: Path) -> tuple[Manifest, str]:
 
 
 def find(root: Path) -> list[Path]:
-    """The folders directly under `root` that hold a manifest, sorted by name.
+    """The folders directly under `root` that have a manifest, sorted by name.
 
-    Hidden folders are left out: an export that was killed may leave one. A manifest that cannot be
-    read is found: reading it says why.
+    Hidden folders are left out, because a killed export may leave one. A folder whose manifest
+    cannot be read is included: reading it gives the error.
 
     Raises:
         ModelPackageError: `root` is a folder that cannot be read.
@@ -155,7 +155,9 @@ def find(root: Path) -> list[Path]:
 
 
 def without_manifest(root: Path) -> list[Path]:
-    """Folders directly under `root` with a graph and no manifest: no package, though meant as one.
+    """Folders directly under `root` with a graph but no manifest.
+
+    They are not packages, but were probably meant to be.
 
     Raises:
         ModelPackageError: see `find`.

@@ -1,4 +1,4 @@
-"""Parts of the manifest that know no other part: the base of all parts, and the unknown score."""
+"""Parts of the manifest that use no other part: the base of all parts, and the unknown score."""
 
 import re
 from typing import Annotated, Literal
@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 MAX_CHANNELS = 65_536
-"""Numbers of an embedding."""
+"""The largest number of values in an embedding."""
 MAX_STATISTICS_BYTES = 2**20
-"""The largest file with what an unknown score needs."""
+"""The largest size of the file with the data of an unknown score."""
 DEFAULT_KNOWN_RATE = 0.95
 TOP_PROBABILITY_BINS = 20
 """Bins of equal width from 0 to 1, in which a reference counts the top probability."""
@@ -48,15 +48,15 @@ class UnknownModel(Part):
     size_bytes: int = Field(gt=0, le=MAX_STATISTICS_BYTES)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     logit: Scale
-    """Of minus the largest logit."""
+    """The scale of minus the largest logit."""
     residual: Scale
-    """Of the logarithm of the distance from the directions."""
+    """The scale of the logarithm of the distance from the directions."""
     residual_weight: float = Field(default=2.0, ge=0, le=100)
-    """How much the residual counts, where the logit counts 1."""
+    """The weight of the residual; the weight of the logit is 1."""
     known_rate: Share = DEFAULT_KNOWN_RATE
     """The share of images of the model's classes that is accepted, unless a request says more."""
     images: int = Field(ge=1)
-    """On how many images the mean and the directions were fitted."""
+    """The number of images on which the mean and the directions were fitted."""
     held_out: bool
     """False: they were fitted on the calibration images, because no training images were given."""
 
@@ -83,7 +83,10 @@ def check_curve(curve: tuple[CurvePoint, ...]) -> tuple[CurvePoint, ...]:
 
 
 class Reference(Part):
-    """Answers to the calibration images, with which drift compares later ones. Shares sum to 1."""
+    """Distributions of the answers to the calibration images.
+
+    Drift compares later answers with them. Shares sum to 1.
+    """
 
     images: int = Field(ge=1)
     top_probability: tuple[Share, ...] = Field(
@@ -95,7 +98,8 @@ class Reference(Part):
     unknown_edges: tuple[float, ...] = ()
     """The edges between the bins of `unknown`: thresholds of the curve."""
     unknown: tuple[Share, ...] = ()
-    """Unknown scores: below the first edge, between edges, and above the last one."""
+    """Shares of the unknown scores: below the first edge, between edges, and above the last
+    edge."""
 
     @model_validator(mode="after")
     def _bins_fit(self) -> "Reference":

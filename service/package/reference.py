@@ -1,4 +1,4 @@
-"""The distributions that drift compares answers with: their bins, and how they are fitted."""
+"""The distributions with which drift compares answers: their bins, and how they are fitted."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ def reference_of(
     scores: NDArray[np.floating] | None = None,
     thresholds: Iterable[float] = (),
 ) -> Reference:
-    """Count answers in bins: float[N, K] probabilities, N > 0, and N unknown scores, if there are.
+    """Count answers in bins: float[N, K] probabilities, N > 0, and N unknown scores or None.
 
     `thresholds` are the edges between the bins of the scores.
     """

@@ -1,4 +1,5 @@
-"""Find the package that was named: a folder, a name in ``models/``, or none for the shipped one."""
+"""Find the package that a user named: a folder or a name in ``models/``. Without a name it is the
+shipped package."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,16 +10,16 @@ from service.package import contained, manifest_file
 from service.package.package import MANIFEST, find
 
 MODELS = Path(__file__).parents[2] / "models"
-"""Beside the code: there in a checkout and in a bento, not in an installed wheel."""
+"""The folder beside the code. A checkout and a bento have it; an installed wheel does not."""
 SHIPPED = "imagenette-xresnet18"
 
 
 def package_folder(named: Path | str) -> Path:
     """The folder of a package: a folder, its name in ``models/``, or ``NAME@VERSION``.
 
-    A path that exists is returned as it is. Only a bare name is looked for in ``models/``: in that
-    of the current folder first, then in the one beside the code. ``NAME@VERSION`` are the name and
-    the version in the manifest.
+    A path that exists is returned as it is. Only a bare name is looked up in ``models/``: first in
+    the current folder, then beside the code. ``NAME@VERSION`` are the name and the version in the
+    manifest.
 
     Raises:
         ModelPackageError: there is no such package, or two of them.
@@ -32,12 +33,15 @@ def package_folder(named: Path | str) -> Path:
 
 
 def package_or_run(named: Path) -> Path:
-    """As `package_folder`, for what may also be a run's folder: reading it says what is missing."""
+    """Like `package_folder`, but the folder may also be that of a run.
+
+    Reading it says what is missing.
+    """
     return named if _exists(named) else _in_models(named) or named
 
 
 def named_or_shipped(folder: Path | None) -> Path:
-    """The package that was named, see `package_folder`; else the shipped one.
+    """The named package (see `package_folder`), or the shipped one if `None`.
 
     A checkout and a bento have the shipped package. The current folder does not matter: the same
     command means the same model everywhere.
@@ -57,7 +61,7 @@ def named_or_shipped(folder: Path | None) -> Path:
 
 
 def complete_package(incomplete: str) -> list[str]:
-    """What a shell may complete to a package: names in ``models/``, and folders."""
+    """Completions of a package for a shell: names in ``models/``, and folders."""
     found = {folder.name for folder in _packages() if folder.name.startswith(incomplete)}
     parent, _, start = incomplete.rpartition("/")
     folder = Path(parent or ("/" if incomplete.startswith("/") else "."))
@@ -75,7 +79,7 @@ def complete_package(incomplete: str) -> list[str]:
 
 
 def _exists(path: Path) -> bool:
-    """Whether something is there. A path that cannot be looked at is: reading it says why not."""
+    """Whether the path exists. True if that cannot be checked: reading it then gives the error."""
     try:
         return path.exists()
     except OSError:

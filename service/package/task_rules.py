@@ -1,4 +1,4 @@
-"""What a manifest may hold depends on its task: the differences, as data."""
+"""The rules for a manifest that depend on its task, as data."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskRules:
-    """What the manifest of a model with this task must not hold."""
+    """The fields that the manifest of a model with this task must not have."""
 
     foreign_metrics: str
     """The field with the metrics of the other task."""

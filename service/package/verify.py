@@ -1,4 +1,4 @@
-"""Everything that can be said of a package without images: `quincunx models verify`."""
+"""All checks of a package that need no images: `quincunx models verify`."""
 
 from pathlib import Path
 

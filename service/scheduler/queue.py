@@ -25,7 +25,7 @@ class StageTimings:
     finish: float = 0.0
     """Reading the results: windows, aggregation, and the views of a second pass."""
     batches: list[int] = field(default_factory=list[int])
-    """The size, in views, of each batch that held a view of this image."""
+    """The size, in views, of each batch that had a view of this image."""
 
 
 @dataclass(eq=False)
@@ -48,7 +48,7 @@ class PendingImage:
     queued_at: float = 0.0
     started_at: float = 0.0
     gone: bool = False
-    """Whether it is answered, has failed, or its client has left."""
+    """Whether the image is answered or has failed, or its client has left."""
 
 
 class QueuedView(NamedTuple):
@@ -67,7 +67,10 @@ class Queues:
         self._heaps: dict[Key, list[QueuedView]] = {}
 
     def __len__(self) -> int:
-        """Waiting views. Those of images that are gone count until `pop` meets them."""
+        """The number of waiting views.
+
+        Views of images that are gone count until `pop` reaches them.
+        """
         return sum(map(len, self._heaps.values()))
 
     def push(self, image: PendingImage) -> None:

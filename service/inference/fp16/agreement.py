@@ -1,11 +1,11 @@
 """Compare the answers of an fp16 graph with those of the fp32 graph that it was derived from.
 
-Two questions are asked. Is the graph right, or did numbers become too large or too small for
-float16? The logits tell: rounding moves them by 0.1 to 0.5% of their range, an overflow or an
-underflow by much more. Are the answers those of fp32? The mean over several pictures tells. The
-largest difference of one picture does not: between two classes that are equally likely, the
-rounding of large logits moves probabilities by .01 to .02, and whether a picture lies there is
-chance.
+Two things are checked. First, whether numbers became too large or too small for float16. The logits
+show this: rounding moves them by 0.1 to 0.5% of their range, but an overflow or underflow moves
+them by much more. Second, whether the answers agree with fp32. The mean over several pictures shows
+this. The largest difference of one picture does not: if two classes are equally likely, the
+rounding of large logits moves their probabilities by .01 to .02, and a picture has two such classes
+only by chance.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from service.package.manifest import Manifest
 MOST_OF_LOGITS, MOST_OF_PROBABILITIES = 2e-2, 1e-2
 """The largest differences that count as agreement."""
 METHOD = 2
-"""Changes with what is compared and how, so that older results are not used."""
+"""The version of the comparison. Results of another version are not used."""
 CELLS_PX = (8, 32, 96)
 """Sides of the cells in pictures of random cells: from noise to large areas."""
 BATCH = 4
@@ -34,9 +34,9 @@ class Agreement:
     """The differences that were seen."""
 
     logits: float
-    """The largest one, as a share of the largest distance of a logit from their mean."""
+    """The largest difference, as a share of the largest distance of a logit from their mean."""
     probabilities: float
-    """The largest one of each picture; the mean over pictures."""
+    """The largest difference of each picture, averaged over the pictures."""
 
     @property
     def good(self) -> bool:
@@ -69,7 +69,8 @@ def compare(fp32: Session, fp16: Session, manifest: Manifest) -> Agreement:
 def between(expected: Logits, got: Logits, task: Task) -> Agreement:
     """The agreement of logits [N, K] of N pictures."""
     wide = expected.astype(np.float64)
-    # A constant that all logits share changes no answer, so it must not hide a difference.
+    # Adding a constant to all logits does not change the answer, so a constant must not hide a
+    # difference.
     reach = max(float(np.abs(wide - wide.mean()).max()), float(np.finfo(np.float32).tiny))
     probabilities = np.abs(task.probabilities(expected) - task.probabilities(got))
     return Agreement(

@@ -1,7 +1,7 @@
-"""Derived graphs, and how far they agree, in the user's cache folder.
+"""Cache derived graphs, and the results of their comparison, in the user's cache folder.
 
-A file appears whole, or not at all. The cache saves time and nothing else: where it cannot be read
-or written, the work is done again at the next start.
+A file is either complete or absent. The cache only saves time: if it cannot be read or written, the
+work is done again at the next start.
 """
 
 import hashlib
@@ -35,10 +35,10 @@ def cached(
     make: Callable[[], bytes],
     accepts: Callable[[bytes], bool] = lambda _: True,
 ) -> bytes:
-    """The content of the cache entry `name`. `make` makes it where the cache does not have it.
+    """The content of the cache entry `name`. If the cache does not have it, `make` creates it.
 
-    An entry starts with the sha256 of its content. A damaged entry is made again, and so is one
-    whose content is not what `accepts` expects.
+    An entry starts with the sha256 of its content. An entry is made again if it is damaged, or if
+    `accepts` refuses its content.
     """
     if folder is None:
         return make()
@@ -58,7 +58,7 @@ def cached(
 def _alone(path: Path) -> Generator[None]:
     """Let one process make an entry while others wait: the workers of a server start together.
 
-    Where files cannot be locked, each of them makes it.
+    If files cannot be locked, each process makes the entry.
     """
     try:
         import fcntl  # not on Windows

@@ -1,7 +1,7 @@
 """Keep the result of a comparison beside the derived graph.
 
-The worker processes of a server share one derived graph, and so does the next start. They share the
-comparison too: the first process compares, the others read what it found.
+The worker processes of a server, and its later starts, share one derived graph. They share the
+comparison too: the first process compares, and the others read the result.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from service.inference.fp16.agreement import Agreement
 
 @dataclass(frozen=True)
 class Compared:
-    """What a result depends on. A result is used only where all of it is the same."""
+    """The facts that a result depends on. A result is used only if all of them are the same."""
 
     fp32: str
     """sha256 of the graph."""
@@ -40,10 +40,12 @@ class Compared:
 def kept(
     what: Compared, folder: Path | None, compare: Callable[[], Agreement]
 ) -> tuple[Agreement, bool]:
-    """The agreement, and whether it was kept: `compare` runs where the cache has no such result.
+    """The agreement, and whether it came from the cache.
 
-    Both good and bad results are kept, as measured. The limits are applied to them afterwards.
-    What `compare` raises is raised and not kept.
+    `compare` runs if the cache has no such result.
+
+    Both good and bad results are kept, as measured. The limits are applied to them afterwards. An
+    error of `compare` is raised, and not kept.
     """
     ran: list[Agreement] = []
 

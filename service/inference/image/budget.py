@@ -9,18 +9,19 @@ from contextlib import contextmanager
 from service.inference.runtime.memory import usable_bytes
 
 BYTES_PER_PIXEL = 20
-"""What an image takes while it is decoded and resized, with something to spare for the models."""
+"""Bytes for each pixel of an image while it is decoded and resized, with a reserve for the
+models."""
 
 
 def usual_pixels() -> int:
-    """The pixels for which the memory of this process has room, all at once."""
+    """The number of pixels, of all images together, for which this process has memory."""
     return max(1, usable_bytes() // BYTES_PER_PIXEL)
 
 
 class PixelBudget:
-    """Lets images begin, in the order in which they come, while there is room for their pixels.
+    """Lets images begin, in the order of arrival, if there is room for their pixels.
 
-    An image that is larger than all the room begins when nothing else is decoded.
+    If an image is larger than the whole budget, it begins when no other image is decoded.
     """
 
     def __init__(self, limit_pixels: int) -> None:
@@ -36,7 +37,7 @@ class PixelBudget:
 
     @contextmanager
     def turn(self) -> Generator[None]:
-        """Give back, at the end of the outermost turn, what this thread claimed during it."""
+        """Give back this thread's claims at the end of the outermost turn."""
         if self._claimed is not None:
             yield
             return

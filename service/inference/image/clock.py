@@ -12,9 +12,10 @@ _LINE_BYTES = 256
 Buffer = bytes | memoryview
 T = TypeVar("T")
 CHECK_EVERY = 1024
-"""Items between two looks at the clock: a look is a call of the system."""
+"""Items between two checks of the clock: each check is a system call."""
 CHECK_EVERY_BYTES = 64 * 1024
-"""Bytes between two looks at the clock, where a file is read; a read counts as 256 at least."""
+"""Bytes that are read from a file between two checks of the clock. A read counts as at least 256
+bytes."""
 
 
 class Clock:
@@ -78,10 +79,10 @@ class Kept:
 
 
 class ClockedFile(io.BytesIO):
-    """A file that is made of pieces in memory and looks at the clock as it is read.
+    """A file of pieces in memory, which checks the clock at each read.
 
-    A decoder in C cannot be stopped from outside, but it asks for 64 kB at a time: there it is
-    stopped. The pieces are slices of the upload, so that metadata is left out without a copy.
+    A decoder in C cannot be stopped from outside, but it reads 64 kB at a time, and each read can
+    stop it. The pieces are slices of the upload, so that metadata is left out without a copy.
     """
 
     def __init__(self, pieces: Sequence[Buffer], clock: Clock) -> None:

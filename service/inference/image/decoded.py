@@ -18,13 +18,13 @@ Edges = tuple[float, float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
-    """What `service.inference.decode.decode_image` makes of a file.
+    """The result of `service.inference.decode.decode_image`.
 
     `size` is the size of the original. Plans, boxes and answers refer to it. `image` holds the
     pixels and may be smaller. `scale` says how many times smaller: 1, 2, 4 or 8.
 
-    The pixels stay in the buffer of the decoder, from which Pillow resizes. An array would be a
-    copy: 36 MB for an image of 12 MP.
+    The pixels stay in the buffer of the decoder, and Pillow resizes from there. An array would be
+    another copy, of 36 MB for an image of 12 MP.
     """
 
     image: Image.Image

@@ -1,7 +1,7 @@
-"""Where views lie: sizes and boxes, in whole pixels, and nothing else.
+"""The positions of views: sizes and boxes in whole pixels.
 
-The geometry of resize, centre crop and five-crop is torchvision's, to the pixel; `tests/parity`
-holds it there, odd sizes included.
+The geometry of resize, centre crop and five-crop is exactly that of torchvision. `tests/parity`
+checks this, also with odd sizes.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Which format a file has, so that one that is not decoded is refused by its name."""
+"""Detect the format of a file, so that the error for a format that is not decoded names it."""
 
 import re
 from typing import IO
@@ -31,7 +31,7 @@ _HTML = re.compile(rb"\s*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 
 
 def identify(data: bytes) -> str | None:
-    """Name the format of a file, or None where no known format starts so.
+    """The name of the format of a file. None: no known format begins with these bytes.
 
     The formats of `ACCEPTED` are named exactly so; others have names for people.
     """

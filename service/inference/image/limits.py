@@ -1,7 +1,7 @@
 """Limits on what an image file may cost, beyond the bytes of the upload.
 
-Nothing can stop a decoder that runs in C. So its work is limited before it starts, by what the
-file declares, and while it runs, whenever it asks for the next block of the file.
+Nothing can stop a decoder that runs in C. So its work is limited in two ways: before it starts, by
+the values that the file declares; and while it runs, at each read of the next block of the file.
 """
 
 import numpy as np
@@ -14,18 +14,19 @@ MAX_PIXELS = 50_000_000
 MAX_DECODE_MS = 5000
 SCAN_PASSES = 20
 """Scans of a JPEG that is as large as `max_pixels`; a smaller one may have more. A usual
-progressive JPEG has 10, and each is a pass over all its pixels, however few bytes it takes."""
+progressive JPEG has 10 scans. Each is a pass over all its pixels, even if it has only a few
+bytes."""
 
 
 BYTES_PER_PIXEL = 16
-"""The most memory that decoding takes, whatever the format: see `tests/unit/test_decode_memory`."""
+"""The highest memory that decoding takes, in any format: see `tests/unit/test_decode_memory`."""
 
 
 _SPARE_BYTES = 16 * 1024 * 1024
 
 
 class Limits:
-    """What the decoding of one image may cost, and what its file declares so far."""
+    """The limits on the decoding of one image, and the values that its file has declared so far."""
 
     def __init__(self, max_pixels: int, clock: Clock) -> None:
         self.max_pixels = max_pixels
@@ -36,7 +37,10 @@ class Limits:
         """Pixels for which the budget has room. They are fewer if the image is scaled down."""
 
     def claim(self, pixels: int) -> None:
-        """Wait until the budget has room for so many pixels. They replace those claimed before."""
+        """Wait until the budget has room for this many pixels.
+
+        They replace the pixels claimed before.
+        """
         DECODING.claim(pixels, self.claimed_pixels)
         self.claimed_pixels = pixels
 

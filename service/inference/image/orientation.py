@@ -1,7 +1,7 @@
 """How an image lies in its file, read from EXIF and XMP.
 
-Only the orientation is read. A broken tag beside it changes nothing, and an orientation that is
-broken itself counts as none: metadata never fails an image.
+Only the orientation is read. Other broken tags are ignored. A broken orientation counts as no
+orientation. So metadata never fails an image.
 """
 
 import re

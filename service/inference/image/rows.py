@@ -1,7 +1,7 @@
 """Any picture to upright RGB, a few rows at a time.
 
-A picture of 50 MP is held once as the decoder made it and once as the answer. Between the two there
-are only a few rows, whatever must be done to them: 16 bits to 8, transparency, CMYK, turning.
+A picture of 50 MP is in memory once as the decoder made it and once as the result. The steps
+between them (16 bits to 8, transparency, CMYK, turning) work on a few rows at a time.
 """
 
 from typing import Protocol
@@ -12,7 +12,7 @@ from service.inference.image.clock import Clock
 from service.inference.image.orientation import TURNS, is_backwards, is_transposed
 
 BACKGROUND = (255, 255, 255)
-"""The colour under transparent pixels, and of pixels without data."""
+"""The colour behind transparent pixels, and of pixels without data."""
 STEP_PIXELS = 256 * 1024
 """Pixels that are converted at once: 1 MB, which stays in the cache of a core."""
 
@@ -45,7 +45,7 @@ class Loaded:
         self.full = full or image.size
 
     def rows(self, top: int, bottom: int) -> Image.Image:
-        """Cut some rows out; all of them are not copied."""
+        """Cut some rows out. If these are all rows, they are not copied."""
         width, height = self.size
         if (top, bottom) == (0, height):
             return self.image

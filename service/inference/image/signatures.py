@@ -44,7 +44,7 @@ _HEIF = frozenset(
 
 
 def format_of(head: bytes) -> str | None:
-    """The image format that a file begins like, None where it begins like none.
+    """The image format that the first bytes of a file show; None: they show no format.
 
     `head` holds the first `SIGNATURE_BYTES` of the file, or all of a shorter one. Formats without
     a reliable signature (SVG, PNM, TGA) are not recognized.

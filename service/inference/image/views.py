@@ -26,7 +26,8 @@ _FILTERS: dict[Interpolation, Image.Resampling] = {
 _CONTRACT = "an array of uint8 of shape (H, W, 3)"
 
 MOST_ENLARGED_PX = 10_000_000
-"""The most pixels that an image is enlarged to: one of 1×30000 px would become half a gigabyte."""
+"""An image is enlarged to at most this many pixels: an image of 1×30000 px would become half a
+gigabyte."""
 
 
 def size_of(image: AnyImage) -> Size:
@@ -70,7 +71,7 @@ def check_image(image: object) -> AnyImage:
 
 
 def check_images(images: object) -> None:
-    """Refuse anything that is not a sequence of images. `check_image` checks each of them.
+    """Refuse a value that is not a sequence of images. `check_image` checks each image.
 
     Raises:
         UsageError: one image, a path, or something else that is not a sequence of images.

@@ -17,12 +17,12 @@ import onnxruntime as ort
 
 PROVIDER = "CUDAExecutionProvider"
 MAJOR = str(getattr(ort, "cuda_version", "") or "13").partition(".")[0]
-"""The major version of CUDA that ONNX Runtime was built for; "13" where it was built without."""
+"""The major version of CUDA that ONNX Runtime was built for; "13" if it was built without CUDA."""
 DRIVER = "libcuda.so.1"
 CUDNN = "libcudnn.so.9"
 RUNTIME = f"libcudart.so.{MAJOR}"
 LIBRARIES = (RUNTIME, f"libcublasLt.so.{MAJOR}", f"libcublas.so.{MAJOR}", "libcurand.so.10", CUDNN)
-"""What the CUDA provider loads, beside the driver."""
+"""The libraries that the CUDA provider loads, in addition to the driver."""
 INSTALL = "pip install 'quincunx[cuda]'"
 NAME_BYTES = 96
 
@@ -34,7 +34,7 @@ class Cuda:
     """What was found."""
 
     missing: tuple[str, ...] = ()
-    """What is needed and missing; empty: the GPU can be used."""
+    """The libraries and devices that are missing; empty: the GPU can be used."""
     driver_cuda: str | None = None
     """The newest version of CUDA that the driver supports."""
     cudnn: str | None = None

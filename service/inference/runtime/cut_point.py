@@ -1,9 +1,9 @@
-"""Where to cut a graph in two: behind the layers whose work crops of one image can share.
+"""Where to cut a graph in two: after the layers that crops of one image can share.
 
 A graph can be cut at every tensor that all later tensors depend on. A later cut shares more layers,
 but the edges of the crops then reach further into the features. `best_cut_point` counts the
-multiplications for five crops of a square image at every cut point. Among those with about the
-fewest, it takes the one that hands over the fewest bytes.
+multiplications for five crops of a square image at every cut point. Among the points with about the
+fewest multiplications, it chooses the one with the fewest bytes to hand over.
 """
 
 # pyright: basic, reportMissingTypeStubs=false
@@ -23,7 +23,7 @@ from service.package.manifest import InputSize
 
 INPUT = "images"
 ENDS = ("logits", "embedding")
-"""What the second part gives, if the graph has it."""
+"""Outputs of the second part, if the graph has them."""
 WORTH = 0.97
 """The graph is not cut where more than this share of the multiplications would remain."""
 ABOUT = 0.03
@@ -36,7 +36,7 @@ POINTWISE = frozenset(
         "Tanh",
     }
 )
-"""Operators whose output cell depends on the same cell of the input and on no other."""
+"""Operators in which each output cell depends only on the same cell of the input."""
 WINDOWED = frozenset(("Conv", "MaxPool", "AveragePool"))
 CHANNELS_FIRST = [0, 3, 1, 2]
 CHANNELS = 3
@@ -67,7 +67,7 @@ class CutPoint:
 def split(graph: bytes, sizes: InputSize) -> GraphParts | None:
     """Cut an ONNX graph for a model with these input sizes.
 
-    None where nothing would be saved, and for a graph that cannot be cut: its crops run whole.
+    None if nothing would be saved, or if the graph cannot be cut. Its crops then run whole.
     """
     try:
         model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(graph))
@@ -150,7 +150,7 @@ def _after(
     fields: Sequence[ReceptiveField | None],
     constants: Sequence[tuple[int, ...]],
 ) -> ReceptiveField | None:
-    """The receptive field after `node`, from those of its inputs; None: not handled here.
+    """The receptive field after `node`, from those of its inputs; None: not supported.
 
     `constants` are the shapes of its inputs that are constants; those of the others are empty.
     """

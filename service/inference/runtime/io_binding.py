@@ -27,8 +27,8 @@ from service.package.graph import EMBEDDING
 BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 """Batch sizes of square images: all crops, and square photos."""
 FEW_BUCKETS = (1, 4, 16)
-"""Batch sizes of other images. Photos have many shapes. Few of one shape arrive at a time, and a
-graph for every size would take much time and memory."""
+"""Batch sizes of other images. Photos have many shapes, and only few of one shape arrive at a time.
+A graph for every size would take much time and memory."""
 MAX_BINDINGS = 256
 """Shapes, outputs and buckets with buffers of their own."""
 NO_GRAPH = "-1"
@@ -93,9 +93,9 @@ class IoBindingRunner:
         self._takes_windows = any(value.name == "windows" for value in session.get_inputs())
 
     def seal(self) -> None:
-        """From now on a new shape runs plainly: nothing is recorded or kept for it.
+        """From now on a new shape runs without a recorded graph, and nothing is kept for it.
 
-        So it holds up other batches no longer than one plain run takes.
+        So it delays other batches only by one such run.
         """
         self._sealed = True
 
@@ -111,14 +111,14 @@ class IoBindingRunner:
     def run_with_embedding(
         self, views: NDArray[np.uint8], output: str, windows: NDArray[np.float32] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """As `run`, and the embedding of the same run."""
+        """Like `run`, and also the embedding of the same run."""
         values, embedding = self.run_outputs(views, (output, EMBEDDING), windows)
         return values, embedding
 
     def run_outputs(
         self, views: NDArray[np.uint8], outputs: Outputs, windows: NDArray[np.float32] | None
     ) -> list[NDArray[np.float32]]:
-        """As `run`, with several outputs of one run."""
+        """Like `run`, with several outputs of one run."""
         return self._thread.submit(self._run, views, outputs, windows).result()
 
     def _run(

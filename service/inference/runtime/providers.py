@@ -44,9 +44,9 @@ def available() -> tuple[str, ...]:
 
 
 def choose(wanted: Provider, *, quiet: bool = False) -> Chosen:
-    """`auto` is CUDA where there is a GPU that ONNX Runtime can use, else the CPU.
+    """`auto` is CUDA if there is a GPU that ONNX Runtime can use, and otherwise the CPU.
 
-    Where there is a GPU that cannot be used, one warning names what is missing, unless `quiet`.
+    If there is a GPU that cannot be used, one warning names what is missing, unless `quiet`.
 
     Raises:
         UsageError: CUDA was named and cannot be used here; the message names what is missing.
@@ -67,7 +67,7 @@ def choose(wanted: Provider, *, quiet: bool = False) -> Chosen:
 
 
 def on_the_cpu(found: cuda.Cuda) -> str:
-    """Why `auto` is the CPU, in one line."""
+    """The reason why `auto` is the CPU, in one line."""
     return f"inference runs on the CPU: CUDA cannot be used. {found.why_not}"
 
 

@@ -57,7 +57,7 @@ class Session:
         self._crop_sharing = crop_sharing
         self._takes_windows = any(value.name == "windows" for value in session.get_inputs())
         self._run_options = ort.RunOptions()
-        # A caller seldom wants every output of the graph: skip the nodes of the others.
+        # A caller seldom needs every output of the graph, so the nodes of the others are skipped.
         self._run_options.only_execute_path_to_fetches = True
 
     @classmethod
@@ -102,7 +102,7 @@ class Session:
     def crops(self, image: Pixels, boxes: Sequence[Box]) -> list[Features] | None:
         """The features of crops of uint8[H, W, 3]: views for the output `logits_of_features`.
 
-        None where nothing would be saved: cut the crops then, and run each of them whole.
+        None: nothing would be saved. The caller then cuts the crops and runs each of them whole.
 
         Raises:
             InferenceFailed: the runtime failed.
@@ -137,9 +137,9 @@ class Session:
         output: Output,
         windows: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """As `run`, and the embedding float32[N, C] of the same run.
+        """Like `run`, and also the embedding float32[N, C] of the same run.
 
-        It is the mean of the last features over all positions of a view, whatever the windows.
+        It is the mean of the last features over all positions of a view, with any windows.
 
         Raises:
             InferenceFailed: the runtime failed, or the graph has no embedding.
@@ -186,8 +186,8 @@ def open_sessions(
 ) -> tuple[Session, ...]:
     """Load one graph several times: one session for each number of threads, 0 means one per core.
 
-    `data` is the content of `path`, for a caller that has read and verified it: the verified bytes
-    are then the ones that run. Without it the file is read here.
+    `data` is the content of `path`, if the caller has read and verified it. Then exactly the
+    verified bytes run. Without `data` the file is read here.
 
     `io_binding` runs batches through fixed buffers, padded to buckets, two batches at once: the
     default on a GPU.

@@ -22,12 +22,12 @@ from service.inference.image.geometry import Box
 from service.inference.image.views import Pixels, cut
 
 Features = NDArray[Any]
-"""What a stem makes of a view: [C, h, w], in the type that the graph has there."""
+"""The features of a view after the stem: [C, h, w], in the type of the graph at this point."""
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """How the output of some layers depends on pixels: its stride, and how far an edge is felt.
+    """How the output of some layers depends on pixels: the stride, and the cells at an edge.
 
     A cell is one position of the output and stands for `stride_px` x `stride_px` pixels.
     """
@@ -40,13 +40,13 @@ class ReceptiveField:
 
     @property
     def strip_px(self) -> int:
-        """A strip of this width has cells that depend on one of its edges and not on the other."""
+        """A strip of this width has cells that depend on only one of its edges."""
         return (self.margin_before + self.margin_after) * self.stride_px
 
     def through(
         self, kernel: int, stride: int, pad_before: int, pad_after: int
     ) -> "ReceptiveField | None":
-        """After one more convolution or pooling; None where cells no longer tile the pixels."""
+        """After one more convolution or pooling; None if cells no longer tile the pixels."""
         if (pad_before + pad_after - kernel) // stride != -1:
             return None
         before = -(-(self.margin_before + pad_before) // stride)
@@ -83,7 +83,7 @@ class _Region:
         return cls(Box(top, left, bottom - top, right - left), boxes)
 
     def strips(self, receptive_field: ReceptiveField) -> list[_Strip]:
-        """A strip for every edge of a crop that is felt and does not lie on the region's edge."""
+        """A strip for every edge of a crop that affects cells and lies inside the region."""
         found: list[_Strip] = []
         for which, box in self.boxes.items():
             top = Box(box.top, box.left, receptive_field.strip_px, box.width)
@@ -107,11 +107,11 @@ class _Sharing:
 
     regions: tuple[tuple[_Region, tuple[tuple[_Strip, ...], ...]], ...]
     pixels: int
-    """Pixels that the stem sees."""
+    """The number of pixels that the stem processes."""
 
 
 def shared_pixels(boxes: Sequence[Box], receptive_field: ReceptiveField) -> int:
-    """Pixels that a stem sees when it runs once for all of `boxes`, strips included."""
+    """The number of pixels of a stem that runs once for all of `boxes`, including strips."""
     return _sharing(tuple(boxes), receptive_field).pixels
 
 

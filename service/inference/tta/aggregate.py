@@ -27,7 +27,7 @@ def aggregate_mode(
     fitted: ModeCalibration,
     task: Task = SINGLE_LABEL,
 ) -> Array:
-    """The answer of the views of a mode, with what was fitted for it: see `aggregate`.
+    """The answer of the views of a mode, with the fitted values of the mode: see `aggregate`.
 
     `centre_dense` is a blend of two answers: that of the centre crop, and that of the dense pass,
     which counts `second_share`. Its first view is the centre crop.
@@ -41,10 +41,10 @@ def aggregate_mode(
 
 
 def all_views(logits: NDArray[np.floating], mode: Mode) -> NDArray[np.floating]:
-    """Logits [..., V, K] of the passes of a mode, as many for an image of every shape.
+    """Logits [..., V, K] of the passes of a mode. V is the same for images of every shape.
 
-    Where the dense pass of `centre_dense` is five exact crops, the centre crop ran once and is
-    both the first view and the last.
+    If the dense pass of `centre_dense` is five exact crops, the centre crop ran once. It is then
+    both the first and the last view.
     """
     if mode == "centre_dense" and logits.shape[-2] == DENSE_VIEWS:
         return np.concatenate([logits, logits[..., :1, :]], axis=-2)
@@ -60,8 +60,8 @@ def aggregate(
 ) -> Array:
     """logits [..., V, K] -> probabilities float64[..., K]; those of a single label sum to 1.
 
-    `weights` are those of `weighted`. `shares` say how much each view counts in the means; without
-    them all views count alike.
+    `weights` are those of `weighted`. `shares` are the weights of the views in the means; without
+    them all views have the same weight.
 
     Raises:
         UsageError: `weighted` without weights, or with weights of another number of views.
@@ -94,12 +94,12 @@ def aggregate(
 
 
 def blend(first: Array, second: Array, share: float) -> Array:
-    """The answer of two passes: `share` of the second's probabilities, the rest of the first's."""
+    """The weighted mean of two answers; `share` is the weight of the second."""
     return share * second + (1 - share) * first
 
 
 LEAST_ENTROPY = 0.01
-"""The least entropy that `temper` reckons with, so that no answer becomes certain."""
+"""The lowest entropy that `temper` uses, so that no answer becomes certain."""
 
 
 def temper(

@@ -2,7 +2,8 @@
 
 The score of a class is 1 - p (Sadinle et al., "Least Ambiguous Set-Valued Classifiers",
 arXiv:1609.00451): of all scores it gives the smallest sets on average. The quantile comes from the
-calibration split, with the finite-sample correction, so coverage holds for images drawn like it.
+calibration split, with the finite-sample correction, so the coverage holds for images from the same
+distribution.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What the unknown score of an answer is computed from, over the views of the answer."""
+"""The values from which the unknown score of an answer is computed, over its views."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,13 +29,13 @@ class Evidence:
 
     @classmethod
     def of(cls, read: PassOutputs, fitted: ModeCalibration) -> "Evidence | None":
-        """The evidence of the passes of a mode; None where the graph has no embedding."""
+        """The evidence of the passes of a mode; None if the graph has no embedding."""
         if not read.embeddings:
             return None
         embeddings, logits = np.stack(read.embeddings), read.logits
         if fitted.mode != "centre_dense":
             return cls(_mean(embeddings), _mean(logits))
-        # Where the dense pass is five exact crops, the centre is one of them, and runs once.
+        # If the dense pass is five exact crops, the centre is one of them, and runs once.
         dense = embeddings[1:] if len(embeddings) == 2 else embeddings
         centre = cls(embeddings[0].astype(np.float64), logits[0].astype(np.float64))
         windows = all_views(logits, fitted.mode)[1:]
@@ -43,7 +43,7 @@ class Evidence:
 
 
 def blended(first: Evidence | None, second: Evidence | None, share: float) -> Evidence | None:
-    """The evidence of two answers, of which the second counts `share`."""
+    """The evidence of two answers, of which the second has the weight `share`."""
     if first is None or second is None:
         return None
     return Evidence(
@@ -53,7 +53,7 @@ def blended(first: Evidence | None, second: Evidence | None, share: float) -> Ev
 
 
 def second_outputs(plan: Plan, first: PassOutputs, rest: PassOutputs) -> PassOutputs:
-    """The logits and embeddings of the second passes, the crop that `first` ran among them."""
+    """The logits and embeddings of the second passes, including the crop that `first` ran."""
     if len(plan.rest) == len(plan.second):
         return rest
     # Crops, one row each: a pass with windows is never among the first.

@@ -1,4 +1,4 @@
-"""How sure the first pass is: four measures, larger for surer; a package picks one."""
+"""How sure the first pass is. There are four measures, larger means surer; a package uses one."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,9 @@ from service.package.manifest import GateKind
 def gate_value(
     logits: NDArray[np.floating], kind: GateKind, probabilities: Array | None = None
 ) -> NDArray[np.float64]:
-    """logits [..., K] -> how sure, [...]; the first pass is trusted at or above a threshold.
+    """logits [..., K] -> sureness [...].
+
+    The first pass is trusted if it is at or above a threshold.
 
     `probabilities` [..., K] are the softmax of the logits, where the caller has computed it.
 

@@ -1,4 +1,4 @@
-"""What the generators of `service.inference.tta.steps` need to know of a package."""
+"""The facts about a package that the generators of `service.inference.tta.steps` need."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ from service.package.manifest import Gate, Manifest, Mode, ModeCalibration, Prec
 
 @dataclass(frozen=True)
 class Model:
-    """What `classify_steps` needs to know of a package: its manifest at one precision."""
+    """The facts about a package that `classify_steps` needs: its manifest at one precision."""
 
     manifest: Manifest
     precision: Precision
@@ -33,7 +33,7 @@ class Model:
         return TASKS[self.manifest.task]
 
     def mode(self, options: Options) -> Mode:
-        """The mode that `options` ask for; by default the package's own."""
+        """The mode in `options`, or the package's default mode."""
         return options.tta or self.manifest.default_mode
 
     @property
@@ -42,7 +42,10 @@ class Model:
         return modes.modes(self.manifest, self.precision)
 
     def is_calibrated(self, mode: Mode) -> bool:
-        """Whether a temperature was fitted for `mode`: else probabilities are the network's own."""
+        """Whether a temperature was fitted for `mode`.
+
+        If not, probabilities are those of the network.
+        """
         return self.manifest.fitted_for(self.precision, mode) is not None
 
     def calibration(self, mode: Mode) -> ModeCalibration:
@@ -54,7 +57,7 @@ class Model:
         return self.manifest.graph.embedding is not None
 
     def unknown_curve(self, mode: Mode, known_rate: float | str | None) -> Curve | None:
-        """The curve of `mode`; None where there is none, or where `known_rate` is off."""
+        """The curve of `mode`; None: there is none, or `known_rate` is off."""
         if self.unknown is None or known_rate == OFF:
             return None
         return self.calibration(mode).unknown_curve
@@ -75,7 +78,7 @@ class Model:
         return Unknown(score, threshold, score > threshold, rate)
 
     def gate(self, gate_cost: float | None) -> Gate:
-        """The package's gate of `adaptive`, or the gate that costs most within `gate_cost`.
+        """The package's gate of `adaptive`, or the gate with the highest cost within `gate_cost`.
 
         Raises:
             UsageError: the package has no gate, or every gate costs more.

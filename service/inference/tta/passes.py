@@ -1,6 +1,6 @@
 """The views of some passes over one image, and the logits in their results.
 
-This module knows nothing of modes and aggregation, so calibration and evaluation use it too.
+This module does not depend on modes and aggregation, so calibration and evaluation can use it too.
 """
 
 from collections.abc import Generator, Sequence
@@ -90,7 +90,7 @@ class PassOutputs:
     shown: tuple[FractionBox, ...]
     class_map: NDArray[np.float32] | None
     embeddings: tuple[Values, ...] = ()
-    """float32[C] of each pass, where they were asked for."""
+    """float32[C] of each pass, if they were requested."""
 
 
 def run_batch(views: Sequence[View], session: InferenceBackend) -> Sequence[Result]:

@@ -1,7 +1,6 @@
-"""Which passes an image of a given size takes, and which windows are read out of each.
+"""Which passes an image of a given size needs, and which windows are computed from each.
 
-The one place that knows what a TTA mode means. HTTP, scoring, evaluation and benchmarks all run
-the plans made here.
+TTA modes are defined only here. HTTP, scoring, evaluation and benchmarks all run these plans.
 """
 
 import math
@@ -36,12 +35,12 @@ WindowOutput = Literal["class_map", "window_logits"]
 
 @dataclass(frozen=True)
 class Pass:
-    """One trip through the network.
+    """One run of the network on one view.
 
-    The image is resized to `resized`, `box` of it is cut (and mirrored where `flip`). `windows` are
-    in pixels of the cut; none of them means: pool everything. Their logits are read out of the
-    class map, or computed by the graph, as `windows_from` says.
-    A `custom` pass cuts `source`, a fraction of the original, and resizes that.
+    The image is resized to `resized`, and `box` is cut out of it (and mirrored if `flip`).
+    `windows` are in pixels of the cut. If there are none, the pass gives the logits of the whole
+    view. The logits of windows are computed from the class map or by the graph, as `windows_from`
+    says. A `custom` pass cuts `source`, a fraction of the original, and resizes that.
     """
 
     resized: Size
@@ -59,12 +58,12 @@ class Pass:
 
     @cached_property
     def size(self) -> Size:
-        """What the network sees."""
+        """The size of the view that the network sees."""
         return Size(self.box.height, self.box.width)
 
     @cached_property
     def shown(self) -> tuple[FractionBox, ...]:
-        """Where each answer of this pass lies on the original image."""
+        """The position of each answer of this pass on the original image."""
         if self.source:
             return (self.source,)
         box = self.box
@@ -78,7 +77,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Plan:
-    """The passes of one image: `first`, and `second` where a gate asks for more."""
+    """The passes of one image: `first`, and `second`, which runs if a gate opens."""
 
     mode: Mode
     first: tuple[Pass, ...]
@@ -97,7 +96,7 @@ class Planner:
 
     input: InputSize
     adaptive: Adaptive | None = None
-    """None: a package that was not calibrated; its first pass is the centre crop."""
+    """None if the package was not calibrated. The first pass is then the centre crop."""
     graph: Graph = VERSION_1
 
     @property
@@ -108,7 +107,9 @@ class Planner:
         return "dense" if self.graph.takes_whole_images else "five_crop"
 
     def check(self, mode: Mode, boxes: tuple[FractionBox, ...] = ()) -> None:
-        """Refuse a mode and boxes that do not go together, whatever the size of the image.
+        """Refuse a mode and boxes that do not go together.
+
+        This does not depend on the size of the image.
 
         Raises:
             UsageError: `custom` without boxes or with too many, or boxes for another mode.
@@ -163,7 +164,7 @@ class Planner:
             return self._dense(size)
         if mode == "centre_dense":
             centre = self.passes("none", size)
-            # Where dense is five exact crops, the centre is one of them: no crop is run twice.
+            # If dense is five exact crops, the centre is one of them, and runs only once.
             return (*centre, *(item for item in self._dense(size) if item not in centre))
         return self._custom(boxes)
 
@@ -188,7 +189,7 @@ class Planner:
         return Pass(resized, box, flip, interpolation=self.input.interpolation)
 
     def decoding(self, boxes: tuple[FractionBox, ...] = ()) -> LeastSize | None:
-        """How small a file may be decoded; None: in full, as packages with `decode: exact` say."""
+        """The smallest size to decode a file in; None: in full (`decode: exact`)."""
         if self.input.decode == "exact":
             return None
         return partial(self.least_size, boxes=boxes)
@@ -223,10 +224,10 @@ class Planner:
         return sum(p.size.pixels for p in passes) / self.input.crop_px**2
 
     def _dense(self, size: Size) -> tuple[Pass, ...]:
-        """One pass over the whole image; five exact crops where that would cost less.
+        """One pass over the whole image, or five exact crops if they cost less.
 
-        A panorama's five windows leave most of it unread: past an aspect of about 3:1 the one pass
-        sees more pixels than five crops do.
+        The five windows of a panorama use only a part of it: above an aspect ratio of about 3:1,
+        the one pass sees more pixels than five crops.
         """
         one, crop_px = self.whole_image(size), self.input.crop_px
         if one.resized.pixels > 5 * crop_px**2:
@@ -234,7 +235,7 @@ class Planner:
         return (replace(one, windows=five_boxes(one.resized, crop_px)),)
 
     def _cheap(self, size: Size) -> Pass:
-        """The first pass of `adaptive`: a centre crop, or the whole image made small."""
+        """The first pass of `adaptive`: a centre crop, or the whole image scaled down."""
         first = self.adaptive
         if first is None:
             return self.passes("none", size)[0]

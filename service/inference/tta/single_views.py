@@ -18,21 +18,25 @@ class ViewClassification:
 
     box: FractionBox
     probabilities: Array
-    """float64[K], tempered as the answer is: if all views agree, they equal the answer. The two
-    passes of `adaptive` have their own temperatures, and the answer then lies between them."""
+    """float64[K], tempered like the answer: if all views agree, their probabilities equal the
+    answer's. The two passes of `adaptive` have their own temperatures, and the answer then lies
+    between them."""
     raw: Array
     """float64[K], not tempered."""
 
 
 @dataclass(frozen=True)
 class SingleViews:
-    """The views of an answer, which are computed when they are read: few callers want them."""
+    """The views of an answer.
+
+    They are computed when they are read, because few callers need them.
+    """
 
     shown: tuple[FractionBox, ...]
     logits: tuple[NDArray[np.float32], ...]
     """float32[V, K] of each step; the boxes are those of all steps."""
     fitted: tuple[ModeCalibration, ...]
-    """What each step was fitted with."""
+    """The fitted values of each step."""
     task: Task
     second_temperature: float = 1.0
     """Of the blend of both passes of `adaptive`."""

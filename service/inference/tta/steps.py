@@ -30,8 +30,8 @@ from service.package import modes
 from service.package.manifest import Manifest, Mode, ModeCalibration
 
 HELD_BYTES = 64 * 1024 * 1024
-"""About 16 MP as decoded. Of a larger image only the resized copies wait for the second pass,
-because many images may wait at once."""
+"""About 16 MP of decoded pixels. For a larger image, only its resized copies are kept for the
+second pass, because many images may wait at once."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Classification:
     """float64[K], aggregated and not tempered. Calibration fits on it."""
     single_views: SingleViews
     class_map: NDArray[np.float32] | None
-    """float32[K, h, w] where a pass over the whole image ran."""
+    """float32[K, h, w], if a pass over the whole image ran."""
     passes: int
     cost: float
     """Pixels that the network saw, in single crops."""
@@ -59,7 +59,7 @@ class Classification:
     embedding: NDArray[np.float32] | None = None
     """float32[C], the mean over views; None where the package has no embeddings."""
     unknown: Unknown | None = None
-    """None where the package or the mode has no unknown score, or where it is switched off."""
+    """None: the package or the mode has no unknown score, or it is switched off."""
 
     @cached_property
     def views(self) -> tuple[ViewClassification, ...]:
@@ -71,7 +71,7 @@ def check_options(options: Options, model: Model) -> None:
     """Refuse options that cannot work, before anything is decoded or queued.
 
     Raises:
-        UsageError: an option that makes no sense for this model.
+        UsageError: an option that this model cannot have.
     """
     mode = model.mode(options)
     if reason := modes.why_not(model.manifest, mode):
@@ -121,7 +121,7 @@ def check_default_mode(model: Model) -> None:
     """Check that a request that names no mode can be answered.
 
     Raises:
-        ModelPackageError: the default mode needs a fit that this precision does not have.
+        ModelPackageError: the default mode needs fitted values that this precision does not have.
     """
     try:
         check_options(Options(), model)
@@ -181,7 +181,8 @@ def _adaptive(
     rest = yield from reading
     second = second_outputs(plan, first, rest)
     own = model.calibration(plan.second_mode)
-    # Temper each answer before the blend; else the share would correct a wrong temperature.
+    # Temper each answer before the blend. Otherwise the share would have to correct a wrong
+    # temperature.
     raw = blend(
         alone,
         _tempered(_aggregated(second.logits, options, own, model), own, model),
@@ -204,7 +205,7 @@ def _adaptive(
 def _for_second_pass(
     image: AnyImage, resized: Resized, passes: tuple[Pass, ...]
 ) -> AnyImage | Resized:
-    """What to keep until the gate decides: the first pass's resized copies, if they are enough.
+    """The data to keep until the gate decides: the resized copies, if they are enough.
 
     A large image does not stay in memory for so long: it is resized now.
     """
@@ -239,7 +240,7 @@ def _conclude(
     evidence: Evidence | None,
     gate_open: bool | None = None,
 ) -> Classification:
-    """Collect what a `Classification` holds; `probabilities` are tempered."""
+    """Build a `Classification`; `probabilities` are tempered."""
     mode = model.mode(options)
     calibration = model.calibration(mode)
     chosen = None

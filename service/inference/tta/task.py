@@ -23,7 +23,7 @@ THRESHOLD = 0.5
 
 
 def split_labels(text: str) -> tuple[str, ...]:
-    """The labels of one image as tables write them: `;` between, empty where there is none."""
+    """The labels of one image as text for tables: separated by `;`, empty if there are none."""
     return tuple(part.strip() for part in text.split(SEPARATOR) if part.strip())
 
 
@@ -61,7 +61,7 @@ def as_they_are(values: Values) -> Array:
 
 @dataclass(frozen=True)
 class Task:
-    """One kind of question; every function works on the last axis, that of the K classes."""
+    """One kind of task. Every function works on the last axis, which has the K classes."""
 
     name: TaskName
     probabilities: Callable[[Values], Array]
@@ -76,7 +76,7 @@ class Task:
     def present(
         self, probabilities: Array, thresholds: Sequence[float] | None
     ) -> tuple[int, ...] | None:
-        """The classes at or above their thresholds, likeliest first; None where one is true.
+        """The classes at or above their thresholds, likeliest first; None for a single-label task.
 
         Without thresholds each is 0.5. It may be empty: none of the classes is in the image.
         """

@@ -1,8 +1,8 @@
-"""Read crops out of one pass: the logits of a window are a weighted mean over the class map.
+"""Compute windows from one pass: the logits of a window are a weighted mean over the class map.
 
 A network that ends in average pooling and a linear layer is linear after its last features, so the
-mean of `class_map` over any window *is* what pooling that window would have given. A window's edges
-may fall inside a feature's cell; the cell then counts by the share of it that the window covers.
+mean of `class_map` over any window *is* the result of pooling that window. If the edge of a window
+lies inside a cell, the weight of the cell is the share that the window covers.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from service.inference.image.geometry import Box, Size
 
 READ = "khw,vh,vw->vk"
-"""Class maps, and the shares of their rows and columns, to the logits of V windows."""
+"""Turns class maps, and the shares of their rows and columns, into the logits of V windows."""
 
 
 def axis_weights(
     start_px: float, length_px: float, cells: int, axis_px: int
 ) -> NDArray[np.float32]:
-    """How much each of `cells` equal cells along `axis_px` pixels counts: float32[cells], sum 1."""
+    """The weight of each of `cells` equal cells along `axis_px` pixels: float32[cells], sum 1."""
     cell_px = axis_px / cells
     edges = np.arange(cells + 1) * cell_px
     low = np.maximum(edges[:-1], start_px)
@@ -49,7 +49,7 @@ def window_logits(
 
 
 class _Reader(NamedTuple):
-    """How much each cell counts in each window, and the order in which to sum."""
+    """The weight of each cell in each window, and the order in which to sum."""
 
     rows: NDArray[np.float32]
     columns: NDArray[np.float32]

@@ -9,8 +9,9 @@ from service.inference.image.limits import Limits, check_size
 from service.inference.image.rows import Unpacked
 
 WORK_PASSES = 4
-"""How many times `max_pixels` the AV1 data of a file may make the decoder go over: colours and
-transparency are one pass each, and the cells of a grid may reach beyond the picture."""
+"""The limit on the pixels that the AV1 data of a file makes the decoder process, as a multiple of
+`max_pixels`. Colours and transparency are one pass each, and the cells of a grid may reach beyond
+the picture."""
 
 _ONE_THREAD = 1
 _METADATA = (b"Exif", b"mime")
@@ -57,10 +58,9 @@ def _plain(data: bytes, boxes: Boxes, limits: Limits) -> bytes:
 
 
 def _check_work(data: bytes, boxes: Boxes, limits: Limits) -> None:
-    """Refuse AV1 data that is larger than the picture that it is said to make.
+    """Refuse AV1 data that is larger than the size of the picture in the file.
 
-    The decoder makes the frames that the data asks for, and only then compares them with the size
-    of the picture.
+    The decoder makes all frames of the data, and only then compares them with this size.
 
     Raises:
         TooLarge: over a limit.

@@ -1,4 +1,5 @@
-"""BMP, of Windows and of OS/2: decoded here, since Pillow takes unused alpha bytes for alpha."""
+"""BMP, of Windows and of OS/2. It is decoded here because Pillow reads unused alpha bytes as
+alpha."""
 
 import struct
 from typing import NamedTuple
@@ -23,7 +24,7 @@ _DEFAULT_MASKS: dict[int, Masks] = {
     32: (0xFF0000, 0xFF00, 0xFF, 0),
 }
 _NO_MASKS: Masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
-"""What four masks of 0 mean in pixels of 32 bits, as Pillow reads them."""
+"""The masks that are used if all four masks are 0 in pixels of 32 bits, as in Pillow."""
 
 
 class Header(NamedTuple):
@@ -42,7 +43,7 @@ class Header(NamedTuple):
 def open_picture(data: bytes, limits: Limits) -> tuple[Picture, int]:
     """Decode a BMP.
 
-    Where every alpha byte is 0, alpha is unused and the picture is opaque, as in viewers.
+    If every alpha byte is 0, alpha is not used and the picture is opaque, as in viewers.
 
     Raises:
         BadImage: the file is broken or cut short.

@@ -56,7 +56,7 @@ class Directory:
         return struct.unpack(f"{self.order}{entry.count}{code}", self.data[entry.at : end])
 
     def array(self, tag: int) -> NDArray[np.uint64]:
-        """All values of a tag of integers, however many; empty: it is not there, or broken."""
+        """All values of a tag of integers, of any number; empty: the tag is missing or broken."""
         entry = self.entries.get(tag)
         size, code = _TYPES.get(entry.type, (0, None)) if entry else (0, None)
         if entry is None or code not in ("B", "H", "I", "Q"):

@@ -21,11 +21,11 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL, _JPEG_LS = (0xC0, 0xC1), 0xF7
 _JFIF, _EXIF, _ADOBE, _LAST_APPLICATION = 0xE0, 0xE1, 0xEE, 0xEF
 _UNIT_BYTES = 4096
-"""More than the largest unit of blocks takes."""
+"""The size of the largest unit of blocks is below this."""
 _ENDINGS = tuple(filler * _UNIT_BYTES for filler in (b"\0", b"\xff\0", b"\x55", b"\xaa"))
 _COEFFICIENT_BYTES = 2
 _SCALES = (8, 4, 2, 1)
-"""How many times smaller libjpeg decodes without loss of speed."""
+"""The factors by which libjpeg scales down without loss of speed."""
 _XMP_NAME = b"http://ns.adobe.com/xap/1.0/\x00"
 
 
@@ -44,7 +44,7 @@ class _Plain(NamedTuple):
     kept: Kept
     orientation: int
     one_scan: bool
-    """Whether its first scan has all of the image: libjpeg reads no further one then."""
+    """Whether its first scan has the whole image. Then libjpeg reads no other scan."""
     restarts: bool
     """Whether the scan has markers at which decoding starts anew."""
 
@@ -57,8 +57,8 @@ def open_picture(
     With `least_size` the decoder scales down, by 2, 4 or 8, as far as that size allows. The file
     is read and checked as for the full size; only its blocks are transformed into fewer pixels.
 
-    The colour transform depends on two application segments, JFIF's and Adobe's. The others, and
-    comments, are not shown to the decoder, so a broken one cannot fail the image.
+    The colour transform depends on two application segments, JFIF's and Adobe's. The decoder does
+    not get the other segments and comments, so a broken one cannot fail the image.
 
     Raises:
         TooLarge: over a limit.
@@ -93,8 +93,8 @@ def open_picture(
 def _file(kept: Kept) -> IO[bytes]:
     """The file for the decoder.
 
-    The decoder reads blocks of 64 kB, and the clock is looked at between them. A smaller file is
-    one block, so the fastest kind of file does for it.
+    The decoder reads blocks of 64 kB, and the clock is checked between them. A smaller file is one
+    block, so it gets the fastest kind of file, without a clock.
     """
     if sum(map(len, kept.pieces)) < CHECK_EVERY_BYTES:
         return io.BytesIO(b"".join(kept.pieces))
@@ -114,10 +114,9 @@ def _scale(full: tuple[int, int], orientation: int, least_size: LeastSize) -> in
 
 
 def _pixels_in_memory(image: Image.Image, scale: int, plain: _Plain) -> int:
-    """For how many pixels decoding needs memory, at the most bytes that a pixel takes.
+    """The number of pixels for which decoding claims memory.
 
-    Where the image has several scans, libjpeg keeps the coefficients of all its pixels, whatever
-    the scale.
+    If the image has several scans, libjpeg keeps the coefficients of all its pixels at every scale.
     """
     width, height = image.size
     if scale == 1:
@@ -192,8 +191,8 @@ def _needed(kind: int, body: bytes) -> bool:
 def _without_end(kept: Kept, limits: Limits) -> JpegImagePlugin.JpegImageFile | None:
     """Decode a JPEG of one scan that lacks nothing but its end marker, as viewers do; else None.
 
-    What follows the last pixel does not change the picture. What follows an earlier one does: bits
-    are missing then, and libjpeg takes any that come.
+    Bytes after the last pixel do not change the picture. Bytes after an earlier pixel do: bits are
+    then missing, and libjpeg uses any bytes that follow.
     """
     first, *others = _ENDINGS
     image = _loaded(kept, first, limits)

@@ -16,7 +16,8 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, YCBCR = 0, 1, 2, 5, 6
 UNCOMPRESSED, OLD_JPEG, JPEG = 1, 6, 7
 FAX = (2, 3, 4)
 _WITH_PREDICTOR = (5, 8, 32946, 34925, 50000)
-"""LZW, Deflate (two numbers), LZMA, Zstandard. libtiff ignores the tag elsewhere, so all do."""
+"""LZW, Deflate (two numbers), LZMA, Zstandard. libtiff ignores the tag with other compressions, so
+all readers do."""
 ASSOCIATED_ALPHA, UNASSOCIATED_ALPHA = 1, 2
 _SENSOR = (32803, 34892)
 """PhotometricInterpretation of what a camera's sensor saw: a colour filter array, linear raw."""
@@ -24,7 +25,7 @@ _REDUCED = 1
 
 
 class Tag(IntEnum):
-    """The tags that make pixels, and those that tell what kind of file it is."""
+    """The tags that make pixels, and the tags that tell the kind of the file."""
 
     SUBFILE = 254
     WIDTH = 256
@@ -58,7 +59,7 @@ class Tag(IntEnum):
 
 @dataclass(frozen=True)
 class Layout:
-    """What the tags say of the samples; every value checked or set to its default."""
+    """The facts about the samples in the tags. Every value is checked or set to its default."""
 
     size: tuple[int, int]
     bits: tuple[int, ...]
@@ -137,7 +138,7 @@ def read_layout(directory: Directory) -> Layout:
 
 
 def _usual_photometric(compression: int, samples: int) -> int:
-    """What readers take a file for that lacks the tag: libtiff's rule."""
+    """The value for a file without the tag, by the rule of libtiff."""
     if compression in FAX:
         return WHITE_IS_ZERO
     if compression == OLD_JPEG and samples == 3:

@@ -1,4 +1,4 @@
-"""Which samples of a TIFF are black and white, where their type does not say it."""
+"""Which samples of a TIFF are black and white, if their type does not define it."""
 
 import math
 import re
@@ -13,7 +13,7 @@ from service.inference.image.formats.ifd import Directory, Number
 from service.inference.image.formats.tiff.layout import FLOAT, UNSIGNED, Layout, Tag
 
 HALF_LEVEL = 0.5 / 255
-"""How far floats may reach beyond 0 to 1: the eighth bit does not see it."""
+"""How far floats may lie outside 0 to 1. This does not change the eighth bit."""
 
 _NO_LIMIT = 1e30
 _IMAGEJ = re.compile(rb"^(min|max)=([-+0-9.eE]+)\s*$", re.M)
@@ -35,8 +35,11 @@ def has_own_range(layout: Layout) -> bool:
 
 
 def read_range(directory: Directory, layout: Layout) -> Range | None:
-    """The range that the file names: by SMinSampleValue and SMaxSampleValue, by the older tags
-    without S, or as ImageJ does in the description."""
+    """The range in the tags of the file.
+
+    It may be in SMinSampleValue and SMaxSampleValue, in the older tags without S, or in ImageJ's
+    description.
+    """
     for low_tag, high_tag in (
         (Tag.S_MIN_SAMPLE, Tag.S_MAX_SAMPLE),
         (Tag.MIN_SAMPLE, Tag.MAX_SAMPLE),
@@ -56,10 +59,10 @@ def read_range(directory: Directory, layout: Layout) -> Range | None:
 
 
 def default_range(layout: Layout) -> Range:
-    """0 to 1, as all programs write floats that they do not tag.
+    """0 to 1, the range in which programs write floats without tags.
 
     Raises:
-        BadImage: the samples are integers, for which there is no such use.
+        BadImage: the samples are integers, for which there is no such convention.
     """
     if FLOAT not in layout.formats:
         raise BadImage(_unknown(layout, f"{max(layout.bits)}-bit integers"))
@@ -79,7 +82,7 @@ def check_default(low: float, high: float, layout: Layout) -> None:
 
 
 def read_nodata(directory: Directory) -> float | None:
-    """The value that GDAL puts where there is no data."""
+    """The value with which GDAL marks pixels without data."""
     try:
         return float((directory.text(Tag.GDAL_NODATA) or b"").decode("ascii").strip())
     except ValueError:

@@ -34,7 +34,7 @@ def open_picture(data: bytes, limits: Limits) -> tuple[Picture, int]:
     Raises:
         BadImage: the file is broken, or does not say the range of its samples.
         TooLarge: over a limit.
-        UnsupportedImage: camera raw, or a layout that nobody here knows.
+        UnsupportedImage: camera raw, or a layout that is not supported.
         Exception: Pillow's, for a broken file.
     """
     directory = ifd.read(data)
@@ -66,7 +66,7 @@ def open_picture(data: bytes, limits: Limits) -> tuple[Picture, int]:
 
 
 def _has_alpha(picture: Loaded, limits: Limits) -> bool:
-    """Whether a fourth sample, which no tag names, is ever more than 0. Else it is not in use."""
+    """Whether a fourth sample, which no tag names, is more than 0 in any pixel."""
     for top, bottom in steps(picture.size):
         limits.clock.check()
         highest = picture.rows(top, bottom).getchannel("A").getextrema()[1]
@@ -104,7 +104,7 @@ def _check_tiles(layout: Layout, limits: Limits) -> None:
 
 
 def _most_scans(data: bytes, directory: ifd.Directory, limits: Limits) -> int:
-    """The scans of the JPEG strip or tile that has most."""
+    """The number of scans of the JPEG strip or tile with the most scans."""
     most = 1
     for offsets, sizes in PARTS:
         parts = zip(
