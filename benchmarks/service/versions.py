@@ -108,7 +108,8 @@ def measure(
         f"{rounds} rounds of {seconds:g} s for each value, in a new order each round; one server "
         "process for each checkout, both with their own package; the client is on the same cores",
         "Pillow alone decodes the same files to the scale that the service uses, with a thread on "
-        "each core or in one thread, and does nothing else",
+        "each core or in one thread, and does nothing else: no code that decodes with it can "
+        "exceed its ratios",
         "values are medians over rounds; ratios are within rounds, 95% by the block bootstrap",
     ]
     tables = [_rates(samples, users), _alone(samples)]
