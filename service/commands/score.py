@@ -214,11 +214,7 @@ def score(
         raise UsageError("--uncertain writes a file beside OUT: name a file with -o, not -")
     if report is not None:
         _check_report(report)
-    if separator == "tab":
-        separator = "\t"
-    if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
-        raise UsageError(f"--separator must be one character or tab, but got {separator!r}")
-    columns = Columns(path_column, image_column, label_column, root, separator)
+    columns = Columns(path_column, image_column, label_column, root, _separator(separator))
     expanded = expand(sources, columns)
     if output != "-":
         expanded = [Replayed(one) if one.name == "-" else one for one in expanded]
@@ -280,6 +276,17 @@ def score(
     spoiled = summary["failed"] or summary["skipped"] or strangers
     if (strict and spoiled) or not summary["ok"]:
         raise typer.Exit(1)
+
+
+def _separator(text: str | None) -> str | None:
+    """The separator of a CSV that the user named, as one character."""
+    from service.errors import UsageError
+
+    if text == "tab":
+        return "\t"
+    if text is not None and (len(text) != 1 or text in '"\r\n'):
+        raise UsageError(f"--separator must be one character or tab, but got {text!r}")
+    return text
 
 
 @contextmanager
