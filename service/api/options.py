@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping
 from functools import lru_cache
+from numbers import Integral
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl
 
 from annotated_types import Ge, Le
-from pydantic import Field, Strict
+from pydantic import BeforeValidator, Field, Strict
 
 from service.errors import UsageError
 from service.inference.option_text import AsText, no_option, read_text
@@ -31,6 +32,11 @@ def _includes(name: str, text: str) -> frozenset[str]:
     return frozenset(asked)
 
 
+def _whole(value: Any) -> Any:
+    """Whole numbers of NumPy are whole numbers too."""
+    return value if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
+
+
 class RequestOptions(Options):
     """The options of one request.
 
@@ -38,7 +44,7 @@ class RequestOptions(Options):
         UsageError: an unknown option, or a value of a wrong type or out of bounds.
     """
 
-    top_k: Annotated[int, Strict(), Ge(1), Le(MAX_TOP_K)] = Field(
+    top_k: Annotated[int, Strict(), Ge(1), Le(MAX_TOP_K), BeforeValidator(_whole)] = Field(
         default=5, description="How many of the likeliest classes to answer with"
     )
     include: Annotated[frozenset[Include], AsText(_includes, example=",".join(INCLUDES))] = Field(

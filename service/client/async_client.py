@@ -34,7 +34,8 @@ class AsyncClient:
         async with quincunx.AsyncClient("http://127.0.0.1:3000") as client:
             answer = await client.classify("photo.jpg", tta="five_crop")
 
-    Tasks of one event loop may share it.
+    Tasks may share it, also those of several event loops. Each loop has its own connections, and
+    `close` closes those of the loop that runs it.
     """
 
     def __init__(
@@ -47,7 +48,20 @@ class AsyncClient:
     ) -> None:
         """The arguments and errors are those of `Client`."""
         self._timeout_s = checked_timeout(timeout_s)
-        self._http = httpx.AsyncClient(transport=transport, **settings_of(url, key))
+        self._settings = settings_of(url, key)
+        self._transport = transport
+        self._url = str(self._settings["base_url"])
+        self._clients: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
+
+    def _of_this_loop(self) -> httpx.AsyncClient:
+        """A connection belongs to the event loop that opened it, and cannot be used in another."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            self._clients = {
+                one: http for one, http in self._clients.items() if not one.is_closed()
+            }
+            self._clients[loop] = httpx.AsyncClient(transport=self._transport, **self._settings)
+        return self._clients[loop]
 
     @takes_options
     async def classify(self, image: Image, **options: Any) -> schemas.ClassifyAnswer:
@@ -104,7 +118,7 @@ class AsyncClient:
             return error
 
     async def _run(self, call: Call) -> httpx.Response:
-        steps = exchange(call, str(self._http.base_url), self._timeout_s)
+        steps = exchange(call, self._url, self._timeout_s)
         got: httpx.Response | httpx.HTTPError | None = None
         while True:
             try:
@@ -120,7 +134,7 @@ class AsyncClient:
         try:
             # The timeouts of httpx bound each wait for the network, and not their sum.
             async with asyncio.timeout(step.timeout_s):
-                return await self._http.request(**arguments_of(call, step))
+                return await self._of_this_loop().request(**arguments_of(call, step))
         except TimeoutError:
             return httpx.ReadTimeout("the answer is slow")
         except httpx.HTTPError as error:
@@ -128,7 +142,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._of_this_loop().aclose()
 
     async def __aenter__(self) -> Self:
         return self

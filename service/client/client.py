@@ -1,5 +1,6 @@
 """`Client`: a Quincunx server as Python methods with typed results."""
 
+import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -48,7 +49,7 @@ class _Upload(httpx.SyncByteStream):
 
 
 class Client:
-    """A client of one server. It keeps connections open; threads may share it.
+    """A client of one server. It keeps connections open; threads and processes may share it.
 
         with quincunx.Client("http://127.0.0.1:3000") as client:
             answer = client.classify("photo.jpg", tta="five_crop")
@@ -79,8 +80,24 @@ class Client:
                 environment names a proxy that cannot be used.
         """
         self._timeout_s = checked_timeout(timeout_s)
-        settings = settings_of(url, key)
-        self._http = httpx.Client(transport=transport or Network(settings["base_url"]), **settings)
+        self._settings = settings_of(url, key)
+        self._transport = transport
+        self._http = self._opened()
+
+    def _opened(self) -> httpx.Client:
+        self._process = os.getpid()
+        transport = self._transport or Network(self._settings["base_url"])
+        return httpx.Client(transport=transport, **self._settings)
+
+    def _of_this_process(self) -> httpx.Client:
+        """A process that was forked opens connections of its own.
+
+        Two processes that send on one connection would get each other's answers.
+        """
+        forked = self._process != os.getpid()
+        if forked and self._transport is None and not self._http.is_closed:
+            self._http = self._opened()
+        return self._http
 
     @takes_options
     def classify(self, image: Image, **options: Any) -> schemas.ClassifyAnswer:
@@ -181,9 +198,10 @@ class Client:
 
     def _sent(self, call: Call, step: Send) -> httpx.Response:
         deadline = time.monotonic() + step.timeout_s
-        request = self._http.build_request(**arguments_of(call, step))
+        http = self._of_this_process()
+        request = http.build_request(**arguments_of(call, step))
         request.stream = _Upload(cast(Iterable[bytes], request.stream), deadline)
-        with until(deadline), closing(self._http.send(request, stream=True)) as response:
+        with until(deadline), closing(http.send(request, stream=True)) as response:
             body = bytearray()
             for chunk in response.iter_bytes():
                 if time.monotonic() > deadline:
@@ -200,7 +218,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._of_this_process().close()
 
     def __enter__(self) -> Self:
         return self

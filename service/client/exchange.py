@@ -61,6 +61,10 @@ def exchange(
 ) -> Exchange:
     """Send until the server answers with neither 429 nor 503, within `timeout_s` seconds.
 
+    A request whose connection breaks before the answer is sent once more: the server may have
+    closed an idle connection at this moment. Requests may be repeated: of feedback the latest
+    counts, and the others change nothing.
+
     The seconds count from `begun`, an instant of the clock; None: from now.
 
     Raises:
@@ -70,12 +74,16 @@ def exchange(
         Unreachable: no server answers at this address.
     """
     deadline = (clock() if begun is None else begun) + timeout_s
+    broken = False
     while True:
         got = yield Send(max(deadline - clock(), 0.001))
         if isinstance(got, httpx.TimeoutException):
             raise DeadlineExceeded(
                 f"{url} did not answer within {timeout_s:g} s (timeout_s)"
             ) from got
+        if _broke(got) and not broken:
+            broken = True
+            continue
         if isinstance(got, httpx.HTTPError):
             raise Unreachable(f"no answer from {url}: {got or type(got).__name__}") from got
         assert got is not None  # noqa: S101  (the answer to a Send)
@@ -88,3 +96,10 @@ def exchange(
         if clock() + wait_s >= deadline:
             raise error_of(got)
         yield Wait(wait_s)
+
+
+def _broke(got: httpx.Response | httpx.HTTPError | None) -> bool:
+    """Whether the connection ended before the first byte of the answer."""
+    if isinstance(got, httpx.RemoteProtocolError):  # an answer that is no HTTP is one, too
+        return "disconnected without sending" in str(got)
+    return isinstance(got, (httpx.ReadError, httpx.WriteError))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -34,9 +34,10 @@ def classify_batch_call(images: Iterable[Image], options: Mapping[str, Any]) -> 
     if isinstance(images, (str, bytes, bytearray, memoryview)):
         raise UsageError("classify_batch takes many images, but got one; use classify")
     fields = form_fields(options)
-    return Call(
-        "POST", "/classify_batch", fields, tuple(("images", file_bytes(one)) for one in images)
-    )
+    files = tuple(("images", file_bytes(one)) for one in images)
+    if not files:
+        raise UsageError("classify_batch needs at least one image, but got none")
+    return Call("POST", "/classify_batch", fields, files)
 
 
 def embed_call(image: Image, options: Mapping[str, Any]) -> Call:
@@ -77,8 +78,18 @@ def feedback_call(
         body["request_id"] = answer.request_id
         body["answer"] = answer.model_dump(mode="json", include=set(SentAnswer.model_fields))
     body |= {"image": image, "foreign": foreign}
-    read_feedback_request(json.dumps(body).encode())
-    return Call("POST", "/feedback", json=body)
+    text = json.dumps(body, default=_plain)
+    read_feedback_request(text.encode())
+    return Call("POST", "/feedback", json=json.loads(text))
+
+
+def _plain(value: Any) -> Any:
+    """A number or a truth value of NumPy as one of Python."""
+    if isinstance(value, Integral):
+        return int(value)
+    if type(value).__name__ == "bool":  # of NumPy, which the client does not import
+        return bool(value)
+    raise UsageError(f"feedback cannot hold a {type(value).__name__}: {str(value)[:80]}")
 
 
 def health_of(
@@ -116,10 +127,11 @@ def settings_of(url: str, key: str | None) -> dict[str, Any]:
         base = httpx.URL(url)
         base.host.encode("idna")  # as the look-up of the name does: each part has 1 to 63 letters
         right = base.scheme in ("http", "https") and bool(base.host)
-    except (httpx.InvalidURL, UnicodeError):
+        right = right and not (base.query or base.fragment)
+    except (httpx.InvalidURL, UnicodeError, TypeError):
         right, base = False, httpx.URL("")
     if not right:
-        raise UsageError(f"url must be like http://127.0.0.1:3000, but got {url[:200]!r}")
+        raise UsageError(f"url must be like http://127.0.0.1:3000, but got {str(url)[:200]!r}")
     if key:
         try:
             check_key(key, "key")

@@ -14,7 +14,8 @@ from service.feedback.row import COLUMNS, FeedbackRow
 def read_feedback(source: Path) -> list[FeedbackRow]:
     """The feedback in a file or a folder, in the order of time.
 
-    If there is feedback about one answer several times, the latest counts.
+    If there is feedback about one answer several times, the latest counts. An answer that a client
+    sent along is the answer with the same request id, image, model and class.
 
     Raises:
         DataError: there is no file, or one that is not a feedback log.
@@ -23,13 +24,24 @@ def read_feedback(source: Path) -> list[FeedbackRow]:
     if not paths:
         raise DataError(f"{source} has no Parquet files: no feedback was given yet")
     rows = sorted((row for path in paths for row in _rows(path)), key=lambda row: row.time)
-    latest = {_answer_of(row): row for row in rows}
-    return [row for row in rows if latest[_answer_of(row)] is row]
+    times = {_facts(row): row.answer.answered_s for row in rows if row.answer and _time(row)}
+    answers = [(row.request_id, row.image, _time(row) or times.get(_facts(row))) for row in rows]
+    latest = dict(zip(answers, rows, strict=True))
+    return [row for answer, row in zip(answers, rows, strict=True) if latest[answer] is row]
 
 
-def _answer_of(row: FeedbackRow) -> tuple[object, ...]:
-    # Clients may choose their request ids, and use an id again.
-    return row.request_id, row.image, row.answer and row.answer.answered_s
+def _time(row: FeedbackRow) -> float | None:
+    """When the answer was given. Clients may use a request id again, and this tells them apart.
+
+    It is not known of an answer that a client sent along after the server had forgotten it.
+    """
+    return row.answer.answered_s if row.answer else None
+
+
+def _facts(row: FeedbackRow) -> tuple[object, ...]:
+    """What is equal in two rows about one answer, even if only one has its time."""
+    answer = row.answer
+    return row.request_id, row.image, answer and (answer.model, answer.label)
 
 
 def _rows(path: Path) -> Iterator[FeedbackRow]:

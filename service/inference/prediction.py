@@ -46,7 +46,8 @@ class Prediction:
     probability: float
     top: tuple[TopClass, ...]
     prediction_set: tuple[str, ...] | None
-    answer: Classification
+    answer: Classification = field(compare=False)
+    """All numbers of the answer. Arrays have no single truth value, so `==` leaves them out."""
     labels: tuple[TopClass, ...] | None = None
     """Multi-label models: the classes at or above their thresholds, likeliest first; maybe none."""
     prediction_set_classes: tuple[TopClass, ...] | None = None

@@ -16,6 +16,7 @@ from quincunx import errors
 from service.api.options import FIELDS, read_options
 from service.client.arguments import form_fields
 from service.client.images import file_bytes
+from service.client.requests import feedback_call
 from service.inference.decode import decode
 from service.inference.image.geometry import FractionBox
 from tests.support.app import in_process
@@ -139,14 +140,36 @@ def test_wrong_options_are_refused_before_anything_is_sent() -> None:
                 client.classify(b"", **options)
         with pytest.raises(errors.UsageError, match="use classify"):
             client.classify_batch("photo.jpg")
+        with pytest.raises(errors.UsageError, match="at least one image"):
+            client.classify_batch([])
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"url": "localhost:3000"}, {"url": "ftp://a"}, {"timeout_s": 0}, {"url": ""}]
+    "arguments",
+    [
+        {"url": "localhost:3000"},
+        {"url": "ftp://a"},
+        {"timeout_s": 0},
+        {"url": ""},
+        {"url": "http://a/?x=1"},
+        {"url": "http://a#b"},
+        {"url": None},
+        {"url": b"http://a"},
+    ],
 )
 def test_wrong_settings_are_named(arguments: dict[str, Any]) -> None:
     with pytest.raises(errors.UsageError, match=next(iter(arguments))):
         quincunx.Client(**arguments)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert form_fields({"top_k": np.int64(2), "coverage": np.float64(0.95)}) == {
+        "top_k": "2", "coverage": "0.95",
+    }  # fmt: skip
+    call = feedback_call("id", None, np.uint8(3), np.bool_(False), None, np.int32(1))  # type: ignore
+    assert call.json == {"index": 3, "image": 1, "foreign": False, "request_id": "id"}
+    with pytest.raises(errors.UsageError, match="feedback cannot hold a PosixPath"):
+        feedback_call("id", Path("red"), None, False, None, 0)  # type: ignore
 
 
 def test_the_signature_shows_every_option_of_the_server() -> None:

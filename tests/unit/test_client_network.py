@@ -1,5 +1,7 @@
 """The connections of `quincunx.Client`: kept open, and through the proxy of the environment."""
 
+import asyncio
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -33,11 +35,17 @@ def answering() -> Iterator[tuple[str, list[list[bytes]]]]:
             except OSError:
                 return
             seen.append([])
-            with connection:
-                while request := connection.recv(65536):
-                    seen[-1].append(request.split(b"\r\n")[0])
-                    connection.sendall(ANSWER)
+            thread = threading.Thread(target=serve, args=(connection, seen[-1]))
+            thread.start()
+            served.append(thread)
 
+    def serve(connection: socket.socket, lines: list[bytes]) -> None:
+        with connection:
+            while request := connection.recv(65536):
+                lines.append(request.split(b"\r\n")[0])
+                connection.sendall(ANSWER)
+
+    served: list[threading.Thread] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=accept)
         thread.start()
@@ -45,7 +53,8 @@ def answering() -> Iterator[tuple[str, list[list[bytes]]]]:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}", seen
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
+            for one in (thread, *served):
+                one.join()
 
 
 def test_a_connection_is_used_again() -> None:
@@ -54,6 +63,58 @@ def test_a_connection_is_used_again() -> None:
             for _ in range(3):
                 assert client.models() == []
         assert seen == [[b"GET /models HTTP/1.1"] * 3]
+
+
+def test_a_forked_process_has_connections_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering() as (url, seen):
+        with quincunx.Client(url) as client:
+            client.models()
+            inherited = client._http
+            monkeypatch.setattr(os, "getpid", lambda: -1)
+            client.models()
+            client.models()
+            inherited.close()
+        assert seen == [[b"GET /models HTTP/1.1"], [b"GET /models HTTP/1.1"] * 2]
+
+
+def test_a_forked_process_keeps_a_client_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering() as (url, seen):
+        client = quincunx.Client(url)
+        client.close()
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(RuntimeError, match="closed"):
+            client.models()
+        assert seen == []
+
+
+def test_each_event_loop_has_connections_of_its_own() -> None:
+    with answering() as (url, seen):
+        client = quincunx.AsyncClient(url)
+
+        async def ask() -> None:
+            await client.models()
+            await client.models()
+            await client.close()
+
+        for _ in range(3):
+            asyncio.run(ask())
+        assert seen == [[b"GET /models HTTP/1.1"] * 2] * 3
+
+
+def test_a_connection_that_the_server_closes_meanwhile_is_opened_again() -> None:
+    def accept() -> None:
+        for answers in (0, 1):
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(ANSWER * answers)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        with quincunx.Client(f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+            assert client.models() == []
+        thread.join()
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "ALL_PROXY"])
@@ -97,10 +158,11 @@ def test_the_error_of_a_connection_names_the_server() -> None:
 
 def test_an_answer_that_is_no_http_is_an_error() -> None:
     def accept() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(65536)
-            connection.sendall(b"220 mail.example ESMTP\r\n")
+        for _ in range(2):  # a connection that ends without an answer is tried once more
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"220 mail.example ESMTP\r\n")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=accept)

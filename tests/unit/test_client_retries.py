@@ -76,6 +76,31 @@ def test_other_errors_are_not_retried(status: int) -> None:
         steps.send(refusal(status))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.RemoteProtocolError("Server disconnected without sending a response."),
+        httpx.ReadError("reset"),
+        httpx.WriteError("broken pipe"),
+    ],
+)
+def test_a_broken_connection_is_tried_once_more(error: httpx.HTTPError) -> None:
+    steps = exchange(CALL, "http://test", 10, Clock())
+    assert next(steps) == steps.send(error) == Send(10)
+    with pytest.raises(errors.Unreachable, match=str(error)):
+        steps.send(error)
+
+
+@pytest.mark.parametrize(
+    "error", [httpx.ConnectError("refused"), httpx.RemoteProtocolError("illegal status line")]
+)
+def test_no_connection_and_no_http_are_not_tried_again(error: httpx.HTTPError) -> None:
+    steps = exchange(CALL, "http://test", 10, Clock())
+    next(steps)
+    with pytest.raises(errors.Unreachable, match=str(error)):
+        steps.send(error)
+
+
 def test_no_answer_in_time_is_an_error_with_the_knob() -> None:
     steps = exchange(CALL, "http://test", 10, Clock())
     next(steps)

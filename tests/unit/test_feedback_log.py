@@ -186,6 +186,16 @@ def test_the_latest_word_about_an_answer_counts(tmp_path: Path) -> None:
     assert read_feedback(tmp_path) == [later, other]  # the id was used for two answers
 
 
+def test_the_latest_word_counts_also_after_the_server_forgot_the_answer(tmp_path: Path) -> None:
+    """The client then sends the answer along, which has no time."""
+    forgotten = replace(ANSWER, answered_s=None)
+    first = replace(row(0), label="green")
+    later = replace(row(1), request_id="id-0", source="client", answer=forgotten)
+    other = replace(row(2), request_id="id-0", answer=replace(forgotten, label="green"))
+    FeedbackLog(tmp_path, LARGE).write([first, later, other])
+    assert read_feedback(tmp_path) == [later, other]  # another class: another answer
+
+
 def test_what_is_no_feedback_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no Parquet files"):
         read_feedback(tmp_path)

@@ -22,6 +22,12 @@ DTYPES = (
 )
 
 
+def test_predictions_can_be_compared(predictor: Predictor) -> None:
+    red, same, blue = predictor.classify([coloured(name) for name in ("red", "red", "blue")])
+    assert red == same != blue
+    assert len({red, same, blue}) == 2
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_no_array_is_cast(predictor: Predictor, dtype: str) -> None:
     """Not even where every value would survive: 255.0 may as well be the top of another range."""
