@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.gpu import load
 from benchmarks.gpu.engine import Clock
+from benchmarks.ports import free_port
 from benchmarks.service.null_package import null_package
 from service.bench.image_size import PHONE, ImageSize
 from service.bench.photos import Photos, drawn, photos
@@ -140,7 +141,7 @@ def serving(
     package: ModelPackage, provider: Provider, processes: int | str, folder: Path
 ) -> Generator[tuple[str, str]]:
     """A server on a free port: its address, and its number of processes as text."""
-    options = ("--provider", provider, "--workers", processes, "--port", _free_port())
+    options = ("--provider", provider, "--workers", processes, "--port", free_port())
     log = folder / f"serve-{package.manifest.name}-{processes}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603
@@ -168,11 +169,3 @@ def _quincunx(*arguments: object) -> str:
         what = " ".join(map(str, arguments[:2]))
         raise RuntimeError(f"quincunx {what}: {done.stderr.strip().splitlines()[-1:]}")
     return done.stdout
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import httpx
 import psutil
 
 from benchmarks.peers.roster import ROOT, SYSTEMS, Peer
+from benchmarks.ports import free_port
 from service.bench.load.load import content_type
 from service.bench.photos import Photos
 from service.package.manifest import Mode, Precision
@@ -76,13 +76,6 @@ def quincunx_server(
     with _running([*command, *options], dict(os.environ), ROOT, log) as process:
         _wait(url, photos, {}, log)
         yield Server(url, process)
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import httpx
 import psutil
 
 from benchmarks.peers.roster import ROOT
-from benchmarks.peers.servers import free_port
+from benchmarks.ports import free_port
 from service.bench.load.load import ENDPOINT
 
 START_S = 120.0

@@ -2,18 +2,13 @@
 
 import hashlib
 import os
-import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from service.errors import ModelPackageError
-
-# A link that was swapped in after its target was checked is not followed; a pipe does not block.
-_flags = os.O_RDONLY
-for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):  # not every system has them
-    _flags |= getattr(os, _name, 0)
+from service.opening import NotRegular, open_regular
 
 
 def read_bytes(folder: Path, name: str, most_bytes: int) -> bytes:
@@ -62,10 +57,11 @@ def _opened(folder: Path, name: str) -> Generator[BinaryIO]:
             raise ModelPackageError(
                 f"{path} is a link to {real}, outside of the package: copy the file into the folder"
             )
-        with open(os.open(real, _flags), "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise ModelPackageError(f"{path} is not a regular file")
+        # A link that was put there after its target was checked is not followed.
+        with open_regular(real, follow=False) as stream:
             yield stream
+    except NotRegular as error:
+        raise ModelPackageError(f"{path} is not a regular file") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise ModelPackageError(f"{path} cannot be read: {reason}") from error

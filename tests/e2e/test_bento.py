@@ -8,8 +8,9 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks.ports import free_port
 from tests.support.images import coloured, encoded
-from tests.support.server import Server, free_port, stop, wait_until_ready
+from tests.support.server import Server, stop, wait_until_ready
 from tests.support.shipped import ROOT, SHIPPED
 
 

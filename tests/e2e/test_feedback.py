@@ -14,9 +14,10 @@ import httpx
 import pytest
 
 import quincunx
+from benchmarks.ports import free_port
 from service.feedback.reading import read_feedback
 from tests.support.images import coloured, encoded
-from tests.support.server import Server, free_port, serving
+from tests.support.server import Server, serving
 from tests.support.shipped import ROOT
 from tests.support.tiny import tiny_package
 

@@ -14,9 +14,10 @@ import httpx
 import psutil
 import pytest
 
+from benchmarks.ports import free_port
 from benchmarks.service.attack.fresh_load import FreshLoad
 from tests.support.images import coloured, encoded
-from tests.support.server import Server, free_port, serving, stop
+from tests.support.server import Server, serving, stop
 from tests.support.tiny import tiny_package
 
 RED = encoded(coloured("red"))

@@ -15,9 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.ports import free_port
 from tests.support.dataset import drawn_dataset
 from tests.support.images import coloured, encoded
-from tests.support.server import Server, free_port, stop, wait_until_ready
+from tests.support.server import Server, stop, wait_until_ready
 from tests.support.shipped import ROOT, SHIPPED
 
 README = (ROOT / "README.md").read_text()

@@ -11,9 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.ports import free_port
 from tests.support.images import coloured, encoded
 from tests.support.packages import constant_graph, write_graph
-from tests.support.server import free_port, serving
+from tests.support.server import serving
 from tests.support.tiny import tiny_package
 
 RED = encoded(coloured("red"))

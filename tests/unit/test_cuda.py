@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.ports import free_port
 from service.api.server import launch, preflight
 from service.api.server.preflight import check_packages, say_where
 from service.errors import UsageError
 from service.inference.runtime import cuda, providers
 from service.settings import Settings
 from tests.support.fake_cuda import FakeDriver, FakeLoad
-from tests.support.server import free_port
 from tests.support.tiny import tiny_package
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ports import free_port
 from service.api.server import launch
 from service.inference.runtime.cores import usable_cores
-from tests.support.server import free_port
 
 
 @pytest.mark.parametrize(

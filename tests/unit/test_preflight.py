@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.ports import free_port
 from service.api.server import launch
 from service.api.server.preflight import check_packages, say_what_is_passed_over
 from service.errors import ModelPackageError, QuincunxError, UsageError
@@ -13,7 +14,6 @@ from service.inference.runtime import cuda, providers
 from service.package import shipped
 from service.settings import Settings
 from tests.support.packages import edit_manifest
-from tests.support.server import free_port
 from tests.support.tiny import tiny_package
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from benchmarks.peers.roster import ROOT
-from benchmarks.peers.servers import free_port
+from benchmarks.ports import free_port
 from benchmarks.service.attack.fresh_load import FreshLoad
 from benchmarks.service.attack.lifecycle import Attack, Scenario, all_answered, until_serving
 from benchmarks.service.report import Verdict

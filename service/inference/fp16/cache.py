@@ -7,11 +7,12 @@ work is done again at the next start.
 import hashlib
 import logging
 import os
-import stat
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+
+from service.opening import at_once, open_regular
 
 logger = logging.getLogger("quincunx.models")
 
@@ -65,7 +66,7 @@ def _alone(path: Path) -> Generator[None]:
 
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = path.with_name(f".{path.name}.lock")
-        stream = open(lock, "ab", opener=_at_once)  # noqa: SIM115
+        stream = open(lock, "ab", opener=at_once)  # noqa: SIM115
     except (ImportError, OSError):
         yield
         return
@@ -77,16 +78,9 @@ def _alone(path: Path) -> Generator[None]:
         yield
 
 
-def _at_once(path: str, flags: int) -> int:
-    """Open a pipe without waiting for its other end."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o600)
-
-
 def _read(path: Path, accepts: Callable[[bytes], bool]) -> bytes | None:
     try:
-        with open(path, "rb", opener=_at_once) as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                return None
+        with open_regular(path) as stream:
             entry = stream.read()
     except OSError:
         return None
