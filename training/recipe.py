@@ -179,12 +179,12 @@ class Recipe:
     calibration_share: float = 0.05
     """Share of the training images that is held out, by class, and never trained on."""
     calibration_folds: int = 3
-    """With fewer than 50 images held out, `train` calibrates by cross-fitting: so many networks
+    """With fewer than 50 images held out, `train` calibrates by cross-fitting: this many networks
     more are trained, each without another part of the images, for which it then answers. 0: the
     package is not calibrated."""
     subset_share: float = 1.0
     """Train on a stratified subset of this share, to try an idea quickly. It has at least 160
-    images, where there are so many."""
+    images, if the data set has that many."""
     checkpoint_epochs: int = 1
     """Epochs between two checkpoints. A stopped run loses the epochs since the last one."""
     seed: int = 42
@@ -224,9 +224,11 @@ class Recipe:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Recipe":
-        """Check plain JSON. A recipe without `decode` is old: every pixel was decoded then. One
-        without `calibration_folds` is from before cross-fitting, one without `split_by` split
-        images by the order of rows.
+        """Check plain JSON.
+
+        A recipe without `decode` is old: every pixel was decoded then. One without
+        `calibration_folds` is from before cross-fitting, one without `split_by` split images by the
+        order of rows.
 
         Raises:
             UsageError: an unknown key, a value of the wrong type, or values that do not fit.

@@ -31,7 +31,7 @@ def some_of(source: Path, target: Path, *, classes: int, train: int, val: int, s
 
 
 def drawn(target: Path, drawers: dict[str, Drawer], *, train: int, val: int, seed: int = 0) -> None:
-    """Draw a data set: so many images of all classes together, as JPEG."""
+    """Draw a data set with this number of images in all classes together, as JPEG."""
     for part, count in (("train", train), ("val", val)):
         for (name, draw), images in zip(drawers.items(), _shares(count, len(drawers)), strict=True):
             folder = target / part / name

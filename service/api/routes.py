@@ -34,7 +34,7 @@ from service.api.web.hosts import Hosts
 from service.errors import ModelPackageError, ReloadFailed, UsageError
 
 AnswerOfOne = Callable[[Context, ModelSet, bytes, RequestOptions, float], Awaitable[dict[str, Any]]]
-"""Answers the bytes of one image, within so many seconds."""
+"""Answers the bytes of one image within the given number of seconds."""
 
 
 class Api:

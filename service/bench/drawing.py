@@ -19,9 +19,10 @@ GRAIN_LEVELS = 5.0
 """Standard deviation of the grain. Grain is equal in all channels, as after a camera's own
 smoothing of colours."""
 TILE_PX = 512
-"""Grain repeats after so many pixels, since drawing it costs more than the rest of the image."""
+"""Grain repeats after this many pixels, because drawing it costs more than the rest of the
+image."""
 BAND_PX = 64
-"""Grain is added to so many rows at once, so that the sums stay in the processor's cache."""
+"""Grain is added to this many rows at once, so that the sums stay in the processor's cache."""
 
 
 @lru_cache(maxsize=8)

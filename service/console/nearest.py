@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 LEAST_LETTERS = 3
-"""A beginning of so many letters is enough, if only one name begins so."""
+"""The first letters of a name are enough if there are at least this many and only one name begins
+with them."""
 MOST_NAMES = 10_000
 """Files of a folder that are compared with a name."""
 

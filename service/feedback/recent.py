@@ -29,7 +29,7 @@ Read = Callable[[int, int], bytes]
 
 
 def ring_bytes(answers: int) -> int:
-    """The size of a ring for so many answers."""
+    """The size of a ring for this number of answers."""
     return _COUNT.size + answers * (KEY_BYTES + RECORD_BYTES)
 
 

@@ -76,7 +76,7 @@ def as_text(field: FieldInfo) -> AsText | None:
 
 
 def bounds_of(field: FieldInfo) -> tuple[Any, Any]:
-    """The least and the greatest value of a number; None where there is no bound."""
+    """The least and the greatest value of a number; None if there is no bound."""
     marks = _unwrapped(field)[1]
     low = next((mark.ge for mark in marks if isinstance(mark, Ge)), None)
     high = next((mark.le for mark in marks if isinstance(mark, Le)), None)

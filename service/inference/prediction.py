@@ -57,12 +57,12 @@ class Prediction:
 
     @property
     def unknown(self) -> Unknown | None:
-        """Whether none of the classes fits; None where the package or the mode cannot say."""
+        """Whether none of the classes fits; None if the package or the mode cannot say."""
         return self.answer.unknown
 
     @property
     def embedding(self) -> NDArray[np.float32] | None:
-        """float32[C], the mean over views; None where the package has no embeddings."""
+        """float32[C], the mean over views; None if the package has no embeddings."""
         return self.answer.embedding
 
     def picture(self) -> Image.Image:

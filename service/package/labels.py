@@ -52,7 +52,7 @@ class LabelIndex:
             self._values += (_grouped((str(label.index), label.id) for label in labels),)
 
     def find(self, text: str) -> str | None:
-        """The id of the class, or None where the model has no such class.
+        """The id of the class, or None if the model has no such class.
 
         Raises:
             DataError: several classes have this name.

@@ -27,7 +27,7 @@ class ModelPackage:
     manifest_sha256: str = ""
     """The digest of the bytes from which `manifest` was read."""
     unknown: UnknownScorer | None = None
-    """How the unknown score is computed; None where the manifest has no `unknown` part."""
+    """How the unknown score is computed; None if the manifest has no `unknown` part."""
 
     @classmethod
     def load(cls, folder: Path | str) -> "ModelPackage":

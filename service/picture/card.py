@@ -25,7 +25,7 @@ class Card:
     """The content of a picture."""
 
     image: Image.Image | None
-    """RGB; None where the prediction has no image."""
+    """RGB; None if the prediction has no image."""
     boxes: tuple[FractionBox, ...]
     """Where the views lay, each place once."""
     classes: tuple[tuple[str, float], ...]

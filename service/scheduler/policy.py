@@ -12,7 +12,7 @@ The aims, in this order:
 from dataclasses import dataclass
 
 COOLDOWN_IMAGES = 2
-"""After requests overlap, so many must arrive without overlap before single-request mode returns.
+"""After requests overlap, this many must arrive without overlap before single-request mode returns.
 While requests overlap, the mode costs throughput: one pass on two cores does less work per second
 than two passes with one core each."""
 

@@ -71,7 +71,7 @@ class CalibrationLogits:
     """The images that can no longer be decoded, each with its reason."""
     evidence: dict[Mode, Evidence] = field(default_factory=dict[Mode, Evidence])
     """Embeddings and mean logits of each mode, without those of mirror images: float32[N / 2, C]
-    and float32[N / 2, K]. Empty where the graph has no embedding."""
+    and float32[N / 2, K]. Empty if the graph has no embedding."""
 
     @property
     def images(self) -> int:

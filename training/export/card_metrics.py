@@ -136,7 +136,7 @@ def unknown(manifest: Manifest) -> str:
 
 
 def _threshold(curve: Curve, rate: float) -> str:
-    """Empty where so few calibration images cannot show the rate."""
+    """Empty if the few calibration images cannot show the rate."""
     return f"{threshold_at(curve, rate):.3f}" if curve[0][0] <= rate <= curve[-1][0] else ""
 
 

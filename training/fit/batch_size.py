@@ -52,7 +52,7 @@ def fit_to_data(
 
 
 def _with_enough_epochs(recipe: Recipe, steps: int, log: Callable[[str], None]) -> Recipe:
-    """The recipe with all stages longer by the same factor, where an epoch has so many `steps`."""
+    """The recipe with all stages longer by the same factor. An epoch has `steps` steps."""
     epochs = sum(stage.epochs for stage in recipe.stages)
     if epochs * steps >= recipe.least_updates:
         return recipe

@@ -47,7 +47,7 @@ class Choice:
 
 
 def shipped() -> Path | None:
-    """The package that ships with a checkout; None where it is not installed."""
+    """The package that ships with a checkout; None if it is not installed."""
     found = MODELS / SHIPPED
     return found if (found / MANIFEST).is_file() else None
 
@@ -64,7 +64,7 @@ def training_images(data: Path, overrides: Sequence[str]) -> int:
 
 
 def choose(images: int, init: Path | None, *, gpu: bool) -> Choice:
-    """The recipe for so many training images, and the weights to start from.
+    """The recipe for this number of training images, and the weights to start from.
 
     `init` are weights that the user named.
     """

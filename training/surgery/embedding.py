@@ -28,7 +28,7 @@ PROBES = 2
 
 
 def add_embedding(model: onnx.ModelProto, side_px: int) -> int | None:
-    """Add the output `embedding float32[N, C]`; returns C, or None where no features were found.
+    """Add the output `embedding float32[N, C]`; returns C, or None if no features were found.
 
     A graph of kind `crops` has no known features; the input of its last linear layer is its
     embedding, if there is such a layer. The graph is run once with images of `side_px`.

@@ -53,7 +53,7 @@ def attributes(node: onnx.NodeProto) -> dict:
 
 
 def axes_of(node: onnx.NodeProto, index: GraphIndex) -> list[int] | None:
-    """The axes of a Reduce node; None where they are computed. Before opset 18 an attribute."""
+    """The axes of a Reduce node; None if they are computed. Before opset 18 an attribute."""
     if "axes" in (found := attributes(node)):
         return list(found["axes"])
     if len(node.input) < 2 or not node.input[1]:

@@ -22,7 +22,8 @@ from service.errors import DeadlineExceeded, UsageError
 
 PIECE_BYTES = 65_536
 WHITESPACE = b" \t\r\n"
-# For numbers of so few characters a float is exact enough. Longer ones are read as decimals.
+# A float is exact enough for a number of at most this many characters. Longer numbers are read as
+# decimals.
 _LONG = re.compile(rb"[0-9.]{16}|[eE][+-]?[0-9]{3}")
 _OPENING = re.compile(rb"[\[ \t\r\n]*+")
 _BRACKETS_TO_SPACES = bytes.maketrans(b"[]", b"  ")

@@ -23,7 +23,8 @@ logger = logging.getLogger("quincunx.connections")
 
 DEFER_S = 0.002
 MOST_DEFERRALS = 8
-"""After so many in a row, a worker takes the connection: the others may be busy."""
+"""After this many deferrals in a row, a worker takes the connection, because the others may be
+busy."""
 FORGET_S = 0.5
 """Deferrals that are further apart are not in a row."""
 NO_FILES_S = 1.0
@@ -41,8 +42,11 @@ class Acceptor:
         fewest_of_others: Callable[[], int | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`connect` serves a connection. `own` and `fewest_of_others` count connections; None:
-        there are no others. Call it from the event loop."""
+        """`connect` serves a connection.
+
+        `own` and `fewest_of_others` count connections; None: there are no others. Call it from the
+        event loop.
+        """
         self._listener = listener
         self._connect = connect
         self._own = own

@@ -46,7 +46,7 @@ _STATES: tuple[State, ...] = ("none", "starting", "ready")
 _STATUS = struct.Struct("QQdQQQ")
 """Process id, state, last sign of life, exit code, length of the reason, open connections."""
 SILENT_S = 2.0
-"""A worker whose event loop has not run for so long takes no connections."""
+"""If the event loop of a worker has not run for this long, it takes no connections."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Shared:
 
     @classmethod
     def create(cls, workers: int, room_bytes: int = 0) -> "Shared":
-        """Memory for a server of so many workers, with `room_bytes` after each slot.
+        """Memory for a server with `workers` workers, with `room_bytes` after each slot.
 
         Raises:
             OSError: the system has no memory, or no folder for temporary files, for it.

@@ -24,12 +24,13 @@ from service.errors import ServerError, StartFailed, UsageError
 logger = logging.getLogger("quincunx.server")
 
 TRIES = 3
-"""The server ends after so many failed starts in a row."""
+"""The server ends after this many failed starts in a row."""
 LONGEST_PAUSE_S = 30.0
 """Pauses between two tries while other workers serve."""
 TICK_S = 0.2
 LATE_S = 5.0
-"""If this process was stopped for so long, the workers were too: their silence counts from now."""
+"""If this process was stopped for this long, the workers were stopped too, so their silence counts
+from now."""
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 

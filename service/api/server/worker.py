@@ -49,7 +49,7 @@ def worker_count() -> int:
 def command(listener: int, shared: int, index: int, workers: int, graceful_s: int) -> list[str]:
     """The command line of worker `index` of `workers`, which inherits both file descriptors.
 
-    `graceful_s`: requests that are not answered so long after SIGTERM are given up.
+    `graceful_s`: requests that are not answered within this time after SIGTERM are given up.
     """
     return own_process.command(
         "service.api.server.worker",

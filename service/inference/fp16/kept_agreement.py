@@ -61,7 +61,7 @@ def kept(
 
 
 def _of(what: Compared, data: bytes) -> Agreement | None:
-    """The agreement that an entry holds; None where the entry is of another comparison."""
+    """The agreement that an entry holds; None if the entry is of another comparison."""
     try:
         content = json.loads(data)
         if content["compared"] != asdict(what):

@@ -91,7 +91,7 @@ def split(graph: bytes, sizes: InputSize) -> GraphParts | None:
 
 
 def best_cut_point(graph: onnx.GraphProto, sizes: InputSize) -> CutPoint | None:
-    """The best point to cut `graph`; None where a cut would save too little."""
+    """The best point to cut `graph`; None if a cut would save too little."""
     found, total = cut_points(graph)
     if not total:
         return None

@@ -57,7 +57,7 @@ class Classification:
     present: tuple[int, ...] | None = None
     """Multi-label models: the classes at or above their thresholds, likeliest first."""
     embedding: NDArray[np.float32] | None = None
-    """float32[C], the mean over views; None where the package has no embeddings."""
+    """float32[C], the mean over views; None if the package has no embeddings."""
     unknown: Unknown | None = None
     """None: the package or the mode has no unknown score, or it is switched off."""
 
@@ -207,7 +207,7 @@ def _for_second_pass(
 ) -> AnyImage | Resized:
     """The data to keep until the gate decides: the resized copies, if they are enough.
 
-    A large image does not stay in memory for so long: it is resized now.
+    A large image must not stay in memory until then, so it is resized now.
     """
     if all(item.resized in resized for item in passes):
         return resized

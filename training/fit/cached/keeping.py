@@ -21,8 +21,9 @@ from training.recipe import Recipe
 DEVICE_SHARE = 0.6
 """The largest share of the free GPU memory that images may take. The rest is for training."""
 LARGE_PIXELS = 1_000_000
-"""On a CPU `auto` keeps images whose files have so many pixels: decoding them takes longer than
-everything else that is done to load them. A rule that measures time would choose by chance."""
+"""On a CPU `auto` keeps images whose files have at least this many pixels: decoding them takes
+longer than everything else that is done to load them. A rule that measures time would choose by
+chance."""
 LEAST_MIN_SCALE = 0.08
 LEAST_PX = 32
 

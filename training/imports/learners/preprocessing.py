@@ -25,7 +25,7 @@ OTHER_FILTER = "bilinear"
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a validation image becomes the network's input; None where no transform says it."""
+    """How a validation image becomes the network's input; None if no transform says it."""
 
     crop_px: int | None = None
     resize_px: int | None = None

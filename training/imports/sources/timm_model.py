@@ -49,7 +49,7 @@ def read(name: str, given: Given) -> ModuleSource:
 
 
 def build(name: str, classes: int) -> Any:
-    """The model without its weights, for so many classes; nothing is downloaded."""
+    """The model without its weights, for this number of classes. Nothing is downloaded."""
     return _having(name).create_model(name, pretrained=False, num_classes=classes)
 
 

@@ -50,7 +50,7 @@ def read(name: str, given: Given) -> ModuleSource:
 
 
 def build(name: str, classes: int) -> Any:
-    """The model without its weights, for so many classes; nothing is downloaded."""
+    """The model without its weights, for this number of classes. Nothing is downloaded."""
     models, name, _ = _having(name)
     options: dict[str, Any] = {"weights": None, "num_classes": classes}
     if name in AUXILIARY:

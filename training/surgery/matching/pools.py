@@ -41,7 +41,7 @@ def candidates(index: GraphIndex) -> list[str]:
 def read(
     node: onnx.NodeProto, index: GraphIndex, shapes: Mapping[str, tuple[int, ...]]
 ) -> Pool | None:
-    """The global pool that ends in `node`; None where it is another operator.
+    """The global pool that ends in `node`; None if it is another operator.
 
     `shapes` are those of one run at the size of the source. A pool over a single cell does nothing
     and is not one.

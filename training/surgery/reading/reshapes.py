@@ -17,7 +17,7 @@ from training.surgery.graph_index import GraphIndex, attributes
 
 GLOBAL = {"AveragePool": "GlobalAveragePool", "MaxPool": "GlobalMaxPool"}
 LEAST_GLOBAL = 4
-"""A window of at least so many cells that covers everything is global pooling; a smaller one may
+"""A window over everything is global pooling if it has at least this many cells; a smaller one may
 be a pool between layers."""
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]

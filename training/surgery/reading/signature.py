@@ -34,7 +34,7 @@ class Signature:
         return (self.height or self.width or 0, self.width or self.height or 0)
 
     def shape(self, number: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """The shape of the input for so many images of this size."""
+        """The shape of the input for this number of images of this size."""
         if self.layout == "NCHW":
             return number, 3, height, width
         return number, height, width, 3
