@@ -5,6 +5,7 @@ measurements take turns. Pillow alone takes turns too: it says which ratio no co
 it can exceed on this machine.
 """
 
+import math
 import random
 import statistics
 import sys
@@ -142,7 +143,7 @@ def _opened(server: Server, photos: Photos) -> float | None:
 
 def _served(asking: Client, users: int, case: Case, seconds: float) -> Sample:
     step = asking.closed(users, seconds).step
-    p50_ms = step.latency.p50_ms if step.latency else float("inf")
+    p50_ms = step.latency.p50_ms if step.latency else math.inf
     value = step.answered_per_second if case.many else p50_ms
     return Sample(value, step.failed + step.refused)
 
@@ -151,9 +152,14 @@ def _decoded(files: Decoding, case: Case, seconds: float) -> Sample:
     return Sample(files.per_second(seconds) if case.many else files.alone_ms(seconds))
 
 
-def ratio(samples: Samples, case: Case, code: Code) -> Interval:
-    """The values of a code relative to those of the other checkout, from the same rounds."""
+def ratio(samples: Samples, case: Case, code: Code) -> Interval | None:
+    """The values of a code relative to those of the other checkout, from the same rounds.
+
+    None: in one of the rounds a code answered nothing.
+    """
     values, base = ([one.value for one in samples[case][which]] for which in (code, "other"))
+    if not all(0 < value < math.inf for value in (*values, *base)):
+        return None
     return paired_ratio(values, base)
 
 
@@ -163,8 +169,8 @@ def verdicts(samples: Samples) -> list[Verdict]:
     for case in samples:
         own, floor = ratio(samples, case, "this"), ratio(samples, case, "Pillow alone")
         what = f"≥ {FASTER:g} × images/s" if case.many else f"a request alone: ≤ {ALONE:g} × p50"
-        measured = f"{_text(own)}; Pillow alone {floor.value:.2f}"
-        kept = own.value >= FASTER if case.many else own.value <= ALONE
+        measured = f"{_text(own)}; Pillow alone {_text(floor)}"
+        kept = own is not None and (own.value >= FASTER if case.many else own.value <= ALONE)
         found.append(Verdict(f"{case.images} {case.mode}, {what}", measured, kept))
     return found
 
@@ -197,5 +203,7 @@ def _table(title: str, samples: Samples) -> ReportTable:
     return ReportTable(title, header, rows)
 
 
-def _text(interval: Interval) -> str:
+def _text(interval: Interval | None) -> str:
+    if interval is None:
+        return "none: a code answered nothing in a round"
     return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"

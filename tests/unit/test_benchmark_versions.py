@@ -1,5 +1,6 @@
 """`benchmarks.service versions`: its ratios and verdicts, and the floor of decoding."""
 
+import math
 import sys
 
 import pytest
@@ -31,15 +32,28 @@ def samples(rates: tuple[float, ...], p50s: tuple[float, ...]) -> Samples:
 def test_each_promise_is_judged_against_the_other_checkout() -> None:
     found = verdicts(samples((50, 10, 80), (31, 100, 20)))
     assert [one.kept for one in found] == [True, False]
-    assert found[0].measured == "5.00 [5.00, 5.00]; Pillow alone 8.00"
-    assert found[1].measured == "0.31 [0.31, 0.31]; Pillow alone 0.20"
+    assert found[0].measured == "5.00 [5.00, 5.00]; Pillow alone 8.00 [8.00, 8.00]"
+    assert found[1].measured == "0.31 [0.31, 0.31]; Pillow alone 0.20 [0.20, 0.20]"
     assert [one.kept for one in verdicts(samples((49, 10, 80), (30, 100, 20)))] == [False, True]
 
 
 def test_ratios_are_those_within_rounds() -> None:
     case = Case("drawn", "none", True)
     taken: Samples = {case: {"this": rounds(10, 40), "other": rounds(5, 20), "Pillow alone": []}}
-    assert ratio(taken, case, "this").value == pytest.approx(2)
+    found = ratio(taken, case, "this")
+    assert found is not None
+    assert found.value == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("rates", "p50s"), [((50, 0, 80), (31, math.inf, 20)), ((0, 1, 8), (math.inf, 9, 2))]
+)
+def test_a_code_that_answers_nothing_keeps_no_promise(
+    rates: tuple[float, ...], p50s: tuple[float, ...]
+) -> None:
+    found = verdicts(samples(rates, p50s))
+    assert [one.kept for one in found] == [False, False]
+    assert all(one.measured.startswith("none: a code answered nothing") for one in found)
 
 
 @pytest.mark.parametrize(("size", "scale"), [(ImageSize(320, 240), 1), (ImageSize(2800, 1400), 2)])
