@@ -33,11 +33,11 @@ from service.api.observability.tracing import exported_tracer
 from service.api.options import FIELDS
 from service.api.path_dispatcher import PathDispatcher
 from service.api.routes import Api, create_app
-from service.api.server.alive import show_life
 from service.api.server.draining import drain_on_sigterm
 from service.api.server.feedback_desk import opened_desk, room_bytes
-from service.api.server.following import Reloads
 from service.api.server.models import Models
+from service.api.server.reload_signal import Reloads
+from service.api.server.signs_of_life import show_life
 from service.api.server.worker import join, starting, supervisor, worker_count
 from service.api.transport import Connection, Connections, Limits
 from service.api.web.bentoml_cors import with_bentoml_cors

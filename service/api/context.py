@@ -6,8 +6,8 @@ from opentelemetry.trace import Tracer
 
 from service.api.http.inflight import Inflight
 from service.api.observability.metrics import Metrics
-from service.api.server.following import Reloads
 from service.api.server.models import Models
+from service.api.server.reload_signal import Reloads
 from service.feedback.desk import FeedbackDesk
 from service.settings import Settings
 

@@ -12,9 +12,9 @@ from service.inference.fp16 import agreement, cache
 from service.inference.fp16.kept_agreement import Compared, kept
 from service.inference.runtime.providers import Chosen, device, versions
 from service.inference.runtime.session import Session, open_sessions
-from service.package.fit import check_fit
 from service.package.manifest import Precision
 from service.package.package import ModelPackage
+from service.package.session_checks import check_fit
 
 logger = logging.getLogger("quincunx.models")
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from service.package import graph_checks, manifest_checks
+from service.package import manifest_checks, manifest_graph_checks
 from service.package.parts import (
     MAX_CHANNELS,
     CurvePoint,
@@ -22,7 +22,7 @@ from service.package.parts import (
 
 SCHEMA_VERSION = 2
 """The version that is written. Version 1, which older packages have, can be read too: see
-`graph_checks`."""
+`manifest_graph_checks`."""
 STRIDE_PX = 32
 """The stride of our own networks and of every package of version 1."""
 MAX_SIDE_PX = 3136
@@ -318,7 +318,7 @@ class Manifest(Part):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "Manifest":
-        graph_checks.check(self)
+        manifest_graph_checks.check(self)
         manifest_checks.check(self)
         return self
 

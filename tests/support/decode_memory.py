@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from service.api.server.memory import give_back_memory
+from service.api.server.freed_memory import give_back_memory
 from service.errors import QuincunxError
 from service.inference.decode import decode, decode_image
 from service.inference.image.budget import DECODING

@@ -4,13 +4,13 @@ import subprocess
 import sys
 from typing import Any
 
-from service.api.server.shared import Shared
+from service.api.server.shared_memory import Shared
 
 OTHER_WORKER = """
 import sys, time
 from service.api.observability.ledger import Ledger
 from service.api.observability.metrics import Metrics
-from service.api.server.shared import Shared
+from service.api.server.shared_memory import Shared
 shared = Shared(int(sys.argv[1]))
 slot = shared.claim()
 metrics = Metrics(Ledger(shared, slot))

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 import pytest
 
 from service.api.server.accepting import MOST_DEFERRALS, Acceptor
-from service.api.server.shared import Shared, Slot
+from service.api.server.shared_memory import Shared, Slot
 
 
 class Process:

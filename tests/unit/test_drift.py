@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from service.api.observability.drift.stability import LEAST_SHARE, merged, stability_index
 from service.api.observability.drift.windows import Window
 from service.api.observability.ledger import Ledger
-from service.api.server.shared import Shared
+from service.api.server.shared_memory import Shared
 from service.package.manifest import Mode
 from service.package.parts import TOP_PROBABILITY_BINS, Reference
 from service.package.reference import reference_of, top_probability_bin, unknown_bin

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.api.server.feedback_desk import opened_desk, room_bytes
-from service.api.server.shared import Shared
+from service.api.server.shared_memory import Shared
 from service.feedback.given import GivenAnswer
 from service.feedback.recent import RECORD_BYTES, RecentAnswers, ring_bytes
 from service.settings import Settings

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.api.observability.instruments import Exposition, Family, Instrument
 from service.api.observability.ledger import Ledger, Series, read_slot
 from service.api.observability.metrics import Metrics
-from service.api.server.shared import DATA_AT, SLOT_BYTES, Shared
+from service.api.server.shared_memory import DATA_AT, SLOT_BYTES, Shared
 from service.api.server.worker import join
 from tests.support.shared import OTHER_WORKER, Child
 

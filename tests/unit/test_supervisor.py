@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from service.api.server import supervisor as supervising
-from service.api.server.shared import Shared
+from service.api.server.shared_memory import Shared
 from service.api.server.supervisor import Supervisor
 from service.errors import ServerError, StartFailed, UsageError
 
@@ -22,7 +22,7 @@ LIMIT_S = 60
 STUB = """
 import os, signal, sys, time
 from pathlib import Path
-from service.api.server.shared import Shared
+from service.api.server.shared_memory import Shared
 shared, folder, index = Shared(int(sys.argv[1])), Path(sys.argv[2]), sys.argv[3]
 slot = shared.claim()
 with (folder / "starts").open("a") as file:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from service.errors import ExportError, UsageError
 from service.inference.runtime.session import WHOLE_VIEW, Output, Session
-from service.package.fit import check_fit
 from service.package.manifest import Graph, Manifest, Precision
 from service.package.package import ModelPackage
+from service.package.session_checks import check_fit
 from training.export.model_card import write_model_card
 from training.export.writer import (
     check_version,

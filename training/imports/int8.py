@@ -5,9 +5,9 @@ from pathlib import Path
 
 from service.errors import ModelPackageError
 from service.inference.runtime.session import Session
-from service.package.fit import check_fit
 from service.package.manifest import Manifest
 from service.package.package import ModelPackage
+from service.package.session_checks import check_fit
 from training.data.item import Item
 from training.data.samples import sample
 from training.export.model_card import write_model_card

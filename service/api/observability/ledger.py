@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from threading import Lock
 from typing import Literal, NamedTuple
 
-from service.api.server.shared import Shared, Slot
+from service.api.server.shared_memory import Shared, Slot
 
 logger = logging.getLogger("quincunx.metrics")
 

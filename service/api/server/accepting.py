@@ -17,7 +17,7 @@ from typing import Any
 
 from uvicorn import Config, Server
 
-from service.api.server.shared import Shared
+from service.api.server.shared_memory import Shared
 
 logger = logging.getLogger("quincunx.connections")
 

@@ -1,6 +1,6 @@
 """Open the feedback log and the memory of recent answers, as the settings say."""
 
-from service.api.server.shared import Shared, Slot
+from service.api.server.shared_memory import Shared, Slot
 from service.errors import UsageError
 from service.feedback.desk import FeedbackDesk
 from service.feedback.log import FeedbackLog

@@ -10,7 +10,7 @@ from service.api.observability.logs import start_logging
 from service.api.server import worker
 from service.api.server.feedback_desk import check_folder, room_bytes
 from service.api.server.preflight import check_packages, say_what_is_passed_over, say_where
-from service.api.server.shared import Shared
+from service.api.server.shared_memory import Shared
 from service.api.server.supervisor import Supervisor
 from service.api.server.worker_count import count_workers
 from service.api.web.hosts import LOCAL

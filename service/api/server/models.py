@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.api.server.memory import give_back_memory
+from service.api.server.freed_memory import give_back_memory
 from service.api.server.model_set import ModelSet, Served
 from service.errors import ModelPackageError, ShuttingDown, UsageError
 from service.inference.image.budget import DECODING, usual_pixels

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from service.api.server.shared import Shared
+from service.api.server.shared_memory import Shared
 from service.errors import ServerError, StartFailed, UsageError
 
 logger = logging.getLogger("quincunx.server")

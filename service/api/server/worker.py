@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service import own_process
-from service.api.server.shared import Shared, Slot
+from service.api.server.shared_memory import Shared, Slot
 from service.console.stdio import log
 from service.errors import QuincunxError, ServerError, UsageError
 

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from service.api.server.shared import Shared
+from service.api.server.shared_memory import Shared
 from service.errors import ShuttingDown
 
 logger = logging.getLogger("quincunx.models")

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from service.api.server.shared import Slot
+from service.api.server.shared_memory import Slot
 
 logger = logging.getLogger("quincunx.service")
 

@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import pytest
 
-from service.api.server import following
-from service.api.server.following import Reloads
-from service.api.server.shared import Shared
+from service.api.server import reload_signal
+from service.api.server.reload_signal import Reloads
+from service.api.server.shared_memory import Shared
 from service.errors import ShuttingDown
 
 LIMIT_S = 60
@@ -17,8 +17,8 @@ LIMIT_S = 60
 
 @pytest.fixture(name="shared")
 def _shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shared]:
-    monkeypatch.setattr(following, "INTERVAL_S", 0.001)
-    monkeypatch.setattr(following, "RETRIES_S", (0.001, 0.001))
+    monkeypatch.setattr(reload_signal, "INTERVAL_S", 0.001)
+    monkeypatch.setattr(reload_signal, "RETRIES_S", (0.001, 0.001))
     shared = Shared.create(workers=2)
     yield shared
     os.close(shared.fd)
