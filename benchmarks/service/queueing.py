@@ -6,6 +6,7 @@ spread over several slots. If the measured tail is not much worse, scheduling ca
 """
 
 import heapq
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +16,23 @@ from service.bench.report.statistics import percentile
 CUSTOMERS = 200_000
 
 
+def busy_share(service_ms: NDArray[np.float64], places: int, per_second: float) -> float:
+    """The load of such a server if `per_second` requests arrive that take `service_ms` each."""
+    return float(per_second * service_ms.mean() / 1e3 / places)
+
+
 def tail_ratio(
     service: NDArray[np.float64], places: int, load: float, *, customers: int = CUSTOMERS
 ) -> float:
     """p99 over p50 of the time in such a queue, waiting and service; Poisson arrivals.
 
+    It is infinite from a load of 1 on, because the queue then grows without end.
+
     Service times are drawn from `service`, in any unit. `load` is the share of the capacity of all
     `places` that is asked for.
     """
+    if load >= 1:
+        return math.inf
     random = np.random.default_rng(0)
     takes = random.choice(service, customers)
     arrivals = np.cumsum(random.exponential(takes.mean() / (places * load), customers))

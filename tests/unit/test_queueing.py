@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.service.queueing import tail_ratio
+from benchmarks.service.queueing import busy_share, tail_ratio
 from tests.support.queueing import md1_percentile_s
 
 
@@ -27,3 +27,12 @@ def test_nobody_waits_where_nothing_is_asked() -> None:
 
 def test_more_places_make_shorter_tails_at_the_same_load() -> None:
     assert tail_ratio(np.array([1.0]), 8, 0.5) < tail_ratio(np.array([1.0]), 1, 0.5)
+
+
+def test_the_load_of_an_offered_rate() -> None:
+    """181 requests of 6.8 ms each in a second keep two places busy for 62% of the time."""
+    assert busy_share(np.array([5.8, 7.8]), 2, 181.0) == pytest.approx(0.6154)
+
+
+def test_a_queue_that_is_offered_too_much_has_no_tail_ratio() -> None:
+    assert tail_ratio(np.array([1.0]), 2, 1.0) == math.inf
