@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.inference import decode as decoding
+from service.inference.batch_cost import enough_views
 from service.inference.common_shapes import warm_up_shapes
 from service.inference.engine import MAX_BATCH_VIEWS, Steps, run_all
 from service.inference.image.decoded import DecodedImage
@@ -164,6 +165,15 @@ class Predictor:
             for mode in of_each_output:
                 batches = [batch_views] * max_concurrent_batches
                 list(pool.map(run, [mode] * max_concurrent_batches, batches))
+
+    @cached_property
+    def enough_views(self) -> int:
+        """The batch size that makes views cheap, in views. Measured when it is first read."""
+        crop_px = self.manifest.input.crop_px
+        pixels = np.zeros((crop_px, crop_px, 3), np.uint8)
+        return enough_views(
+            lambda views: self.session.run(np.stack([pixels] * views), "logits"), MAX_BATCH_VIEWS
+        )
 
     def classify(
         self,

@@ -54,6 +54,7 @@ class Batcher:
         *,
         max_batch_views: int,
         max_queue_views: int,
+        enough_views: int | None = None,
         max_concurrent_batches: int = 1,
         latency_session: InferenceBackend | None = None,
         runner: Workers | None = None,
@@ -62,6 +63,7 @@ class Batcher:
     ) -> None:
         """`runner` runs the batches: the workers by default, a thread of its own for a GPU.
 
+        Batches grow to `enough_views`, by default to `max_batch_views`; see `policy.Limits`.
         `latency_session` is the same graph with more threads, for single-request mode.
         """
         self._session = session
@@ -71,6 +73,7 @@ class Batcher:
         self._limits = policy.Limits(
             max_concurrent_batches,
             max_batch_views,
+            min(enough_views or max_batch_views, max_batch_views),
             workers_run_batches=runner is None,
             has_latency_session=latency_session is not None,
         )

@@ -6,7 +6,8 @@ The aims, in this order:
 - A single request in flight gets every core (single-request mode).
 - With a short queue, the views are divided among the threads that can start now. A batch leaves
   views to the slots that are busy and will free soon.
-- With a long queue, batches become full: throughput is then what shortens the wait.
+- With a long queue, batches grow as far as a larger one takes less time for each view. They do not
+  grow further: every image of a batch waits for the whole batch.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ class Limits:
     max_concurrent_batches: int
     """The number of slots: batches that may run at once."""
     max_batch_views: int
+    enough_views: int
+    """Larger batches take hardly less time for each view. Only the views of one image may exceed
+    it."""
     workers_run_batches: bool
     """Whether the threads that decode also run the batches, as on a CPU."""
     has_latency_session: bool
@@ -72,19 +76,21 @@ def decide_batch(limits: Limits, state: State) -> BatchDecision | None:
         return BatchDecision(share, True, limits.max_concurrent_batches, single_request=True)
     helpers = min(state.free_slots - 1, state.idle_threads)
     if helpers:
-        return BatchDecision(-(-state.waiting_views // (1 + helpers)), False, 1)
-    return BatchDecision(_slot_share(limits, state), True, 1)
+        share = -(-state.waiting_views // (1 + helpers))
+        return BatchDecision(min(share, limits.enough_views), False, 1)
+    return BatchDecision(min(_slot_share(limits, state), limits.enough_views), True, 1)
 
 
 def decode_first(limits: Limits, state: State) -> bool:
     """Whether to decode before the next batch, because the queue is less than one slot's share.
 
-    A batch waits for `max_batch_views` images at most: images that fail or leave add no views.
+    `enough_views` never wait for decoding. A batch waits for `max_batch_views` images at most:
+    images that fail or leave add no views.
     """
     return (
         limits.workers_run_batches
         and state.undecoded_images > 0
-        and state.waiting_views < min(_slot_share(limits, state), limits.max_batch_views)
+        and state.waiting_views < min(_slot_share(limits, state), limits.enough_views)
         and state.decoded_since_batch < limits.max_batch_views
     )
 

@@ -17,7 +17,10 @@ ROUNDS = {"saturation": "1"}
 
 @pytest.mark.parametrize(
     ("what", "promises"),
-    [("saturation", 3), ("intake", 3), ("overload", 6), ("attack", 6), ("versions", 2)],
+    [
+        *[("saturation", 3), ("intake", 3), ("steady", 2)],
+        *[("overload", 6), ("attack", 6), ("versions", 2)],
+    ],
 )
 def test_each_part_writes_its_verdicts(
     package: Path, tmp_path: Path, what: str, promises: int

@@ -50,6 +50,7 @@ MODES = ["none", "five_crop", "ten_crop", "dense", "adaptive"]
         max_size=12,
     ),
     max_batch_views=st.integers(1, 12),
+    enough_views=st.integers(1, 12),
     max_concurrent_batches=st.integers(1, 3),
     threads=st.integers(1, 4),
     own_runner=st.booleans(),
@@ -59,6 +60,7 @@ async def test_every_answer_equals_the_one_by_one_answer(
     predictor: Predictor,
     jobs: list[tuple[int, str, int]],
     max_batch_views: int,
+    enough_views: int,
     max_concurrent_batches: int,
     threads: int,
     own_runner: bool,
@@ -67,6 +69,7 @@ async def test_every_answer_equals_the_one_by_one_answer(
     async with batching(
         predictor,
         max_batch_views=max_batch_views,
+        enough_views=enough_views,
         max_concurrent_batches=max_concurrent_batches,
         threads=threads,
         own_runner=own_runner,

@@ -63,6 +63,7 @@ async def batching(
     predictor: Predictor,
     max_batch_views: int = 8,
     max_queue_views: int = 10_000,
+    enough_views: int | None = None,
     max_concurrent_batches: int = 1,
     threads: int = 4,
     own_runner: bool = False,
@@ -76,7 +77,7 @@ async def batching(
     try:
         batcher = Batcher(
             recorder, workers, max_batch_views=max_batch_views, max_queue_views=max_queue_views,
-            max_concurrent_batches=max_concurrent_batches, runner=runner,
+            max_concurrent_batches=max_concurrent_batches, enough_views=enough_views, runner=runner,
             latency_session=recorder.latency_session,
         )  # fmt: skip
         yield batcher, recorder

@@ -131,6 +131,7 @@ class Models:
             max_concurrent_batches=at_once,
             latency_session=predictor.latency_session,
             max_batch_views=self._batch_views(predictor),
+            enough_views=self._enough_views(predictor),
             max_queue_views=self._settings.max_queue_views,
             observer=self._observer(predictor.manifest.name),
         )
@@ -138,6 +139,11 @@ class Models:
     def _batch_views(self, predictor: Predictor) -> int:
         own = GPU_BATCH_VIEWS if _on_gpu(predictor) else CPU_BATCH_VIEWS
         return self._settings.max_batch_views or own
+
+    def _enough_views(self, predictor: Predictor) -> int | None:
+        """None: batches grow to their limit, on a GPU and where the setting names a limit."""
+        fixed = _on_gpu(predictor) or self._settings.max_batch_views
+        return None if fixed else predictor.enough_views
 
     def _max_concurrent_batches(self, predictor: Predictor) -> int:
         return predictor.session.max_concurrent_batches(self._cores)
@@ -178,6 +184,7 @@ class Models:
         )
         check_default_mode(predictor.model)
         predictor.warm_up(self._batch_views(predictor), self._max_concurrent_batches(predictor))
+        self._enough_views(predictor)  # measure it now: the event loop must not
         return predictor
 
 
