@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from service.api.options import EMBED_OPTIONS, FIELDS, RequestOptions
 from service.inference.image.geometry import FractionBox
-from service.inference.option_text import as_text, kind_of, no_option, read_text
+from service.inference.option_text import as_text, boxes_text, kind_of, no_option, read_text
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -42,15 +42,10 @@ def _read(name: str, value: Any) -> Any:
 
 def _text(value: Any) -> str:
     if isinstance(value, tuple):
-        return ";".join(map(_box_text, cast(tuple[FractionBox, ...], value)))
+        return boxes_text(cast(tuple[FractionBox, ...], value))
     if isinstance(value, frozenset):
         return ",".join(sorted(cast(frozenset[str], value)))
     return str(value)
-
-
-def _box_text(box: FractionBox) -> str:
-    edges = ",".join(f"{float(e)!r}" for e in (box.left, box.top, box.right, box.bottom))
-    return f"{edges},flip" if box.flip else edges
 
 
 def _kind(field: FieldInfo) -> Any:

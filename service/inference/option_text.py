@@ -1,6 +1,6 @@
 """Options as text, from a query, a form or a command line, read by the fields of a model."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -164,3 +164,14 @@ def box_of(name: str, text: str) -> FractionBox:
         )
     left, top, right, bottom = known
     return FractionBox(left, top, right, bottom, flip)
+
+
+def boxes_text(boxes: Iterable[FractionBox]) -> str:
+    """The text that `boxes_of` reads."""
+    return ";".join(map(box_text, boxes))
+
+
+def box_text(box: FractionBox) -> str:
+    """The text that `box_of` reads."""
+    edges = ",".join(f"{float(e)!r}" for e in (box.left, box.top, box.right, box.bottom))
+    return f"{edges},flip" if box.flip else edges

@@ -1,13 +1,17 @@
 """calibrate and evaluate on drawn images, through the code that serves."""
 
 import json
+import re
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from service.errors import DataError
+from service.errors import DataError, UsageError
 from service.inference.engine import run_all
+from service.inference.image.geometry import FractionBox
 from service.inference.predictor import Predictor
 from service.inference.tta.steps import Options
 from service.package.package import ModelPackage
@@ -16,6 +20,8 @@ from tests.support.images import COLOURS, coloured, encoded
 from tests.support.tiny import tiny_package
 from training.calibration import calibrate
 from training.calibration.calibration_logits import PLAIN_MODES
+from training.commands import evaluate as evaluate_command
+from training.commands import frontier as frontier_command
 from training.data.dataset import Item, scan
 from training.evaluation import evaluate
 from training.evaluation.methods import BASELINES
@@ -134,6 +140,52 @@ def test_baselines_are_measured_beside_modes_and_never_recorded(fitted: Path, da
     record_metrics(fitted, measured)
     manifest = ModelPackage.load(fitted).manifest
     assert [entry.mode for entry in manifest.metrics] == ["none"]
+
+
+def test_custom_boxes_are_measured_as_they_are_served(fitted: Path, data: Path) -> None:
+    items = evaluate.labelled(data)
+    boxes = (FractionBox(0, 0, 1, 1), FractionBox(0.25, 0, 0.75, 1, flip=True))
+    measured = evaluate.evaluate(fitted, items, ["none", "custom"], ["int8"], boxes=boxes)
+    predictor = Predictor.from_package(fitted, precision="int8")
+    image = measured.predictions["int8"].paths[0].read_bytes()
+    (served,) = predictor.classify([image], "custom", boxes=boxes)
+    got = measured.predictions["int8"].by_name["custom"]
+    assert got.cost == 2
+    assert np.array_equal(got.probabilities[0], served.answer.probabilities)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tta", "none,custom"], "tta=custom needs boxes (--box on the command line)"),
+        (["--tta", "none", "--box", "0,0,1,1"], "--box is for the mode custom"),
+        (["--tta", "custom", "--box", "0,0,1"], "--box must be left,top,right,bottom"),
+        (["--tta", "custom", "--box", "0,0,2,1"], "a box must have 0 <= left < right <= 1"),
+    ],
+)
+@pytest.mark.parametrize("command", [evaluate_command, frontier_command])
+def test_wrong_boxes_are_refused_before_anything_is_measured(
+    package: Path, data: Path, command: ModuleType, arguments: list[str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        CliRunner().invoke(
+            command.app, [str(package), str(data), *arguments], catch_exceptions=False
+        )
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [(["--record"], "--record keeps"), (["--foreign", "."], "--foreign goes with none of")],
+)
+def test_boxes_go_only_with_what_can_use_them(
+    package: Path, data: Path, others: list[str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        CliRunner().invoke(
+            evaluate_command.app,
+            [str(package), str(data), "--tta", "custom", "--box", "0,0,1,1", *others],
+            catch_exceptions=False,
+        )
 
 
 def test_a_report_has_its_pictures_and_every_class(

@@ -16,7 +16,8 @@ from tests.support.images import COLOURS, coloured, drawn, encoded
 from training.commands import frontier as command
 from training.evaluation.methods import method_named, methods, rectangle
 
-MODES = ["none", "five_crop", "dense", "adaptive"]
+MODES = ["none", "five_crop", "dense", "adaptive", "custom"]
+BOXES = ["0,0,1,1", "0.25,0,0.75,1,flip"]
 
 
 @pytest.fixture(scope="module", name="out")
@@ -35,6 +36,7 @@ def _out(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         package,
         folder / "data",
         tta=",".join(MODES),
+        box=BOXES,
         precision="",
         gate_cost="1.2",
         images=0,
@@ -60,7 +62,7 @@ def test_every_candidate_is_measured_at_every_precision(out: Path) -> None:
     points = json.loads((out / "frontier.json").read_text())["points"]
     names = {point["name"] for point in points}
     assert {"single crop", "five_crop", "dense", "adaptive", "adaptive, 1.2 crops"} <= names
-    assert {"full_image", "five_passes", "fastai_tta"} <= names
+    assert {"custom", "full_image", "five_passes", "fastai_tta"} <= names
     assert {point["precision"] for point in points} == {"fp32", "int8"}
     assert len(points) == 2 * len(names)
     for point in points:
@@ -77,9 +79,16 @@ def test_every_candidate_is_measured_at_every_precision(out: Path) -> None:
             assert set(point["against_fp32"]) >= {"corrected", "spoiled", "p_value"}
 
 
+def test_custom_costs_one_crop_for_each_box(out: Path) -> None:
+    measured = json.loads((out / "frontier.json").read_text())
+    assert [box["flip"] for box in measured["boxes"]] == [False, True]
+    assert {p["cost"] for p in measured["points"] if p["name"] == "custom"} == {2.0}
+
+
 def test_the_report_is_complete_and_has_a_picture(out: Path) -> None:
     text = (out / "frontier.md").read_text()
-    assert text.count("| int8 |") == 8
+    assert text.count("| int8 |") == 9
+    assert "--box 0.0,0.0,1.0,1.0 --box 0.25,0.0,0.75,1.0,flip" in text
     assert (out / "frontier.png").read_bytes().startswith(b"\x89PNG")
 
 

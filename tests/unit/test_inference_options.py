@@ -20,7 +20,7 @@ from service.api.server.models import Models
 from service.commands import score as score_command
 from service.errors import UsageError
 from service.inference.image.geometry import FractionBox
-from service.inference.option_text import bounds_of, box_of
+from service.inference.option_text import bounds_of, box_of, boxes_of, boxes_text
 from service.inference.options import Options
 from service.inference.predictor import Predictor
 from service.inference.tta.planner import Plan, Planner
@@ -145,3 +145,8 @@ async def test_the_server_plans_an_image_once(package: Path, planned: list[Mode]
         assert planned == ["dense"]
     finally:
         await models.drain()
+
+
+def test_the_text_of_boxes_is_read_as_the_same_boxes() -> None:
+    boxes = (FractionBox(0, 0.1, 1 / 3, 1), FractionBox(0.5, 1e-7, 1, 0.9, flip=True))
+    assert boxes_of("boxes", boxes_text(boxes)) == boxes

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -13,7 +13,10 @@ from service.console.terminal import console
 from service.errors import UsageError
 from service.package.manifest import Aggregation, Manifest, Mode, Precision
 from training.commands.evaluate_answers import compare_with_foreign, measure_feedback_log
-from training.commands.options import AsJson, Precisions
+from training.commands.options import AsJson, MeasuredBox, Precisions
+
+if TYPE_CHECKING:
+    from service.inference.image.geometry import FractionBox
 
 app = typer.Typer()
 
@@ -46,6 +49,7 @@ def evaluate(
     aggregate: Annotated[
         Aggregation, typer.Option(help="Multi-label packages: how the views become one answer.")
     ] = "mean",
+    box: MeasuredBox = None,
     precision: Precisions = "",
     coverage: Annotated[
         float | None,
@@ -109,7 +113,7 @@ def evaluate(
         unused = {
             "--foreign": foreign, "--tta": tta, "--precision": precision, "--coverage": coverage,
             "--report": report, "--record": record, "--known-rate": known_rate,
-            "--aggregate": aggregate != "mean",
+            "--aggregate": aggregate != "mean", "--box": bool(box),
         }  # fmt: skip
         if given := [name for name, value in unused.items() if value not in (None, "", False)]:
             raise UsageError(f"--feedback measures answers that were given: no {', '.join(given)}")
@@ -121,8 +125,8 @@ def evaluate(
     precisions = chosen(precision, get_args(Precision), "precision") if precision else None
     usual = answerable(DEFAULT_MODES, manifest, precisions, log if not tta else None)
     if foreign is not None:
-        if record or coverage is not None or aggregate != "mean":
-            raise UsageError("--foreign goes with none of --record, --coverage and --aggregate")
+        if record or coverage is not None or aggregate != "mean" or box:
+            raise UsageError("--foreign goes with none of --record, --coverage, --aggregate, --box")
         measured_modes = chosen(tta or usual, get_args(Mode), "tta")
         known = labelled(located(data), manifest)
         compare_with_foreign(
@@ -132,11 +136,14 @@ def evaluate(
     if known_rate is not None:
         raise UsageError("--known-rate goes with --foreign")
     modes = chosen(tta or usual, task.methods(), "tta")
+    boxes = measured_boxes(box, modes, manifest)
+    if record and boxes:
+        raise UsageError("--record keeps the metrics of modes, and custom is different boxes")
     if record and aggregate != "mean":
         raise UsageError("--record keeps what is served by default: --aggregate mean")
     items = labelled(located(data), manifest)
     measured = task.evaluate(
-        package, items, modes, precisions, coverage=coverage, aggregate=aggregate
+        package, items, modes, precisions, coverage=coverage, aggregate=aggregate, boxes=boxes
     )
     if as_json:
         print_json(task.as_json(measured))
@@ -150,6 +157,28 @@ def evaluate(
         log(f"report: {task.write_report(package, measured, report)}")
     if record:
         task.record(package, measured)
+
+
+def measured_boxes(
+    box: Sequence[str] | None, modes: Sequence[str], manifest: Manifest
+) -> "tuple[FractionBox, ...]":
+    """The crops of `custom`, from the values of ``--box``.
+
+    Raises:
+        UsageError: `custom` without boxes, or boxes without it; or a value that is no box.
+    """
+    from service.inference.image.views import check_fractions
+    from service.inference.option_text import box_of
+    from service.inference.tta.planner import Planner
+
+    boxes = tuple(box_of("--box", text) for text in box or ())
+    if boxes and "custom" not in modes:
+        raise UsageError("--box is for the mode custom, which is not among the modes of --tta")
+    if "custom" in modes:
+        Planner(manifest.input, graph=manifest.graph).check("custom", boxes)
+    for one in boxes:
+        check_fractions(one)
+    return boxes
 
 
 def answerable(

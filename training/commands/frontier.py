@@ -8,8 +8,8 @@ import typer
 from service.commands.options import Package
 from service.console.stdio import log, print_json
 from service.package.manifest import Mode, Precision
-from training.commands.evaluate import answerable, chosen
-from training.commands.options import AsJson, Precisions
+from training.commands.evaluate import answerable, chosen, measured_boxes
+from training.commands.options import AsJson, MeasuredBox, Precisions
 
 app = typer.Typer()
 
@@ -34,9 +34,10 @@ def frontier(
         typer.Option(
             metavar="MODE,MODE,…",
             help="TTA modes, separated by commas.",
-            show_default="all that the package can answer",
+            show_default="all that the package can answer without boxes",
         ),
     ] = "",
+    box: MeasuredBox = None,
     precision: Precisions = "",
     gate_cost: Annotated[
         str,
@@ -83,6 +84,7 @@ def frontier(
     from service.console.terminal import console
     from service.console.text import json_text
     from service.errors import UsageError
+    from service.inference.option_text import box_text
     from service.inference.tta.task import TASKS
     from service.package.package import ModelPackage
     from training.data.named_data import located
@@ -103,6 +105,7 @@ def frontier(
     usual = answerable(DEFAULT_MODES, manifest, precisions, log if not tta else None)
     wanted = chosen(tta or usual, get_args(Mode), "tta")
     modes: list[Mode] = list(dict.fromkeys(["none", *wanted]))
+    boxes = measured_boxes(box, modes, manifest)
     items = labelled(located(data), manifest)
     if images and images < len(items):
         items = replace(items, items=tuple(random.Random(0).sample(items.items, images)))
@@ -116,6 +119,7 @@ def frontier(
         timed_images=timed_images,
         threads=threads,
         aspect=aspect,
+        boxes=boxes,
         image_size=timed_size,
     )
     for line in (*items.notes, *measured.left_out.lines()):
@@ -132,6 +136,7 @@ def frontier(
     if out:
         out.mkdir(parents=True, exist_ok=True)
         command = f"quincunx frontier {package} DATA --tta {','.join(modes)}"
+        command += "".join(f" --box {box_text(one)}" for one in boxes)
         command += f" --precision {precision}" if precision else ""
         command += f" --gate-cost {gate_cost}"
         command += f" --images {images}" if images else ""

@@ -126,4 +126,13 @@ Precisions = Annotated[
         help="Precisions, separated by commas: fp32, fp16, int8; by default all in the package.",
     ),
 ]
+MeasuredBox = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--box",
+        metavar="L,T,R,B[,flip]",
+        help="With custom among the modes: the left, top, right and bottom edge of a crop, as "
+        "fractions of the image; flip: mirrored. Repeat it for more crops.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

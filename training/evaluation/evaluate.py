@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from service.errors import UsageError
+from service.inference.image.geometry import FractionBox
 from service.inference.predictor import Predictor
 from service.inference.runtime.providers import Provider
 from service.package.manifest import Aggregation, Manifest, Metrics, Precision
@@ -89,9 +90,12 @@ def evaluate(
     *,
     coverage: float | None = None,
     aggregate: Aggregation = "mean",
+    boxes: tuple[FractionBox, ...] = (),
     provider: Provider = "cpu",
 ) -> Evaluation:
     """Measure `modes`, which may include baselines, at every precision of the package.
+
+    `boxes` are those of `custom`.
 
     Raises:
         DataError: a class that the model does not have, or no readable image.
@@ -100,13 +104,14 @@ def evaluate(
     """
     if aggregate != "mean":
         raise UsageError("--aggregate is for multi-label packages; others are measured by the mean")
+    compared = [method_named(mode, coverage, boxes) for mode in modes]
     by_precision: dict[Precision, Predictions] = {}
     unreadable: dict[Path, str] = {}
     present: set[int] = set()
     chosen = precisions or Predictor.from_package(package, provider=provider).package.precisions
     for precision in chosen:
         predictor = Predictor.from_package(package, precision=precision, provider=provider)
-        got = predict(predictor, items, [method_named(mode, coverage) for mode in modes])
+        got = predict(predictor, items, compared)
         by_precision[precision] = got
         unreadable |= got.unreadable
         present |= set(got.labels.tolist())

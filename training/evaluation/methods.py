@@ -58,12 +58,17 @@ def methods(
     modes: Sequence[Mode],
     gate_costs: Sequence[float],
     aspect: float = 1.0,
+    boxes: tuple[FractionBox, ...] = (),
 ) -> list[Method]:
     """The modes, `adaptive` at every affordable gate cost, and the baselines.
 
     With an `aspect` other than 1, each method gets the middle of an image, cut to that ratio.
+    `boxes` are those of `custom`.
     """
-    made = [served_mode(SINGLE if mode == "none" else mode, Options(tta=mode)) for mode in modes]
+    made = [
+        replace(method_named(mode, boxes=boxes), name=SINGLE if mode == "none" else mode)
+        for mode in modes
+    ]
     gates = predictor.model.calibration("adaptive").gate_curve
     if "adaptive" in modes and gates:
         cheapest = min(gate.expected_cost for gate in gates)
@@ -99,11 +104,17 @@ def rectangle(image: AnyImage, aspect: float) -> Pixels:
     return np.ascontiguousarray(pixels[top : top + high, left : left + wide])
 
 
-def method_named(name: MethodName, coverage: float | None = None) -> Method:
-    """A mode as it is served, or a baseline. `coverage` asks for prediction sets of a mode."""
+def method_named(
+    name: MethodName, coverage: float | None = None, boxes: tuple[FractionBox, ...] = ()
+) -> Method:
+    """A mode as it is served, or a baseline.
+
+    `coverage` asks for prediction sets of a mode. `boxes` are those of `custom`.
+    """
     if name == "full_image" or name == "five_passes" or name == "fastai_tta":
         return Method(name, BASELINE_STEPS[name], baseline=True)
-    return served_mode(name, Options(tta=name, coverage=coverage))
+    own = boxes if name == "custom" else ()
+    return served_mode(name, Options(tta=name, coverage=coverage, boxes=own))
 
 
 def served_mode(name: str, options: Options) -> Method:

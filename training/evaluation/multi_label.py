@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 
 from service.errors import UsageError
+from service.inference.image.geometry import FractionBox
 from service.inference.predictor import Predictor
 from service.inference.runtime.providers import Provider
 from service.package.manifest import (
@@ -116,9 +117,10 @@ def evaluate(
     *,
     coverage: float | None = None,
     aggregate: Aggregation = "mean",
+    boxes: tuple[FractionBox, ...] = (),
     provider: Provider = "cpu",
 ) -> LabelEvaluation:
-    """Measure `modes` at every precision of the package.
+    """Measure `modes` at every precision of the package. `boxes` are those of `custom`.
 
     Raises:
         DataError: a class that the model does not have, or no readable image.
@@ -134,7 +136,7 @@ def evaluate(
     present: set[int] = set()
     for precision in precisions or loaded.precisions:
         predictor = Predictor.from_package(package, precision=precision, provider=provider)
-        got = answers(predictor, items, modes, aggregate)
+        got = answers(predictor, items, modes, aggregate, boxes)
         by_precision[precision] = got
         unreadable |= got.unreadable
         present |= set(np.flatnonzero(got.truth.any(0)).tolist())

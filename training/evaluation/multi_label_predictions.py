@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.engine import Steps
+from service.inference.image.geometry import FractionBox
 from service.inference.image.views import AnyImage
 from service.inference.predictor import Predictor
 from service.inference.tta.steps import Classification, Options
@@ -60,16 +61,22 @@ def answers(
     items: Sequence[LabelledFile],
     modes: Sequence[Mode],
     aggregate: Aggregation = "mean",
+    boxes: tuple[FractionBox, ...] = (),
 ) -> LabelPredictions:
-    """Answer every image in every mode, exactly as in serving.
+    """Answer every image in every mode, exactly as in serving. `boxes` are those of `custom`.
 
     Raises:
         DataError: a class that the model does not have, or not one readable image.
     """
     truth_of(items, predictor.manifest)  # raises before anything is run
 
+    options = [
+        Options(tta=mode, aggregate=aggregate, boxes=boxes if mode == "custom" else ())
+        for mode in modes
+    ]
+
     def start(pixels: AnyImage) -> list[Steps]:
-        return [predictor.start(pixels, Options(tta=m, aggregate=aggregate)) for m in modes]
+        return [predictor.start(pixels, one) for one in options]
 
     what = f"{predictor.manifest.name} {predictor.precision}"
     kept, found, unreadable = collect(predictor, items, start, what)

@@ -25,6 +25,8 @@ from service.bench.image_size import ImageSize
 from service.bench.photos import drawn_folder, sizes
 from service.bench.report.statistics import Interval, mean_interval, paired_ratio, percentile
 from service.inference.engine import run_all
+from service.inference.image.geometry import FractionBox
+from service.inference.option_text import boxes_text
 from service.inference.predictor import Predictor
 from service.package.manifest import Manifest, Mode, Precision
 from training.data.left_out import LeftOut, left_out
@@ -80,6 +82,8 @@ class Frontier:
     """The timed images were drawn."""
     aspect: float
     """Ratio of longer to shorter side that images were cut to; 1: images were not cut."""
+    boxes: tuple[FractionBox, ...]
+    """The crops of `custom`, as fractions of an image."""
     decode_ms: float
     environment: Environment
     package: str
@@ -97,6 +101,7 @@ def measure(
     timed_images: int = 300,
     threads: int = 0,
     aspect: float = 1.0,
+    boxes: tuple[FractionBox, ...] = (),
     image_size: ImageSize | None = None,
     seed: int = 0,
 ) -> Frontier:
@@ -104,6 +109,7 @@ def measure(
 
     `image_size` times drawn JPEGs of this size; by default a sample of the images is timed.
     `aspect` cuts every image to a rectangle first: see `training.evaluation.methods.methods`.
+    `boxes` are those of `custom`.
 
     Raises:
         DataError: a class that the model does not have, or no readable image.
@@ -114,7 +120,7 @@ def measure(
         for p in precisions or loaded.precisions
     }
     compared: dict[Precision, list[Method]] = {
-        p: methods(one, modes, gate_costs, aspect) for p, one in predictors.items()
+        p: methods(one, modes, gate_costs, aspect, boxes) for p, one in predictors.items()
     }
     answers = {p: predict(one, items, compared[p]) for p, one in predictors.items()}
     kept = {path for got in answers.values() for path in got.paths}
@@ -151,7 +157,7 @@ def measure(
                         else None,
                         images_per_second=rate,
                         best_batch_images=batch,
-                        peak_mib=_peak_mib(package, precision, method.name, sample[0]),
+                        peak_mib=_peak_mib(package, precision, method.name, sample[0], boxes),
                     )
                 )
         timed_sizes = sizes(path.read_bytes() for path in sample)
@@ -162,6 +168,7 @@ def measure(
         timed_sizes=timed_sizes,
         drawn=image_size is not None,
         aspect=aspect,
+        boxes=boxes,
         decode_ms=decode_ms,
         environment=environment(),
         package=f"{loaded.manifest.name}@{loaded.manifest.version}",
@@ -245,7 +252,9 @@ def _throughput(predictor: Predictor, method: Method, sample: Sequence[Path]) ->
     return rates[best], best
 
 
-def _peak_mib(package: Path, precision: Precision, name: str, image: Path) -> float:
+def _peak_mib(
+    package: Path, precision: Precision, name: str, image: Path, boxes: Sequence[FractionBox]
+) -> float:
     """Peak memory of a new process that answers one batch of 32 images with this method."""
     command = [
         sys.executable,
@@ -255,6 +264,7 @@ def _peak_mib(package: Path, precision: Precision, name: str, image: Path) -> fl
         precision,
         name,
         image,
+        boxes_text(boxes),
     ]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)  # noqa: S603
     return float(done.stdout)
