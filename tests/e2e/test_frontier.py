@@ -11,10 +11,13 @@ from typer.testing import CliRunner
 
 from service.errors import UsageError
 from service.inference.engine import Done, step
+from service.inference.image.geometry import Size
+from service.inference.image.views import as_pixels, size_of
 from service.inference.predictor import Predictor
 from tests.support.images import COLOURS, coloured, drawn, encoded
 from training.commands import frontier as command
-from training.evaluation.methods import method_named, methods, rectangle
+from training.evaluation.methods import method_named, methods
+from training.frontier.shapes import Shape, rectangle
 
 MODES = ["none", "five_crop", "dense", "adaptive", "custom"]
 BOXES = ["0,0,1,1", "0.25,0,0.75,1,flip"]
@@ -130,10 +133,41 @@ def test_rectangles_lie_and_stand_around_the_middle(predictor: Predictor) -> Non
     cut = rectangle(image, 2.0)
     left, right = {120: (60, 180), 30: (105, 135)}[cut.shape[1]]
     np.testing.assert_array_equal(cut, image[:, left:right])
-    for one in methods(predictor, ["none", "dense"], [], aspect=2.0):
+    shape = Shape(2.0)
+    for one in map(shape.before, methods(predictor, ["none", "dense"], [])):
         views = next(one.start(predictor, drawn(128, 128, seed=2)))
         if one.name == "dense":
             assert sorted(views[0].pixels.shape[:2]) == [96, 192]
+
+
+def test_a_stretched_image_is_wider_and_whole() -> None:
+    halves = np.zeros((60, 60, 3), np.uint8)
+    halves[:, 20:] = 255
+    assert Shape().of(halves) is halves
+    wide = Shape(1.5, stretch=True).of(halves)
+    assert size_of(wide) == Size(60, 90)
+    assert not as_pixels(wide)[:, :26].any()
+    assert (as_pixels(wide)[:, 34:] == 255).all()
+
+
+def test_stretching_needs_a_ratio_and_the_report_says_it(
+    package: Path, out: Path, tmp_path: Path
+) -> None:
+    data = str(out.parent / "data")
+    with pytest.raises(UsageError, match="--stretch needs --aspect"):
+        CliRunner().invoke(command.app, [str(package), data, "--stretch"], catch_exceptions=False)
+    done = CliRunner().invoke(
+        command.app,
+        [
+            *(str(package), data, "--tta", "none", "--precision", "fp32", "--timed-images", "20"),
+            *("--threads", "1", "--aspect", "1.5", "--stretch", "--out", str(tmp_path)),
+        ],
+        catch_exceptions=False,
+    )
+    assert done.exit_code == 0
+    text = (tmp_path / "frontier.md").read_text()
+    assert "Every image was stretched first, to 1.5 times its width" in text
+    assert "--aspect 1.5 --stretch" in text
 
 
 def test_a_peak_is_the_childs_own_and_not_its_parents() -> None:

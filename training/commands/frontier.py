@@ -59,6 +59,14 @@ def frontier(
             min=1.0, help="Cut images to this ratio of width to height first; 1: do not cut."
         ),
     ] = 1.0,
+    stretch: Annotated[
+        bool,
+        typer.Option(
+            "--stretch",
+            help="With --aspect: make images that many times as wide, instead of cutting them. For "
+            "photos that were squashed to squares.",
+        ),
+    ] = False,
     image_size: Annotated[
         str | None,
         typer.Option(
@@ -92,7 +100,10 @@ def frontier(
     from training.frontier import measure as measuring
     from training.frontier import report
     from training.frontier.plot import plot
+    from training.frontier.shapes import Shape
 
+    if stretch and aspect == 1:
+        raise UsageError("--stretch needs --aspect, the ratio to stretch images to")
     timed_size = None if image_size is None else ImageSize.parse(image_size)
     manifest = ModelPackage.load(package).manifest
     if not TASKS[manifest.task].one_is_true:
@@ -118,7 +129,7 @@ def frontier(
         gate_costs=costs,
         timed_images=timed_images,
         threads=threads,
-        aspect=aspect,
+        shape=Shape(aspect, stretch),
         boxes=boxes,
         image_size=timed_size,
     )
@@ -143,6 +154,7 @@ def frontier(
         command += f" --timed-images {timed_images}"
         command += f" --image-size {timed_size.in_file_names}" if timed_size else ""
         command += f" --aspect {aspect:g}" if aspect != 1 else ""
+        command += " --stretch" if stretch else ""
         (out / "frontier.md").write_text(report.markdown(measured, command), encoding="utf-8")
         text = json_text(report.as_json(measured), indent=1) + "\n"
         (out / "frontier.json").write_text(text, encoding="utf-8")

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
-from zlib import crc32
 
 import numpy as np
 
 from service.errors import UsageError
 from service.inference.image.geometry import FractionBox, Size
-from service.inference.image.views import AnyImage, Pixels, as_pixels, size_of
+from service.inference.image.views import AnyImage, as_pixels, size_of
 from service.inference.predictor import Predictor
 from service.inference.tta.aggregate import softmax, temper
 from service.inference.tta.passes import StepsOf, read_passes
@@ -57,12 +56,10 @@ def methods(
     predictor: Predictor,
     modes: Sequence[Mode],
     gate_costs: Sequence[float],
-    aspect: float = 1.0,
     boxes: tuple[FractionBox, ...] = (),
 ) -> list[Method]:
     """The modes, `adaptive` at every affordable gate cost, and the baselines.
 
-    With an `aspect` other than 1, each method gets the middle of an image, cut to that ratio.
     `boxes` are those of `custom`.
     """
     made = [
@@ -78,30 +75,7 @@ def methods(
             if cost >= cheapest
         ]
     whole = predictor.manifest.graph.takes_whole_images
-    made += [method_named(one) for one in BASELINES if whole or one != "full_image"]
-    return made if aspect == 1 else [_of_rectangles(one, aspect) for one in made]
-
-
-def _of_rectangles(method: Method, aspect: float) -> Method:
-    def start(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
-        return method.start(predictor, rectangle(image, aspect))
-
-    return replace(method, start=start)
-
-
-def rectangle(image: AnyImage, aspect: float) -> Pixels:
-    """The largest middle part whose longer side is `aspect` times its shorter side.
-
-    Half of the images become landscape, the others portrait. A checksum of the pixels decides, so
-    the result for an image is always the same.
-    """
-    pixels = as_pixels(image)
-    height, width = pixels.shape[:2]
-    landscape = crc32(pixels.tobytes()) % 2 == 0
-    ratio = aspect if landscape else 1 / aspect
-    wide, high = min(width, round(height * ratio)), min(height, round(width / ratio))
-    left, top = (width - wide) // 2, (height - high) // 2
-    return np.ascontiguousarray(pixels[top : top + high, left : left + wide])
+    return made + [method_named(one) for one in BASELINES if whole or one != "full_image"]
 
 
 def method_named(

@@ -35,6 +35,7 @@ from training.evaluation.methods import SINGLE, Method, methods
 from training.evaluation.metrics import Scores, scores
 from training.evaluation.paired import Paired
 from training.evaluation.predictions import LabelledFile, Predictions, predict
+from training.frontier.shapes import AS_THEY_ARE, Shape
 
 BATCH_IMAGES = (1, 8, 32)
 THROUGHPUT_IMAGES = 64
@@ -81,7 +82,9 @@ class Frontier:
     drawn: bool
     """The timed images were drawn."""
     aspect: float
-    """Ratio of longer to shorter side that images were cut to; 1: images were not cut."""
+    """Ratio of longer to shorter side that images were given; 1: they were left as they are."""
+    stretch: bool
+    """They were stretched to that ratio, not cut."""
     boxes: tuple[FractionBox, ...]
     """The crops of `custom`, as fractions of an image."""
     decode_ms: float
@@ -100,7 +103,7 @@ def measure(
     gate_costs: Sequence[float] = (0.75, 1.0, 1.25),
     timed_images: int = 300,
     threads: int = 0,
-    aspect: float = 1.0,
+    shape: Shape = AS_THEY_ARE,
     boxes: tuple[FractionBox, ...] = (),
     image_size: ImageSize | None = None,
     seed: int = 0,
@@ -108,8 +111,7 @@ def measure(
     """Measure every method at every precision (by default all that the package has).
 
     `image_size` times drawn JPEGs of this size; by default a sample of the images is timed.
-    `aspect` cuts every image to a rectangle first: see `training.evaluation.methods.methods`.
-    `boxes` are those of `custom`.
+    `shape` cuts or stretches every image first. `boxes` are those of `custom`.
 
     Raises:
         DataError: a class that the model does not have, or no readable image.
@@ -120,13 +122,16 @@ def measure(
         for p in precisions or loaded.precisions
     }
     compared: dict[Precision, list[Method]] = {
-        p: methods(one, modes, gate_costs, aspect, boxes) for p, one in predictors.items()
+        p: methods(one, modes, gate_costs, boxes) for p, one in predictors.items()
     }
-    answers = {p: predict(one, items, compared[p]) for p, one in predictors.items()}
+    answers = {
+        p: predict(one, items, [shape.before(method) for method in compared[p]])
+        for p, one in predictors.items()
+    }
     kept = {path for got in answers.values() for path in got.paths}
     decoded = [item.path for item in items if item.path in kept]
     with _timed(decoded, timed_images, image_size, seed) as sample:
-        times, decode_ms = _times(predictors, compared, sample, seed)
+        times, decode_ms = _times(predictors, compared, sample, shape, seed)
         singles: dict[Precision, list[float]] = {p: times[p, SINGLE] for p in predictors}
         points: list[Point] = []
         for precision, predictor in predictors.items():
@@ -134,7 +139,7 @@ def measure(
             for method in compared[precision]:
                 key: Key = (precision, method.name)
                 answered = got.by_name[method.name]
-                rate, batch = _throughput(predictor, method, sample)
+                rate, batch = _throughput(predictor, method, sample, shape)
                 points.append(
                     Point(
                         precision=precision,
@@ -167,7 +172,8 @@ def measure(
         timed_images=len(sample),
         timed_sizes=timed_sizes,
         drawn=image_size is not None,
-        aspect=aspect,
+        aspect=shape.aspect,
+        stretch=shape.stretch,
         boxes=boxes,
         decode_ms=decode_ms,
         environment=environment(),
@@ -205,6 +211,7 @@ def _times(
     predictors: Mapping[Precision, Predictor],
     compared: Mapping[Precision, Sequence[Method]],
     sample: Sequence[Path],
+    shape: Shape,
     seed: int,
 ) -> tuple[dict[Key, list[float]], float]:
     """Milliseconds of every method for every image of the sample, and of decoding one image."""
@@ -225,6 +232,7 @@ def _times(
         began = perf_counter()
         image = first.open_image(data)
         decoding.append(perf_counter() - began)
+        image = shape.of(image)
         for precision, method in shuffle.sample(pairs, len(pairs)):
             predictor = predictors[precision]
             began = perf_counter()
@@ -235,10 +243,14 @@ def _times(
     return times, float(np.median(decoding)) * 1e3
 
 
-def _throughput(predictor: Predictor, method: Method, sample: Sequence[Path]) -> tuple[float, int]:
+def _throughput(
+    predictor: Predictor, method: Method, sample: Sequence[Path], shape: Shape
+) -> tuple[float, int]:
     """Images per second from pixels, and the number of images at once that reached it."""
     paths = sample[:THROUGHPUT_IMAGES]
-    decoded = {path: predictor.open_image(path.read_bytes()) for path in dict.fromkeys(paths)}
+    decoded = {
+        path: shape.of(predictor.open_image(path.read_bytes())) for path in dict.fromkeys(paths)
+    }
     images = [decoded[path] for path in paths]
     rates: dict[int, float] = {}
     for batch in BATCH_IMAGES:

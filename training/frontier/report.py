@@ -87,6 +87,8 @@ def _gate(frontier: Frontier) -> str:
 def _shape(frontier: Frontier) -> str:
     if frontier.aspect == 1:
         return ""
+    if frontier.stretch:
+        return f" Every image was stretched first, to {frontier.aspect:g} times its width."
     return (
         f" Every image was cut to {frontier.aspect:g}:1 around its middle first, half of them "
         "to landscape, half to portrait."
