@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.service import stages
 from benchmarks.service.client import Client, Run, client
 from benchmarks.service.queueing import busy_share, tail_ratio
 from benchmarks.service.report import Verdict, write
@@ -67,6 +68,13 @@ def measure(
                     run = (asking if load == IDLE else of_one_thread)[mode].closed(1, seconds)
                 runs[mode, load].append(run)
                 print(f"{mode}, {load}: {run.step.latency}", file=sys.stderr)
+        staged = [
+            row
+            for mode in modes
+            for row in stages.rows(
+                server.classify_url, photos, mode, capacity[mode] * HALF_LOAD, seconds
+            )
+        ]
     latencies = {turn: _latencies(taken) for turn, taken in runs.items()}
     verdicts: list[Verdict] = []
     rows: list[tuple[str, ...]] = []
@@ -115,6 +123,7 @@ def measure(
             "thread; first at half of the capacity of these places, then at the rate that the "
             "server was offered, which is higher because the server shares work between images",
             "server cores: kept busy by the server's processes, without the client",
+            stages.EXPLAINED,
         ],
         verdicts,
         [
@@ -125,7 +134,8 @@ def measure(
                     *("over the rounds", "ideal queue", "server cores", "client late p99"),
                 ),
                 tuple(rows),
-            )
+            ),
+            ReportTable("Stages", stages.COLUMNS, tuple(staged)),
         ],
         {
             "capacity_per_second": capacity,
