@@ -41,7 +41,7 @@ def check_spans(
     if suspect is None and len(record.cells) == width:
         return
     what = (
-        f"has {len(record.cells)} cells where the header has {width}"
+        f"has {len(record.cells)} cells, but the header has {width}"
         if suspect is None
         else f"holds line breaks in cell {suspect + 1}, where other rows may have been swallowed"
     )

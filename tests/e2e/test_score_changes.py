@@ -243,7 +243,7 @@ def test_standard_input_is_compared_too(source: Path, package: Path, tmp_path: P
     for lines in (paths[1:6], paths[:6], paths[:4], []):
         refused = piped(lines, package, out)
         assert refused.exit_code == 1, lines
-        assert "is there already, of other images: - has changed: image" in refused.stderr
+        assert "exists already, of other images: - has changed: image" in refused.stderr
 
 
 def test_a_table_of_a_storage_that_keeps_no_times(package: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(
         patch.setattr(Scorer, "finish", finish)
         refused = run_score(folder, "-o", out, *common(package))
     assert refused.exit_code == 1
-    assert f"{out} is there already" in refused.stderr
+    assert f"{out} exists already" in refused.stderr
     assert out.read_text() == "another's"
     assert run_score(folder, "-o", out, *common(package)).exit_code == 1
     assert run_score(folder, "-o", out, *common(package), "--overwrite").exit_code == 0
@@ -139,7 +139,7 @@ def test_a_damaged_result_is_refused_or_read_whole(
         again = run_score(folder, "-o", out, *common(package))
         assert again.exception is None or isinstance(again.exception, SystemExit)
         if again.exit_code:
-            assert f"{out} is there already" in again.stderr
+            assert f"{out} exists already" in again.stderr
             assert "--overwrite" in again.stderr
         else:
             assert pq.read_table(out).to_pylist() == rows
@@ -172,7 +172,7 @@ def test_a_source_that_changed_after_the_last_row(
         assert "start anew (--restart)" in refused.stderr
         assert run_score(folder, "-o", out, *common(package), "--restart").exit_code == 0
     else:
-        assert f"{out} is there already" in refused.stderr
+        assert f"{out} exists already" in refused.stderr
         assert run_score(folder, "-o", out, *common(package), "--overwrite").exit_code == 0
     whole = tmp_path / f"whole{suffix}"
     assert run_score(folder, "-o", whole, *common(package)).exit_code == 0

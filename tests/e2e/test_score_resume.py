@@ -94,7 +94,7 @@ def test_a_finished_run_is_not_repeated_nor_overwritten(
     assert "is complete already: 24 images" in again.stderr
     other = run_score(folder, "-o", out, *common(package), "--tta", "none")
     assert other.exit_code == 1
-    assert "is there already" in other.stderr
+    assert "exists already" in other.stderr
     assert out.stat().st_mtime_ns == before
     replaced = run_score(folder, "-o", out, *common(package), "--tta", "none", "--overwrite")
     assert replaced.exit_code == 0

@@ -230,7 +230,7 @@ def test_multi_label_data_of_rectangles(tmp_path: Path) -> None:
 def test_a_gpu_that_is_not_there_is_said(data: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is one")
-    with pytest.raises(UsageError, match="no CUDA device here: take --cache memory"):
+    with pytest.raises(UsageError, match="no CUDA device here: use --cache memory"):
         trained(data, tmp_path / "run", CacheOptions("device", tmp_path / "cache"))
     with pytest.raises(UsageError, match="--cache-px must be 0 or at least 32, but got 8"):
         CacheOptions("memory", px=8)
@@ -281,7 +281,7 @@ def test_a_gpu_gets_what_fits(data: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert "memory-mapped file, 0.3 MiB: more than 60% of 0.2 MiB that are free" in lines[-1]
     assert chosen("memory", 2**30) == "memory"
     assert chosen("device", 2**30) == "device"
-    with pytest.raises(DataError, match=r"0\.3 MiB, and 0\.1 MiB of GPU memory are for them"):
+    with pytest.raises(DataError, match=r"0\.3 MiB, but only 0\.1 MiB of GPU memory may"):
         chosen("device", 2**18)
 
 

@@ -107,7 +107,7 @@ def test_rows_of_another_length_are_kept_or_are_errors(tmp_path: Path) -> None:
     assert [item.label for item in found[:2]] == ["red", ""]
     assert [item.error for item in found[:2]] == [None, None]
     told = [item.error or "" for item in found[2:]]
-    assert "line 4: 4 cells where the header has 3; quote a cell that holds" in told[0]
+    assert "line 4: 4 cells, but the header has 3; quote a cell that holds" in told[0]
     assert "line 5: the row has no path" in told[1]
     assert "line 7: the row has no path" in told[2]
     # Without a label column only the path counts.
@@ -116,7 +116,7 @@ def test_rows_of_another_length_are_kept_or_are_errors(tmp_path: Path) -> None:
     # Several labels that nobody quoted look like a row too long.
     several = written(tmp_path, 'path;label\na.jpg;red;blue\nb.jpg;"red;blue"\n')
     broken, whole = items(several, LABELLED)
-    assert "line 2: 3 cells where the header has 2" in (broken.error or "")
+    assert "line 2: 3 cells, but the header has 2" in (broken.error or "")
     assert (whole.label, whole.error) == ("red;blue", None)
 
 

@@ -59,7 +59,7 @@ def test_a_disk_without_locks_still_replaces_nothing(
     target = Target(f"{tmp_path}/out.csv")
     with target.locked():
         (tmp_path / "out.csv").write_text("another's")
-        with pytest.raises(OutputError, match=r"out\.csv is there already.*--overwrite"):
+        with pytest.raises(OutputError, match=r"out\.csv exists already.*--overwrite"):
             target.publish(result, replace=False)
     assert (tmp_path / "out.csv").read_text() == "another's"
 
@@ -95,7 +95,7 @@ def test_publishing(
     target.publish(result, replace=False)
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
     result.write_text("another")
-    with pytest.raises(OutputError, match=r"out\.csv is there already"):
+    with pytest.raises(OutputError, match=r"out\.csv exists already"):
         target.publish(result, replace=False)
     assert out.read_text() == "the result"
     assert result.read_text() == "another"

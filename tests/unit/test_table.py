@@ -86,12 +86,12 @@ def test_several_labels_make_it_multi_label_and_their_order_does_not_matter(fold
         ("path,label\nimages/a00.png,cat\nimages/gone.png,cat\n", "line 3: no file "),
         ("path,label\nimages,cat\n", "line 2: no file "),
         ("path,label\n ,cat\n", "line 2: the path is empty"),
-        ("path,label\nimages/a00.png\n", "line 2: 1 cells where the header has 2"),
-        ("path,label\nimages/a00.png,cat,train\n", "line 2: 3 cells where the header has 2"),
+        ("path,label\nimages/a00.png\n", "line 2: 1 cells, but the header has 2"),
+        ("path,label\nimages/a00.png,cat,train\n", "line 2: 3 cells, but the header has 2"),
         ("path,label\nimages/a00.png,\n", "line 2: the label is empty; if that means"),
         (
             "path,label\nimages/a00.png,cat\nimages/a00.png,dog\n",
-            "line 3: images/a00.png is on line 2 already",
+            "line 3: images/a00.png is already on line 2",
         ),
         (
             "path,label,split\nimages/a00.png,cat,test\n",

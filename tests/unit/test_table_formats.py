@@ -68,7 +68,7 @@ def test_any_separator_encoding_and_line_end(
         ),
         ('path,label\n{0},"x\n{1},y\n{2},z"\n', "lines 2 to 4: one row spans these lines"),
         ('path,label\n{0},x"\n', "line 2: a quote stands inside the cell"),
-        ("path;label\n{0};cat;dog\n", "line 2: 3 cells where the header has 2"),
+        ("path;label\n{0};cat;dog\n", "line 2: 3 cells, but the header has 2"),
         (
             "path,label\n{0},Z\xfcrich\n",
             "line 2: the label 'Z\\\\xfcrich' holds bytes that are not",

@@ -181,7 +181,7 @@ def test_rows_inside_a_cell_are_suspicious() -> None:
             check(*swallowed)
     with pytest.raises(DataError, match="holds line breaks in cell 2"):
         check("a.jpg", "x\ny", "", one_line=(1,))
-    with pytest.raises(DataError, match="has 2 cells where the header has 3"):
+    with pytest.raises(DataError, match="has 2 cells, but the header has 3"):
         check("a.jpg", "x\ny")
 
 

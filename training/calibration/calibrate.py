@@ -148,7 +148,9 @@ def calibrate_unknown(
     if not TASKS[manifest.task].one_is_true:
         raise UsageError(f"{manifest.name} {NONE_FOR_SEVERAL_LABELS}")
     if not manifest.calibration:
-        raise UsageError(f"{manifest.name} was not calibrated: run quincunx calibrate without this")
+        raise UsageError(
+            f"{manifest.name} was not calibrated: run quincunx calibrate without --only-unknown"
+        )
     firsts = [manifest.adaptive.model_copy(update={"second": "dense"})] if manifest.adaptive else []
     wanted = {entry.precision for entry in manifest.calibration}
     logits: dict[Precision, CalibrationLogits] = {

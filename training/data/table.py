@@ -53,7 +53,7 @@ def read_table(file: Path, task: TaskName | Literal["auto"] = "auto") -> LabelTa
         path = _path(file, row)
         if path in seen:
             raise DataError(
-                f"{row.where}: {row.path} is on {_short(seen[path], row.where)} already"
+                f"{row.where}: {row.path} is already on {_short(seen[path], row.where)}"
             )
         seen[path] = row.where
         parts[_part(row)].append(_item(row, path, task))

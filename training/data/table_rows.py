@@ -87,7 +87,7 @@ def _fitted(record: Record, width: int, where: str) -> list[str]:
     cells = record.cells
     if len(cells) < width or any(cell.strip() for cell in cells[width:]):
         raise DataError(
-            f"{where}: {len(cells)} cells where the header has {width}: {','.join(cells)[:80]!r}; "
+            f"{where}: {len(cells)} cells, but the header has {width}: {','.join(cells)[:80]!r}; "
             "quote a cell that holds the separator"
         )
     return cells[:width]

@@ -27,8 +27,8 @@ def reader(source: str) -> tuple[Any, str]:
     found = import_module(f"training.imports.sources.{library}_model")
     if name.partition(".")[0] in getattr(found, "AUXILIARY", ()):
         raise UsageError(
-            f"--backbone {source} has more classifiers, which answer in training only; networks "
-            "with one classifier can be trained"
+            f"--backbone {source} has additional classifiers for training; only networks with one "
+            "classifier can be trained"
         )
     return found, name
 

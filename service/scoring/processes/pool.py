@@ -144,14 +144,14 @@ class Pool:
                 worker = Worker(self._setup)
             except OSError as error:
                 raise OutOfResources(
-                    f"no process can be started that decodes: {error.strerror or error}; use fewer "
-                    "(--decode-processes)"
+                    f"a process that decodes cannot be started: {error.strerror or error}; use "
+                    "fewer (--decode-processes)"
                 ) from error
             self._all.add(worker)
             return worker
 
     def _bury(self, worker: Worker, group: list[Located], tries_left: int) -> None:
-        """Raises OutOfResources where there is no other try."""
+        """Raises OutOfResources if there is no other try."""
         with self._lock:
             self._all.discard(worker)
             code = worker.close()
@@ -162,8 +162,8 @@ class Pool:
         text = f"a process {how} while it decoded images from {first} to {last}"
         if not tries_left:
             raise OutOfResources(
-                f"{text}, and so did the one before it; give the processes more memory, or use "
-                "fewer (--decode-processes; 0: threads)"
+                f"{text}, and the process before it ended too; give the processes more memory, or "
+                "use fewer (--decode-processes; 0: threads)"
             )
         logger.warning("%s; another one tries", text)
 

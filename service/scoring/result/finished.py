@@ -43,7 +43,7 @@ def tally_if_same(run: Run, target: Target, settings: dict[str, Any]) -> tuple[T
     """
     if target.name.lower().endswith(CANNOT_SAY):
         raise OutputError(
-            f"{target.name} is there already, and its format cannot record which images and "
+            f"{target.name} exists already, and its format cannot record which images and "
             f"settings made it. {ADVICE}"
         )
     with _readable(target.name):
@@ -51,21 +51,21 @@ def tally_if_same(run: Run, target: Target, settings: dict[str, Any]) -> tuple[T
         were = None if made_with is None else prints(made_with["fingerprint"])
         skipped = Skipped.from_json({} if made_with is None else made_with["skipped"])
     if made_with is None or were is None:
-        raise OutputError(f"{target.name} is there already, and no run like this made it. {ADVICE}")
+        raise OutputError(f"{target.name} exists already, and no run like this made it. {ADVICE}")
     was = {name: value for name, value in made_with.items() if name not in NO_SETTINGS}
     if changed := differences(was, settings):
         raise OutputError(
-            f"{target.name} is there already, made with other settings: {'; '.join(changed)}. "
+            f"{target.name} exists already, made with other settings: {'; '.join(changed)}. "
             f"{ADVICE}"
         )
     tally = _tally(run, target.name)  # before the sources are compared: it may be damaged
     if (rows := tally.ok + tally.failed.total()) != (images := sum(one.images for one in were)):
         raise OutputError(
-            f"{target.name} is there already, and has {rows} rows of {images}. {ADVICE}"
+            f"{target.name} exists already, and has {rows} rows of {images}. {ADVICE}"
         )
     threads = run.resolved_speed.decode_threads
     if found := other_images(run.sources, were, _paths(target.name), threads):
-        raise OutputError(f"{target.name} is there already, of other images: {found}. {ADVICE}")
+        raise OutputError(f"{target.name} exists already, of other images: {found}. {ADVICE}")
     return tally, counted_again(run.sources, skipped, run.passed_over.own)
 
 
@@ -76,7 +76,7 @@ def _tally(run: Run, name: str) -> Tally:
     for batch in _batches(name, None):
         if not batch.schema.equals(run.schema):
             raise OutputError(
-                f"{name} is there already, with the columns {', '.join(batch.schema.names)} and "
+                f"{name} exists already, with the columns {', '.join(batch.schema.names)} and "
                 f"not {', '.join(run.schema.names)}. {ADVICE}"
             )
         rows = pa.Table.from_batches([batch])
@@ -121,7 +121,7 @@ def _readable(name: str) -> Generator[None]:
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         reason = str(error) or type(error).__name__
         raise OutputError(
-            f"{name} is there already, and cannot be read: {reason}. {ADVICE}"
+            f"{name} exists already, and cannot be read: {reason}. {ADVICE}"
         ) from error
 
 

@@ -68,7 +68,7 @@ def write_output(
     Returns the summary: counts, rate, and accuracy if labels are known.
 
     Raises:
-        OutputError: the output is there already, or cannot be written, or another run writes it,
+        OutputError: the output exists already, or cannot be written, or another run writes it,
             or what an earlier run left is damaged.
         DataError: there is no image, or a source has changed since the run began.
     """

@@ -131,9 +131,7 @@ class Target:
 
     def refuse_to_replace(self) -> OutputError:
         """The error for an existing file that may not be replaced."""
-        return OutputError(
-            f"{self.name} is there already: name another, or replace it (--overwrite)"
-        )
+        return OutputError(f"{self.name} exists already: name another, or replace it (--overwrite)")
 
     def _move(self, result: Path, path: Path, replace: bool) -> None:
         try:

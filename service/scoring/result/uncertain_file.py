@@ -31,7 +31,7 @@ class UncertainFile:
         """Refuse now, not after hours of work, to replace a file.
 
         Raises:
-            OutputError: it is there already.
+            OutputError: it exists already.
         """
         with readable_errors(self.name):
             there = is_file(self.name)
@@ -65,6 +65,6 @@ class UncertainFile:
 
     def _refused(self) -> OutputError:
         return OutputError(
-            f"{self.name} is there already, with other images than --uncertain picks now: move it "
+            f"{self.name} exists already, with other images than --uncertain picks now: move it "
             "away, or replace it with the result (--overwrite)"
         )

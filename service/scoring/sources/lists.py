@@ -184,7 +184,7 @@ class CsvList:
         if layout.label_at is not None and any(cell.strip() for cell in cells[layout.width :]):
             return Item(
                 path,
-                error=f"DataError: {where}: {len(cells)} cells where the header has "
+                error=f"DataError: {where}: {len(cells)} cells, but the header has "
                 f"{layout.width}; quote a cell that holds the separator",
             )
         label = self._partition()

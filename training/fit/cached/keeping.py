@@ -89,7 +89,7 @@ def keep(
     on_gpu = _device().type == "cuda"
     if options.mode == "device" and not on_gpu:
         raise UsageError(
-            "--cache device keeps images in GPU memory, and there is no CUDA device here: take "
+            "--cache device keeps images in GPU memory, but there is no CUDA device here: use "
             "--cache memory"
         )
     if options.mode == "off":
@@ -137,9 +137,9 @@ def _choice(options: CacheOptions, needed: int) -> tuple[Literal["device", "memo
         return "device", sizes
     if options.mode == "device":
         raise DataError(
-            f"the decoded images take {size_text(needed)}, and {size_text(room)} of GPU "
-            f"memory are for them ({DEVICE_SHARE:.0%}{sizes}): store smaller images (--cache-px), "
-            "or take --cache memory"
+            f"the decoded images take {size_text(needed)}, but only {size_text(room)} of GPU "
+            f"memory may be used for them ({DEVICE_SHARE:.0%}{sizes}): store smaller images "
+            "(--cache-px), or use --cache memory"
         )
     return "memory", "" if options.mode == "memory" else f": more than {DEVICE_SHARE:.0%}{sizes}"
 

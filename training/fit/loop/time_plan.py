@@ -102,7 +102,8 @@ class TimePlan:
         if len(self.positions) == 1 and taken / share - taken > self.left_s():
             raise UsageError(
                 f"one epoch takes about {taken / share:.0f} s, and --minutes {self.minutes:g} "
-                "leaves no time for it: allow more, or train on less (--set subset_share=…)"
+                "leaves no time for it: allow more minutes, or train on fewer images "
+                "(--set subset_share=…)"
             )
 
     def end_epoch(self) -> None:

@@ -47,5 +47,5 @@ def open_source(path: Path, given: Given) -> tuple[Converted, ImportSpec]:
             "that the Learner uses, such as its get_y, must be importable here as in training"
         ) from error
     if not isinstance(learn, Learner):
-        raise ImportRefused(f"{path} holds a {type(learn).__name__}, but no Learner")
+        raise ImportRefused(f"{path} holds a {type(learn).__name__}, not a Learner")
     return open_module(read(learn, path.name), given)

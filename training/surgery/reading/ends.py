@@ -57,7 +57,7 @@ def take_off(
     if inside and wanted.activation is None and _squeezes(GraphIndex(model.graph), output):
         raise ImportRefused(
             f"the values of {output} lie in 0 to 1, but the end is not a plain Sigmoid or Softmax: "
-            "name what they are with --activation none, softmax or sigmoid"
+            "say what they are with --activation none, softmax or sigmoid"
         )
     if inside and wanted.activation == "sigmoid":
         _append_log(model, output, odds=True)

@@ -64,8 +64,8 @@ def _check_domains(model: onnx.ModelProto) -> None:
         names = ", ".join(f"{name} ({count})" for name, count in custom.most_common(5))
         raise ImportRefused(
             f"the model has operators that are not standard ONNX: {names}. Export it again with "
-            "standard operators only; a file that ONNX Runtime has optimized is imported from the "
-            "file before that"
+            "standard operators only. If ONNX Runtime has optimized the file, import the original "
+            "file"
         )
 
 
@@ -74,7 +74,7 @@ def _check_quantized(model: onnx.ModelProto) -> None:
     if found:
         raise ImportRefused(
             f"the model is quantized already ({_counted(found)}): import the float model. The "
-            "import quantizes it itself, where it is given images (--data)"
+            "import quantizes it if you give images (--data)"
         )
 
 
