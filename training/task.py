@@ -70,15 +70,8 @@ class TrainingTask:
     terminal_table: "Callable[[Any], RenderableType]"
     write_report: Callable[[Path, Any, Path], Path]
     """(package, evaluation, folder for the report) -> the report."""
-    record: Callable[[Path, Any], None]
-    """Store the metrics of an evaluation in a package."""
-
-    card_kind: str
-    """The model card: what kind of classifier it is."""
-    card_answers: str
-    """The model card: what it answers, as a sentence that begins with "it"."""
-    card_calibration: Callable[[Manifest], str]
-    """The model card: the section about what was fitted."""
+    record: Callable[..., None]
+    """(package, evaluation, log) -> its metrics are in the package."""
 
 
 def _one_label(item: Item) -> tuple[str, ...]:
@@ -115,9 +108,6 @@ TRAINING_TASKS: dict[TaskName, TrainingTask] = {
         terminal_table=later("training.evaluation.terminal:single_label_table"),
         write_report=later("training.evaluation.report:write_report"),
         record=later("training.evaluation.record:record_metrics"),
-        card_kind="classifier",
-        card_answers="gives every image one of them, also an image of something else",
-        card_calibration=later("training.export.card_metrics:gates"),
     ),
     "multi_label": TrainingTask(
         labels_of=_all_labels,
@@ -136,9 +126,6 @@ TRAINING_TASKS: dict[TaskName, TrainingTask] = {
         terminal_table=later("training.evaluation.terminal:multi_label_table"),
         write_report=later("training.evaluation.multi_label_report:write_report"),
         record=later("training.evaluation.record:record_label_metrics"),
-        card_kind="multi-label classifier (any number of classes in an image, or none)",
-        card_answers="says yes or no for each of them, also for an image of something else",
-        card_calibration=later("training.export.card_metrics:thresholds"),
     ),
 }
 

@@ -75,7 +75,8 @@ def verify(
     """Check the manifest of each package, and that each of its graphs can be served.
 
     Every file must have its sha256, and every graph must fit the manifest: its classes, its sizes,
-    the default mode. Each graph is then opened and run in every mode on this machine's CPU.
+    the default mode. The model card and the recorded metrics must not contradict the manifest. Each
+    graph is then opened and run in every mode on this machine's CPU.
     """
     from service.console.stdio import answer, print_json
     from service.errors import ModelPackageError
@@ -101,3 +102,18 @@ def verify(
             answer(f"{result['path']}: {state}")
     if not all(result["ok"] for result in results):
         raise typer.Exit(1)
+
+
+@app.command()
+def card(folder: Package) -> None:
+    """Write the model card of a package again, from its manifest.
+
+    Commands that change a package do this themselves. A card with other text is kept as
+    MODEL_CARD.old.md.
+    """
+    from service.console.stdio import answer, log
+    from service.package.card.document import keep_edited, write_model_card
+    from service.package.package import ModelPackage
+
+    keep_edited(ModelPackage.load(folder), log)
+    answer(str(write_model_card(folder)))

@@ -113,8 +113,8 @@ def _metrics(manifest: Manifest) -> Table:
             str(row.images),
             f"{row.top1:.2%}",
             f"{low:.2%} to {high:.2%}",
-            f"{row.nll:.3f}",
-            f"{row.ece:.2%}",
+            "" if row.nll is None else f"{row.nll:.3f}",
+            _percent(row.ece),
         )
     return table
 
@@ -129,8 +129,8 @@ def _multi_label_metrics(manifest: Manifest) -> Table:
             str(row.images),
             f"{row.map:.2%}",
             f"{low:.2%} to {high:.2%}",
-            f"{row.micro_f1:.2%}",
-            f"{row.macro_f1:.2%}",
+            _percent(row.micro_f1),
+            _percent(row.macro_f1),
         )
     return table
 
@@ -146,3 +146,8 @@ def _sizes(manifest: Manifest) -> str:
 
 def _mib(size_bytes: int) -> str:
     return f"{size_bytes / 2**20:.1f}"
+
+
+def _percent(share: float | None) -> str:
+    """Empty where a later calibration made the value stale."""
+    return "" if share is None else f"{share:.2%}"

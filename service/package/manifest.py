@@ -13,12 +13,17 @@ from service.package import manifest_checks, manifest_graph_checks
 from service.package.parts import (
     MAX_CHANNELS,
     CurvePoint,
+    Mode,
     Part,
+    Precision,
     Reference,
     Share,
     UnknownModel,
     check_curve,
 )
+from service.package.recorded.metrics import Metrics, MultiLabelMetrics
+from service.package.recorded.metrics import PairedLabelMetrics as PairedLabelMetrics
+from service.package.recorded.metrics import PairedMetrics as PairedMetrics
 
 SCHEMA_VERSION = 2
 """The version that is written. Version 1, which older packages have, can be read too: see
@@ -32,9 +37,7 @@ MAX_NAME_LENGTH = 500
 MAX_GRAPH_BYTES = 2**31 - 1
 """What an ONNX file without external data can hold."""
 
-Precision = Literal["fp32", "fp16", "int8"]
 TaskName = Literal["single_label", "multi_label"]
-Mode = Literal["none", "five_crop", "ten_crop", "dense", "centre_dense", "adaptive", "custom"]
 SecondMode = Literal["none", "dense", "five_crop"]
 Aggregation = Literal["mean", "max", "gmean", "logit_mean", "weighted"]
 Decode = Literal["exact", "scaled"]
@@ -48,7 +51,6 @@ EQUAL_SHARE = 0.5
 Positive = Annotated[float, Field(gt=0)]
 Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]
 """Far beyond these the softmax of tempered logits is no longer a number."""
-Count = Annotated[int, Field(ge=0)]
 SidePx = Annotated[int, Field(gt=0, le=MAX_SIDE_PX)]
 
 VERSION_PATTERN = r"^[0-9]+(\.[0-9]+){0,2}$"
@@ -144,67 +146,6 @@ class OnnxFile(Part):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*\.onnx", value):
             raise ValueError(f"an ONNX file is a plain name ending in .onnx, but got {value!r}")
         return value
-
-
-class PairedMetrics(Part):
-    """A comparison with a reference on the same images: see `training.evaluation.paired`."""
-
-    corrected: Count
-    """Images that the reference answers wrong, and this precision and mode right."""
-    spoiled: Count
-    difference: float = Field(ge=-1, le=1)
-    """In top-1."""
-    interval: tuple[float, float]
-    p_value: Share
-    nll_difference: float
-    nll_interval: tuple[float, float]
-
-
-class Metrics(Part):
-    """What `quincunx evaluate` measured for one precision and mode on the validation set."""
-
-    precision: Precision
-    mode: Mode
-    images: Count
-    top1: Share
-    top1_interval: tuple[Share, Share]
-    top5: Share | None = None
-    nll: float = Field(ge=0)
-    ece: Share
-    against_single: PairedMetrics | None = None
-    """Against the single crop of the same precision."""
-    against_fp32: PairedMetrics | None = None
-    """Against the same mode at fp32."""
-
-
-class PairedLabelMetrics(Part):
-    """A comparison of two methods of a multi-label model, on the same images."""
-
-    difference: float = Field(ge=-1, le=1)
-    """In mean average precision."""
-    interval: tuple[float, float]
-    nll_difference: float
-
-
-class MultiLabelMetrics(Part):
-    """The same of a multi-label model: `map` is the mean over classes of the average precision."""
-
-    precision: Precision
-    mode: Mode
-    images: Count
-    map: Share
-    map_interval: tuple[Share, Share]
-    micro_f1: Share
-    """Of all answers together, at the fitted thresholds."""
-    macro_f1: Share
-    """The mean over classes."""
-    nll: float = Field(ge=0)
-    """Binary, the mean over images and classes, in nats."""
-    average_precision: dict[str, Share] = Field(default_factory=dict)
-    """Of each class by its id; a class that no image has is left out."""
-    against_single: PairedLabelMetrics | None = None
-    against_fp32: PairedLabelMetrics | None = None
-    """As those of `Metrics`."""
 
 
 class Gate(Part):

@@ -13,6 +13,9 @@ DEFAULT_KNOWN_RATE = 0.95
 TOP_PROBABILITY_BINS = 20
 """Bins of equal width from 0 to 1, in which a reference counts the top probability."""
 
+Precision = Literal["fp32", "fp16", "int8"]
+Mode = Literal["none", "five_crop", "ten_crop", "dense", "centre_dense", "adaptive", "custom"]
+Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Spread = Annotated[float, Field(ge=1e-9, le=1e12)]
 Centre = Annotated[float, Field(ge=-1e12, le=1e12)]

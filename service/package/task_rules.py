@@ -1,4 +1,4 @@
-"""The rules for a manifest that depend on its task, as data."""
+"""The rules for a manifest and its card that depend on the task, as data."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +21,10 @@ class TaskRules:
     """`adaptive` may be the default mode: its gate asks about one true class."""
     ids_share_a_cell: bool
     """A cell of a table may hold several ids with `;` between them."""
+    card_kind: str
+    """The model card: what kind of classifier it is."""
+    card_answers: str
+    """The model card: what it answers, as a sentence that begins with "it"."""
 
 
 TASK_RULES: "dict[TaskName, TaskRules]" = {
@@ -30,6 +34,8 @@ TASK_RULES: "dict[TaskName, TaskRules]" = {
         not_fitted_text="thresholds",
         adaptive=True,
         ids_share_a_cell=False,
+        card_kind="classifier",
+        card_answers="gives every image one of them, also an image of something else",
     ),
     "multi_label": TaskRules(
         foreign_metrics="metrics",
@@ -37,5 +43,7 @@ TASK_RULES: "dict[TaskName, TaskRules]" = {
         not_fitted_text="a gate, prediction sets or an unknown curve",
         adaptive=False,
         ids_share_a_cell=True,
+        card_kind="multi-label classifier (any number of classes in an image, or none)",
+        card_answers="says yes or no for each of them, also for an image of something else",
     ),
 }

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from service import cli
 from service.console.nearest import did_you_mean
 from service.errors import UsageError
+from service.package.card import tables as card_tables
 from service.package.manifest import Mode
 from service.package.package import ModelPackage
 from tests.support.images import coloured, encoded
@@ -20,7 +21,6 @@ from training.data.item import Item
 from training.evaluation.evaluate import evaluate
 from training.evaluation.report import write_report
 from training.evaluation.terminal import single_label_table
-from training.export import card_metrics
 
 run = CliRunner().invoke
 MODES = ("none", "five_crop", "dense", "centre_dense")
@@ -114,7 +114,7 @@ def test_top_5_of_few_classes_is_left_out(tmp_path: Path) -> None:
     assert "top-1" in captured.get()
     assert "top-5" not in captured.get()
     manifest = ModelPackage.load(folder).manifest
-    card = card_metrics.metrics(manifest.model_copy(update={"metrics": measured.metrics()}))
+    card = card_tables.metrics(manifest.model_copy(update={"metrics": measured.metrics()}))
     assert "top-1" in card
     assert "top-5" not in card
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from service.package.card.document import render, write_model_card
 from service.package.manifest import Gate, Metrics, ModeCalibration, PairedMetrics
 from service.package.package import ModelPackage
-from training.export.model_card import render, write_model_card
 from training.export.writer import write_manifest
 
 

@@ -43,7 +43,7 @@ def seen(*cells: object) -> list[str]:
 
 @given(names=classes)
 def test_the_model_card(package: Path, names: list[str]) -> None:
-    from training.export.model_card import render
+    from service.package.card.document import render
 
     card = render(ModelPackage.load(package).manifest.model_copy(update=labelled(names)))
     rows = rows_of(card[: card.index("## Files")])

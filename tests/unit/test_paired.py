@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.package.card.paired_table import COLUMNS, cells
 from service.package.manifest import PairedMetrics
 from training.evaluation.paired import exact, paired
-from training.export.paired_table import COLUMNS, cells
 
 COUNTS = st.integers(min_value=0, max_value=60)
 

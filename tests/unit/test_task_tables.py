@@ -67,7 +67,7 @@ def test_the_methods_of_evaluate(task: TaskName) -> None:
 
 def test_the_table_loads_no_library_of_training() -> None:
     code = """
-import sys, training.task, training.data.dataset, training.export.model_card
+import sys, training.task, training.data.dataset, service.package.card.document
 found = {"torch", "fastai", "sklearn", "scipy", "matplotlib"} & set(sys.modules)
 assert not found, found
 """

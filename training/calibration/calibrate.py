@@ -22,7 +22,7 @@ from training.calibration.tolerance import Tolerance
 from training.cross_fit.fold import Fold, with_calibration
 from training.evaluation.metrics import losses
 from training.evaluation.predictions import LabelledFile
-from training.export.writer import write_manifest
+from training.export.change import write_change
 from training.task import TRAINING_TASKS
 
 DEFAULTS: set[Mode] = {"dense", "centre_dense", "five_crop"}
@@ -126,8 +126,9 @@ def calibrate_single_label(
             "no unknown score: other networks answered the images, so its error rate would be "
             "wrong. With 50 other images, quincunx calibrate PACKAGE FOLDER fits everything on them"
         )
-        return _write(folder, unknown.FittedUnknown(unknown.without_scores(manifest, logits), b""))
-    return _write(folder, unknown.fit(folder, manifest, logits, leading, training, log))
+        without = unknown.FittedUnknown(unknown.without_scores(manifest, logits), b"")
+        return _write(package, without, log)
+    return _write(package, unknown.fit(folder, manifest, logits, leading, training, log), log)
 
 
 def calibrate_unknown(
@@ -159,7 +160,7 @@ def calibrate_unknown(
         if precision in wanted
     }
     leading = _leading(package)
-    return _write(folder, unknown.fit(folder, manifest, logits, leading, training, log))
+    return _write(package, unknown.fit(folder, manifest, logits, leading, training, log), log)
 
 
 def _leading(package: ModelPackage) -> Precision:
@@ -167,12 +168,12 @@ def _leading(package: ModelPackage) -> Precision:
     return "int8" if "int8" in package.precisions else package.precisions[0]
 
 
-def _write(folder: Path, fitted: unknown.FittedUnknown) -> Manifest:
+def _write(
+    package: ModelPackage, fitted: unknown.FittedUnknown, log: Callable[[str], None]
+) -> Manifest:
     """A reader sees the old manifest with its file, or the new one with its own."""
-    manifest = Manifest.model_validate(fitted.manifest.model_dump())
-    fitted.write_file(folder)
-    write_manifest(folder, manifest)
-    fitted.remove_others(folder)
+    manifest = write_change(package, fitted.manifest, log, files=fitted.files())
+    fitted.remove_others(package.folder)
     return manifest
 
 

@@ -29,7 +29,7 @@ from training.evaluation.multi_label_metrics import (
 )
 from training.evaluation.multi_label_predictions import truth_of
 from training.evaluation.predictions import LabelledFile, collect
-from training.export.writer import write_manifest
+from training.export.change import write_change
 
 DEFAULTS: tuple[Mode, ...] = ("none", "five_crop", "dense")
 AGGREGATIONS: tuple[Aggregation, ...] = ("mean", "max", "gmean", "logit_mean", "weighted")
@@ -110,9 +110,7 @@ def calibrate(
         "adaptive": None,
         "default_mode": default_mode or _default_mode(logits[leading], fitted),
     }
-    manifest = Manifest.model_validate(package.manifest.model_copy(update=changed).model_dump())
-    write_manifest(folder, manifest)
-    return manifest
+    return write_change(package, package.manifest.model_copy(update=changed), log)
 
 
 def collect_logits(

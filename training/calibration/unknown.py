@@ -23,7 +23,6 @@ from service.inference.unknown import UnknownScorer, as_bytes
 from service.package.manifest import Manifest, ModeCalibration, Precision
 from service.package.parts import CurvePoint, UnknownModel
 from service.package.reference import reference_of
-from service.replacing import replacing_file
 from training.calibration import tempering
 from training.calibration.calibration_logits import CalibrationLogits
 from training.calibration.mode_answers import answers_of
@@ -53,11 +52,10 @@ class FittedUnknown:
     manifest: Manifest
     content: bytes
 
-    def write_file(self, folder: Path) -> None:
-        """Write the file beside the manifest that is there. Its name is new if its content is."""
-        if self.manifest.unknown is not None:
-            with replacing_file(folder / self.manifest.unknown.file) as stream:
-                stream.write(self.content)
+    def files(self) -> dict[str, bytes]:
+        """The file by its name. The name is new if the content is."""
+        unknown = self.manifest.unknown
+        return {} if unknown is None else {unknown.file: self.content}
 
     def remove_others(self, folder: Path) -> None:
         """Remove files of older fits, which no manifest names any more."""

@@ -11,6 +11,7 @@ from service.console.stdio import answer, log
 from service.errors import UsageError
 from service.package.manifest import Mode, Precision
 from training.calibration.tolerance import Tolerance
+from training.commands.options import Overwrite
 
 LEAST_CROPS = 0.1
 SERVED_CROP = 1.0
@@ -80,11 +81,21 @@ def calibrate(
         str | None,
         typer.Option(metavar="VERSION", help="The new version; by default the version stays."),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write the calibrated package to this folder, and leave PACKAGE as it is.",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Fit temperatures, view weights, the gate of adaptive, prediction sets and the unknown score.
 
-    For a multi-label package: temperatures, view weights and a threshold for each class. The
-    package is changed in place.
+    For a multi-label package: temperatures, view weights and a threshold for each class.
+
+    The package is changed in place, or a copy of it with --out. Its model card is written again.
+    Recorded metrics that the new calibration makes stale are dropped, with a message.
 
     The fit needs images that the model was not trained on, at least 50. If DATA is the data set
     that the package was trained on, its calibration split (the images that were held out) is
@@ -92,10 +103,12 @@ def calibrate(
     """
     from service.inference.tta.task import TASKS
     from service.package.package import ModelPackage
+    from service.package.recorded.holding import answers_differ
     from training.calibration import calibrate as calibration
     from training.calibration.images import calibration_images, training_images
     from training.data.named_data import located
-    from training.export.writer import check_version, write_manifest
+    from training.export.change import changeable, write_change
+    from training.export.writer import check_version
 
     if version is not None:
         check_version(version)
@@ -107,30 +120,34 @@ def calibrate(
             f"{loaded.manifest.name} is multi-label, and such a package has no mode adaptive: "
             "leave out --adaptive-cost and --max-adaptive-cost"
         )
-    items, training = calibration_images(loaded, data, log), training_images(loaded, data)
-    if only_unknown:
-        if limits_adaptive or default_mode:
-            raise UsageError("--only-unknown changes neither the gate nor the default mode")
-        manifest = calibration.calibrate_unknown(package, items, training=training, log=log)
-        done = f"unknown score fitted, thresholds from {len(items)} images"
-    else:
-        manifest = calibration.calibrate(
-            package,
-            items,
-            training=training,
-            tolerance=Tolerance(
-                top1=top1_tolerance,
-                nll=nll_tolerance,
-                cost=_most(max_adaptive_cost, adaptive_cost or []),
-            ),
-            budgets=_budgets(adaptive_cost or []),
-            default_mode=default_mode,
-            log=log,
-        )
-        done = f"calibrated on {len(items)} images; default mode {manifest.default_mode}"
-    if version is not None:
-        write_manifest(package, manifest.model_copy(update={"version": version}))
-    answer(f"{package}: {done}")
+    if only_unknown and (limits_adaptive or default_mode):
+        raise UsageError("--only-unknown changes neither the gate nor the default mode")
+    tolerance = Tolerance(
+        top1=top1_tolerance, nll=nll_tolerance, cost=_most(max_adaptive_cost, adaptive_cost or [])
+    )
+    budgets = _budgets(adaptive_cost or [])
+    with changeable(package, out, overwrite=overwrite) as folder:
+        items, training = calibration_images(loaded, data, log), training_images(loaded, data)
+        if only_unknown:
+            manifest = calibration.calibrate_unknown(folder, items, training=training, log=log)
+            done = f"unknown score fitted, thresholds from {len(items)} images"
+        else:
+            manifest = calibration.calibrate(
+                folder,
+                items,
+                training=training,
+                tolerance=tolerance,
+                budgets=budgets,
+                default_mode=default_mode,
+                log=log,
+            )
+            done = f"calibrated on {len(items)} images; default mode {manifest.default_mode}"
+        if version is not None:
+            new = manifest.model_copy(update={"version": version})
+            write_change(ModelPackage.load(folder), new, log)
+        elif answers_differ(loaded.manifest, manifest):
+            log(f"the version is still {manifest.version}, but answers changed: see --version")
+    answer(f"{out or package}: {done}")
 
 
 def _most(given: float | None, budgets: Sequence[str]) -> float:

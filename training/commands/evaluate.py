@@ -156,7 +156,7 @@ def evaluate(
     if report:
         log(f"report: {task.write_report(package, measured, report)}")
     if record:
-        task.record(package, measured)
+        task.record(package, measured, log)
 
 
 def measured_boxes(

@@ -10,7 +10,6 @@ from training.calibration.images import TOO_SURE, held_out, training_images
 from training.cross_fit import networks
 from training.data.content.sketch import trained_on
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, Split, trained_split
-from training.export.model_card import write_model_card
 from training.fit import distributed
 from training.network.initial_weights import InitialWeights
 from training.recipe import Recipe
@@ -39,7 +38,6 @@ def calibrate_package(
         if images is None or not _cross_fitted(loaded, images):
             items = held_out(loaded, data, log)
             calibrate(package, items, training=training_images(loaded, data), log=log)
-            write_model_card(package)
             return
         initial = read_weights()
         if initial is None and (began := loaded.manifest.provenance.get("started_from")):
@@ -57,7 +55,6 @@ def calibrate_package(
         run, images, data, initial=initial, workers=workers, teacher=teacher, log=log
     )
     calibrate(package, images.calibration, folds=folds, log=log)
-    write_model_card(package)
     networks.remove(run)
     log(
         f"calibrated on {len(images)} images by cross-fitting: {len(folds)} other networks "

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -11,8 +11,10 @@ from service.errors import UsageError
 from service.inference.image.geometry import FractionBox
 from service.inference.predictor import Predictor
 from service.inference.runtime.providers import Provider
-from service.package.manifest import Aggregation, Manifest, Metrics, Precision
+from service.package.manifest import Aggregation, Manifest, Metrics, Mode, Precision
 from service.package.package import ModelPackage
+from service.package.recorded.dependence import answers_digest
+from training.data.content.digest import images_digest
 from training.data.content.sketch import trained_on
 from training.data.dataset import validation
 from training.data.labelled import Labelled
@@ -38,6 +40,9 @@ class Evaluated:
     """Against the same mode at fp32. None if that was not measured in the same run."""
     coverage: float | None = None
     mean_set_size: float | None = None
+    images_digest: str | None = None
+    answers_digest: str | None = None
+    """As those of the manifest's `Metrics`; None for baselines, which no package keeps."""
 
     def facts(self) -> dict[str, Any]:
         """The row, with values rounded to six digits."""
@@ -46,6 +51,8 @@ class Evaluated:
             "precision": self.precision,
             "mode": self.mode,
             "images": s.images,
+            "images_digest": self.images_digest,
+            "answers_digest": self.answers_digest,
             "top1": round(s.top1, 6),
             "top1_interval": [round(bound, 6) for bound in s.top1_interval],
             "top5": None if s.top5 is None else round(s.top5, 6),
@@ -108,20 +115,34 @@ def evaluate(
     by_precision: dict[Precision, Predictions] = {}
     unreadable: dict[Path, str] = {}
     present: set[int] = set()
+    manifests: dict[Precision, Manifest] = {}
     chosen = precisions or Predictor.from_package(package, provider=provider).package.precisions
     for precision in chosen:
         predictor = Predictor.from_package(package, precision=precision, provider=provider)
         got = predict(predictor, items, compared)
         by_precision[precision] = got
+        manifests[precision] = predictor.manifest
         unreadable |= got.unreadable
         present |= set(got.labels.tolist())
-    rows = [_row(p, mode, by_precision) for p in by_precision for mode in modes]
+    rows = [_row(p, mode, by_precision, manifests[p]) for p in by_precision for mode in modes]
     manifest = ModelPackage.load(package).manifest
-    return Evaluation(tuple(rows), by_precision, left_out(items, manifest, present, unreadable))
+    beside = left_out(items, manifest, present, unreadable)
+    return Evaluation(_stamped(rows, by_precision), by_precision, beside)
+
+
+def _stamped(
+    rows: Sequence[Evaluated], measured: dict[Precision, Predictions]
+) -> tuple[Evaluated, ...]:
+    """The rows with the digest of their images."""
+    digests = {p: images_digest(got.paths, got.labels) for p, got in measured.items()}
+    return tuple(replace(row, images_digest=digests[row.precision]) for row in rows)
 
 
 def _row(
-    precision: Precision, mode: MethodName, measured: dict[Precision, Predictions]
+    precision: Precision,
+    mode: MethodName,
+    measured: dict[Precision, Predictions],
+    manifest: Manifest,
 ) -> Evaluated:
     got = measured[precision]
     answers = got.by_name[mode]
@@ -137,6 +158,9 @@ def _row(
         else against(got, mode, measured.get("fp32"), mode),
         coverage=None if answers.covered is None else float(answers.covered.mean()),
         mean_set_size=None if answers.set_sizes is None else float(answers.set_sizes.mean()),
+        answers_digest=None
+        if mode in BASELINES
+        else answers_digest(manifest, precision, cast(Mode, mode)),
     )
 
 

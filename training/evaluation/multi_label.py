@@ -11,6 +11,7 @@ from service.errors import UsageError
 from service.inference.image.geometry import FractionBox
 from service.inference.predictor import Predictor
 from service.inference.runtime.providers import Provider
+from service.package.card import paired_table
 from service.package.manifest import (
     Aggregation,
     Manifest,
@@ -20,11 +21,12 @@ from service.package.manifest import (
     Precision,
 )
 from service.package.package import ModelPackage
+from service.package.recorded.dependence import answers_digest
+from training.data.content.digest import images_digest
 from training.data.left_out import LeftOut, left_out
 from training.evaluation.multi_label_metrics import LabelScores, LabelsPaired, paired, scores
 from training.evaluation.multi_label_predictions import LabelPredictions, answers
 from training.evaluation.predictions import LabelledFile
-from training.export import paired_table
 
 COLUMNS = (
     "precision", "mode", "mAP %", "95%", "micro F1 %", "macro F1 %", "NLL", "cost (crops)",
@@ -49,6 +51,9 @@ class LabelRow:
     """Against the single crop of the same precision."""
     against_fp32: LabelsPaired | None = None
     """Against the same mode at fp32. None if that was not measured in the same run."""
+    images_digest: str | None = None
+    answers_digest: str | None = None
+    """As those of the manifest's `Metrics`."""
 
     def metrics(self, manifest: Manifest) -> MultiLabelMetrics:
         """The row for the manifest."""
@@ -57,6 +62,8 @@ class LabelRow:
             precision=self.precision,
             mode=self.mode,
             images=s.images,
+            images_digest=self.images_digest,
+            answers_digest=self.answers_digest,
             map=round(s.map, 6),
             map_interval=(round(s.map_interval[0], 6), round(s.map_interval[1], 6)),
             micro_f1=round(s.micro_f1, 6),
@@ -132,6 +139,7 @@ def evaluate(
     loaded = ModelPackage.load(package)
     found: dict[tuple[Precision, Mode], LabelScores] = {}
     by_precision: dict[Precision, LabelPredictions] = {}
+    states: dict[tuple[Precision, Mode], str] = {}
     unreadable: dict[Path, str] = {}
     present: set[int] = set()
     for precision in precisions or loaded.precisions:
@@ -142,6 +150,8 @@ def evaluate(
         present |= set(np.flatnonzero(got.truth.any(0)).tolist())
         for mode, own in got.by_mode.items():
             found[precision, mode] = scores(own.probabilities, got.truth, own.present)
+            states[precision, mode] = answers_digest(predictor.manifest, precision, mode)
+    digests = {p: images_digest(got.paths, got.truth) for p, got in by_precision.items()}
     rows = [
         LabelRow(
             precision,
@@ -150,6 +160,9 @@ def evaluate(
             by_precision[precision].by_mode[mode].cost,
             against_single=_against(own, found.get((precision, "none"))),
             against_fp32=_against(own, found.get(("fp32", mode))),
+            images_digest=digests[precision],
+            # The thresholds were fitted to the mean: other ways to aggregate are not recorded.
+            answers_digest=states[precision, mode] if aggregate == "mean" else None,
         )
         for (precision, mode), own in found.items()
     ]

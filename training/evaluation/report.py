@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from service.console.markdown import plain, table
 from service.inference.image.geometry import centre_box, shorter_side
 from service.inference.image.views import cut, resize, size_of
+from service.package.card import paired_table
 from service.package.labels import distinct_names
 from service.package.manifest import Manifest, Precision
 from service.package.package import ModelPackage
@@ -19,7 +20,6 @@ from training.evaluation.differences import draw_differences
 from training.evaluation.evaluate import Evaluated, Evaluation
 from training.evaluation.methods import BASELINES, MethodName
 from training.evaluation.metrics import Labels, Probabilities, confusion, reliability
-from training.export import paired_table
 from training.run.curves import draw_curves
 
 mpl.use("Agg")

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from rich.console import Group
 from rich.table import Table
 
+from service.package.card import paired_table
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.multi_label import COLUMNS, LabelEvaluation
-from training.export import paired_table
 
 
 def single_label_table(measured: Evaluation) -> Group:

@@ -1,6 +1,5 @@
 """Add the output `embedding` to the graphs of a package that was written without it."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +9,12 @@ from numpy.typing import NDArray
 
 from service.errors import ExportError, UsageError
 from service.inference.runtime.session import WHOLE_VIEW, Output, Session
+from service.package.card.document import write_model_card
 from service.package.manifest import Graph, Manifest, Precision
 from service.package.package import ModelPackage
+from service.package.recorded.dependence import restamped
 from service.package.session_checks import check_fit
-from training.export.model_card import write_model_card
+from training.export.change import copy_package
 from training.export.writer import (
     check_version,
     describe,
@@ -55,7 +56,7 @@ def embed_package(
         raise UsageError(f"{folder} has embeddings of {manifest.graph.embedding} numbers already")
     found = set[int]()
     with replacing(folder) as new:
-        _copy(folder, new)
+        copy_package(folder, new)
         for file in manifest.files:
             model = onnx.load_model_from_string(package.read(file.precision))
             channels = add_embedding(model, manifest.input.crop_px)
@@ -75,29 +76,15 @@ def embed_package(
         graph = Graph.model_validate({**dict(manifest.graph), "embedding": found.pop()})
         changed = {"files": files, "graph": graph, "version": version or manifest.version}
         changed["schema_version"] = 2
-        manifest = Manifest.model_validate({**dict(manifest), **changed})
+        manifest = restamped(manifest, Manifest.model_validate({**dict(manifest), **changed}))
         write_manifest(new, manifest)
         write_model_card(new)
         for file in files:
             session = Session.open(new / file.file, provider="cpu")
             check_fit(session, manifest, exact=file.precision != "int8")
         ModelPackage.load(new)
-    log(f"{folder.name}: embeddings of {manifest.graph.embedding} numbers; answers are the same")
+    log(f"{manifest.name}: embeddings of {manifest.graph.embedding} numbers; answers are the same")
     return manifest
-
-
-def _copy(folder: Path, new: Path) -> None:
-    """Copy everything in a package, also what a user put beside its files.
-
-    Linked files become files, because the copies of graphs are written again.
-    """
-    for path in folder.iterdir():
-        if path.is_file():
-            shutil.copyfile(path, new / path.name)
-        elif path.is_symlink():
-            (new / path.name).symlink_to(path.readlink())
-        else:
-            shutil.copytree(path, new / path.name, symlinks=True)
 
 
 def _changed(folder: Path, precision: Precision) -> dict[str, object]:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from service.errors import DataError, ExportError
+from service.package.card.document import write_model_card
 from service.package.manifest import (
     Decode,
     Graph,
@@ -28,7 +29,6 @@ from training.data.samples import sample
 from training.export.backbone import write_backbone
 from training.export.fp16 import add_fp16
 from training.export.graph import ServingGraph, to_onnx
-from training.export.model_card import write_model_card
 from training.export.outside_weights import OutsideWeights
 from training.export.parity import check_int8, check_parity, compare, served_shapes, shapes
 from training.export.quantize import Quantization, agreement, quantize

@@ -12,8 +12,8 @@ from service.inference.fp16 import agreement
 from service.inference.fp16.graph import runs_in_float16, to_fp16
 from service.inference.runtime.session import Session
 from service.package.package import ModelPackage
-from training.export.model_card import write_model_card
-from training.export.writer import FILES, describe, write_manifest
+from training.export.add_graph import put_graph
+from training.export.writer import FILES
 
 
 def add_fp16(folder: Path, log: Callable[[str], None] = print) -> Path:
@@ -41,19 +41,11 @@ def add_fp16(folder: Path, log: Callable[[str], None] = print) -> Path:
         seen = agreement.compare(first, second, package.manifest)
         if not seen.good:
             raise ExportError(f"{path.name} does not agree with {fp32.name}: {seen}")
-        new.replace(path)
+        facts = {"derived_from": FILES["fp32"], "largest_relative_difference": seen.logits}
+        follows = {"calibrated_as": "fp32", "agreement": seen.probabilities}
+        put_graph(package, "fp16", new, facts, log, entry=follows)
     finally:
         new.unlink(missing_ok=True)
-    files = [file for file in package.manifest.files if file.precision != "fp16"]
-    follows = {"calibrated_as": "fp32", "agreement": seen.probabilities}
-    files.append(describe(folder, "fp16").model_copy(update=follows))
-    provenance = {
-        **package.manifest.provenance,
-        "fp16": {"derived_from": FILES["fp32"], "largest_relative_difference": seen.logits},
-    }
-    changed = {"files": tuple(files), "provenance": provenance}
-    write_manifest(folder, package.manifest.model_copy(update=changed))
-    write_model_card(folder)
     size_mib = path.stat().st_size / 2**20
     log(f"{path.name}: {size_mib:.1f} MiB; agrees with fp32 to {seen.logits:.0e}")
     return path

@@ -148,13 +148,19 @@ def describe(folder: Path, precision: Precision) -> OnnxFile:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json``, replacing the old one in one step.
+    """Write ``manifest.json`` of a new package, replacing the old one in one step.
 
-    It is written as the newest version, also where it was read as an older one.
+    It is written as the newest version, also where it was read as an older one. A package that is
+    there already is changed with `training.export.change.write_change`.
     """
-    manifest = manifest.model_copy(update={"schema_version": SCHEMA_VERSION})
     with replacing_file(folder / MANIFEST) as stream:
-        stream.write(f"{manifest.model_dump_json(indent=2)}\n".encode())
+        stream.write(serialized(manifest))
+
+
+def serialized(manifest: Manifest) -> bytes:
+    """The content of ``manifest.json``."""
+    manifest = manifest.model_copy(update={"schema_version": SCHEMA_VERSION})
+    return f"{manifest.model_dump_json(indent=2)}\n".encode()
 
 
 def add_metadata(

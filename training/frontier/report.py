@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from service.console.markdown import Markdown, code, plain, table
-from training.export import paired_table
+from service.package.card import paired_table
 from training.frontier.measure import Frontier, Point
 
 COLUMNS = (

@@ -12,7 +12,6 @@ from training.data.content.copies import copies_among
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, unreadable, validation
 from training.data.item import Item
 from training.data.stratify import stratified
-from training.export.model_card import write_model_card
 from training.imports.int8 import add_int8
 from training.task import TRAINING_TASKS
 
@@ -63,10 +62,9 @@ def finish(folder: Path, items: Sequence[Item], *, int8: bool = True, log: Log =
         add_int8(folder, fitting, log)
     calibrate(folder, fitting, log=log)
     if not measured:
-        write_model_card(folder)
         log(f"calibrated on {len(fitting)} images; too few to measure on others")
         return
     of_task = TRAINING_TASKS[task]
     wanted = [mode for mode in modes(ModelPackage.load(folder).manifest) if mode != "custom"]
-    of_task.record(folder, of_task.evaluate(folder, measured, wanted))
+    of_task.record(folder, of_task.evaluate(folder, measured, wanted), log)
     log(f"calibrated on {len(fitting)} images, measured on {len(measured)} others")

@@ -5,14 +5,13 @@ from pathlib import Path
 
 from service.errors import ModelPackageError
 from service.inference.runtime.session import Session
-from service.package.manifest import Manifest
 from service.package.package import ModelPackage
 from service.package.session_checks import check_fit
 from training.data.item import Item
 from training.data.samples import sample
-from training.export.model_card import write_model_card
+from training.export.add_graph import put_graph
 from training.export.quantize import Quantization, agreement, quantize
-from training.export.writer import FILES, copy_metadata, describe, write_manifest
+from training.export.writer import FILES, copy_metadata
 
 LEAST_AGREEMENT = 0.9
 """A graph that names another class for more views than this leaves is not a rounded form of it."""
@@ -59,17 +58,10 @@ def add_int8(
                 f" of {measured['views']} views; at least {LEAST_AGREEMENT:.0%} are needed"
             )
             return False
-        new.replace(path)
+        facts = {**how.to_json(), "images": len(seen), "against_fp32": measured}
+        put_graph(package, "int8", new, facts, log)
     finally:
         new.unlink(missing_ok=True)
-    files = [file for file in manifest.files if file.precision != "int8"]
-    provenance = {
-        **manifest.provenance,
-        "int8": {**how.to_json(), "images": len(seen), "against_fp32": measured},
-    }
-    changed = {"files": (*files, describe(folder, "int8")), "provenance": provenance}
-    write_manifest(folder, Manifest.model_validate({**dict(manifest), **changed}))
-    write_model_card(folder)
     log(
         f"{path.name}: {path.stat().st_size / 2**20:.1f} MiB; top-1 as fp32 on "
         f"{measured['top1_agreement']:.1%} of {measured['views']} views"

@@ -10,9 +10,9 @@ from typing import Any
 import onnx
 
 from service.errors import UsageError
+from service.package.card.document import write_model_card
 from service.package.manifest import Graph, Manifest, Normalization
 from service.package.package import ModelPackage
-from training.export.model_card import write_model_card
 from training.export.writer import (
     FILES,
     add_metadata,

@@ -1,7 +1,11 @@
 """A number for the content of an image file."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 READ_BYTES = 64 * 1024
 """The start of a photo is enough to tell it from every other: compressed pixels begin in it."""
@@ -28,3 +32,15 @@ def seeded(digest: int, seed: int | str) -> float:
     """A number in 0..1 that depends on a digest and a seed."""
     mixed = hashlib.blake2b(f"{seed}/{digest}".encode(), digest_size=BITS // 8).digest()
     return int.from_bytes(mixed, "big") / 2**BITS
+
+
+def images_digest(paths: Sequence[Path], truth: NDArray[np.int64] | NDArray[np.bool_]) -> str:
+    """16 hexadecimal digits from the content of N images and their true classes, in any order.
+
+    `truth` has a row for each image: int64[N], or bool[N, K] of images with several classes.
+    """
+    each = sorted(
+        content_digest(path).to_bytes(8, "big") + np.asarray(row).tobytes()
+        for path, row in zip(paths, truth, strict=True)
+    )
+    return hashlib.sha256(b"".join(each)).hexdigest()[:16]

@@ -5,9 +5,11 @@ from typing import Any
 
 from service.console.markdown import table
 from service.inference.unknown import Curve, threshold_at
-from service.package.manifest import Manifest, Metrics, ModeCalibration, MultiLabelMetrics
-from training.export import paired_table
-from training.task import TRAINING_TASKS
+from service.package.card import paired_table
+from service.package.manifest import Manifest, Metrics, ModeCalibration
+from service.package.recorded.metrics import PAIRS, Row, reference_of
+from service.package.recorded.sets import letters
+from service.package.task_rules import TASK_RULES
 
 CARD_RATES = (0.9, 0.95, 0.99)
 """Known rates whose thresholds the card lists."""
@@ -18,23 +20,24 @@ def metrics(manifest: Manifest) -> str:
     if not manifest.metrics:
         return ""
     with_top5 = any(m.top5 is not None for m in manifest.metrics)
+    sets = letters(manifest.metrics)
     rows = [
         (
             m.precision,
             m.mode,
             f"{m.top1:.2%} ({m.top1_interval[0]:.2%} to {m.top1_interval[1]:.2%})",
             *(["" if m.top5 is None else f"{m.top5:.2%}"] if with_top5 else []),
-            f"{m.nll:.4f}",
-            f"{m.ece:.4f}",
-            m.images,
+            _number(m.nll),
+            _number(m.ece),
+            f"{m.images}{_in_set(sets, index)}",
         )
-        for m in manifest.metrics
+        for index, m in enumerate(manifest.metrics)
     ]
     columns = ["precision", "TTA", "top-1 (95% interval)", *(["top-5"] if with_top5 else [])]
     columns += ["NLL", "ECE", "images"]
     return (
         f"## Measured on the validation set\n\n{table(columns, rows)}\n\n"
-        f"{_compared(manifest.metrics)}"
+        f"{_compared(manifest.metrics)}{_notes(manifest.metrics)}"
         "TTA: test-time augmentation, the mode in which crops are combined. NLL: mean negative "
         "log-likelihood of the true class. ECE: expected calibration error, the mean gap between "
         "stated probability and accuracy. Lower is better for both."
@@ -58,28 +61,55 @@ def _compared(measured: Sequence[Metrics]) -> str:
     )
 
 
-def _references(
-    m: Metrics | MultiLabelMetrics,
-) -> tuple[tuple[str, Any], ...]:
+def _references(row: Row) -> list[tuple[str, Any]]:
     """What a row is compared with: the name of the reference, and the comparison."""
-    return (f"{m.precision} none", m.against_single), (f"fp32 {m.mode}", m.against_fp32)
+    return [(" ".join(reference_of(row, pair)), getattr(row, pair)) for pair in PAIRS]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2%}"
+
+
+def _in_set(sets: Sequence[str], index: int) -> str:
+    return f" ({sets[index]})" if sets else ""
+
+
+def _notes(rows: Sequence[Row]) -> str:
+    """Sentences on rows that were not measured together, or before the last calibration."""
+    text = ""
+    if letters(rows):
+        text += (
+            "The rows were measured on different images: compare only rows with the same letter "
+            "after the number of images.\n\n"
+        )
+    if any(row.nll is None for row in rows):
+        text += (
+            "Empty cells: the confidence was calibrated again after the measurement. The accuracy "
+            "still holds.\n\n"
+        )
+    return text
 
 
 def label_metrics(manifest: Manifest) -> str:
     """The same for a multi-label model: average precision and F1."""
     if not manifest.multi_label_metrics:
         return ""
+    sets = letters(manifest.multi_label_metrics)
     rows = [
         (
             m.precision,
             m.mode,
             f"{m.map:.2%} ({m.map_interval[0]:.2%} to {m.map_interval[1]:.2%})",
-            f"{m.micro_f1:.2%}",
-            f"{m.macro_f1:.2%}",
-            f"{m.nll:.4f}",
-            m.images,
+            _share(m.micro_f1),
+            _share(m.macro_f1),
+            _number(m.nll),
+            f"{m.images}{_in_set(sets, index)}",
         )
-        for m in manifest.multi_label_metrics
+        for index, m in enumerate(manifest.multi_label_metrics)
     ]
     columns = (
         "precision", "TTA", "mean average precision (95% interval)", "micro F1", "macro F1",
@@ -103,6 +133,7 @@ def label_metrics(manifest: Manifest) -> str:
     each = [(names[id], f"{value:.2%}") for id, value in last.average_precision.items()]
     return (
         f"## Measured on the validation set\n\n{table(columns, rows)}\n\n{paired}"
+        f"{_notes(manifest.multi_label_metrics)}"
         f"Of {last.precision}, `{last.mode}`:\n\n{table(('class', 'average precision'), each)}"
     )
 
@@ -111,7 +142,8 @@ def calibration(manifest: Manifest) -> str:
     """What was fitted on held-out images."""
     if not manifest.calibration:
         return ""
-    return TRAINING_TASKS[manifest.task].card_calibration(manifest)
+    gated = TASK_RULES[manifest.task].adaptive
+    return gates(manifest) if gated else thresholds(manifest)
 
 
 def unknown(manifest: Manifest) -> str:
@@ -168,7 +200,7 @@ def gates(manifest: Manifest) -> str:
 
 def _fitted_on(manifest: Manifest) -> str:
     """The images that the calibration is fitted on."""
-    facts = manifest.provenance.get("calibration") or {}
+    facts: dict[str, Any] = manifest.provenance.get("calibration") or {}
     others = facts.get("networks", 1) - 1
     if others < 1:
         return "Fitted on images held out of training."

@@ -1,16 +1,18 @@
 """``MODEL_CARD.md``: the manifest as a document for people."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from service.console.markdown import code, plain, table
+from service.package.card import tables
 from service.package.manifest import InputSize, Manifest
 from service.package.package import ModelPackage
-from training.export import card_metrics
-from training.task import TRAINING_TASKS
+from service.package.task_rules import TASK_RULES
+from service.replacing import replacing_file
 
 CARD = "MODEL_CARD.md"
+OLD_CARD = "MODEL_CARD.old.md"
 
 
 def write_model_card(package_folder: Path) -> Path:
@@ -20,8 +22,23 @@ def write_model_card(package_folder: Path) -> Path:
         ModelPackageError: no valid package.
     """
     path = package_folder / CARD
-    path.write_text(render(ModelPackage.load(package_folder).manifest), encoding="utf-8")
+    text = render(ModelPackage.load(package_folder).manifest)
+    with replacing_file(path) as stream:
+        stream.write(text.encode())
     return path
+
+
+def keep_edited(package: ModelPackage, log: Callable[[str], None]) -> None:
+    """Keep the text of a card that says something else than its manifest: it may be a user's."""
+    path = package.folder / CARD
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return
+    if text != render(package.manifest).encode():
+        with replacing_file(package.folder / OLD_CARD) as stream:
+            stream.write(text)
+        log(f"{CARD} was not written from this manifest: its old text is in {OLD_CARD}")
 
 
 def render(manifest: Manifest) -> str:
@@ -33,10 +50,10 @@ def render(manifest: Manifest) -> str:
         _training(manifest),
         _imported(manifest),
         _checks(manifest.provenance),
-        card_metrics.metrics(manifest),
-        card_metrics.label_metrics(manifest),
-        card_metrics.calibration(manifest),
-        card_metrics.unknown(manifest),
+        tables.metrics(manifest),
+        tables.label_metrics(manifest),
+        tables.calibration(manifest),
+        tables.unknown(manifest),
         _limits(manifest),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -47,7 +64,7 @@ def _head(manifest: Manifest) -> str:
     parameters = manifest.architecture.get("parameters")
     size = f" with {parameters / 1e6:.1f} million parameters" if parameters else ""
     sizes = manifest.input
-    kind = TRAINING_TASKS[manifest.task].card_kind
+    kind = TASK_RULES[manifest.task].card_kind
     return (
         f"# {manifest.name}, version {manifest.version}\n\n"
         f"An image {kind} of {len(manifest.labels)} classes: {plain(name)}{size}, "
@@ -231,7 +248,7 @@ def _limits(manifest: Manifest) -> str:
         else "The terms of the training images also apply to the weights. No image is part of this "
         "package."
     )
-    answers = TRAINING_TASKS[manifest.task].card_answers
+    answers = TASK_RULES[manifest.task].card_answers
     beside = (
         " The unknown score says which images are probably something else."
         if manifest.unknown

@@ -1,0 +1,1 @@
+"""The model card: the manifest as a document for people."""
