@@ -18,6 +18,7 @@
     │   └── HeadersTooLarge      431  the headers are too many or have too many bytes
     ├── ServerError              the operator can fix it; logged, with a generic body
     │   ├── InferenceFailed      500  the runtime failed on a valid batch
+    │   │   └── NotFinite        500  the network has no answer for one image: NaN or infinity
     │   ├── ReloadFailed         500  the models cannot be replaced; the answer gives the reason
     │   ├── ShuttingDown         503  draining: no new requests
     │   ├── OutOfResources       503  the machine has no memory, open files or threads left
@@ -143,6 +144,10 @@ class ServerError(QuincunxError):
 
 class InferenceFailed(ServerError):
     """The runtime failed on a valid batch."""
+
+
+class NotFinite(InferenceFailed):
+    """The network has no answer for one image: NaN or infinity. Other images are not affected."""
 
 
 class ReloadFailed(ServerError):

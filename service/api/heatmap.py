@@ -14,7 +14,7 @@ from service.errors import UsageError
 from service.inference.engine import Steps
 from service.inference.image.geometry import Box
 from service.inference.image.views import AnyImage, resize, size_of
-from service.inference.tta.passes import View, values_of
+from service.inference.tta.passes import View, check_finite, values_of
 from service.inference.tta.planner import Planner
 from service.inference.tta.task import Task
 from service.package.manifest import Manifest
@@ -76,6 +76,7 @@ def heatmap_json(
     is the map's own highest probability. Both forms have this probability as `peak`.
     """
     heat = task.probabilities(class_map.transpose(1, 2, 0))[..., index]  # (h, w)
+    check_finite("heat map", heat)
     content: dict[str, Any] = {"index": index, "peak": round(float(heat.max()), 5)}
     if form == "numbers":
         return {**content, "values": np.round(heat, 5).tolist()}

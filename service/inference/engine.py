@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from service.errors import NotFinite
 from service.inference.stage_clock import stage
 from service.inference.tta.passes import (
     InferenceBackend,
@@ -48,7 +49,7 @@ class InProgress(Generic[T]):
     def __init__(self, steps: StepsOf[T]) -> None:
         """Start `steps`. Raises what its first step raises."""
         self._steps = steps
-        self._done: Done[T] | None = None
+        self._done: Done[T] | NotFinite | None = None
         self.views: list[View] = []
         """The views to run now. It is empty at the end."""
         self.pixels_run = 0
@@ -61,7 +62,13 @@ class InProgress(Generic[T]):
 
     @property
     def answer(self) -> T:
-        """The value that the generator returned. Read it only after the end."""
+        """The value that the generator returned. Read it only after the end.
+
+        Raises:
+            NotFinite: the network has no answer for this image.
+        """
+        if isinstance(self._done, NotFinite):
+            raise self._done
         if self._done is None:
             raise RuntimeError("the answer was read before the generator ended")
         return self._done.answer
@@ -72,11 +79,14 @@ class InProgress(Generic[T]):
         self._advance(results)
 
     def _advance(self, results: Results | None) -> None:
-        outcome = step(self._steps, results)
-        if isinstance(outcome, Done):
-            self._done, self.views = outcome, []
-        else:
+        try:
+            outcome = step(self._steps, results)
+        except NotFinite as error:  # it must not end the other images of the batch
+            outcome = error
+        if isinstance(outcome, list):
             self.views = outcome
+        else:
+            self._done, self.views = outcome, []
 
 
 def run_views(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from service.inference import decode as decoding
 from service.inference.batch_cost import enough_views
 from service.inference.common_shapes import warm_up_shapes
-from service.inference.engine import MAX_BATCH_VIEWS, Steps, run_all
+from service.inference.engine import MAX_BATCH_VIEWS, InProgress, Steps, run_all, run_to_end
 from service.inference.image.decoded import DecodedImage
 from service.inference.image.geometry import FractionBox
 from service.inference.image.views import AnyImage, Pixels, check_image, check_images
@@ -150,7 +150,9 @@ class Predictor:
         def run(mode: Mode, images: int = 1, session: Session = self.session) -> None:
             model = self._model_of(session)
             generators = [classify_steps(image, Options(tta=mode), model) for _ in range(images)]
-            run_all(generators, session, max(images, MAX_BATCH_VIEWS))
+            # The answers are not read: a network may have none for a picture of one colour.
+            started = [InProgress(steps) for steps in generators]
+            run_to_end(started, session, max(images, MAX_BATCH_VIEWS))
 
         if self.session.bound is not None:
             warm_up_shapes(self.model, self.session.bound)
@@ -205,7 +207,7 @@ class Predictor:
 
         Raises:
             ClientError: an image that cannot be read, or an option that does not fit the model.
-            InferenceFailed: the runtime failed.
+            InferenceFailed: the runtime failed, or the network's numbers are not finite.
         """
         check_whole("top_k", top_k, 1)
         check_images(images)

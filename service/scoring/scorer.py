@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.console.text import storable
-from service.errors import ClientError, DataError
+from service.errors import ClientError, DataError, NotFinite
 from service.inference.engine import InProgress, run_to_end
 from service.inference.image.budget import DECODING
 from service.inference.predictor import Predictor, TopClass
@@ -99,7 +99,10 @@ class Scorer:
     def _row(self, prepared: Prepared, infer_ms: float) -> Row:
         if not prepared.in_progress:
             return prepared.row
-        answer, single = (prepared.in_progress[at].answer for at in (0, -1))
+        try:
+            answer, single = (prepared.in_progress[at].answer for at in (0, -1))
+        except NotFinite as error:
+            return replace(prepared.row, error=told(error))
         prediction = self.predictor.predict(answer, self.options.top_k)
         every = self.options.all_probabilities
         unknown, embedding = answer.unknown, answer.embedding

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from service.errors import NotFinite
 from service.inference.image.geometry import Box, FractionBox, Size
 from service.inference.image.views import AnyImage, Pixels, cut, resize, resized_crop
 from service.inference.runtime.session import Output
@@ -120,6 +121,9 @@ def read_passes(
     """Make the views of `passes`, yield them, and read every window of the results.
 
     With `embedding`, every run also gives the embedding of its views. The graph must have it.
+
+    Raises:
+        NotFinite: the network has no answer for this image.
     """
     views = make_views(image, passes, crop_features)
     del image
@@ -138,7 +142,20 @@ def read_passes(
             logits.append(result[None])
     shown = tuple(box for item in passes for box in item.shown)
     embeddings = tuple(one.embedding for one in results if isinstance(one, WithEmbedding))
-    return PassOutputs(np.concatenate(logits), shown, class_map, embeddings)
+    every = np.concatenate(logits)
+    check_finite("logits", every)
+    check_finite("embedding", *embeddings)
+    return PassOutputs(every, shown, class_map, embeddings)
+
+
+def check_finite(what: str, *found: NDArray[np.floating]) -> None:
+    """Some networks divide by the contrast of the image: one of a single colour gives NaN.
+
+    Raises:
+        NotFinite: there is a number that is not finite.
+    """
+    if not all(np.isfinite(one).all() for one in found):
+        raise NotFinite(f"the network's {what} for this image: not all are finite (NaN, infinity)")
 
 
 def resize_for(image: AnyImage, passes: tuple[Pass, ...]) -> Resized:
