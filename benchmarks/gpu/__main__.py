@@ -3,7 +3,7 @@
 First come the checks: logits and class maps against the CPU, then the answers for real photos in
 every mode. A failed check ends the run with exit code 1, after its figures are written. Then come
 the service with the costs of TTA, the scorer, the engine in every layout, the intake (the service
-with a network that costs nothing), passes, and modes in one thread. The time is divided among them.
+with a network that does no work), passes, and modes in one thread. The time is divided among them.
 Results are written after each part, so a run that is cut off keeps what it has.
 ``--provider cpu`` runs all of it without a GPU, which tests the script itself. It needs the
 checkout and its packages, no torch.

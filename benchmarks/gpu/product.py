@@ -89,7 +89,7 @@ def intake(
     left_s: Clock,
     log: Log,
 ) -> list[dict[str, Any]]:
-    """A network that costs nothing, on the CPU: what the cores can feed, in 1 and N processes."""
+    """A network that does no work, on the CPU: the rate of the cores, in 1 and N processes."""
     nothing = null_package(package, folder / "nothing")
     groups = {
         f"{SMALL}": drawn(SMALL, 0),

@@ -59,7 +59,7 @@ def feedback_call(
     note: str | None,
     image: int,
 ) -> Call:
-    """`POST /feedback`. A whole answer is sent along, for a server that no longer remembers it.
+    """`POST /feedback`. A complete answer is sent too, in case the server no longer remembers it.
 
     Raises:
         UsageError: values that do not go together, or that the server would refuse.

@@ -76,7 +76,7 @@ class FeedbackRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, title=None)
 
     request_id: str = Field(
-        pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The id of the answer's request"
+        pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The id of the request that got the answer"
     )
     image: int = Field(
         default=0, ge=0, lt=2**31, description="The position of the image in its request, from 0"
@@ -96,7 +96,7 @@ class FeedbackRequest(BaseModel):
     )
     answer: SentAnswer | None = Field(
         default=None,
-        description="The answer itself, for a server that no longer remembers it. An answer that "
+        description="The complete answer, if the server no longer remembers it. An answer that "
         "the server remembers counts instead",
     )
 

@@ -175,7 +175,10 @@ def test_wrong_boxes_are_refused_before_anything_is_measured(
 
 @pytest.mark.parametrize(
     ("others", "message"),
-    [(["--record"], "--record keeps"), (["--foreign", "."], "--foreign goes with none of")],
+    [
+        (["--record"], "--record cannot store"),
+        (["--foreign", "."], "--foreign cannot be used with"),
+    ],
 )
 def test_boxes_go_only_with_what_can_use_them(
     package: Path, data: Path, others: list[str], message: str

@@ -126,7 +126,9 @@ def evaluate(
     usual = answerable(DEFAULT_MODES, manifest, precisions, log if not tta else None)
     if foreign is not None:
         if record or coverage is not None or aggregate != "mean" or box:
-            raise UsageError("--foreign goes with none of --record, --coverage, --aggregate, --box")
+            raise UsageError(
+                "--foreign cannot be used with --record, --coverage, --aggregate or --box"
+            )
         measured_modes = chosen(tta or usual, get_args(Mode), "tta")
         known = labelled(located(data), manifest)
         compare_with_foreign(
@@ -138,7 +140,7 @@ def evaluate(
     modes = chosen(tta or usual, task.methods(), "tta")
     boxes = measured_boxes(box, modes, manifest)
     if record and boxes:
-        raise UsageError("--record keeps the metrics of modes, and custom is different boxes")
+        raise UsageError("--record cannot store metrics of custom, because its boxes may differ")
     if record and aggregate != "mean":
         raise UsageError("--record keeps what is served by default: --aggregate mean")
     items = labelled(located(data), manifest)

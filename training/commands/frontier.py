@@ -63,8 +63,8 @@ def frontier(
         bool,
         typer.Option(
             "--stretch",
-            help="With --aspect: make images that many times as wide, instead of cutting them. For "
-            "photos that were squashed to squares.",
+            help="With --aspect: stretch images to this ratio instead of cutting them, for photos "
+            "that were squashed to squares.",
         ),
     ] = False,
     image_size: Annotated[
