@@ -15,11 +15,15 @@ from fastai.vision.all import (
     BCEWithLogitsLossFlat,
     CrossEntropyLossFlat,
     ImageDataLoaders,
+    IntToFloatTensor,
     LabelSmoothingCrossEntropyFlat,
     Learner,
     Normalize,
     RandomResizedCrop,
+    RandomResizedCropGPU,
+    RandTransform,
     Resize,
+    TensorImage,
     aug_transforms,
     get_image_files,
     imagenet_stats,
@@ -29,7 +33,7 @@ from torch import nn
 
 from service.errors import ImportRefused, UsageError
 from tests.support.dataset import drawn_dataset
-from tests.support.images import COLOURS
+from tests.support.images import COLOURS, drawn, encoded
 from training.imports.learners.reading import read
 from training.imports.learners.validation_set import validation_items
 
@@ -67,6 +71,12 @@ SIZES: dict[str, tuple[Callable[[], dict[str, Any]], tuple[Any, ...], str]] = {
         lambda: {"item_tfms": RandomResizedCrop(64), "batch_tfms": aug_transforms(size=32)},
         (32, 40, "bilinear"), "squashes",
     ),
+    "a share of each side": (
+        lambda: {
+            "item_tfms": Resize(64), "batch_tfms": RandomResizedCropGPU(32, valid_scale=0.8),
+        },
+        (32, 40, "bilinear"), "",
+    ),
     "nothing": (dict, (None, None, None), ""),
 }  # fmt: skip
 
@@ -88,6 +98,68 @@ def test_normalization_comes_from_the_learner(data: Path) -> None:
     )
     assert normal.mean == (0.485, 0.456, 0.406)
     assert normal.std == (0.229, 0.224, 0.225)
+
+
+SECOND = ([0.1, 0.2, 0.3], [0.5, 0.6, 0.7])
+
+
+def both(dls: Any) -> Any:
+    return [part.after_batch for part in (dls.train, dls.valid)]
+
+
+def normalized_twice(learn: Any) -> None:
+    for pipeline in both(learn.dls):
+        pipeline.add(Normalize.from_stats(*SECOND, cuda=False))
+
+
+def of_bytes(learn: Any) -> None:
+    """The network takes pixels from 0 to 255."""
+    for pipeline in both(learn.dls):
+        for step in pipeline.fs:
+            if isinstance(step, IntToFloatTensor):
+                step.div = 1.0
+
+
+def other_training_statistics(learn: Any) -> None:
+    learn.dls.train.after_batch.add(Normalize.from_stats(*SECOND, cuda=False))
+
+
+def one_number(learn: Any) -> None:
+    for pipeline in both(learn.dls):
+        pipeline.add(Normalize(0.5, 0.25))
+
+
+@pytest.mark.parametrize(
+    "change", [normalized_twice, of_bytes, other_training_statistics, one_number]
+)
+@pytest.mark.parametrize("normalize", [True, False])
+def test_the_package_normalizes_as_the_validation_transforms(
+    data: Path, tmp_path: Path, change: Callable[[Any], None], normalize: bool
+) -> None:
+    options = {"batch_tfms": Normalize.from_stats(*imagenet_stats)} if normalize else {}
+    learn = learner(data, item_tfms=Resize(32), **options)
+    change(learn)
+    found = read(learn)
+    (tmp_path / "own.png").write_bytes(encoded(drawn(32, 32, 5)))
+    (given,) = learn.dls.test_dl([tmp_path / "own.png"]).one_batch()
+    pixels = torch.from_numpy(drawn(32, 32, 5).copy()).permute(2, 0, 1).double() / 255
+    mean, std = (torch.tensor(one).double().view(3, 1, 1) for one in (found.mean, found.std))
+    expected = given[0].as_subclass(torch.Tensor)
+    torch.testing.assert_close(((pixels - mean) / std).float(), expected, rtol=1e-5, atol=1e-4)
+
+
+class Halved(RandTransform):
+    """A transform that also changes validation images."""
+
+    split_idx = None
+
+    def encodes(self, x: TensorImage) -> TensorImage:
+        return x * 0.5
+
+
+def test_a_random_transform_of_validation_images_is_a_note(data: Path) -> None:
+    found = read(learner(data, item_tfms=Resize(32), batch_tfms=Halved()))
+    assert any("Halved is not in the package" in note for note in found.notes)
 
 
 def test_a_multi_label_learner_and_its_validation_files(data: Path) -> None:

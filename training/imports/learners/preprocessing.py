@@ -6,11 +6,11 @@ from typing import Any
 
 from fastai.data.transforms import IntToFloatTensor, Normalize, ToTensor
 from fastai.vision.augment import (
+    AffineCoordTfm,
     CropPad,
     RandomCrop,
     RandomResizedCrop,
     RandomResizedCropGPU,
-    RandTransform,
     Resize,
 )
 
@@ -37,7 +37,7 @@ class Preprocessing:
 
 
 def preprocessing(dls: Any) -> Preprocessing:
-    """Read `Resize`, `RandomResizedCrop` and the size of `aug_transforms`.
+    """Read `Resize`, `RandomResizedCrop` and the size of `aug_transforms` for validation images.
 
     A batch transform with a size scales what the item transforms made. Both sides then scale alike.
 
@@ -45,9 +45,9 @@ def preprocessing(dls: Any) -> Preprocessing:
         ImportRefused: images that are not square.
     """
     found = Preprocessing()
-    for step in dls.after_item.fs:
+    for step in dls.valid.after_item.fs:
         found = _item(step, found)
-    for step in dls.after_batch.fs:
+    for step in dls.valid.after_batch.fs:
         found = _batch(step, found)
     return found
 
@@ -87,15 +87,17 @@ def _batch(step: Any, found: Preprocessing) -> Preprocessing:
     if size is None:
         return _other(step, found)
     side = _side(size if not isinstance(size, int) else (size, size), type(step).__name__)
+    shown = getattr(step, "valid_scale", 1.0)  # the share of each side that is cut out
     if found.crop_px is None or found.resize_px is None:
-        return replace(found, crop_px=side, resize_px=side, interpolation=OTHER_FILTER)
-    resize_px = max(side, round(found.resize_px * side / found.crop_px))
+        whole_px = round(side / shown)
+        return replace(found, crop_px=side, resize_px=whole_px, interpolation=OTHER_FILTER)
+    resize_px = max(side, round(found.resize_px * side / found.crop_px / shown))
     return replace(found, crop_px=side, resize_px=resize_px)
 
 
 def _other(step: Any, found: Preprocessing) -> Preprocessing:
     """Transforms of training only do not concern a package; others are named."""
-    trains_only = isinstance(step, RandTransform) or getattr(step, "split_idx", None) == 0
+    trains_only = getattr(step, "split_idx", None) == 0 or isinstance(step, AffineCoordTfm)
     if isinstance(step, PLAIN) or trains_only:
         return found
     return found.noting(f"the Learner's transform {type(step).__name__} is not in the package")

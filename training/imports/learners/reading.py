@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from fastai.data.transforms import MultiCategorize, Normalize
+import numpy as np
+from fastai.data.transforms import IntToFloatTensor, MultiCategorize, Normalize
 from fastai.learner import Learner
 from fastai.losses import BCEWithLogitsLossFlat
+from numpy.typing import NDArray
 from torch import nn
 
 from service.errors import ImportRefused
@@ -61,16 +63,37 @@ def _labels(dls: Any, name: str) -> list[object]:
 
 
 def _statistics(dls: Any) -> tuple[Triple, Triple, str]:
-    for step in dls.after_batch.fs:
-        if isinstance(step, Normalize):
-            mean, std = (
-                tuple(round(float(v), 6) for v in value.flatten())
-                for value in (step.mean, step.std)
-            )
-            if len(mean) != 3 or len(std) != 3:
-                raise ImportRefused(f"Normalize has {len(mean)} channels; images have 3")
-            return mean, std, "the Learner's Normalize"
-    return *NORMALIZATIONS["0..1"], "none in the Learner"
+    """Mean and std, in units of 0..1, of all that the validation transforms divide and subtract.
+
+    A network gets (pixel - mean) / std, where pixels are 0 to 255. Several steps are one such step.
+    """
+    mean, std, kinds = np.zeros(3), np.ones(3), set[type]()
+    for step in dls.valid.after_batch.fs:
+        if isinstance(step, IntToFloatTensor):
+            std = std * float(step.div)
+        elif isinstance(step, Normalize):
+            shift, scale = _channels(step.mean), _channels(step.std)
+            mean, std = mean + std * shift, std * scale
+        else:
+            continue
+        kinds.add(type(step))
+    if Normalize not in kinds and np.array_equal(std, np.full(3, 255.0)):
+        return *NORMALIZATIONS["0..1"], "none in the Learner"
+    return _triple(mean / 255), _triple(std / 255), "the Learner's Normalize"
+
+
+def _channels(value: Any) -> NDArray[np.float64]:
+    """A number for each of three channels."""
+    numbers = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, np.float64)
+    if numbers.size not in (1, 3):
+        raise ImportRefused(f"Normalize has {numbers.size} channels; images have 3")
+    return np.broadcast_to(numbers.ravel(), 3)
+
+
+def _triple(values: NDArray[np.float64]) -> Triple:
+    """Without the digits that float32 does not hold."""
+    r, g, b = (float(f"{value:.7g}") for value in values)
+    return r, g, b
 
 
 def _task(dls: Any) -> TaskName | None:
