@@ -29,6 +29,16 @@ def test_statistics_are_the_mean_over_batches_and_weights_stay() -> None:
         assert torch.equal(value, before[key])
 
 
+def test_dropout_does_not_change_the_statistics() -> None:
+    """It works in training only, so served features have the statistics without it."""
+    norm, hidden = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+    network = nn.Sequential(norm, nn.Dropout(0.5), hidden)
+    batch = torch.randn(16, 3, 8, 8)
+    remeasure(network, iter([batch]), 1)
+    torch.testing.assert_close(hidden.running_mean, torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(hidden.running_var, torch.ones(3), atol=1e-2, rtol=0)
+
+
 def test_every_batch_of_served_crops_is_full_and_normalized(tmp_path: Path) -> None:
     items = split(drawn_dataset(tmp_path / "data"), load("small-cpu", ["calibration_share=0.2"]))
     sizes = InputSize(crop_px=32, resize_px=64)

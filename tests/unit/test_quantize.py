@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto
 
-from service.errors import InferenceFailed
+from service.errors import ExportError, InferenceFailed
 from service.inference.predictor import Predictor
 from service.inference.runtime.session import Session
 from service.package.package import ModelPackage
@@ -16,6 +16,7 @@ from service.package.verify import verify
 from tests.support.images import COLOURS, coloured, encoded
 from tests.support.kinds import Drawn, kind_package
 from training.data.item import Item
+from training.export.export import export_package
 from training.export.quantize import Quantization, agreement, quantize
 from training.export.writer import describe, write_manifest
 
@@ -94,6 +95,22 @@ def test_the_agreement_with_fp32_is_recorded(exported: Path) -> None:
     assert recorded["against_fp32"]["views"] == 12  # two of each of 6 calibration images
     assert recorded["against_fp32"]["top1_agreement"] >= 0.8
     assert recorded["method"] == "minmax"
+
+
+def test_a_rough_int8_graph_is_refused_left_out_or_kept(
+    run_folder: Path, drawn_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training leaves it out: hours of work must not end without a package."""
+    monkeypatch.setattr("training.export.parity.INT8_TOLERANCE", -1.0)
+    out, said = tmp_path / "rough", list[str]()
+    with pytest.raises(ExportError, match=r"not a rounded form .*--no-int8"):
+        export_package(run_folder, out, drawn_data, log=said.append)
+    assert not out.exists()
+    export_package(run_folder, out, drawn_data, rough_int8="leave out", log=said.append)
+    assert verify(out).precisions == ("fp32",)
+    assert any(line.startswith("int8 is left out: model.int8.onnx") for line in said)
+    export_package(run_folder, out, drawn_data, rough_int8="keep", overwrite=True, log=said.append)
+    assert verify(out).precisions == ("fp32", "int8")
 
 
 @pytest.mark.parametrize("drawn_kind", ["class_map", "average", "maximum", "any_crops", "crops"])

@@ -144,7 +144,7 @@ def train(
         raise
     if not distributed.is_main():
         return
-    package = export_package(folder, out, data, overwrite=True, log=log)
+    package = export_package(folder, out, data, rough_int8="leave out", overwrite=True, log=log)
     calibrate_package(
         package,
         folder,

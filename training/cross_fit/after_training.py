@@ -52,7 +52,14 @@ def calibrate_package(
             f"{TOO_SURE}"
         )
     folds = networks.fold_packages(
-        run, images, data, initial=initial, workers=workers, teacher=teacher, log=log
+        run,
+        images,
+        data,
+        initial=initial,
+        int8="int8" in loaded.precisions,
+        workers=workers,
+        teacher=teacher,
+        log=log,
     )
     calibrate(package, images.calibration, folds=folds, log=log)
     networks.remove(run)

@@ -26,13 +26,15 @@ def fold_packages(
     data: Path,
     *,
     initial: InitialWeights | None,
+    int8: bool = True,
     workers: int = 0,
     teacher: Path | None = None,
     log: Log = print,
 ) -> list[Fold]:
     """Train and export a network for each fold of the training images of the finished `run`.
 
-    Each starts from `initial`, as the run did, and does as many epochs. After a stop, the networks
+    Each starts from `initial`, as the run did, and does as many epochs. `int8` says whether the
+    package has an int8 graph; then each network has one, however rough. After a stop, the networks
     that were trained already are used again.
     """
     facts = checkpoint.load(run).facts
@@ -50,7 +52,10 @@ def fold_packages(
             data, _with_fitting_batch(recipe, split), own / "run",
             resume=True, initial=initial, workers=workers, teacher=teacher, **shared,
         )  # fmt: skip
-        package = export_package(own / "run", own / own.name, data, overwrite=True, **shared)
+        package = export_package(
+            own / "run", own / own.name, data,
+            int8=int8, rough_int8="keep", overwrite=True, **shared,
+        )  # fmt: skip
         made.append(Fold(package, split.calibration))
     return made
 

@@ -17,7 +17,7 @@ from training.data.samples import sample
 from training.export.fp16 import add_fp16
 from training.export.quantize import Quantization
 from training.imports.given import Given
-from training.imports.int8 import add_int8
+from training.imports.int8 import LEAST_AGREEMENT, add_int8
 from training.imports.modules.opening import open_module
 from training.imports.modules.source import ModuleSource
 from training.imports.package import write
@@ -39,13 +39,15 @@ def write_backbone(
     version: str,
     provenance: Mapping[str, Any],
     quantization: Quantization | None,
+    keep_rough: bool,
     fp16: bool,
     log: Callable[[str], None],
 ) -> None:
     """Write the trained `network` to `folder`, replacing a package there.
 
     Of the training images three check parity and some calibrate int8. Without `quantization` there
-    is no int8 graph. It is also left out, with a message, if it does not answer like fp32.
+    is no int8 graph. It is also left out, with a message, if it does not answer like fp32, unless
+    `keep_rough` keeps it.
 
     Raises:
         ImportRefused: no graph agrees with the network.
@@ -72,6 +74,7 @@ def write_backbone(
     for line in done.lines()[:-1]:  # the last one is about calibration, which train does next
         log(line)
     if quantization:
-        add_int8(folder, images.train, log, quantization, held_out=images.calibration)
+        least = 0.0 if keep_rough else LEAST_AGREEMENT
+        add_int8(folder, images.train, log, quantization, held_out=images.calibration, least=least)
     if fp16:
         add_fp16(folder, log=log)

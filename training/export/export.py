@@ -1,11 +1,9 @@
 """A checkpoint becomes a model package: graphs, parity, int8, manifest, card."""
 
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import onnx
 import torch
@@ -22,7 +20,6 @@ from service.package.manifest import (
     Normalization,
     OnnxFile,
 )
-from training.data.content.sketch import Sketch
 from training.data.dataset import Split, readable, split
 from training.data.labels import labels, shared_names
 from training.data.samples import sample
@@ -30,7 +27,8 @@ from training.export.backbone import write_backbone
 from training.export.fp16 import add_fp16
 from training.export.graph import ServingGraph, to_onnx
 from training.export.outside_weights import OutsideWeights
-from training.export.parity import check_int8, check_parity, compare, served_shapes, shapes
+from training.export.parity import check_parity, compare, served_shapes, shapes, too_rough
+from training.export.provenance import provenance_of
 from training.export.quantize import Quantization, agreement, quantize
 from training.export.writer import (
     FILES,
@@ -51,8 +49,9 @@ from training.run import checkpoint
 from training.run.checkpoint import Checkpoint
 from training.surgery.embedding import add_embedding, embedding_channels
 
-LIBRARIES = ("torch", "fastai", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime", "pillow")
 AGREEMENT_IMAGES = 200
+RoughInt8 = Literal["refuse", "leave out", "keep"]
+"""What to do where int8 does not answer like fp32: not every network stands 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,7 @@ def export_package(
     data_folder: Path,
     *,
     int8: bool = True,
+    rough_int8: RoughInt8 = "refuse",
     fp16: bool = False,
     version: str = "1",
     allow_unfinished: bool = False,
@@ -106,6 +106,9 @@ def export_package(
     images, by default the recipe's: on their crops, cut as in serving, the statistics of batch
     normalization are measured again. 0 keeps the statistics of training.
 
+    `rough_int8` says what to do where the int8 graph differs much from fp32: refuse the export,
+    write the package without it, which `log` gets, or keep it.
+
     `data_folder` holds the images of the run; `images` are these, where they have been split.
     Some of them check parity, training images calibrate int8, and the calibration split shows how
     often int8 agrees with fp32.
@@ -122,7 +125,7 @@ def export_package(
     )
     if decode:
         source = replace(source, sizes=source.sizes.model_copy(update={"decode": decode}))
-    provenance = _provenance(source)
+    provenance = provenance_of(source.state.facts, source.recipe.seed, source.images)
     measured = source.recipe.statistics_images if statistics_images is None else statistics_images
     if measured:
         source = _with_served_statistics(source, measured, provenance)
@@ -142,6 +145,7 @@ def export_package(
             version=version,
             provenance=provenance,
             quantization=quantization or Quantization() if int8 else None,
+            keep_rough=rough_int8 == "keep",
             fp16=fp16,
             log=log,
         )
@@ -149,7 +153,8 @@ def export_package(
     with replacing(out_folder) as folder:
         files = [_write_fp32(source, names, folder, provenance, log)]
         if int8:
-            files.append(_write_int8(source, folder, quantization, provenance, log))
+            how = quantization or Quantization()
+            files += _write_int8(source, folder, how, rough_int8, provenance, log)
         manifest = Manifest(
             name=out_folder.name,
             version=version,
@@ -269,18 +274,23 @@ def _write_fp32(
 def _write_int8(
     source: Source,
     folder: Path,
-    how: Quantization | None,
+    how: Quantization,
+    rough: RoughInt8,
     provenance: dict[str, Any],
     log: Callable[[str], None],
-) -> OnnxFile:
-    how = how or Quantization()
+) -> list[OnnxFile]:
     fp32, path = folder / FILES["fp32"], folder / FILES["int8"]
     seed, images, sizes = source.recipe.seed, source.images, source.sizes
     quantize(fp32, path, sample(images.train, how.images, seed), sizes, how)
     copy_metadata(fp32, path)
     some, exact = sample(images.train, 3, seed), source.graph(source.state.weights)
     apart = compare(exact, path, some, served_shapes(sizes))
-    check_int8(path, apart)
+    if rough != "keep" and (reason := too_rough(path, apart)):
+        if rough == "refuse":
+            raise ExportError(f"{reason} (--no-int8)")
+        log(f"int8 is left out: {reason}")
+        path.unlink()
+        return []
     held_out = sample(images.calibration or images.train, AGREEMENT_IMAGES, seed)
     measured = agreement(fp32, path, held_out, sizes)
     provenance["int8"] = {
@@ -289,55 +299,13 @@ def _write_int8(
         "largest_relative_difference": apart,
     }
     log(f"{path.name}: {_mib(path)}; top-1 as fp32 on {measured['top1_agreement']:.1%} of views")
-    return describe(folder, "int8")
+    return [describe(folder, "int8")]
 
 
 def _architecture(source: Source) -> dict[str, Any]:
     recipe = source.recipe.to_json()["architecture"]
     parameters = sum(p.numel() for p in source.graph(source.state.weights).parameters())
     return {**recipe, "parameters": parameters, "stride_px": architecture.STRIDE_PX}
-
-
-def _provenance(source: Source) -> dict[str, Any]:
-    facts = source.state.facts
-    return {
-        "recipe": facts["recipe"],
-        "seed": source.recipe.seed,
-        "started_from": facts.get("started_from"),
-        "averaged": facts.get("averaged"),
-        "teacher": facts.get("teacher"),
-        "planned_minutes": (facts.get("plan") or {}).get("minutes"),
-        "weights_from": facts.get("weights_from"),
-        "dataset": {
-            "fingerprint": facts["fingerprint"],
-            "content": Sketch.of(item.path for item in source.images.train).to_json(),
-            **({"flat": True} if source.images.flat else {}),
-            "training_images": len(source.images.train),
-            "calibration_images": len(source.images.calibration),
-            "skipped_files": source.images.skipped.files,
-        },
-        **({} if facts.get("weights_from") else _training(facts)),
-        "libraries": {name: found for name in LIBRARIES if (found := _installed(name))},
-        "python": platform.python_version(),
-    }
-
-
-def _training(facts: dict[str, Any]) -> dict[str, Any]:
-    history: list[dict[str, Any]] = facts["history"]
-    return {
-        "finished": facts["finished"],
-        "training_precision": facts["precision"],
-        "epochs": len(history),
-        "training_seconds": round(sum(row["seconds"] for row in history)),
-        "history": history,
-    }
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return installed(name)
-    except ModuleNotFoundError:  # importlib.metadata's PackageNotFoundError is one
-        return None
 
 
 def _mib(path: Path) -> str:

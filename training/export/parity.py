@@ -58,18 +58,16 @@ def check_parity(
     return {"tolerance": TOLERANCE, "largest_relative_difference": worst, "batches": list(BATCHES)}
 
 
-def check_int8(path: Path, differences: dict[str, float]) -> None:
-    """Check the int8 graph with a wide tolerance: it is rounded, but must be the same function.
-
-    Raises:
-        ExportError: a difference is over the tolerance.
-    """
+def too_rough(path: Path, differences: dict[str, float]) -> str:
+    """Why the int8 graph is not the same function; empty if it is. The tolerance is wide: it is
+    rounded."""
     for name, value in differences.items():
         if not value <= INT8_TOLERANCE:
-            raise ExportError(
+            return (
                 f"{path.name} is not a rounded form of the checkpoint: at {name} px outputs differ "
-                f"by {value:.0%} of the largest; the limit is {INT8_TOLERANCE:.0%} (--no-int8)"
+                f"by {value:.0%} of the largest; the limit is {INT8_TOLERANCE:.0%}"
             )
+    return ""
 
 
 def compare(

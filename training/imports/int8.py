@@ -26,13 +26,14 @@ def add_int8(
     how: Quantization | None = None,
     *,
     held_out: Sequence[Item] = (),
+    least: float = LEAST_AGREEMENT,
 ) -> bool:
     """Quantize the fp32 graph on `items`; returns whether the package has the int8 graph now.
 
     Its answers are compared with those of fp32 on `held_out`, by default on `items` too.
 
     It is left out, and `log` says why, where it cannot be made or where it names other classes than
-    fp32 for over a tenth of the views. Not every network stands 8 bits.
+    fp32 for more views than `least` leaves. Not every network stands 8 bits.
     """
     how, package = how or Quantization(), ModelPackage.load(folder)
     manifest, fp32 = package.manifest, package.path("fp32")
@@ -52,10 +53,10 @@ def add_int8(
             return False
         checked = sample(held_out or items, AGREEMENT_IMAGES, SEED + 1)
         measured = agreement(fp32, new, checked, manifest.input, manifest.graph)
-        if measured["top1_agreement"] < LEAST_AGREEMENT:
+        if measured["top1_agreement"] < least:
             log(
                 f"int8 is left out: it names the class of fp32 for {measured['top1_agreement']:.1%}"
-                f" of {measured['views']} views; at least {LEAST_AGREEMENT:.0%} are needed"
+                f" of {measured['views']} views; at least {least:.0%} are needed"
             )
             return False
         facts = {**how.to_json(), "images": len(seen), "against_fp32": measured}

@@ -24,13 +24,15 @@ BATCH_IMAGES = 64
 def remeasure(network: nn.Module, batches: Iterable[torch.Tensor], total: int) -> int:
     """Set every layer's statistics to the mean over `total` batches, float32[N, 3, H, W].
 
+    All other layers work as in serving: dropout and stochastic depth would change the statistics.
     Returns the number of images.
     """
+    network.eval()
     for layer in network.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.reset_running_stats()
             layer.momentum = None  # a cumulative mean
-    network.train()
+            layer.train()
     images = 0
     with torch.no_grad(), progress_bar() as bar:
         task = bar.add_task("statistics", total=total, loss="")
