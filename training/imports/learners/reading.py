@@ -70,7 +70,8 @@ def _statistics(dls: Any) -> tuple[Triple, Triple, str]:
     mean, std, kinds = np.zeros(3), np.ones(3), set[type]()
     for step in dls.valid.after_batch.fs:
         if isinstance(step, IntToFloatTensor):
-            std = std * float(step.div)
+            step_: Any = step  # fastai stores its arguments by itself
+            std = std * float(step_.div)
         elif isinstance(step, Normalize):
             shift, scale = _channels(step.mean), _channels(step.std)
             mean, std = mean + std * shift, std * scale
