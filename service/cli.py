@@ -4,6 +4,7 @@ So ``quincunx --help`` imports only this file and typer, and no command loads th
 another. This is also the only place where an error becomes a line on stderr and an exit code.
 """
 
+import errno
 import importlib
 import re
 import signal
@@ -52,6 +53,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("service.commands.models", "List, show and verify model packages."),
 }
 
+NOT_WRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+"""A full disk, a quota, a disk that is read-only, a limit on the size of files."""
+
 TRAINING_LIBRARIES = frozenset(
     {
         "fastai",
@@ -91,6 +95,10 @@ class LazyGroup(TyperGroup):
         except typer.BadParameter as error:
             error.message = _with_the_value(error)
             raise
+        except OSError as error:
+            if error.errno not in NOT_WRITTEN:
+                raise
+            _end(f"{error.filename or 'a file'} cannot be written: {error.strerror}", 1)
         except MemoryError:
             _end("memory ran out: give the process more, or work on less at once", 1)
         except Terminated:

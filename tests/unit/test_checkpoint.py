@@ -1,12 +1,14 @@
 """Checkpoints: nothing lost, nothing pickled, and a kill at any moment leaves a whole one."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
-from service.errors import DataError
+from service.errors import DataError, OutOfResources
 from training.run import checkpoint
 from training.run.checkpoint import Checkpoint
 
@@ -97,3 +99,21 @@ def test_tensors_of_another_save_are_refused(tmp_path: Path) -> None:
 def test_an_empty_folder_has_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no checkpoint in"):
         checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), SafetensorError("full")])
+def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    checkpoint.save(tmp_path, made(1.0))
+
+    def failing(_: object, file: Path) -> None:
+        file.write_bytes(b"a part")
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save_file", failing)
+        with pytest.raises(OutOfResources, match=r"no checkpoint can be written in .*--resume"):
+            checkpoint.save(tmp_path, made(2.0))
+    assert {path.name for path in tmp_path.iterdir()} == {checkpoint.STATE, checkpoint.TENSORS}
+    assert checkpoint.load(tmp_path).facts["value"] == 1.0

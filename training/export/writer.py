@@ -83,13 +83,14 @@ def check_replaceable(folder: Path, *, overwrite: bool) -> None:
     Raises:
         UsageError: `folder` holds something that is not a model package, or it holds a package and
             `overwrite` is false; the message says what would be lost. Or a package cannot have
-            this name.
+            this name, or nothing can be written there.
     """
     if not NAME_PATTERN.fullmatch(folder.name):
         raise UsageError(
             f"a package has the name of its folder, and {folder.name!r} is not a valid name: use "
             "up to 64 lower case letters, digits, '.', '_' and '-'"
         )
+    check_writable(folder.parent)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / MANIFEST).exists():
@@ -99,6 +100,21 @@ def check_replaceable(folder: Path, *, overwrite: bool) -> None:
             f"{folder} holds a model package{_what_is_lost(folder)}: name another folder, or "
             "replace it with --overwrite"
         )
+
+
+def check_writable(folder: Path) -> None:
+    """Check before hours of work that files can be written in `folder`, which may not exist yet.
+
+    Raises:
+        UsageError: the folder, or the nearest one above it that exists, cannot be written.
+    """
+    found = folder.absolute()
+    while not found.exists() and found != found.parent:
+        found = found.parent
+    if not found.is_dir():
+        raise UsageError(f"{folder} cannot be made: {found} is not a folder")
+    if not os.access(found, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder} cannot be written: {found} is not writable for this user")
 
 
 def check_version(version: str) -> None:

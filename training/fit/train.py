@@ -13,6 +13,7 @@ from training.data.cache.entry import CachedPixels
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, Split, readable, split
 from training.data.labels import labels
 from training.data.stats import IDENTITY, IMAGENET, ChannelStats, from_files
+from training.export.writer import check_writable
 from training.fit import distributed
 from training.fit.batch_size import fit_to_data
 from training.fit.cached.keeping import CACHE_OFF, CacheOptions, Kept, keep
@@ -104,6 +105,7 @@ def train(
                 f"{run_folder} holds a run already: continue it with --resume, or name another "
                 "folder (--run)"
             )
+        check_writable(run_folder)
         found = given or split(data_folder, recipe)
         labels(found.classes, data_folder)  # the export needs them: refuse before hours of work
         state = checkpoint.load(run_folder) if begun else None

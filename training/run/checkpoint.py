@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from service.errors import DataError
+from service.errors import DataError, OutOfResources
 from service.replacing import replacing_file
 
 TENSORS = "checkpoint.safetensors"
 STATE = "checkpoint.json"
 PREVIOUS = ".previous"
+NEW = f"{TENSORS}.new"
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,23 @@ def unflatten(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint. After a kill at any moment, this one or the last one is complete."""
+    """Write the checkpoint. After a kill at any moment, this one or the last one is complete.
+
+    Raises:
+        OutOfResources: the disk is full, or the folder cannot be written; the last one is complete.
+    """
+    try:
+        _save(folder, checkpoint)
+    except (OSError, SafetensorError) as error:
+        (folder / NEW).unlink(missing_ok=True)  # room for others, where the disk is full
+        reason = getattr(error, "strerror", None) or error
+        raise OutOfResources(
+            f"no checkpoint can be written in {folder} ({reason}); the checkpoint of an earlier "
+            "epoch stays, if there is one. Make room, then continue with --resume"
+        ) from error
+
+
+def _save(folder: Path, checkpoint: Checkpoint) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     groups = {"weights": checkpoint.weights, "live": checkpoint.live}
     tensors = {
@@ -70,7 +88,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         for name, value in values.items()
     }
     optimizer = flatten(checkpoint.optimizer, tensors, "optimizer")
-    new = folder / f"{TENSORS}.new"
+    new = folder / NEW
     save_file(tensors, new)
     state = {"sha256": _sha256(new), "optimizer": optimizer, "facts": checkpoint.facts}
     if _named_by_state(folder):

@@ -12,7 +12,7 @@ from fastai.callback.core import Callback
 from fastai.torch_core import default_device, get_model, to_device
 from rich.progress import Progress
 
-from service.errors import UsageError
+from service.errors import QuincunxError, UsageError
 from training.data.content.sketch import Sketch
 from training.data.dataset import Split
 from training.data.stats import ChannelStats
@@ -37,6 +37,8 @@ from training.run.tensorboard import TensorBoardLogger
 
 MOST_EPOCHS = 10**6
 """Epochs of a fit that a plan for a time will end."""
+FASTAI_PREFIX_END = ":\n\t"
+"""fastai puts the name of its callback in front of the message of an error, up to here."""
 HISTORY_COLUMNS = (
     "epoch", "size_px", "lr", "train_loss", "calibration_loss", "calibration_accuracy", "seconds",
 )  # fmt: skip
@@ -169,12 +171,16 @@ class Run:
         self.learn.freeze() if fit.frozen else self.learn.unfreeze()
         if saved and start > 0:
             self.learn.opt.load_state_dict(saved)
-        self.learn.fit(
-            fit.epochs,
-            lr=fit.lr,
-            cbs=[*self.step_callbacks(fit), EachEpoch(self, fit, first, start, bar)],
-            start_epoch=start,
-        )
+        try:
+            self.learn.fit(
+                fit.epochs,
+                lr=fit.lr,
+                cbs=[*self.step_callbacks(fit), EachEpoch(self, fit, first, start, bar)],
+                start_epoch=start,
+            )
+        except QuincunxError as error:
+            error.args = (str(error).rpartition(FASTAI_PREFIX_END)[2],)
+            raise
 
     def step_callbacks(self, fit: Fit) -> list[Callback]:
         """The callbacks that work in every step of a fit, beside those of the learner."""
