@@ -148,7 +148,7 @@ def test_the_checkpoint_before_a_diverged_epoch_stays(
                 tensor.fill_(float("nan"))
 
     monkeypatch.setattr(checkpoint, "save", save)
-    with pytest.raises(TrainingDiverged, match="^the training loss became nan in epoch 2"):
+    with pytest.raises(TrainingDiverged, match=r"^the training loss became nan in epoch 2"):
         train(data, recipe.load("quick", TINY), tmp_path, log=lambda _: None)
     assert [row["epoch"] for row in checkpoint.load(tmp_path).facts["history"]] == [1]
 

@@ -189,10 +189,13 @@ def test_differences_are_of_logits_whatever_the_source_gives() -> None:
          ["n1", "n2", "n3"]),
         ("objects.json", json.dumps([{"id": "x", "name": "X"}, {"name": "y"}, {"id": "z"}]),
          ["x", "y", "z"]),
+        ("taken.txt", "a\na\na (1)\n", ["a (0)", "a (1) (1)", "a (1)"]),
+        ("forms.txt", "\u00e9\ne\u0301\nb\n", ["\u00e9 (0)", "e\u0301 (1)", "b"]),
+        ("lines.txt", "a\u2028b\r\nc\x0cd\x85e\nf", ["a\u2028b", "c\x0cd\x85e", "f"]),
     ],
 )  # fmt: skip
 def test_files_of_labels(name: str, content: str, ids: list[str], tmp_path: Path) -> None:
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_bytes(content.encode())
     assert [label.id for label in read_labels(str(tmp_path / name), 3)] == ids
 
 
@@ -204,6 +207,8 @@ def test_files_of_labels(name: str, content: str, ids: list[str], tmp_path: Path
         ("names.json", "{", "not JSON"),
         ("names.json", '{"a": "x", "b": "y", "c": "z"}', "indices 0 to 2"),
         ("names.json", "[1.5, null, {}]", "class 0"),
+        ("names.json", '{"0": "a", "1": "b", "2": "c", "2": "d"}', "'2' comes 2 times"),
+        ("names.json", "[" * 100_000, "not JSON"),
         ("missing.txt", None, "cannot be read"),
     ],
 )

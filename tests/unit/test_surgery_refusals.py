@@ -114,6 +114,40 @@ def test_weights_outside_of_the_folder_are_refused(tmp_path: Path) -> None:
         loading.load(tmp_path / "model.onnx")
 
 
+def pointing(file: Path, *entries: tuple[str, str], inside: bool = False) -> Path:
+    """Write a model whose first weight lies in a file; `inside`: it is one of an inner graph."""
+    model = onnx.load(exported(classifier(*average_linear()), file))
+    tensor = model.graph.initializer[0]
+    if inside:
+        inner = helper.make_graph([], "inner", [], [], initializer=[tensor])
+        model.graph.node[0].attribute.append(helper.make_attribute("then", inner))
+        tensor = model.graph.node[0].attribute[-1].g.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value_ in entries:
+        tensor.external_data.add(key=key, value=value_)
+    file.write_bytes(model.SerializeToString())
+    return file
+
+
+@pytest.mark.parametrize(
+    "entry", [("offset", "-5"), ("offset", "x"), ("length", "99999999"), ("offset", "9999")]
+)
+def test_a_place_that_is_not_in_the_file_is_refused(tmp_path: Path, entry: tuple[str, str]) -> None:
+    (tmp_path / "weights.bin").write_bytes(bytes(64))
+    file = pointing(tmp_path / "model.onnx", ("location", "weights.bin"), entry)
+    with pytest.raises(ImportRefused, match="its weights cannot be read"):
+        loading.load(file)
+
+
+def test_weights_of_an_inner_graph_outside_of_the_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret.bin").write_bytes(bytes(1 << 16))
+    (tmp_path / "models").mkdir()
+    file = pointing(tmp_path / "models" / "model.onnx", ("location", "../secret.bin"), inside=True)
+    with pytest.raises(ImportRefused, match="outside"):
+        loading.load(file)
+
+
 def test_a_model_that_computes_in_half_precision_is_refused(tmp_path: Path) -> None:
     inside = Step(lambda x: x.half())
     network = classifier(*average_linear(Step(lambda x: x.float())), start=(inside,))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service.errors import UsageError
+from service.package.labels import normalized
 from service.package.manifest import MAX_NAME_LENGTH, Label
 from service.scoring.files import check_kind
 
@@ -37,7 +38,7 @@ def read_labels(given: str, classes: int) -> tuple[Label, ...]:
         raise UsageError(f"labels: {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"labels: {path} is not UTF-8: {error.reason}") from error
-    entries = _json(text, path) if path.suffix.lower() == ".json" else text.splitlines()
+    entries = _json(text, path) if path.suffix.lower() == ".json" else _lines(text)
     while entries and not isinstance(entries[-1], dict) and not str(entries[-1]).strip():
         entries.pop()  # empty lines at the end
     if len(entries) != classes:
@@ -54,11 +55,17 @@ def labelled(entries: Sequence[object], where: str = "labels") -> tuple[Label, .
         UsageError: an entry that is none of these, or an empty one.
     """
     pairs = [_pair(entry, index, where) for index, entry in enumerate(entries)]
-    times = Counter(id for id, _ in pairs)
-    return tuple(
-        Label(index=index, id=id if times[id] == 1 else f"{id} ({index})", name=name)
-        for index, (id, name) in enumerate(pairs)
-    )
+    times = Counter(normalized(id) for id, _ in pairs)
+    taken = {id for id, count in times.items() if count == 1}
+    found: list[Label] = []
+    for index, (id, name) in enumerate(pairs):
+        if times[normalized(id)] > 1:
+            id = f"{id} ({index})"
+            while normalized(id) in taken:  # another class is called so
+                id += f" ({index})"
+            taken.add(normalized(id))
+        found.append(Label(index=index, id=id, name=name))
+    return tuple(found)
 
 
 def _pair(entry: object, index: int, where: str) -> tuple[str, str]:
@@ -76,11 +83,24 @@ def _pair(entry: object, index: int, where: str) -> tuple[str, str]:
     return texts[0], texts[1]
 
 
+def _lines(text: str) -> list[object]:
+    """The lines of a text file. `str.splitlines` also ends a line at characters within a name."""
+    return [*text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object; of a key that comes twice, `json` would silently drop the first value."""
+    times = Counter(key for key, _ in pairs)
+    if twice := [key for key, count in times.items() if count > 1]:
+        raise ValueError(f"the key {twice[0]!r} comes {times[twice[0]]} times in one object")
+    return dict(pairs)
+
+
 def _json(text: str, path: Path) -> list[object]:
     try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"labels: {path} is not JSON: {error}") from error
+        found = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"labels: {path} is not JSON that can be used: {error}") from error
     if isinstance(found, list):
         return found
     if not isinstance(found, dict):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
+from onnx.checker import ValidationError
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
 from service.errors import ImportRefused
@@ -17,8 +18,8 @@ def load(path: Path) -> onnx.ModelProto:
     """The model of an ONNX file; weights in files beside it are read into it.
 
     Raises:
-        ImportRefused: no ONNX file, weights that are missing or lie outside of the file's folder,
-            or over 2 GiB.
+        ImportRefused: no ONNX file, weights that are missing, cut short or outside of the file's
+            folder, or over 2 GiB.
     """
     try:
         _check_size(path.stat().st_size, path)
@@ -32,16 +33,27 @@ def load(path: Path) -> onnx.ModelProto:
     files = {_external_file(tensor, path) for tensor in _external(model)}
     if files:
         _check_size(path.stat().st_size + sum(file.stat().st_size for file in files), path)
-        load_external_data_for_model(model, str(path.parent))
+        try:
+            load_external_data_for_model(model, str(path.parent))
+        except (OSError, ValueError, ValidationError) as error:  # a place that is not in the file
+            reason = " ".join(str(error).split())[:300]
+            raise ImportRefused(f"{path}: its weights cannot be read: {reason}") from error
     return model
 
 
 def _external(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    yield from filter(uses_external_data, model.graph.initializer)
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            tensors = [attribute.t] if attribute.HasField("t") else []
-            yield from filter(uses_external_data, [*tensors, *attribute.tensors])
+    """The tensors in other files, also those of inner graphs and of functions."""
+    waiting: list[onnx.GraphProto | onnx.FunctionProto] = [model.graph, *model.functions]
+    while waiting:
+        graph = waiting.pop()
+        if isinstance(graph, onnx.GraphProto):
+            yield from filter(uses_external_data, graph.initializer)
+        for node in graph.node:
+            for attribute in node.attribute:
+                tensors = [attribute.t] if attribute.HasField("t") else []
+                yield from filter(uses_external_data, [*tensors, *attribute.tensors])
+                waiting += [attribute.g] if attribute.HasField("g") else []
+                waiting += attribute.graphs
 
 
 def _external_file(tensor: onnx.TensorProto, path: Path) -> Path:
