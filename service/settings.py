@@ -59,7 +59,7 @@ class Settings(BaseModel):
     """Threads that decode images and, on a CPU, run batches. 0: one per core, at least two; with
     `--workers` N each process takes its share of the cores."""
     max_batch_views: int = Field(default=0, ge=0)
-    """Views in one batch; 0: 10 on a CPU, 64 on a GPU."""
+    """Views in one batch; 0: 64 on a GPU, and on a CPU at most 10, as measured at the start."""
     max_queue_views: Positive = 512
     """Views admitted and not yet answered; more are refused with 429."""
     request_timeout_ms: int = Field(default=10_000, gt=0, le=DAY_MS)

@@ -1,8 +1,8 @@
 """The batcher: views of many requests share batches, and an empty queue never delays a request.
 
 It counts views, not images. When a slot becomes free, the next batch is formed from the views that
-wait: one image's views at low load, full batches at high load. There is no timer. What runs next is
-decided in `service.scheduler.policy`; this module has the locks, the threads and the futures.
+wait: one image's views at low load, larger batches at high load. There is no timer. What runs next
+is decided in `service.scheduler.policy`; this module has the locks, the threads and the futures.
 
 The batcher drives the generators of `service.inference.tta.steps`: it queues the views that they
 yield and sends them the results. Worker threads do all of this. The event loop hears of an image
