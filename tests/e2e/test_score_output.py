@@ -169,7 +169,7 @@ def test_a_source_that_changed_after_the_last_row(
     assert refused.exit_code == 1
     if moment == "before":
         assert "photos has changed" in refused.stderr
-        assert "start anew (--restart)" in refused.stderr
+        assert "start again (--restart)" in refused.stderr
         assert run_score(folder, "-o", out, *common(package), "--restart").exit_code == 0
     else:
         assert f"{out} exists already" in refused.stderr

@@ -1,7 +1,7 @@
-"""A fine-tuned backbone becomes a model package, by the way of an import.
+"""A fine-tuned backbone becomes a model package in the same way as an import.
 
-The graph of a network of another library has no known form. So it is converted, and held to the
-network in torch, as `quincunx import` does it.
+The graph of a network of another library has no known form. So it is converted and compared with
+the network in torch, like in `quincunx import`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

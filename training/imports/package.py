@@ -1,4 +1,4 @@
-"""Write an imported model as a package: fp32 graph, manifest, model card, held to its source."""
+"""Write an imported model as a package, and compare it with its source."""
 
 import platform
 from collections.abc import Callable

@@ -33,14 +33,14 @@ def read_json(path: Path) -> dict[str, Any]:
         if "format" in envelope:  # as it was written without a digest
             raise OutputError(
                 f"{path} is of another version of Quincunx. Finish that run with that version, or "
-                "start anew (--restart)"
+                "start again (--restart)"
             )
         content: dict[str, Any] = envelope["content"]
         if envelope["sha256"] != digest_of(content):
             raise ValueError("its content does not match its digest")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise OutputError(
-            f"{path} is damaged ({error or type(error).__name__}). Start anew (--restart)"
+            f"{path} is damaged ({error or type(error).__name__}). Start again (--restart)"
         ) from error
     return content
 
@@ -72,7 +72,7 @@ def readable(path: Path) -> Generator[None]:
     except OSError as error:
         raise OutputError(
             f"{path} cannot be read: {error.strerror or error}. Fix that and run the same "
-            "command again, or start anew (--restart)"
+            "command again, or start again (--restart)"
         ) from error
 
 

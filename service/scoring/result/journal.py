@@ -218,7 +218,7 @@ class Journal:
         found = [one for one in there if one.match(parts.PATTERN)]
         if done is None and path not in there:
             if found:
-                raise OutputError(f"{path} is missing. Start anew (--restart)")
+                raise OutputError(f"{path} is missing. Start again (--restart)")
             self.clear()
             return
         with readable(path):
@@ -226,7 +226,7 @@ class Journal:
         if changed := differences(was, self._settings):
             raise OutputError(
                 f"{self.folder} holds an unfinished run with other settings: {'; '.join(changed)}. "
-                "Repeat that command to finish it, or start anew (--restart)"
+                "Repeat that command to finish it, or start again (--restart)"
             )
         with readable_errors(self.folder):
             for stray in self._own_files():
@@ -238,7 +238,7 @@ class Journal:
             if span.first != self.rows:
                 raise OutputError(
                     f"{path} does not follow the rows before it, of which there are {self.rows}: "
-                    "a part is missing. Start anew (--restart)"
+                    "a part is missing. Start again (--restart)"
                 )
             self._parts.append(path)
             self.rows += span.rows

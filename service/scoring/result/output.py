@@ -146,7 +146,7 @@ def _check_unchanged(run: Run, journal: Journal) -> None:
     if found := changed_since(run.sources, journal.records, journal.next, threads):
         raise DataError(
             f"{found}. The {journal.rows} finished rows in {journal.folder} are of the old "
-            "source: restore it to finish that run, or start anew (--restart)"
+            "source: restore it to finish that run, or start again (--restart)"
         )
 
 
@@ -172,7 +172,7 @@ def _still_wanted(run: Run, target: Target, journal: Journal) -> dict[str, Any] 
     if unnamed:
         raise DataError(
             f"{found}. The result in {journal.folder} is of the old source: restore it to "
-            "finish that run, or start anew (--restart)"
+            "finish that run, or start again (--restart)"
         )
     journal.clear()
     return None
@@ -274,7 +274,7 @@ def _publish(journal: Journal, target: Target, sha256: str, overwrite: bool) -> 
     with readable(journal.result):
         whole = sha256_of(str(journal.result)) == sha256
     if not whole:
-        raise OutputError(f"{journal.result} is damaged. Start anew (--restart)")
+        raise OutputError(f"{journal.result} is damaged. Start again (--restart)")
     if target.path is None and not journal.upload_began:
         if target.exists() and not overwrite:
             raise target.refuse_to_replace()

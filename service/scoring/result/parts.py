@@ -90,16 +90,16 @@ def read(path: Path, run: str) -> tuple[Span, pa.Table]:
     data = path.read_bytes()
     if path.stem.rpartition("-")[2] != _digest(data):
         raise OutputError(
-            f"{path} is damaged: its content does not match the digest in its name. Start anew "
+            f"{path} is damaged: its content does not match the digest in its name. Start again "
             "(--restart)"
         )
     content: pa.Table = pq.read_table(io.BytesIO(data))
     metadata: dict[bytes, bytes] = content.schema.metadata or {}
     about: dict[str, Any] = json.loads(metadata.get(PART_KEY, b"{}"))
     if about.get("format") != FORMAT:
-        raise OutputError(f"{path} is of another version of Quincunx. Start anew (--restart)")
+        raise OutputError(f"{path} is of another version of Quincunx. Start again (--restart)")
     if about["run"] != run:
-        raise OutputError(f"{path} belongs to a run with other settings. Start anew (--restart)")
+        raise OutputError(f"{path} belongs to a run with other settings. Start again (--restart)")
     skipped = Skipped.from_json(about["skipped"])
     span = Span(about["first"], about["rows"], Position(*about["next"]), skipped)
     return span, content.replace_schema_metadata(None)

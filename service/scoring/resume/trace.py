@@ -51,7 +51,7 @@ def items_of(source: ImageSource, skip: int = 0, skipped: Skipped | None = None)
     if after is not None and not same_bytes(before, after):
         raise DataError(
             f"{source.name} changed while it was read: some images may be of the old file and some "
-            "of the new one. Start anew when it is complete (--restart)"
+            "of the new one. Start again when it is complete (--restart)"
         )
 
 

@@ -49,7 +49,7 @@ class Uncertain:
             raise UsageError(f"--uncertain must be from 1 to {MOST}, but got {self.most}")
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Forget all images, and begin again."""
         self._rows = 0
         self._heaps = {MARGIN: [], UNKNOWN: []}
 

@@ -58,7 +58,7 @@ class Samples:
         self._in_plane = layout.samples // planes
         width, height = layout.size
         self._block = layout.tile[0] if layout.tile else width
-        """Pixels that lie side by side in a tile or strip: differences start anew with each."""
+        """Pixels that lie side by side in a tile or strip: differences start again in each."""
         self._block_bytes = -(-self._block * self._in_plane * self._bits // 8)
         row_bytes = -(-width // self._block) * self._block_bytes
         total, limit = row_bytes * planes * height, BYTES_PER_PIXEL * limits.max_pixels
