@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Literal, NamedTuple, cast
 
-from service.errors import OutOfResources, OutputError, QuincunxError, TooLarge
+from service.errors import OutOfResources, OutputError, QuincunxError, TooLarge, UsageError
 
 MAX_IMAGE_BYTES = 256 * 1024 * 1024
 SPILL_NAMES = 100_000
@@ -196,6 +196,12 @@ def is_file(path: str) -> bool:
     with storage_errors(path):
         fs, inner = filesystem(path)
         return fs.isfile(inner)
+
+
+def check_file(path: str) -> None:
+    """Raises UsageError if the user named a file that does not exist."""
+    if not is_file(path):
+        raise UsageError(f"no file {path}")
 
 
 def is_folder(path: str) -> bool:

@@ -12,11 +12,11 @@ from functools import partial
 from itertools import islice
 from typing import Any, cast
 
-from service.errors import TooLarge, UsageError
+from service.errors import TooLarge
 from service.inference.image.signatures import SIGNATURE_BYTES
 from service.listing.image_files import has_image_suffix, is_hidden_path, is_image
 from service.listing.skipped import HIDDEN, LINK, SPECIAL, Skipped
-from service.scoring.files import check_length, is_file, open_binary
+from service.scoring.files import check_file, check_length, open_binary
 from service.scoring.item import Item
 from service.tabular.label_text import label_text
 
@@ -39,8 +39,7 @@ class Zip:
     name: str
 
     def check(self) -> None:
-        if not is_file(self.name):
-            raise UsageError(f"no file {self.name}")
+        check_file(self.name)
 
     def items(self, skip: int = 0) -> Iterator[Item]:
         return self.sifted(skip, Skipped())
@@ -139,8 +138,7 @@ class Tar:
     name: str
 
     def check(self) -> None:
-        if not is_file(self.name):
-            raise UsageError(f"no file {self.name}")
+        check_file(self.name)
 
     def items(self, skip: int = 0) -> Iterator[Item]:
         return self.sifted(skip, Skipped())

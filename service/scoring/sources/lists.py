@@ -10,7 +10,7 @@ from os.path import splitext
 from typing import Any
 
 from service.errors import UsageError
-from service.scoring.files import is_file, join, open_binary, parent
+from service.scoring.files import check_file, is_file, join, open_binary, parent
 from service.scoring.item import Item
 from service.scoring.sources.source import Columns
 from service.tabular import text
@@ -29,8 +29,8 @@ class TextList:
 
     def check(self) -> None:
         """Raises UsageError if there is no file, DataError if it is not a list of paths."""
-        if self.name != "-" and not is_file(self.name):
-            raise UsageError(f"no file {self.name}")
+        if self.name != "-":
+            check_file(self.name)
         self.count()
 
     def items(self, skip: int = 0) -> Iterator[Item]:
@@ -90,8 +90,7 @@ class CsvList:
             UsageError: there is no file, or no column of paths is found or named.
             DataError: it cannot be read to its end; the message names the line.
         """
-        if not is_file(self.name):
-            raise UsageError(f"no file {self.name}")
+        check_file(self.name)
         self.count()
 
     def items(self, skip: int = 0) -> Iterator[Item]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from service.errors import TooLarge, UsageError
-from service.scoring.files import check_length, is_file, join, open_binary, parent
+from service.scoring.files import check_file, check_length, join, open_binary, parent
 from service.scoring.item import Item
 from service.scoring.sources.source import Columns
 from service.tabular import arrow_cells as cells
@@ -44,8 +44,7 @@ class TableFile:
 
     def check(self) -> None:
         """Raises UsageError if there is no file, or if a requested column is missing."""
-        if not is_file(self.name):
-            raise UsageError(f"no file {self.name}")
+        check_file(self.name)
         with self._reader() as reader:
             self._roles(reader.schema)
 
