@@ -1,6 +1,7 @@
 """`quincunx models`: list, show and verify model packages."""
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,12 +11,19 @@ from service.commands.options import Package, complete_package
 
 app = typer.Typer(help="List, show and verify model packages.", no_args_is_help=True)
 
-Root = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds the packages.")]
+Root = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FOLDER",
+        help="The folder that holds the packages; by default models/ in the current folder and "
+        "beside the code.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
-def list_packages(root: Root = Path("models"), as_json: Json = False) -> None:
+def list_packages(root: Root = None, as_json: Json = False) -> None:
     """List the packages directly under a folder.
 
     A package with incomplete or altered files is listed with its error. Then the exit code is 1.
@@ -25,13 +33,15 @@ def list_packages(root: Root = Path("models"), as_json: Json = False) -> None:
     from service.console.terminal import console
     from service.errors import DataError, ModelPackageError
     from service.package.package import ModelPackage, find, without_manifest
+    from service.package.shipped import model_folders
 
-    if not root.is_dir():
-        raise DataError(f"no folder {root}")
-    for folder in without_manifest(root):
+    roots = model_folders() if root is None else [root]
+    if not roots or not roots[0].is_dir():
+        raise DataError(f"no folder {root or 'models'}")
+    for folder in chain.from_iterable(map(without_manifest, roots)):
         log(f"quincunx: skipped {folder}: it has a graph, but no manifest.json")
     rows: list[dict[str, Any]] = []
-    for folder in find(root):
+    for folder in chain.from_iterable(map(find, roots)):
         try:
             rows.append(package_tables.facts(folder, ModelPackage.load(folder).manifest))
         except ModelPackageError as error:

@@ -251,8 +251,8 @@ class Predictor:
         self, images: Sequence[bytes | Pixels], options: Options
     ) -> Iterator[Classification]:
         for start in range(0, len(images), CHUNK_IMAGES):
-            chunk = images[start : start + CHUNK_IMAGES]
-            pixels = [self._opened(image, options.boxes) for image in chunk]
+            chunk = range(start, min(start + CHUNK_IMAGES, len(images)))  # a deque has no slices
+            pixels = [self._opened(images[at], options.boxes) for at in chunk]
             yield from run_all((self.start(p, options) for p in pixels), self.session)
 
     def _opened(self, image: bytes | Pixels, boxes: tuple[FractionBox, ...]) -> AnyImage:

@@ -86,10 +86,17 @@ def _exists(path: Path) -> bool:
         return True
 
 
+def model_folders() -> list[Path]:
+    """The folders in which a bare name is looked up: ``models/`` here, then beside the code."""
+    here = Path("models")
+    found = [root for root in (here, MODELS) if _exists(root)]
+    return found[:1] if len(found) == 2 and here.resolve() == MODELS.resolve() else found
+
+
 def _packages() -> Iterator[Path]:
     """All packages in both ``models/``, each folder once."""
     seen: set[Path] = set()
-    for root in (Path("models"), MODELS):
+    for root in model_folders():
         for folder in find(root):
             if folder.resolve() not in seen:
                 seen.add(folder.resolve())

@@ -1,9 +1,10 @@
 """Scoring from Python: a generator of rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from service.errors import UsageError
 from service.inference.image.geometry import FractionBox
 from service.inference.options import Options, check_whole
 from service.inference.predictor import Predictor
@@ -76,6 +77,11 @@ def score(
     opened = isinstance(package, Predictor)
     predictor = package if opened else Predictor.from_package(package, threads=1)
     sources = [source] if isinstance(source, (str, Path)) else source
+    given: Any = sources
+    if isinstance(given, (bytes, bytearray)) or not isinstance(given, Iterable):
+        raise UsageError(
+            f"a source must be a path, or several paths, but got {type(source).__name__}"
+        )
     options = ScoreOptions.of(
         predictor.model,
         Options(

@@ -133,3 +133,23 @@ def test_a_shell_completes_names_and_folders(here: Path) -> None:
         cli.app, [], prog_name="quincunx", env={"_QUINCUNX_COMPLETE": "complete_bash"} | line
     )
     assert done.stdout.split() == ["own"]
+
+
+def test_the_list_has_every_package_that_a_name_finds(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listed() -> list[str]:
+        result = run(cli.app, ["models", "list", "--json"])
+        assert result.exit_code == 0
+        return [row["path"] for row in json.loads(result.stdout)]
+
+    assert listed() == ["models/own"]
+    beside = tiny_package(here / "beside" / "other", int8=False)
+    monkeypatch.setattr(shipped, "MODELS", here / "beside")
+    assert listed() == ["models/own", str(beside)]
+    (here / "empty").mkdir()
+    monkeypatch.chdir(here / "empty")
+    assert listed() == [str(beside)]
+    monkeypatch.setattr(shipped, "MODELS", here / "none")
+    result = run(cli.app, ["models", "list"])
+    assert (result.exit_code, result.stderr) == (1, "quincunx: error: no folder models\n")

@@ -1,5 +1,6 @@
 """The Python API takes uint8 arrays and files, and casts nothing else to them."""
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,25 @@ DTYPES = (
     *("bool", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
     *("float16", "float32", "float64", "complex64", "object", "S3", "U3"),
 )
+
+
+def test_a_path_and_a_pillow_image_are_refused_with_what_to_write(predictor: Predictor) -> None:
+    for given, hint in (("a.jpg", "read_bytes"), (Image.fromarray(PIXELS), r"np\.asarray")):
+        with pytest.raises(UsageError, match=hint):
+            predictor.classify([given])  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="read_bytes"):
+        predictor.classify("a.jpg")  # type: ignore[arg-type]
+
+
+def test_any_sequence_of_images_is_taken(predictor: Predictor) -> None:
+    both = predictor.classify(deque([FILE, PIXELS]))
+    assert both == predictor.classify((FILE, PIXELS))
+
+
+@pytest.mark.parametrize("source", [FILE, None, 7])
+def test_what_is_no_source_is_named(predictor: Predictor, source: Any) -> None:
+    with pytest.raises(UsageError, match="a source must be a path"):
+        score(source, predictor)
 
 
 def test_predictions_can_be_compared(predictor: Predictor) -> None:

@@ -4,6 +4,7 @@ torchvision's Resize calls the same filters on the same pixels, so a view equals
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -49,6 +50,15 @@ def as_pixels(image: AnyImage) -> Pixels:
     return image.array() if isinstance(image, DecodedImage) else image
 
 
+def _hint(given: object) -> str:
+    """How to make an image of what people try first."""
+    if isinstance(given, (str, Path)):
+        return "; read the file with Path(name).read_bytes()"
+    if isinstance(given, Image.Image):
+        return "; convert it with np.asarray(image.convert('RGB'))"
+    return ""
+
+
 def check_image(image: object) -> AnyImage:
     """Return an image that a caller gave as uint8[H, W, 3], or refuse it. Nothing is cast.
 
@@ -61,7 +71,10 @@ def check_image(image: object) -> AnyImage:
         return image
     kind = type(image).__name__
     if not isinstance(image, np.ndarray) or isinstance(image, np.ma.MaskedArray):
-        raise UsageError(f"an image must be the bytes of a file, or {_CONTRACT}, but got {kind}")
+        raise UsageError(
+            f"an image must be the bytes of a file, or {_CONTRACT}, but got {kind}"
+            + _hint(cast(object, image))
+        )
     array = cast(NDArray[Any], image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise UsageError(
@@ -88,6 +101,7 @@ def check_images(images: object) -> None:
         return
     raise UsageError(
         f"images must be a sequence, each the bytes of a file or {_CONTRACT}, but got {got}"
+        + _hint(cast(object, images))
     )
 
 
