@@ -160,14 +160,15 @@ def test_stretching_needs_a_ratio_and_the_report_says_it(
         command.app,
         [
             *(str(package), data, "--tta", "none", "--precision", "fp32", "--timed-images", "20"),
-            *("--threads", "1", "--aspect", "1.5", "--stretch", "--out", str(tmp_path)),
+            *("--threads", "1", "--aspect", "1.5", "--stretch", "--gate-cost", ""),
+            *("--out", str(tmp_path)),
         ],
         catch_exceptions=False,
     )
     assert done.exit_code == 0
     text = (tmp_path / "frontier.md").read_text()
     assert "Every image was stretched first, to 1.5 times its width" in text
-    assert "--aspect 1.5 --stretch" in text
+    assert "--gate-cost '' --timed-images 20 --aspect 1.5 --stretch" in text
 
 
 def test_a_peak_is_the_childs_own_and_not_its_parents() -> None:

@@ -91,6 +91,9 @@ def test_evaluation_is_recorded_and_reported(trained: Path, table: Path, tmp_pat
         f"| {rows[1]['precision']} | five_crop | {rows[1]['precision']} none | {difference} |"
         in card
     )
+    boxes = ["--tta", "custom", "--box", "0,0,1,1", "--box", "0,0,1,1,flip", "--json"]
+    done = CliRunner().invoke(cli.app, ["evaluate", str(trained), str(table), *boxes])
+    assert {row["cost"] for row in json.loads(done.stdout)} == {2.0}
     # What needs one true class says so.
     for extra in (["--coverage", "0.9"], ["--tta", "adaptive"]):
         refused = CliRunner().invoke(cli.app, [*arguments, *extra])

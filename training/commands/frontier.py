@@ -84,6 +84,7 @@ def frontier(
 ) -> None:
     """Measure accuracy and time of every TTA mode, precision and baseline in one run."""
     import random
+    import shlex
     from dataclasses import replace
 
     from rich.table import Table
@@ -149,7 +150,7 @@ def frontier(
         command = f"quincunx frontier {package} DATA --tta {','.join(modes)}"
         command += "".join(f" --box {box_text(one)}" for one in boxes)
         command += f" --precision {precision}" if precision else ""
-        command += f" --gate-cost {gate_cost}"
+        command += f" --gate-cost {shlex.quote(gate_cost)}"
         command += f" --images {images}" if images else ""
         command += f" --timed-images {timed_images}"
         command += f" --image-size {timed_size.in_file_names}" if timed_size else ""
