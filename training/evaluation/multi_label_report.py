@@ -9,6 +9,7 @@ from service.console.markdown import table
 from service.package.labels import distinct_names
 from service.package.manifest import Mode, Precision
 from service.package.package import ModelPackage
+from service.package.recorded import settings
 from training.data.captions import caption
 from training.evaluation.multi_label import COLUMNS, LabelEvaluation
 from training.evaluation.multi_label_metrics import f1
@@ -30,7 +31,8 @@ def write_report(package: Path, measured: LabelEvaluation, folder: Path) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     last = measured.rows[-1]
     precision, got = last.precision, measured.predictions[last.precision]
-    default = ModelPackage.load(package).manifest.default_mode
+    loaded = ModelPackage.load(package)
+    default = loaded.manifest.default_mode
     mode = default if default in got.by_mode else last.mode
     own = got.by_mode[mode]
     _reliability(own, got, folder / "reliability.png", f"{precision}, {mode}")
@@ -40,12 +42,14 @@ def write_report(package: Path, measured: LabelEvaluation, folder: Path) -> Path
         [(got.paths[n], _caption(names, own.present[n], got.truth[n])) for n in worst],
         folder / "mistakes.png",
     )
-    text = _markdown(measured, precision, mode) + learning_curves(measured.manifest, folder)
+    text = _markdown(loaded, measured, precision, mode) + learning_curves(measured.manifest, folder)
     (folder / "report.md").write_text(text, encoding="utf-8")
     return folder / "report.md"
 
 
-def _markdown(measured: LabelEvaluation, precision: Precision, mode: Mode) -> str:
+def _markdown(
+    package: ModelPackage, measured: LabelEvaluation, precision: Precision, mode: Mode
+) -> str:
     manifest, got = measured.manifest, measured.predictions[precision]
     own = got.by_mode[mode]
     (row,) = [r for r in measured.rows if (r.precision, r.mode) == (precision, mode)]
@@ -59,6 +63,7 @@ def _markdown(measured: LabelEvaluation, precision: Precision, mode: Mode) -> st
     lines = [
         f"# {manifest.name}@{manifest.version} on {len(got.truth)} images, multi-label",
         "",
+        *bullets(settings.lines(package, measured.predictions)),
         f"Views are aggregated by `{measured.aggregate}`; F1 at the thresholds of the package.",
         "",
         table(COLUMNS, (row.cells() for row in measured.rows)),

@@ -14,6 +14,7 @@ from service.package.card import paired_table
 from service.package.labels import distinct_names
 from service.package.manifest import Manifest, Precision
 from service.package.package import ModelPackage
+from service.package.recorded import settings
 from training.data.captions import NO_MATHS, caption
 from training.data.pixels import open_image
 from training.evaluation.differences import draw_differences
@@ -45,7 +46,8 @@ def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
     measured, else the last measured mode that can be served, else the last baseline.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = ModelPackage.load(package).manifest
+    loaded = ModelPackage.load(package)
+    manifest = loaded.manifest
     precision, mode = _shown(manifest, measured)
     got = measured.predictions[precision]
     probabilities, labels = got.by_name[mode].probabilities, got.labels
@@ -59,7 +61,7 @@ def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
         folder / "mistakes.png",
     )
     draw_differences(measured.rows, folder / "differences.png")
-    text = _markdown(manifest, measured, precision, mode) + learning_curves(manifest, folder)
+    text = _markdown(loaded, measured, precision, mode) + learning_curves(manifest, folder)
     (folder / "report.md").write_text(text, encoding="utf-8")
     return folder / "report.md"
 
@@ -75,8 +77,9 @@ def _shown(manifest: Manifest, measured: Evaluation) -> tuple[Precision, MethodN
 
 
 def _markdown(
-    manifest: Manifest, measured: Evaluation, precision: Precision, mode: MethodName
+    package: ModelPackage, measured: Evaluation, precision: Precision, mode: MethodName
 ) -> str:
+    manifest = package.manifest
     accuracies = measured.per_class(precision, mode, len(manifest.labels))
     each = [
         (name, f"{100 * accuracy:.2f}")
@@ -85,6 +88,7 @@ def _markdown(
     lines = [
         f"# {manifest.name}@{manifest.version} on {measured.rows[0].scores.images} images",
         "",
+        *bullets(settings.lines(package, measured.predictions)),
         table(COLUMNS, map(_row, measured.rows), ALIGN),
         "",
         *_comparisons(measured),

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from service.errors import DataError, OutputError
+from service.package.recorded.settings import settings_of
 from service.scoring.item import Position
 from service.scoring.result import finished
 from service.scoring.result.durable import readable
@@ -241,8 +242,9 @@ def _merge(
 
 def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
     """The summary: counts, errors by kind, and accuracy if labels are known."""
-    predictor = run.predictor
-    mode = predictor.model.mode(run.options.inference)
+    predictor, options = run.predictor, run.options.inference
+    mode = predictor.model.mode(options)
+    gate = predictor.model.gate(options.gate_cost) if mode == "adaptive" else None
     return {
         "output": output,
         "images": tally.ok + tally.failed.total(),
@@ -253,6 +255,8 @@ def summarize(run: Run, output: str, tally: Tally) -> dict[str, Any]:
         "precision": predictor.precision,
         "provider": run.provider,
         "tta": mode,
+        "options": options.model_dump(mode="json", exclude={"tta"}),
+        "settings": settings_of(predictor.package, gate),
         "calibrated": predictor.model.is_calibrated(mode),
         "label_column": run.columns.label,
         "true_labels": tally.truth.summary(),

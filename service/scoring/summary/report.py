@@ -4,7 +4,9 @@ from typing import Any
 
 from service.console.markdown import plain, table
 from service.console.text import json_text
+from service.inference.options import Options
 from service.listing.skipped import Skipped
+from service.package.recorded.settings import in_words
 from service.scoring.summary.truth import NOT_CALIBRATED, notes
 
 
@@ -19,6 +21,8 @@ def as_markdown(summary: dict[str, Any]) -> str:
         f"# {summary['package']}: {summary['tta']} ({summary['precision']}, {summary['provider']})",
         f"{summary['images']} images, {summary['failed']} failed.",
     ]
+    if "settings" in summary:
+        parts.append(f"{plain(_options(summary))}.")
     if summary["errors"]:
         parts.append("\n".join(f"- {plain(kind)}: {n}" for kind, n in summary["errors"].items()))
     if lines := Skipped.from_json(summary["skipped_by_reason"]).lines():
@@ -68,6 +72,14 @@ def _of_labels(agreement: dict[str, Any]) -> list[str]:
         f"all labels right on {percent(agreement['exact'])}.",
         table(("class", "images", "recall", "precision", "F1"), rows),
     ]
+
+
+def _options(summary: dict[str, Any]) -> str:
+    """The settings of the package, and the options that the run was given."""
+    usual = Options().model_dump(mode="json")
+    given = [f"{k} {v}" for k, v in summary["options"].items() if v != usual[k]]
+    said = f". Options: {', '.join(given)}" if given else ""
+    return in_words(summary["settings"]) + said
 
 
 def of_unknown(summary: dict[str, Any]) -> str:
