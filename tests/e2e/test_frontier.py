@@ -93,6 +93,8 @@ def test_the_report_is_complete_and_has_a_picture(out: Path) -> None:
     assert text.count("| int8 |") == 9
     assert "--box 0.0,0.0,1.0,1.0 --box 0.25,0.0,0.75,1.0,flip" in text
     assert (out / "frontier.png").read_bytes().startswith(b"\x89PNG")
+    assert "manifest sha256" in text
+    assert "- int8: adaptive trusts its first pass if " in text
 
 
 def test_the_report_names_the_sizes_that_were_timed(out: Path) -> None:

@@ -156,6 +156,7 @@ def frontier(
         command += f" --image-size {timed_size.in_file_names}" if timed_size else ""
         command += f" --aspect {aspect:g}" if aspect != 1 else ""
         command += " --stretch" if stretch else ""
+        command += f" --threads {threads}" if threads else ""
         (out / "frontier.md").write_text(report.markdown(measured, command), encoding="utf-8")
         text = json_text(report.as_json(measured), indent=1) + "\n"
         (out / "frontier.json").write_text(text, encoding="utf-8")

@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from service.bench.environment import Environment, environment
+from service.bench.environment import Environment, environment, identity
 from service.bench.image_size import ImageSize
 from service.bench.photos import drawn_folder, sizes
 from service.bench.report.statistics import Interval, mean_interval, paired_ratio, percentile
@@ -29,6 +29,7 @@ from service.inference.image.geometry import FractionBox
 from service.inference.option_text import boxes_text
 from service.inference.predictor import Predictor
 from service.package.manifest import Manifest, Mode, Precision
+from service.package.recorded.settings import lines
 from training.data.left_out import LeftOut, left_out
 from training.evaluation.evaluate import against
 from training.evaluation.methods import SINGLE, Method, methods
@@ -91,7 +92,12 @@ class Frontier:
     environment: Environment
     package: str
     sha256: dict[str, str]
+    """Of each file of the package, and of its manifest."""
     left_out: LeftOut
+    threads: int = 0
+    """Of each pass; 0: one for each core."""
+    settings: tuple[str, ...] = ()
+    """What in the package made the answers, in words: input, decoding, and the gates."""
 
 
 def measure(
@@ -178,7 +184,9 @@ def measure(
         decode_ms=decode_ms,
         environment=environment(),
         package=f"{loaded.manifest.name}@{loaded.manifest.version}",
-        sha256={f.file: f.sha256 for f in loaded.manifest.files},
+        sha256=identity(loaded).sha256,
+        threads=threads,
+        settings=tuple(lines(loaded, predictors)),
         left_out=_left_out(items, loaded.manifest, answers.values()),
     )
 

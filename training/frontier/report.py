@@ -55,7 +55,7 @@ def markdown(frontier: Frontier, command: str) -> str:
         "",
         table(COLUMNS, (map(Markdown, cells) for cells in rows(frontier)), align),
         "",
-        *(f"- {plain(line)}" for line in frontier.left_out.lines()),
+        *(f"- {plain(line)}" for line in (*frontier.settings, *frontier.left_out.lines())),
         "",
         "Baselines in *italics*. NLL and ECE of baselines use the temperature of the nearest mode "
         "(`dense` for `full_image`, one pass over the whole resized image with nothing cut; "
