@@ -32,7 +32,7 @@ from benchmarks.answers.questions import (
     epoch_cost,
     questions,
 )
-from benchmarks.arguments import parser_of
+from benchmarks.arguments import amount, count, count_or_zero, parser_of, run_benchmark
 from service.bench.environment import environment
 
 DOCUMENT = Path("docs/answers.md")
@@ -285,7 +285,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--question", action="append", choices=known, help="answer only this one; repeatable"
     )
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="trainings of each arm")
+    parser.add_argument("--seeds", type=count, default=SEEDS, help="trainings of each arm")
     default = Setting()
     for name, what in (
         ("subset-share", "share of the training images, stratified"),
@@ -304,15 +304,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--full", action="store_true", help="large trainings, planned for 9 minutes of an H100"
     )
-    parser.add_argument("--minutes", type=float, help="start no training that would end later")
+    parser.add_argument("--minutes", type=amount, help="start no training that would end later")
     parser.add_argument(
         "--cache", choices=("auto", "device", "memory", "off"), help="as for quincunx train"
     )
-    parser.add_argument("--workers", type=int, default=0, help="processes that load images")
+    parser.add_argument(
+        "--workers", type=count_or_zero, default=0, help="processes that load images"
+    )
     parser.add_argument(
         "--plan", action="store_true", help="list the missing trainings and their time, and end"
     )
-    parser.add_argument("--images", type=int, help="with --plan: the number of training images")
+    parser.add_argument("--images", type=count, help="with --plan: the number of training images")
     parser.add_argument(
         "--out", type=Path, default=Path("docs/results/answers"), help="folder of the results"
     )
@@ -326,4 +328,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

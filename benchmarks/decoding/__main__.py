@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.arguments import parser_of
-from benchmarks.pictures import RESULTS
+from benchmarks.arguments import checkout_path, count, parser_of, run_benchmark
+from benchmarks.pictures import RESULTS, image_size
 from service.bench.environment import environment
 from service.bench.image_size import ImageSize
 from service.bench.photos import drawn
@@ -38,7 +38,7 @@ from service.inference.tta.passes import View, make_views
 from service.inference.tta.planner import Planner
 from service.package.manifest import Decode, InputSize
 
-SIZES = ("224x224", "500x375", "4032x3024", "8064x6048")
+SIZES = tuple(map(ImageSize.parse, ("224x224", "500x375", "4032x3024", "8064x6048")))
 WARM_UP = 3
 PIXELS_PER_CASE = 300_000_000
 """Rounds of a case: as many as decode about so many pixels, within `LEAST` and `MOST`."""
@@ -164,21 +164,32 @@ def markdown(results: Sequence[dict[str, Any]], command: str, machine: str) -> s
 def main() -> None:
     parser = parser_of("decoding", __doc__)
     parser.add_argument(
-        "--sizes", nargs="+", default=SIZES, metavar="WIDTHxHEIGHT", help="of the drawn JPEGs"
+        "--sizes",
+        nargs="+",
+        type=image_size,
+        default=SIZES,
+        metavar="WIDTHxHEIGHT",
+        help="of the drawn JPEGs",
     )
-    parser.add_argument("--crop-px", type=int, default=160, help="side of a crop")
+    parser.add_argument("--crop-px", type=count, default=160, help="side of a crop")
     parser.add_argument(
-        "--resize-px", type=int, default=192, help="shorter side of the resized image"
+        "--resize-px", type=count, default=192, help="shorter side of the resized image"
     )
-    parser.add_argument("--base", type=Path, help="folder of another checkout, to compare with")
-    parser.add_argument("--out", type=Path, default=RESULTS / "decoding")
+    parser.add_argument(
+        "--base", type=checkout_path, help="folder of another checkout, to compare with"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=RESULTS / "decoding",
+        help="path of the results, without .md; by default docs/results/decoding",
+    )
     options = parser.parse_args()
+    if options.resize_px < options.crop_px:
+        parser.error(f"--resize-px {options.resize_px} is less than --crop-px {options.crop_px}")
     sizes = InputSize(crop_px=options.crop_px, resize_px=options.resize_px)
     with tempfile.TemporaryDirectory() as scratch:
-        results = [
-            case(ImageSize.parse(size), sizes, options.base, Path(scratch))
-            for size in options.sizes
-        ]
+        results = [case(size, sizes, options.base, Path(scratch)) for size in options.sizes]
     machine = environment()
     command = "python -m benchmarks.decoding" + (" --base CHECKOUT" if options.base else "")
     table = markdown(results, command, f"{machine.cpu}, {machine.system}")
@@ -189,4 +200,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

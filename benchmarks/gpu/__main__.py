@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-from benchmarks.arguments import parser_of
+from benchmarks.arguments import amount, count, folder_path, parser_of, run_benchmark
 from benchmarks.gpu import engine, product, sweep
 from benchmarks.gpu.answers import answers, photos_in
 from benchmarks.gpu.report import markdown
@@ -46,15 +46,15 @@ SHARES = {
 def main() -> None:
     parser = parser_of("gpu", __doc__)
     parser.add_argument("package", type=Path, help="the folder of a model package")
-    parser.add_argument("--photos", type=Path, required=True, help="a folder of photos")
-    parser.add_argument("--minutes", type=float, default=6.0, help="time of the whole run")
+    parser.add_argument("--photos", type=folder_path, required=True, help="a folder of photos")
+    parser.add_argument("--minutes", type=amount, default=6.0, help="time of the whole run")
     parser.add_argument(
         "--provider", choices=get_args(Provider), default="cuda", help="cpu tests the script itself"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("docs/results/gpu"), help="folder of the results"
     )
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="most samples of each figure")
+    parser.add_argument("--rounds", type=count, default=ROUNDS, help="most samples of each figure")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         results = Run(given, Path(folder)).all_parts()
@@ -175,4 +175,4 @@ class Run:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 import training.torchvision_compat  # noqa: F401
-from benchmarks.arguments import parser_of
+from benchmarks.arguments import parser_of, run_benchmark
 from benchmarks.imports.architectures import ARCHITECTURES
 from benchmarks.pictures import RESULTS
 from service.bench.environment import environment
@@ -58,13 +58,20 @@ BUILDERS: dict[str, Callable[[str], ModuleSource]] = {
 }
 
 
+def _built(library: str, name: str) -> ModuleSource:
+    try:
+        return BUILDERS[library](name)
+    except (RuntimeError, ValueError) as error:
+        raise SystemExit(f"{library} builds no {name}: {error}") from error
+
+
 def measure(source: str) -> dict[str, Any]:
     """The row of one architecture."""
     library, _, name = source.partition(":")
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            converted, spec = open_module(BUILDERS[library](name), Given())
+            converted, spec = open_module(_built(library, name), Given())
             done = write(converted, spec, Path(folder) / "package", log=lambda _: None)
         except QuincunxError as error:
             return {"source": source, "refused": str(error)}
@@ -143,6 +150,9 @@ def main() -> None:
         help="such as timm:resnet18; default: all",
     )
     names = parser.parse_args().names
+    for one in names:
+        if one.partition(":")[0] not in BUILDERS or ":" not in one:
+            parser.error(f"NAME must be timm:ARCHITECTURE or torchvision:ARCHITECTURE, not {one!r}")
     torch.set_num_threads(1)
     stored = json.loads(STORED.read_text())["rows"] if STORED.exists() else []
     rows = {row["source"]: row for row in stored}
@@ -157,4 +167,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

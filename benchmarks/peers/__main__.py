@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.arguments import command_line, parser_of
+from benchmarks.arguments import amount, command_line, count, parser_of, run_benchmark
 from benchmarks.peers.report import Contender, Measured, markdown
 from benchmarks.peers.roster import PEERS, ROOT
 from benchmarks.peers.servers import Server, peer_server, quincunx_server
@@ -56,7 +56,7 @@ def main() -> None:
         running: dict[Contender, _Running] = {}
         for one in entered:
             print(f"starting {one}", file=sys.stderr)
-            running[one] = stack.enter_context(_running(one, package, images, Path(given.logs)))
+            running[one] = stack.enter_context(_running(one, package, images, given.logs))
         groups = [[one for one in entered if one.precision == p] for p in PRECISIONS]
         for number in range(given.rounds):
             for group in groups:
@@ -185,19 +185,30 @@ def _arguments() -> argparse.Namespace:
     parser = parser_of("peers", __doc__)
     parser.add_argument("package", type=Path, help="the folder of a model package")
     add_options(parser)
+    systems = [QUINCUNX, *(peer.name for peer in PEERS)]
     parser.add_argument(
-        "--only", help=f"measure only one of {QUINCUNX}, {', '.join(p.name for p in PEERS)}"
+        "--only", help=f"measure only these, with commas between: {', '.join(systems)}"
     )
     parser.add_argument("--single-crop", action="store_true", help="measure the single crop too")
-    parser.add_argument("--rounds", type=int, default=8, help="rounds of each load")
-    parser.add_argument("--seconds", type=float, default=3.0, help="time of a load in a round")
+    parser.add_argument("--rounds", type=count, default=8, help="rounds of each load")
+    parser.add_argument("--seconds", type=amount, default=3.0, help="time of a load in a round")
     parser.add_argument(
-        "--share", type=float, default=0.7, help="load of the open loop, as a share of the capacity"
+        "--share",
+        type=amount,
+        default=0.7,
+        help="load of the open loop, as a share of the capacity",
     )
     parser.add_argument("--out", type=Path, help="by default docs/results")
-    parser.add_argument("--logs", default=str(ROOT / "runs" / "peers"), help="folder of the logs")
-    return parser.parse_args()
+    parser.add_argument(
+        "--logs", type=Path, default=ROOT / "runs" / "peers",
+        help="folder of the logs; by default runs/peers",
+    )  # fmt: skip
+    given = parser.parse_args()
+    unknown = set(given.only.split(",") if given.only else ()).difference(systems)
+    if unknown:
+        parser.error(f"--only {min(unknown)}: there are {', '.join(systems)}")
+    return given
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -11,7 +11,14 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.arguments import command_line, parser_of
+from benchmarks.arguments import (
+    command_line,
+    count,
+    count_or_zero,
+    folder_path,
+    parser_of,
+    run_benchmark,
+)
 from benchmarks.performance import accelerator, constants, peaks, work
 from benchmarks.performance.constants import Line, Measured
 from service.bench.environment import environment, identity
@@ -31,10 +38,10 @@ def main() -> None:
     parser = parser_of("performance", __doc__)
     parser.add_argument("package", type=Path, help="the folder of a model package")
     parser.add_argument(
-        "--images", type=Path, help="a folder of photos; by default JPEGs are drawn"
+        "--images", type=folder_path, help="a folder of photos; by default JPEGs are drawn"
     )
-    parser.add_argument("--rounds", type=int, default=150, help="samples of each time")
-    parser.add_argument("--threads", type=int, default=0, help="threads; 0: one per core")
+    parser.add_argument("--rounds", type=count, default=150, help="samples of each time")
+    parser.add_argument("--threads", type=count_or_zero, default=0, help="threads; 0: one per core")
     parser.add_argument(
         "--out", type=Path, default=Path("docs/results/performance"), help="folder of the results"
     )
@@ -247,4 +254,4 @@ def _rates(results: dict[str, Any]) -> ReportTable:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -19,7 +19,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arguments import command_line, parser_of
+from benchmarks.arguments import (
+    MODES,
+    PRECISIONS,
+    checkout_path,
+    command_line,
+    count,
+    count_or_zero,
+    folder_path,
+    parser_of,
+    run_benchmark,
+)
 from benchmarks.pictures import add_image_size, described, results
 from service.bench.environment import environment
 from service.bench.photos import drawn_folder
@@ -153,31 +163,41 @@ def _arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = parser_of("scoring", __doc__)
     parser.add_argument("what", choices=list(TITLES), help="see above")
     parser.add_argument("package", type=Path, help="the folder of a model package")
-    parser.add_argument("--photos", type=Path, nargs="+", default=[], help="folders of photos")
+    parser.add_argument(
+        "--photos", type=folder_path, nargs="+", default=[], help="folders of photos"
+    )
     add_image_size(parser, "also use drawn JPEGs of this size")
     parser.add_argument(
-        "--modes", nargs="+", default=["five_crop", "dense", "none"], help="modes of TTA"
+        "--modes",
+        nargs="+",
+        choices=MODES,
+        default=["five_crop", "dense", "none"],
+        help="modes of TTA",
     )
-    parser.add_argument("--precision", default="auto", help="fp32, fp16, int8 or auto")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the graph")
     parser.add_argument(
         "--images",
-        type=int,
+        type=count,
         default=512,
         help="rate, base: how many images; rate takes fewer in modes that cost more",
     )
-    parser.add_argument("--rounds", type=int, default=20, help="rounds in which all take turns")
-    parser.add_argument("--base", type=Path, help="base: folder of the other checkout")
-    parser.add_argument("--data", type=Path, help="peers: a folder with train/ and val/")
+    parser.add_argument("--rounds", type=count, default=20, help="rounds in which all take turns")
+    parser.add_argument("--base", type=checkout_path, help="base: folder of the other checkout")
+    parser.add_argument("--data", type=folder_path, help="peers: a folder with train/ and val/")
     parser.add_argument(
-        "--workers", type=int, default=2, help="peers: processes of the data loaders"
+        "--workers", type=count_or_zero, default=2, help="peers: processes of the data loaders"
     )
     parser.add_argument(
-        "--sizes", type=int, nargs="+", default=[10_000, 200_000], help="memory: numbers of images"
+        "--sizes",
+        type=count,
+        nargs="+",
+        default=[10_000, 200_000],
+        help="memory: numbers of images",
     )
-    parser.add_argument("--repeats", type=int, default=1, help="memory: runs of each size")
+    parser.add_argument("--repeats", type=count, default=1, help="memory: runs of each size")
     parser.add_argument(
         "--kills",
-        type=int,
+        type=count,
         default=20,
         help="kills: how many for each kind of source and of result",
     )
@@ -200,4 +220,4 @@ def _arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -11,7 +11,15 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks.arguments import parser_of
+from benchmarks.arguments import (
+    MODES,
+    PRECISIONS,
+    amount,
+    checkout_path,
+    count,
+    parser_of,
+    run_benchmark,
+)
 from benchmarks.peers.roster import ROOT
 from benchmarks.pictures import add_options, pictures, results
 from benchmarks.service import intake, malformed, overload, saturation, soak, steady, versions
@@ -100,47 +108,55 @@ def _arguments() -> argparse.Namespace:
     )  # fmt: skip
     add_options(parser)
     parser.add_argument(
-        "--tta", nargs="+",
+        "--tta", nargs="+", choices=MODES,
         help="steady, overload: the modes, by default five_crop and the package's default mode; "
         "soak: the last of them; versions: by default the package's default mode",
     )  # fmt: skip
     parser.add_argument(
-        "--precision", default="auto", help="of all parts except saturation and intake"
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="of all parts except saturation and intake",
     )
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of one measurement")
+    parser.add_argument("--seconds", type=amount, default=5.0, help="length of one measurement")
     parser.add_argument(
         "--rounds",
-        type=int,
+        type=count,
         default=12,
         help="rounds of saturation, intake and versions; steady has a third of them",
     )
-    parser.add_argument("--users", type=int, default=16, help="users of a closed loop")
-    parser.add_argument("--processes", type=int, default=1, help="client processes")
+    parser.add_argument("--users", type=count, default=16, help="users of a closed loop")
+    parser.add_argument("--processes", type=count, default=1, help="client processes")
     parser.add_argument(
         "--server-processes",
-        type=int,
+        type=count,
         nargs="+",
         default=[1, 2],
         help="intake: numbers of server processes, in turn",
     )
     parser.add_argument(
-        "--against", type=Path, metavar="CHECKOUT",
+        "--against", type=checkout_path, metavar="CHECKOUT",
         help="intake, versions: folder of another checkout of Quincunx, which takes turns with "
         "this one",
     )  # fmt: skip
-    parser.add_argument("--minutes", type=float, default=12.0, help="intake: time of the whole run")
     parser.add_argument(
-        "--overload-seconds", type=float, default=60.0, help="length of one overload"
+        "--minutes", type=amount, default=12.0, help="intake: time of the whole run"
     )
     parser.add_argument(
-        "--overloads", type=int, default=3, help="how many; closed loops run before and after each"
+        "--overload-seconds", type=amount, default=60.0, help="length of one overload"
     )
     parser.add_argument(
-        "--deadline-ms", type=int, default=1000, help="overload: deadline of each request"
+        "--overloads",
+        type=count,
+        default=3,
+        help="how many; closed loops run before and after each",
     )
-    parser.add_argument("--requests", type=int, default=200_000, help="soak: how many requests")
-    parser.add_argument("--malformed", type=int, default=2000, help="how many malformed requests")
-    parser.add_argument("--attack-seconds", type=float, default=10.0, help="length of each attack")
+    parser.add_argument(
+        "--deadline-ms", type=count, default=1000, help="overload: deadline of each request"
+    )
+    parser.add_argument("--requests", type=count, default=200_000, help="soak: how many requests")
+    parser.add_argument("--malformed", type=count, default=2000, help="how many malformed requests")
+    parser.add_argument("--attack-seconds", type=amount, default=10.0, help="length of each attack")
     parser.add_argument("--out", type=Path, help="by default docs/results")
     given = parser.parse_args()
     if given.what == "versions" and given.against is None:
@@ -149,4 +165,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from benchmarks.arguments import parser_of
+from benchmarks.arguments import amount, count, parser_of, run_benchmark
 from service.bench.environment import environment
 from service.bench.report.compact import compact_json
 from service.bench.report.statistics import mean_interval, paired_ratio
@@ -73,9 +73,9 @@ VARIANTS: dict[str, Change] = {
 def main() -> None:
     parser = parser_of("session", __doc__)
     parser.add_argument("package", type=Path, help="the folder of a model package")
-    parser.add_argument("--rounds", type=int, default=150, help="samples of each variant")
+    parser.add_argument("--rounds", type=count, default=150, help="samples of each variant")
     parser.add_argument(
-        "--rest-ms", type=float, nargs="+", default=RESTS_MS, help="pauses before a run, ms"
+        "--rest-ms", type=amount, nargs="+", default=RESTS_MS, help="pauses before a run, ms"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("docs/results/session"), help="folder of the results"
@@ -185,4 +185,4 @@ def markdown(results: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.arguments import parser_of
+from benchmarks.arguments import count, count_or_zero, folder_path, parser_of, run_benchmark
 from benchmarks.small_data.tasks import DRAWN, drawn, some_of
 from service.bench.report.compact import compact_json
 from service.console.markdown import table
@@ -35,6 +35,7 @@ from training.start.options import Options
 
 OUT = Path("docs/results/training/small")
 CLASSES, VAL_IMAGES = 4, 300
+SPLITS = ("train", "val")
 POOL = 500
 KEYS = ("task", "images", "recipe", "seed")
 Result = dict[str, Any]
@@ -52,20 +53,26 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = parser_of("small_data", __doc__)
-    parser.add_argument("--photos", type=Path, help="train/<class>/* and val/<class>/* of photos")
+    parser.add_argument(
+        "--photos", type=folder_path, help="train/<class>/* and val/<class>/* of photos"
+    )
     parser.add_argument(
         "--task", nargs="+", default=["photos"], choices=["photos", *DRAWN], help="what is learned"
     )
-    parser.add_argument("--images", nargs="+", type=int, default=[180], help="training images")
+    parser.add_argument("--images", nargs="+", type=count, default=[180], help="training images")
     parser.add_argument("--recipe", nargs="+", default=[AUTO], help="recipes to compare")
     parser.add_argument(
         "--init", type=Path, help="weights for recipes that continue from a package or a run"
     )
-    parser.add_argument("--seed", nargs="+", type=int, default=[1], help="one run for each")
-    parser.add_argument("--threads", type=int, default=1, help="of the arithmetic")
+    parser.add_argument(
+        "--seed", nargs="+", type=count_or_zero, default=[1], help="one run for each"
+    )
+    parser.add_argument("--threads", type=count, default=1, help="of the arithmetic")
     given = parser.parse_args()
     if "photos" in given.task and given.photos is None:
         parser.error("--task photos needs --photos DATA")
+    if given.photos is not None and not all((given.photos / one).is_dir() for one in SPLITS):
+        parser.error(f"--photos {given.photos} must hold the folders {' and '.join(SPLITS)}")
     return given
 
 
@@ -158,4 +165,4 @@ def report(results: Sequence[Result]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -22,14 +22,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.arguments import parser_of
+from benchmarks.arguments import count, count_or_zero, parser_of, run_benchmark
 from benchmarks.training.case import Case
 from benchmarks.training.stopwatch import PHASES
 from service.bench.environment import environment
 from service.bench.report.compact import compact_json
 from service.bench.report.statistics import RESAMPLES, Interval, mean_interval, resampled_rows
 from service.bench.report.tables import ReportTable
+from training import recipe
 from training.data.cache import CacheMode
+from training.data.dataset import split
 
 LIBRARIES = ("torch", "torchvision", "fastai")
 TARGET_WAIT = 0.05
@@ -38,6 +40,9 @@ Result = dict[str, Any]
 
 def main() -> None:
     given = _arguments()
+    split(
+        given.data, recipe.load(given.recipe, list(given.set))
+    )  # errors come before the first run
     with tempfile.TemporaryDirectory() as scratch:
         _measure(given, _cases(given, scratch))
 
@@ -233,10 +238,10 @@ def _arguments() -> argparse.Namespace:
         help="change a value of the recipe",
     )
     parser.add_argument(
-        "--sizes", type=int, nargs="+", default=[64, 96, 128], help="sides of crops, px"
+        "--sizes", type=count, nargs="+", default=[64, 96, 128], help="sides of crops, px"
     )
     parser.add_argument(
-        "--workers", type=int, nargs="+", default=[0, 1, 2], help="loader processes"
+        "--workers", type=count_or_zero, nargs="+", default=[0, 1, 2], help="loader processes"
     )
     parser.add_argument(
         "--cache",
@@ -249,11 +254,11 @@ def _arguments() -> argparse.Namespace:
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="cpu hides a GPU"
     )
     parser.add_argument(
-        "--threads", type=int, default=0, help="threads of the arithmetic; 0: every core"
+        "--threads", type=count_or_zero, default=0, help="threads of the arithmetic; 0: every core"
     )
-    parser.add_argument("--warm-up", type=int, default=5, help="steps that do not count")
-    parser.add_argument("--steps", type=int, default=20, help="steps measured in each round")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds")
+    parser.add_argument("--warm-up", type=count_or_zero, default=5, help="steps that do not count")
+    parser.add_argument("--steps", type=count, default=20, help="steps measured in each round")
+    parser.add_argument("--repeats", type=count, default=3, help="rounds")
     parser.add_argument(
         "--out", type=Path, default=Path("docs/results/training"), help="folder of the results"
     )
@@ -264,4 +269,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

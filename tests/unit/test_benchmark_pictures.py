@@ -12,6 +12,15 @@ from service.bench.photos import drawn_folder
 from tests.support.images import coloured, encoded
 
 
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folders a, b and d, and the checkout c."""
+    for name in ("a", "b", "d", "c/service"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "c" / "service" / "cli.py").touch()
+    monkeypatch.chdir(tmp_path)
+
+
 def given(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     add_options(parser)
@@ -67,14 +76,14 @@ def test_a_folder_of_drawn_images_is_there_for_a_while() -> None:
     ],
 )
 def test_scoring_says_what_it_cannot_run_on(
-    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], reason: str, folders: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         scoring(arguments)
     assert reason in capsys.readouterr().err
 
 
-def test_scoring_takes_folders_and_a_size() -> None:
+def test_scoring_takes_folders_and_a_size(folders: None) -> None:
     given = scoring(["rate", "P", "--photos", "a", "--image-size", "9x8"])
     assert given.image_size == ImageSize(9, 8)
     assert given.photos == [Path("a")]
