@@ -187,6 +187,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.resize_px < options.crop_px:
         parser.error(f"--resize-px {options.resize_px} is less than --crop-px {options.crop_px}")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     sizes = InputSize(crop_px=options.crop_px, resize_px=options.resize_px)
     with tempfile.TemporaryDirectory() as scratch:
         results = [case(size, sizes, options.base, Path(scratch)) for size in options.sizes]
