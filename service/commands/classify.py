@@ -34,7 +34,7 @@ def classify(
     """
     from service.console.nearest import with_path_hint
     from service.console.stdio import log, print_json
-    from service.errors import ClientError, UsageError
+    from service.errors import ClientError, NotFinite, UsageError
     from service.inference.option_text import box_of
     from service.inference.options import Options
     from service.inference.predictor import Predictor
@@ -63,7 +63,7 @@ def classify(
             rows.append(_row(file, prediction))
         except UsageError:
             raise  # an option is wrong, not this file
-        except (ClientError, OSError) as error:
+        except (ClientError, NotFinite, OSError) as error:
             reason = str(error.strerror if isinstance(error, OSError) else error)
             if file.is_dir():
                 score = f"quincunx score {shlex.quote(str(file))} --output answers.csv"

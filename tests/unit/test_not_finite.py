@@ -1,5 +1,6 @@
 """A network without an answer for an image: an error of this image, and never NaN in an answer."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,23 @@ def test_a_heat_map_of_it_is_an_error() -> None:
     class_map[1, 0, 1] = math.nan
     with pytest.raises(NotFinite, match="heat map"):
         heatmap_json(class_map, 0, "numbers", SINGLE_LABEL)
+
+
+def test_the_command_line_names_the_file_and_answers_the_others(
+    package: Path, photos: Path
+) -> None:
+    files = [str(photos / f"{name}.png") for name in "abc"]
+    result = CliRunner().invoke(app, ["classify", *files, "--model", str(package), "--json"])
+    assert result.exit_code == 1
+    assert f"{files[1]}: the network's logits" in result.stderr
+    rows = json.loads(result.stdout)
+    assert ["error" in row for row in rows] == [False, True, False]
+
+
+def test_evaluation_names_the_file(package: Path, photos: Path) -> None:
+    (photos / "blue").mkdir()
+    for name in "abc":
+        (photos / f"{name}.png").rename(photos / "blue" / f"{name}.png")
+    result = CliRunner().invoke(app, ["evaluate", str(package), str(photos)])
+    assert result.exit_code == 1
+    assert f"{photos / 'blue' / 'b.png'}: the network's logits" in result.stderr

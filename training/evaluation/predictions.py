@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from service.errors import ClientError, DataError
-from service.inference.engine import run_all
+from service.errors import ClientError, DataError, NotFinite
+from service.inference.engine import InProgress, run_to_end
 from service.inference.image.views import AnyImage
 from service.inference.predictor import Predictor
 from service.inference.tta.passes import StepsOf
@@ -128,6 +128,9 @@ def collect(
     If several generators of an image need the same view, it runs once.
 
     Returns the readable items, one list of results per item, and the unreadable files.
+
+    Raises:
+        DataError: no image can be read, or the network has no answer for one.
     """
     unreadable = Unreadable()
     kept: list[LabelledFile] = []
@@ -137,8 +140,14 @@ def collect(
     total = -(-len(items) // CHUNK_IMAGES)
     bar = track(chunks(images), what, total=total, console=console, disable=not console.is_terminal)
     for chunk in bar:
-        results += run_all((shared(start(pixels)) for _, pixels in chunk), predictor.session)
-        kept += [item for item, _ in chunk]
+        started = [InProgress(shared(start(pixels))) for _, pixels in chunk]
+        run_to_end(started, predictor.session)
+        for (item, _), one in zip(chunk, started, strict=True):
+            try:
+                results.append(one.answer)
+            except NotFinite as error:
+                raise DataError(f"{item.path}: {error}") from error
+            kept.append(item)
     if not kept:
         raise DataError("none of the images could be read")
     return kept, results, unreadable.reasons
