@@ -123,7 +123,7 @@ class _Part:
             try:
                 pixels, row = row_of(path, self.storing)
             except DataError as error:
-                chunk.broken[index] = str(error)
+                chunk.broken[index] = str(error).removeprefix(f"{path}: ")
                 continue
             self._write(pixels)
             rows.append([self.number, self.offset, *row])
