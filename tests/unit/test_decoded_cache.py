@@ -81,7 +81,7 @@ def test_broken_files_are_named(files: list[Path], tmp_path: Path) -> None:
     assert len(made) == 11
     (path, reason), *rest = made.broken(files).items()
     assert (path, rest) == (files[2], [])
-    assert str(files[2]) in reason
+    assert reason.startswith("the PNG cannot be decoded")  # messages have the path already
     with pytest.raises(DataError, match=r"does not hold .*2\.png"):
         made.rows_of(files)
 
