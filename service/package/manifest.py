@@ -42,6 +42,7 @@ SecondMode = Literal["none", "dense", "five_crop"]
 Aggregation = Literal["mean", "max", "gmean", "logit_mean", "weighted"]
 Decode = Literal["exact", "scaled"]
 Interpolation = Literal["bilinear", "bicubic"]
+Fit = Literal["shorter_side", "squash"]
 GraphKind = Literal["class_map", "windows", "crops"]
 GateKind = Literal["probability", "margin", "entropy", "normalized_logits"]
 
@@ -79,6 +80,10 @@ class InputSize(Part):
     resize_px: SidePx
     interpolation: Interpolation = "bilinear"
     """The filter of every resize. Both are antialiased, as Pillow's are."""
+    fit: Fit = "shorter_side"
+    """`shorter_side`: the photo keeps its shape, and its shorter side becomes `resize_px`.
+    `squash`: both sides become `resize_px`, so a photo that is not square changes its shape. For a
+    square photo the two are the same."""
     decode: Decode = "exact"
     """`exact`: every pixel of a file is decoded, then the image is resized. `scaled`: if a JPEG is
     much larger than the views, its decoder scales it down first."""

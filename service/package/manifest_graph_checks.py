@@ -36,6 +36,7 @@ def _check_version_1(manifest: "Manifest") -> None:
     new = {
         "graph": manifest.graph != Graph(),
         "unknown": manifest.unknown is not None,
+        "input.fit": manifest.input.fit != "shorter_side",
         "input.interpolation": manifest.input.interpolation != "bilinear",
         "files.calibrated_as": any(file.calibrated_as for file in manifest.files),
     }

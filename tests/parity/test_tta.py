@@ -11,8 +11,8 @@ from service.inference.image.geometry import (
     FractionBox,
     Size,
     centre_box,
+    on_stride,
     shorter_side,
-    shorter_side_on_stride,
 )
 from service.inference.image.views import cut, resize, size_of
 from service.inference.predictor import Predictor
@@ -117,7 +117,7 @@ def test_adaptive_answers_from_both_passes_when_its_gate_opens(tmp_path: Path) -
     for seed in range(12):
         image = drawn(150, 140, seed)
         got = predictor.classify([image], "adaptive")[0].answer
-        small = resize(image, shorter_side_on_stride(Size(150, 140), 96, 32))
+        small = resize(image, on_stride(shorter_side(Size(150, 140), 96), 32))
         first = softmax(predictor.session.run(small[None], "logits"))[0]
         if got.gate_open:
             opened += 1

@@ -157,6 +157,10 @@ OLD: dict[str, tuple[Change, str]] = {
         lambda m: m["input"].update(interpolation="bicubic"),
         "schema_version 1 has no input.interpolation",
     ),
+    "squash": (
+        lambda m: m["input"].update(fit="squash"),
+        "schema_version 1 has no input.fit",
+    ),
     "another side": (
         lambda m: m["input"].update(crop_px=50),
         "multiple of 32 in schema_version 1",

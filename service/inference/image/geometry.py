@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.errors import ImageTooSmall
+from service.package.manifest import Fit
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,19 @@ def shorter_side(size: Size, side_px: int) -> Size:
     return Size(int(side_px * size.height / size.width), side_px)
 
 
-def shorter_side_on_stride(size: Size, side_px: int, stride_px: int, least_px: int = 0) -> Size:
-    """The same with both sides rounded to the stride, so that no feature is half padding.
+def fitted(size: Size, side_px: int, fit: Fit) -> Size:
+    """The size that a photo of `size` is resized to before views are cut.
+
+    `shorter_side`: the shorter side is `side_px`. `squash`: both sides are `side_px`.
+    """
+    return shorter_side(size, side_px) if fit == "shorter_side" else Size(side_px, side_px)
+
+
+def on_stride(exact: Size, stride_px: int, least_px: int = 0) -> Size:
+    """The size with both sides rounded to the stride, so that no feature is half padding.
 
     No side is below `least_px`, which is rounded up to the stride.
     """
-    exact = shorter_side(size, side_px)
     least = math.ceil(least_px / stride_px)
 
     def rounded(length_px: int) -> int:

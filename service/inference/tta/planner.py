@@ -17,10 +17,10 @@ from service.inference.image.geometry import (
     Size,
     as_fractions,
     centre_box,
+    fitted,
     five_boxes,
     inset,
-    shorter_side,
-    shorter_side_on_stride,
+    on_stride,
     whole,
 )
 from service.package.manifest import Adaptive, Graph, InputSize, Interpolation, Mode
@@ -143,11 +143,15 @@ class Planner:
             return Plan(mode, (self._cheap(size),), self.passes(second, size), second)
         return Plan(mode, self.passes(mode, size, boxes))
 
+    def fitted(self, size: Size, side_px: int) -> Size:
+        """The size that an image of `size` is resized to for views out of a side of `side_px`."""
+        return fitted(size, side_px, self.input.fit)
+
     def passes(
         self, mode: Mode, size: Size, boxes: tuple[FractionBox, ...] = ()
     ) -> tuple[Pass, ...]:
         """The passes of every mode that needs no gate."""
-        crop_px, resized = self.input.crop_px, shorter_side(size, self.input.resize_px)
+        crop_px, resized = self.input.crop_px, self.fitted(size, self.input.resize_px)
         if mode == "none":
             return (self._crop(resized, centre_box(resized, crop_px)),)
         if mode == "five_crop":
@@ -169,14 +173,14 @@ class Planner:
         return self._custom(boxes)
 
     def whole_image(self, size: Size, side_px: int | None = None) -> Pass:
-        """One pass over the whole image, as `dense` resizes it, or with this shorter side.
+        """One pass over the whole image, as `dense` resizes it, or fitted to this side.
 
         Both sides are multiples of the stride. As `dense` resizes it, a crop fits into it.
         """
         least_px = self.graph.smallest_px
         if side_px is None:
             side_px, least_px = self.input.resize_px, max(least_px, self.input.crop_px)
-        resized = shorter_side_on_stride(size, side_px, self.graph.stride_px, least_px)
+        resized = on_stride(self.fitted(size, side_px), self.graph.stride_px, least_px)
         windows_from = "window_logits" if self.graph.kind == "windows" else "class_map"
         return Pass(
             resized,
@@ -204,7 +208,7 @@ class Planner:
         side_px = max(self.input.resize_px, self.adaptive.first_px if self.adaptive else 0)
         if min(size.height, size.width) < 2 * factor * side_px:
             return size  # no decoder scales by less than 2
-        wanted = [shorter_side(size, side_px)]
+        wanted = [self.fitted(size, side_px)]
         if self.graph.takes_whole_images:
             wanted += [self.whole_image(size, side_px).resized, self.whole_image(size).resized]
         wanted += [
@@ -240,7 +244,7 @@ class Planner:
         if first is None:
             return self.passes("none", size)[0]
         if first.first_crop_px:
-            resized = shorter_side(size, first.first_px)
+            resized = self.fitted(size, first.first_px)
             return self._crop(resized, centre_box(resized, first.first_crop_px))
         one = self.whole_image(size, first.first_px)
         if one.resized.pixels > self.input.crop_px**2:
