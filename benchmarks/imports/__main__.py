@@ -149,12 +149,20 @@ def main() -> None:
         metavar="NAME",
         help="such as timm:resnet18; default: all",
     )
-    names = parser.parse_args().names
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=STORED,
+        help="the stored table; by default docs/results/imports.json",
+    )
+    given = parser.parse_args()
+    names, table = given.names, given.out.with_suffix(".json")
     for one in names:
         if one.partition(":")[0] not in BUILDERS or ":" not in one:
             parser.error(f"NAME must be timm:ARCHITECTURE or torchvision:ARCHITECTURE, not {one!r}")
+    table.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    stored = json.loads(STORED.read_text())["rows"] if STORED.exists() else []
+    stored = json.loads(table.read_text())["rows"] if table.exists() else []
     rows = {row["source"]: row for row in stored}
     machine = dict(environment())
     for name in names:
@@ -162,8 +170,8 @@ def main() -> None:
         print(json.dumps(rows[name]), flush=True)
         ordered = [rows[one] for one in [*ARCHITECTURES, *sorted(rows)] if one in rows]
         ordered = list({row["source"]: row for row in ordered}.values())
-        STORED.write_text(compact_json({"machine": machine, "rows": ordered}))
-        STORED.with_suffix(".md").write_text(as_markdown(ordered, machine))
+        table.write_text(compact_json({"machine": machine, "rows": ordered}))
+        table.with_suffix(".md").write_text(as_markdown(ordered, machine))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def main() -> None:
         for task in given.task:
             for images in given.images:
                 for seed in given.seed:
-                    _add(_measure(given, task, images, recipe, seed))
+                    _add(given.out, _measure(given, task, images, recipe, seed))
 
 
 def _arguments() -> argparse.Namespace:
@@ -68,6 +68,7 @@ def _arguments() -> argparse.Namespace:
         "--seed", nargs="+", type=count_or_zero, default=[1], help="one run for each"
     )
     parser.add_argument("--threads", type=count, default=1, help="of the arithmetic")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the results")
     given = parser.parse_args()
     if "photos" in given.task and given.photos is None:
         parser.error("--task photos needs --photos DATA")
@@ -125,15 +126,15 @@ def _accuracy(state: checkpoint.Checkpoint, recipe: Recipe, images: Split, data:
     return round(right / len(items), 4)
 
 
-def _add(result: Result) -> None:
+def _add(out: Path, result: Result) -> None:
     """Put a result in the place of an older one of the same case, and write the report."""
-    file = OUT / "results.json"
+    file = out / "results.json"
     results: list[Result] = json.loads(file.read_text()) if file.exists() else []
     results = [old for old in results if any(old[key] != result[key] for key in KEYS)]
     results = sorted([*results, result], key=lambda one: [one[key] for key in KEYS])
-    OUT.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     file.write_text(compact_json(results))
-    (OUT / "report.md").write_text(report(results))
+    (out / "report.md").write_text(report(results))
     print(result)
 
 
