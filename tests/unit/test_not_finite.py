@@ -74,12 +74,12 @@ async def test_over_http_it_is_a_server_error_of_this_image_alone(package: Path)
         bad, good = encoded(ONE_COLOUR), encoded(GOOD)
         response = await running.client.post("/classify", files={"image": bad})
         assert response.status_code == 500
-        assert response.json()["error"]["code"] == "inference_failed"
+        assert response.json()["error"]["code"] == "not_finite"
         files = [("images", good), ("images", bad), ("images", good)]
         response = await running.client.post("/classify_batch", files=files)
         results: list[Any] = response.json()["results"]
         assert [one.get("name") for one in results] == ["Blue", None, "Blue"]
-        assert results[1]["error"]["code"] == "inference_failed"
+        assert results[1]["error"]["code"] == "not_finite"
 
 
 def test_a_heat_map_of_it_is_an_error() -> None:

@@ -12,8 +12,6 @@ from starlette.responses import Response
 
 from service.errors import (
     FeedbackNotStored,
-    InferenceFailed,
-    NotFinite,
     OutOfResources,
     Overloaded,
     QuincunxError,
@@ -34,7 +32,7 @@ def code_of(error: Exception) -> str:
         return "method_not_allowed" if error.status_code == 405 else "not_found"
     if not isinstance(error, QuincunxError):
         return "internal_error"
-    return code_name(InferenceFailed if isinstance(error, NotFinite) else type(error))
+    return code_name(type(error))
 
 
 def describe(error: Exception, request_id: str) -> dict[str, str]:
