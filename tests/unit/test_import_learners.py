@@ -19,6 +19,7 @@ from fastai.vision.all import (
     LabelSmoothingCrossEntropyFlat,
     Learner,
     Normalize,
+    RandomCrop,
     RandomResizedCrop,
     RandomResizedCropGPU,
     RandTransform,
@@ -58,26 +59,33 @@ def presized() -> dict[str, Any]:
 
 
 BICUBIC = (Image.Resampling.BICUBIC, 0)
+KEEPS, SQUASHES = "shorter_side", "squash"
 SIZES: dict[str, tuple[Callable[[], dict[str, Any]], tuple[Any, ...], str]] = {
-    "resize": (lambda: {"item_tfms": Resize(32)}, (32, 32, "bilinear"), ""),
-    "bicubic": (lambda: {"item_tfms": Resize(32, resamples=BICUBIC)}, (32, 32, "bicubic"), ""),
-    "squish": (lambda: {"item_tfms": Resize(32, "squish")}, (32, 32, "bilinear"), "squashes"),
-    "pad": (lambda: {"item_tfms": Resize(32, "pad")}, (32, 32, "bilinear"), "pads"),
-    "random crop": (
-        lambda: {"item_tfms": RandomResizedCrop(32)}, (32, 40, "bilinear"), "squashes",
+    "resize": (lambda: {"item_tfms": Resize(32)}, (32, 32, "bilinear", KEEPS), ""),
+    "bicubic": (
+        lambda: {"item_tfms": Resize(32, resamples=BICUBIC)}, (32, 32, "bicubic", KEEPS), "",
     ),
-    "presized": (presized, (32, 32, "bilinear"), ""),
+    "squish": (lambda: {"item_tfms": Resize(32, "squish")}, (32, 32, "bilinear", SQUASHES), ""),
+    "pad": (lambda: {"item_tfms": Resize(32, "pad")}, (32, 32, "bilinear", KEEPS), "pads"),
+    "random crop": (
+        lambda: {"item_tfms": RandomResizedCrop(32)}, (32, 40, "bilinear", SQUASHES), "",
+    ),
+    "squish, then crop": (
+        lambda: {"item_tfms": [Resize(40, "squish"), RandomCrop(32)]},
+        (32, 40, "bilinear", SQUASHES), "",
+    ),
+    "presized": (presized, (32, 32, "bilinear", KEEPS), ""),
     "presized crop": (
         lambda: {"item_tfms": RandomResizedCrop(64), "batch_tfms": aug_transforms(size=32)},
-        (32, 40, "bilinear"), "squashes",
+        (32, 40, "bilinear", SQUASHES), "",
     ),
     "a share of each side": (
         lambda: {
             "item_tfms": Resize(64), "batch_tfms": RandomResizedCropGPU(32, valid_scale=0.8),
         },
-        (32, 40, "bilinear"), "",
+        (32, 40, "bilinear", KEEPS), "",
     ),
-    "nothing": (dict, (None, None, None), ""),
+    "nothing": (dict, (None, None, None, None), ""),
 }  # fmt: skip
 
 
@@ -85,7 +93,7 @@ SIZES: dict[str, tuple[Callable[[], dict[str, Any]], tuple[Any, ...], str]] = {
 def test_sizes_follow_the_validation_transforms(data: Path, name: str) -> None:
     options, expected, note = SIZES[name]
     found = read(learner(data, **options()))
-    assert (found.crop_px, found.resize_px, found.interpolation) == expected
+    assert (found.crop_px, found.resize_px, found.interpolation, found.fit) == expected
     assert (note in " ".join(found.notes)) if note else not found.notes
     assert list(found.labels or ()) == CLASSES
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from service.commands.options import complete_package, package_folder
 from service.console.stdio import answer, log
 from service.errors import UsageError
-from service.package.manifest import STRIDE_PX, Decode, InputSize
+from service.package.manifest import STRIDE_PX, Decode, Fit, InputSize
 from training.commands.options import Overrides, Overwrite
 
 app = typer.Typer()
@@ -42,7 +42,14 @@ def export(
     ] = None,
     resize_px: Annotated[
         int | None,
-        typer.Option(min=1, help="Shorter side of the resized image; by default the recipe's."),
+        typer.Option(min=1, help="Side of the resized image (--fit); by default the recipe's."),
+    ] = None,
+    fit: Annotated[
+        Fit | None,
+        typer.Option(
+            help="shorter_side: a photo keeps its shape, and its shorter side becomes --resize-px. "
+            "squash: both sides do. By default as the run was trained."
+        ),
     ] = None,
     decode: Annotated[
         Decode | None,
@@ -110,9 +117,9 @@ def export(
     differs.
     """
     if add_fp16 is not None:
-        if run or out or data or crop_px or resize_px:
+        if run or out or data or crop_px or resize_px or fit:
             raise UsageError(
-                "--add-fp16 PACKAGE takes no RUN, --out, --data, --crop-px or --resize-px"
+                "--add-fp16 PACKAGE takes no RUN, --out, --data, --crop-px, --resize-px or --fit"
             )
         from training.export.fp16 import add_fp16 as add
 
@@ -145,6 +152,7 @@ def export(
             allow_unfinished=allow_unfinished,
             sizes=_sizes(crop_px, resize_px),
             decode=decode,
+            fit=fit,
             statistics_images=statistics_images,
             overwrite=overwrite,
             log=log,

@@ -7,7 +7,7 @@ import typer
 
 from service.console.stdio import answer, log
 from service.errors import UsageError
-from service.package.manifest import Decode, Interpolation
+from service.package.manifest import Decode, Fit, Interpolation
 from training.commands.options import Overwrite
 
 app = typer.Typer()
@@ -54,10 +54,17 @@ def import_model(
     ] = None,
     crop_px: Annotated[int | None, typer.Option(min=1, help="Side of a crop.")] = None,
     resize_px: Annotated[
-        int | None, typer.Option(min=1, help="Shorter side of the resized image.")
+        int | None, typer.Option(min=1, help="Side of the resized image: see --fit.")
     ] = None,
     interpolation: Annotated[
         Interpolation | None, typer.Option(help="The filter with which images are resized.")
+    ] = None,
+    fit: Annotated[
+        Fit | None,
+        typer.Option(
+            help="shorter_side: a photo keeps its shape, and its shorter side becomes --resize-px. "
+            "squash: both sides do. By default as the source says, else shorter_side."
+        ),
     ] = None,
     layout: Annotated[
         str | None,
@@ -151,6 +158,7 @@ def import_model(
         crop_px=crop_px,
         resize_px=resize_px,
         interpolation=interpolation,
+        fit=fit,
         output=output,
         decode=decode,
         photos=photos,

@@ -60,6 +60,7 @@ def write_backbone(
         crop_px=sizes.crop_px,
         resize_px=sizes.resize_px,
         interpolation=sizes.interpolation,
+        fit=sizes.fit,
         labels=[[label.id, label.name] for label in labels],
         activation="none",
         task=task,

@@ -13,6 +13,7 @@ from service.errors import DataError, ExportError
 from service.package.card.document import write_model_card
 from service.package.manifest import (
     Decode,
+    Fit,
     Graph,
     InputSize,
     Label,
@@ -91,6 +92,7 @@ def export_package(
     allow_unfinished: bool = False,
     sizes: InputSize | None = None,
     decode: Decode | None = None,
+    fit: Fit | None = None,
     statistics_images: int | None = None,
     quantization: Quantization | None = None,
     overwrite: bool = False,
@@ -101,10 +103,10 @@ def export_package(
 
     `out_folder` is replaced as a whole or not at all.
 
-    `sizes` are the served sizes, by default the recipe's. `decode` says how files become pixels
-    (see `InputSize`), by default as in training. `statistics_images` is a number of training
-    images, by default the recipe's: on their crops, cut as in serving, the statistics of batch
-    normalization are measured again. 0 keeps the statistics of training.
+    `sizes` are the served sizes, by default the recipe's. `decode` and `fit` say how files become
+    pixels and photos squares (see `InputSize`), by default as in training. `statistics_images` is a
+    number of training images, by default the recipe's: on their crops, cut as in serving, the
+    statistics of batch normalization are measured again. 0 keeps the statistics of training.
 
     `rough_int8` says what to do where the int8 graph differs much from fp32: refuse the export,
     write the package without it, which `log` gets, or keep it.
@@ -123,8 +125,8 @@ def export_package(
     source = load_source(
         run, data_folder, allow_unfinished=allow_unfinished, sizes=sizes, images=images, log=log
     )
-    if decode:
-        source = replace(source, sizes=source.sizes.model_copy(update={"decode": decode}))
+    named = {key: value for key, value in {"decode": decode, "fit": fit}.items() if value}
+    source = replace(source, sizes=source.sizes.model_copy(update=named))
     provenance = provenance_of(source.state.facts, source.recipe.seed, source.images)
     measured = source.recipe.statistics_images if statistics_images is None else statistics_images
     if measured:

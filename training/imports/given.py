@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from service.console.nearest import with_hint
 from service.errors import UsageError
-from service.package.manifest import Decode, InputSize, Interpolation
+from service.package.manifest import Decode, Fit, InputSize, Interpolation
 from training.surgery.wanted import Activation, Channels, Layout, Triple
 
 NORMALIZATIONS: dict[str, tuple[Triple, Triple]] = {
@@ -33,6 +33,7 @@ class Given:
     crop_px: int | None = None
     resize_px: int | None = None
     interpolation: Interpolation | None = None
+    fit: Fit | None = None
     layout: Layout | None = None
     channels: Channels = "RGB"
     activation: Activation | None = None
@@ -102,7 +103,11 @@ def one_of(text: str | None, kind: object, option: str) -> str | None:
 
 
 def input_size(
-    crop_px: int, resize_px: int, interpolation: Interpolation, decode: Decode = "exact"
+    crop_px: int,
+    resize_px: int,
+    interpolation: Interpolation,
+    decode: Decode = "exact",
+    fit: Fit = "shorter_side",
 ) -> InputSize:
     """How a package makes views.
 
@@ -111,8 +116,15 @@ def input_size(
     """
     try:
         return InputSize(
-            crop_px=crop_px, resize_px=resize_px, interpolation=interpolation, decode=decode
+            crop_px=crop_px,
+            resize_px=resize_px,
+            interpolation=interpolation,
+            fit=fit,
+            decode=decode,
         )
     except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        first = error.errors()[0]
+        reason = first["msg"].removeprefix("Value error, ")
+        if first["loc"]:
+            reason = f"{first['loc'][0]}: {reason}, but got {str(first['input'])[:80]!r}"
         raise UsageError(f"crop {crop_px} px, resize {resize_px} px: {reason}") from None

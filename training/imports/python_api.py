@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from service.errors import UsageError
-from service.package.manifest import Interpolation, TaskName
+from service.package.manifest import Fit, Interpolation, TaskName
 from service.package.package import ModelPackage
 from training.imports.given import Given
 from training.imports.modules.opening import open_module
@@ -32,6 +32,7 @@ def export_module(
     crop_px: int,
     resize_px: int,
     interpolation: Interpolation = "bilinear",
+    fit: Fit = "shorter_side",
     data: str | Path | None = None,
     task: TaskName | None = None,
     activation: Activation | None = None,
@@ -49,7 +50,9 @@ def export_module(
         labels: Names, or (id, name) pairs, in the order of the logits.
         mean, std: Of each channel, in units of 0..1.
         crop_px: Side of the images that the model was made for.
-        resize_px: The shorter side of a photo before the crop is cut.
+        resize_px: The side of a photo before the crop is cut.
+        fit: shorter_side: the photo keeps its shape, and `resize_px` is its shorter side. squash:
+            both sides become `resize_px`. Use the one that the module was trained with.
         data: Labelled images that the model was not trained on, FOLDER/<class>/*. The package is
             quantized and calibrated on one half, and measured on the other half.
         task: By default multi_label if the module ends in a sigmoid, else single_label.
@@ -68,6 +71,7 @@ def export_module(
         crop_px=crop_px,
         resize_px=resize_px,
         interpolation=interpolation,
+        fit=fit,
         labels=list(labels),
         activation=activation,
         task=task,
@@ -90,6 +94,7 @@ def export_learner(
     crop_px: int | None = None,
     resize_px: int | None = None,
     interpolation: Interpolation | None = None,
+    fit: Fit | None = None,
     data: str | Path | Literal["validation"] | None = None,
     version: str = "1",
     overwrite: bool = False,
@@ -97,9 +102,9 @@ def export_learner(
 ) -> ModelPackage:
     """Write a fastai Learner of a vision DataBlock as a model package.
 
-    Classes, normalization, sizes and interpolation are read from `learn.dls`: its vocabulary,
+    Classes, normalization, sizes, interpolation and fit are read from `learn.dls`: its vocabulary,
     Normalize, Resize, RandomResizedCrop and the size of aug_transforms. Single-label and
-    multi-label both work. Sizes that are named here take the place of those of the Learner.
+    multi-label both work. Values that are named here take the place of those of the Learner.
 
     Args:
         data: Labelled images that the model was not trained on, FOLDER/<class>/*. The package is
@@ -116,7 +121,7 @@ def export_learner(
 
     folder = Path(folder)
     given = Given(
-        crop_px=crop_px, resize_px=resize_px, interpolation=interpolation, version=version
+        crop_px=crop_px, resize_px=resize_px, interpolation=interpolation, fit=fit, version=version
     )
     _write(read(learn), given, folder, overwrite, log)
     if data is not None:

@@ -2,7 +2,7 @@
 
 from service.inference.image.geometry import Size
 from service.inference.tta.planner import Planner
-from service.package.manifest import Manifest
+from service.package.manifest import Fit, Manifest
 from service.package.modes import modes
 from training.imports.parity import TOLERANCE, Parity
 from training.surgery import Converted
@@ -11,6 +11,11 @@ KINDS = {
     "class_map": "class map: average pooling, then one linear layer",
     "windows": "windows: features are pooled over windows, then the head runs for each",
     "crops": "crops: each crop runs alone",
+}
+
+FITS: dict[Fit, str] = {
+    "shorter_side": "photos keep their shape",
+    "squash": "photos are squashed to a square",
 }
 
 
@@ -22,7 +27,8 @@ def lines(manifest: Manifest, converted: Converted, compared: Parity) -> list[st
         f"{name}: {len(manifest.labels)} classes, {millions:.1f} million parameters",
         f"kind: {KINDS[graph.kind]}",
         f"modes: {', '.join(modes(manifest))}",
-        f"input: crops of {sizes.crop_px} px out of {sizes.resize_px} px, {sizes.interpolation}; "
+        f"input: crops of {sizes.crop_px} px out of {sizes.resize_px} px, {sizes.interpolation}, "
+        f"{FITS[sizes.fit]}; "
         f"mean {_numbers(manifest.normalization.mean)}, std {_numbers(manifest.normalization.std)}",
     ]
     if graph.sizes == "dynamic":

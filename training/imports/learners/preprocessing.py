@@ -15,7 +15,7 @@ from fastai.vision.augment import (
 )
 
 from service.errors import ImportRefused
-from service.package.manifest import Interpolation
+from service.package.manifest import Fit, Interpolation
 
 FILTERS: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
 """Pillow's numbers."""
@@ -30,10 +30,15 @@ class Preprocessing:
     crop_px: int | None = None
     resize_px: int | None = None
     interpolation: Interpolation | None = None
+    fit: Fit | None = None
     notes: tuple[str, ...] = ()
 
     def noting(self, text: str) -> "Preprocessing":
         return replace(self, notes=(*self.notes, text))
+
+    def fitting(self, fit: Fit) -> "Preprocessing":
+        """The first transform decides: what follows gets a square."""
+        return replace(self, fit=self.fit or fit)
 
 
 def preprocessing(dls: Any) -> Preprocessing:
@@ -58,21 +63,16 @@ def _item(step: Any, found: Preprocessing) -> Preprocessing:
         side = _side(values.size, kind)
         found = replace(found, crop_px=side, resize_px=side)
         found = _with_filter(found, values)
-        if values.method != "crop":
-            how = "squashes images" if values.method == "squish" else "pads images"
+        if values.method == "pad" and found.fit is None:
             found = found.noting(
-                f"the Learner's Resize {how}; the package resizes the shorter side and cuts the "
-                "centre"
+                "the Learner's Resize pads images to a square; the package cannot pad images"
             )
-        return found
+        return found.fitting("squash" if values.method == "squish" else "shorter_side")
     if isinstance(step, RandomResizedCrop):
         side = _side(values.size, kind)
         more = math.ceil(side * values.val_xtra / 8) * 8  # as fastai computes it
         found = _with_filter(replace(found, crop_px=side, resize_px=side + more), values)
-        return found.noting(
-            f"the Learner's RandomResizedCrop squashes validation images to {side + more} px, then "
-            "cuts the centre; the package keeps their proportions"
-        )
+        return found.fitting("squash")  # fastai squashes validation images, then cuts the centre
     if isinstance(step, (CropPad, RandomCrop)):
         side = _side(values.size, kind)
         if found.resize_px is not None:

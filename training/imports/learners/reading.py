@@ -39,6 +39,7 @@ def read(learn: Learner, name: str = "") -> ModuleSource:
         crop_px=found.crop_px,
         resize_px=found.resize_px,
         interpolation=found.interpolation,
+        fit=found.fit,
         labels=labels,
         activation=_activation(learn.loss_func),
         task=_task(dls),

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from service.errors import UsageError
-from service.package.manifest import InputSize, Interpolation, Label, TaskName
+from service.package.manifest import Fit, InputSize, Interpolation, Label, TaskName
 from training.imports.given import Given, input_size
 from training.imports.labels import labelled, read_labels
 from training.surgery.wanted import Activation, Triple
@@ -29,6 +29,8 @@ class ModuleSource:
     crop_px: int | None = None
     resize_px: int | None = None
     interpolation: Interpolation | None = None
+    fit: Fit | None = None
+    """How the library resizes photos. None: it does not say, and the package keeps their shape."""
     labels: Sequence[object] | None = None
     """Names, or [id, name] pairs, in the order of the logits."""
     activation: Activation | None = None
@@ -75,11 +77,16 @@ def with_options(source: ModuleSource, given: Given) -> ModuleSource:
     if given.crop_px and not given.resize_px and source.crop_px and source.resize_px:
         # The library's share of the image that a crop shows stays.
         resize_px = round(source.resize_px * given.crop_px / source.crop_px)
+    notes = source.notes
+    if given.fit and source.fit and given.fit != source.fit:
+        notes += (f"{source.name} resizes photos by fit {source.fit}; --fit {given.fit} was named",)
     return replace(
         source,
         crop_px=given.crop_px or source.crop_px,
         resize_px=resize_px,
         interpolation=given.interpolation or source.interpolation,
+        fit=given.fit or source.fit,
+        notes=notes,
         activation=given.activation or source.activation,
     )
 
@@ -97,7 +104,7 @@ def complete(source: ModuleSource, given: Given) -> Complete:
         missing.append("crop_px, the side of the images that the model was made for (--crop-px)")
     if source.resize_px is None:
         missing.append(
-            "resize_px, to which the shorter side is resized before the crop is cut (--resize-px)"
+            "resize_px, to which a photo is resized before the crop is cut (--resize-px)"
         )
     if source.interpolation is None:
         missing.append("interpolation, bilinear or bicubic (--interpolation)")
@@ -112,7 +119,13 @@ def complete(source: ModuleSource, given: Given) -> Complete:
     return Complete(
         source.mean,
         source.std,
-        input_size(source.crop_px, source.resize_px, source.interpolation, given.decode),
+        input_size(
+            source.crop_px,
+            source.resize_px,
+            source.interpolation,
+            given.decode,
+            source.fit or "shorter_side",
+        ),
         source.statistics_from,
         photos_in(given.photos) if given.photos else (),
     )

@@ -90,13 +90,14 @@ def _complete(
     if crop_px is None:
         missing.append("--crop-px, the side of the images that the model was made for")
     if given.resize_px is None:
-        missing.append("--resize-px, to which the shorter side is resized before the crop is cut")
+        missing.append("--resize-px, to which a photo is resized before the crop is cut")
     if given.interpolation is None:
         missing.append("--interpolation bilinear or bicubic")
     if given.labels is None:
         missing.append("--labels FILE with a name for each class, or --labels numbers")
     if statistics and crop_px and given.resize_px and given.interpolation and given.labels:
-        sizes = input_size(crop_px, given.resize_px, given.interpolation, given.decode)
+        fit = given.fit or "shorter_side"
+        sizes = input_size(crop_px, given.resize_px, given.interpolation, given.decode, fit)
         return Named(statistics, sizes, given.labels)
     size = f"{crop_px} px" if found.fixed_sides else "any size"
     keys = ", ".join(prop.key for prop in model.metadata_props)

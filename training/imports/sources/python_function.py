@@ -15,6 +15,9 @@ from training.imports.sources.extras import library
 from training.imports.spec import ImportSpec
 from training.surgery import Converted
 
+ATTRIBUTES = (
+    "mean", "std", "crop_px", "resize_px", "interpolation", "fit", "labels", "activation",
+)  # fmt: skip
 FORM = "python:MODULE:FUNCTION, as in python:my_models:classifier or python:my_models.py:classifier"
 
 
@@ -22,7 +25,7 @@ def open_source(name: str, given: Given) -> tuple[Converted, ImportSpec]:
     """Call the function and convert the module that it returns.
 
     The module may carry what the package needs as attributes: `mean`, `std`, `crop_px`,
-    `resize_px`, `interpolation`, `labels`, `activation`. Options take their place.
+    `resize_px`, `interpolation`, `fit`, `labels`, `activation`. Options take their place.
 
     Raises:
         UsageError: no such function, or something that is named nowhere.
@@ -58,9 +61,7 @@ def read(name: str, given: Given) -> ModuleSource:
 def described(name: str, module: Any, **facts: Any) -> ModuleSource:
     """The attributes of the module that say how it is used."""
     said: dict[str, Any] = {
-        key: getattr(module, key)
-        for key in ("mean", "std", "crop_px", "resize_px", "interpolation", "labels", "activation")
-        if _plain(getattr(module, key, None))
+        key: getattr(module, key) for key in ATTRIBUTES if _plain(getattr(module, key, None))
     }
     for key in ("mean", "std"):
         if key in said:

@@ -5,7 +5,7 @@ from math import floor
 from typing import Any
 
 from service.errors import UsageError
-from service.package.manifest import Interpolation
+from service.package.manifest import Fit, Interpolation
 from training.imports.given import Given
 from training.imports.modules.opening import open_module
 from training.imports.modules.source import ModuleSource
@@ -15,6 +15,8 @@ from training.imports.spec import ImportSpec
 from training.surgery import Converted
 
 FILTERS: tuple[Interpolation, ...] = ("bilinear", "bicubic")
+FITS: dict[str, Fit] = {"center": "shorter_side", "squash": "squash"}
+"""By timm's crop_mode. Every mode cuts the centre at the end."""
 
 
 def open_source(name: str, given: Given) -> tuple[Converted, ImportSpec]:
@@ -75,10 +77,9 @@ def described(name: str, model: Any, origin: str) -> ModuleSource:
     notes: list[str] = []
     if height != width:
         raise UsageError(f"timm:{name} takes {width}×{height} px; crops are square")
-    if config.get("crop_mode", "center") != "center":
-        notes.append(
-            f"timm's crop_mode is {config['crop_mode']}; the package cuts the centre instead"
-        )
+    crop_mode = config.get("crop_mode") or "center"
+    if crop_mode not in FITS:
+        notes.append(f"timm's crop_mode is {crop_mode}; the package can center and squash only")
     filter_name = config["interpolation"]
     return ModuleSource(
         name=f"timm:{name}",
@@ -88,6 +89,7 @@ def described(name: str, model: Any, origin: str) -> ModuleSource:
         crop_px=height,
         resize_px=max(height, floor(height / config["crop_pct"])),
         interpolation=filter_name if filter_name in FILTERS else None,
+        fit=FITS.get(crop_mode, "shorter_side"),
         labels=_labels(timm, model),
         activation="none",
         statistics_from=f"timm's pretrained_cfg of {_full_name(model)}",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import ImportRefused, UsageError
-from service.package.manifest import Interpolation
+from service.package.manifest import Fit, Interpolation
 from training.imports.given import Given
 from training.imports.modules.opening import open_module
 from training.imports.modules.source import ModuleSource
@@ -20,6 +20,10 @@ RESAMPLE: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
 """Pillow's numbers, which the preprocessor's file has."""
 SMALL_PX = 384
 """ConvNeXt's preprocessor cuts a share of the image below this size, and squashes from it on."""
+DEFAULTS = (
+    "size", "do_resize", "resample", "crop_pct", "do_center_crop", "crop_size", "do_normalize",
+    "image_mean", "image_std",
+)  # fmt: skip
 PREPROCESSOR = "preprocessor_config.json"
 
 
@@ -66,8 +70,12 @@ def read(name: str, given: Given) -> ModuleSource:
 
 def described(name: str, model: Any, stated: Mapping[str, Any], version: str) -> ModuleSource:
     """What the configuration and the preprocessor's file say."""
+    processor = _processor(model.config, stated)
+    if stated:  # what the file leaves out is as in the class
+        found = {key: getattr(processor, key, None) for key in DEFAULTS}
+        stated = {**{key: one for key, one in found.items() if one is not None}, **stated}
     mean, std = _statistics(stated)
-    crop_px, resize_px, notes = _sizes(stated)
+    crop_px, resize_px, fit = _sizes(stated, processor)
     names: Mapping[int, str] = model.config.id2label
     problem = getattr(model.config, "problem_type", None)
     return ModuleSource(
@@ -78,13 +86,13 @@ def described(name: str, model: Any, stated: Mapping[str, Any], version: str) ->
         crop_px=crop_px,
         resize_px=resize_px,
         interpolation=RESAMPLE.get(stated.get("resample", 2)),
+        fit=fit,
         labels=[names[index] for index in sorted(names)],
         activation="none",
         task="multi_label" if problem == "multi_label_classification" else None,
         statistics_from=PREPROCESSOR,
         architecture=model.config.model_type,
         facts={"transformers": version, "class": type(model).__name__},
-        notes=notes,
     )
 
 
@@ -124,35 +132,46 @@ def _triple(values: list[float]) -> Triple:
     return (values[0], values[1], values[2])
 
 
-def _sizes(stated: Mapping[str, Any]) -> tuple[int | None, int | None, tuple[str, ...]]:
-    """Crop, resize, and where the package differs."""
-    resized, notes = stated.get("size"), ()
+def _processor(config: Any, stated: Mapping[str, Any]) -> Any:
+    """The class of the preprocessor in transformers; None if it is unknown.
+
+    The file names the class, perhaps by an old name. Otherwise the model's configuration decides.
+    """
+    transformers = library("transformers", "hf")
+    name = stated.get("image_processor_type") or stated.get("feature_extractor_type")
+    if name is None:
+        classes = transformers.IMAGE_PROCESSOR_MAPPING.get(type(config), None) or {}
+        return next(iter(classes.values()), None)
+    name = str(name).replace("FeatureExtractor", "ImageProcessor").removesuffix("Fast")
+    return getattr(transformers, name, None)
+
+
+def _sizes(
+    stated: Mapping[str, Any], processor: Any = None
+) -> tuple[int | None, int | None, Fit | None]:
+    """Crop, resize and fit, where `stated` says them.
+
+    One number is a square or a shorter side. The class of the preprocessor decides which.
+    """
+    resized, share = stated.get("size"), stated.get("crop_pct")
     if resized is None or not stated.get("do_resize", True):
-        return None, None, ()
+        return None, None, None
     if isinstance(resized, int):
-        resized = {"shortest_edge": resized}
-    share = stated.get("crop_pct")
+        square = getattr(processor, "default_to_square", False)
+        resized = {"height": resized, "width": resized} if square else {"shortest_edge": resized}
     if "shortest_edge" in resized:
         side = int(resized["shortest_edge"])
         if share is not None and side < SMALL_PX:  # ConvNeXt: the size is that of the crop
-            return side, int(side / share), ()
+            return side, int(side / share), "shorter_side"
         if share is not None:
-            return side, side, (_squashed(side, side),)
+            return side, side, "squash"
         crop = _crop(stated) or side
-        return crop, max(side, crop), ()
+        return crop, max(side, crop), "shorter_side"
     height, width = int(resized.get("height", 0)), int(resized.get("width", 0))
     crop = _crop(stated) or min(height, width)
     if not crop or height != width:
-        return None, None, ()
-    notes = (_squashed(height, width),)
-    return crop, max(height, crop), notes
-
-
-def _squashed(height: int, width: int) -> str:
-    return (
-        f"{PREPROCESSOR} resizes images to {width}×{height} px without their proportions; the "
-        "package resizes the shorter side and cuts the centre"
-    )
+        return None, None, None
+    return crop, max(height, crop), "squash"
 
 
 def _crop(stated: Mapping[str, Any]) -> int | None:
