@@ -56,6 +56,7 @@ def peer_server(
         PORT=str(port),
         MODE=mode,
         RESIZE_PX=str(size.resize_px),
+        FIT=size.fit,
         CROP_PX=str(size.crop_px),
     )
     url = f"http://127.0.0.1:{port}{peer.path}"

@@ -24,7 +24,7 @@ from service.inference.predictor import Predictor
 from service.inference.runtime.providers import choose, settings
 from service.inference.tta.gate import gate_value
 from service.inference.tta.steps import Options
-from service.package.manifest import STRIDE_PX, Manifest, Mode, Precision
+from service.package.manifest import STRIDE_PX, Fit, Manifest, Mode, Precision
 from service.package.package import ModelPackage
 from service.scoring.options import ScoreOptions
 from service.scoring.result.output import write_output
@@ -156,16 +156,19 @@ def _quincunx(
 
 @dataclass(frozen=True)
 class Cut:
-    """Resize the shorter side, then cut squares: the one in the middle, or all five."""
+    """Resize as the package does, then cut squares: the one in the middle, or all five."""
 
     resize_px: int
     crop_px: int
     five: bool = False
+    fit: Fit = "shorter_side"
 
     def crops(self, image: Image.Image) -> np.ndarray:
         """uint8[V, S, S, 3]."""
         scale = self.resize_px / min(image.size)
         width, height = (max(self.resize_px, int(side * scale)) for side in image.size)
+        if self.fit == "squash":
+            width = height = self.resize_px
         pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
         side = self.crop_px
         top, left = round((height - side) / 2), round((width - side) / 2)
@@ -180,19 +183,20 @@ def _cuts(manifest: Manifest, mode: Mode, *, squares: bool) -> list[Cut] | None:
     A loader's process knows no answer yet: for `adaptive` it cuts for both passes.
     """
     sizes = manifest.input
-    served = Cut(sizes.resize_px, sizes.crop_px, mode == "five_crop")
+    fit = sizes.fit
+    served = Cut(sizes.resize_px, sizes.crop_px, mode == "five_crop", fit)
     if mode != "adaptive":
         return [served]
     passes = manifest.adaptive
     if passes is None or passes.first_crop_px is None:
         return None
-    first = Cut(passes.first_px, passes.first_crop_px)
+    first = Cut(passes.first_px, passes.first_crop_px, fit=fit)
     if passes.second == "none":
         return [first, served]
     # Between the windows of such a map lies one position, so they are five sums.
     one_apart = sizes.resize_px == sizes.crop_px + STRIDE_PX
-    if passes.second == "dense" and squares and one_apart:
-        return [first, Cut(sizes.resize_px, sizes.resize_px)]
+    if passes.second == "dense" and (squares or fit == "squash") and one_apart:
+        return [first, Cut(sizes.resize_px, sizes.resize_px, fit=fit)]
     return None
 
 

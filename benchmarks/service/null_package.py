@@ -39,6 +39,7 @@ def null_package(package: ModelPackage, folder: Path, *, oldest: bool = False) -
         fields["input"] = {name: fields["input"][name] for name in ("crop_px", "resize_px")}
         fields["architecture"].pop("stride_px", None)
         fields.pop("adaptive", None)
+    fields["input"].pop("fit", None)  # versions up to 0.5 do not know it
     fields.pop("graph", None)  # this graph is of the kind that every version knows
     fields.pop("unknown", None)  # and has no embedding
     fields |= {"name": "nothing", "version": "0", "files": [described]}

@@ -22,6 +22,7 @@ def describe_model(served: Served, *, default: bool, full: bool = False) -> dict
         "classes": len(manifest.labels),
         "crop_px": manifest.input.crop_px,
         "resize_px": manifest.input.resize_px,
+        "fit": manifest.input.fit,
         "default_tta": manifest.default_mode,
         "modes": list(predictor.model.modes),
         "calibrated": predictor.model.is_calibrated(manifest.default_mode),

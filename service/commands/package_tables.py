@@ -9,7 +9,7 @@ from rich.text import Text
 
 from service.console.text import shown
 from service.package.labels import distinct_names
-from service.package.manifest import Manifest
+from service.package.manifest import InputSize, Manifest
 from service.package.modes import modes
 
 
@@ -24,6 +24,7 @@ def facts(folder: Path, manifest: Manifest) -> dict[str, Any]:
         "classes": len(manifest.labels),
         "crop_px": manifest.input.crop_px,
         "resize_px": manifest.input.resize_px,
+        "fit": manifest.input.fit,
         "graph": manifest.graph.kind,
         "sizes": _sizes(manifest),
         "modes": list(modes(manifest)),
@@ -76,7 +77,7 @@ def _description(folder: Path, manifest: Manifest) -> Table:
     table.add_row("architecture", ", ".join(f"{k}={v}" for k, v in manifest.architecture.items()))
     table.add_row(
         "input",
-        f"crops of {size.crop_px} px, shorter side {size.resize_px} px, {size.interpolation}",
+        f"crops of {size.crop_px} px, {_resized(size)}, {size.interpolation}",
     )
     table.add_row("graph", f"kind {manifest.graph.kind}, {_sizes(manifest)}")
     table.add_row("modes", ", ".join(modes(manifest)))
@@ -142,6 +143,12 @@ def _sizes(manifest: Manifest) -> str:
         return ", ".join(f"{width}×{height} px" for height, width in graph.sizes)
     stride = "" if graph.kind == "crops" else f", stride {graph.stride_px} px"
     return f"any size from {graph.smallest_px} px{stride}"
+
+
+def _resized(size: InputSize) -> str:
+    if size.fit == "squash":
+        return f"photos squashed to {size.resize_px}×{size.resize_px} px"
+    return f"shorter side {size.resize_px} px"
 
 
 def _mib(size_bytes: int) -> str:

@@ -34,7 +34,11 @@ def common_views(model: Model) -> list[View]:
     """One view for each shape and output that the modes of a model need for these photos."""
     found: dict[Key, View] = {}
     manifest = model.manifest
-    for height, width in common_sizes(manifest.input.resize_px, manifest.graph.stride_px):
+    side_px = manifest.input.resize_px
+    sizes = [(side_px, side_px)]  # with `squash`, photos of every shape need these views only
+    if manifest.input.fit == "shorter_side":
+        sizes = [*common_sizes(side_px, manifest.graph.stride_px)]
+    for height, width in sizes:
         image = np.zeros((height, width, 3), np.uint8)
         for mode in model.modes:
             if mode != "custom":  # its views are crops, as those of the other modes

@@ -20,6 +20,7 @@ def test_models_are_listed_with_the_default_first(client: httpx.Client) -> None:
     detail = client.get("/models/other").json()
     assert [label["id"] for label in detail["labels"]][:3] == ["red", "green", "blue"]
     assert client.get("/models/other@2.1").json() == detail
+    assert detail["fit"] == models[0]["fit"] == "shorter_side"
 
 
 def test_every_option_that_a_model_lists_is_answered_and_no_other_is(client: httpx.Client) -> None:

@@ -9,7 +9,7 @@ import typer
 from service.commands.options import Package
 from service.console.stdio import answer, log
 from service.errors import UsageError
-from service.package.manifest import Mode, Precision
+from service.package.manifest import Fit, Mode, Precision
 from training.calibration.tolerance import Tolerance
 from training.commands.options import Overwrite
 
@@ -77,6 +77,14 @@ def calibrate(
             "it: adaptive, unless another mode is better with 95% confidence."
         ),
     ] = None,
+    fit: Annotated[
+        Fit | None,
+        typer.Option(
+            help="How a photo is resized before views are cut. shorter_side: it keeps its shape. "
+            "squash: it becomes a square, for networks that were trained on photos squashed to "
+            "squares. Recorded metrics are dropped. By default the package's own fit stays."
+        ),
+    ] = None,
     version: Annotated[
         str | None,
         typer.Option(metavar="VERSION", help="The new version; by default the version stays."),
@@ -108,6 +116,7 @@ def calibrate(
     from training.calibration.images import calibration_images, training_images
     from training.data.named_data import located
     from training.export.change import changeable, write_change
+    from training.export.refit import with_fit
     from training.export.writer import check_version
 
     if version is not None:
@@ -120,13 +129,16 @@ def calibrate(
             f"{loaded.manifest.name} is multi-label, and such a package has no mode adaptive: "
             "leave out --adaptive-cost and --max-adaptive-cost"
         )
-    if only_unknown and (limits_adaptive or default_mode):
-        raise UsageError("--only-unknown changes neither the gate nor the default mode")
+    if only_unknown and (limits_adaptive or default_mode or fit):
+        raise UsageError("--only-unknown changes neither the gate, the default mode nor the fit")
     tolerance = Tolerance(
         top1=top1_tolerance, nll=nll_tolerance, cost=_most(max_adaptive_cost, adaptive_cost or [])
     )
     budgets = _budgets(adaptive_cost or [])
-    with changeable(package, out, overwrite=overwrite) as folder:
+    with (
+        changeable(package, out, overwrite=overwrite) as target,
+        with_fit(target, fit, log, copied=out is not None) as folder,
+    ):
         items, training = calibration_images(loaded, data, log), training_images(loaded, data)
         if only_unknown:
             manifest = calibration.calibrate_unknown(folder, items, training=training, log=log)

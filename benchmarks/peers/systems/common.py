@@ -14,6 +14,7 @@ MODEL = os.environ["PEER_MODEL"]
 PORT = int(os.environ["PEER_PORT"])
 MODE = os.environ["PEER_MODE"]
 RESIZE_PX = int(os.environ["PEER_RESIZE_PX"])
+FIT = os.environ["PEER_FIT"]
 CROP_PX = int(os.environ["PEER_CROP_PX"])
 VIEWS = {"none": 1, "five_crop": 5}[MODE]
 
@@ -37,7 +38,9 @@ def views_of(image: Image.Image) -> np.ndarray:
     """uint8[V, S, S, 3]: the centre crop, or torchvision's five_crop."""
     image = image.convert("RGB")
     width, height = image.size
-    if width <= height:
+    if FIT == "squash":
+        image = image.resize((RESIZE_PX, RESIZE_PX), Image.Resampling.BILINEAR)
+    elif width <= height:
         image = image.resize(
             (RESIZE_PX, int(RESIZE_PX * height / width)), Image.Resampling.BILINEAR
         )

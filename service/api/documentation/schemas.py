@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.feedback.row import Outcome, Source
 from service.package.manifest import (
     Aggregation,
+    Fit,
     Metrics,
     Mode,
     MultiLabelMetrics,
@@ -199,6 +200,10 @@ class ModelSummary(Shape):
     classes: int
     crop_px: int
     resize_px: int
+    fit: Fit = Field(
+        description="shorter_side: a photo keeps its shape, and its shorter side becomes "
+        "`resize_px`. squash: both sides become `resize_px`"
+    )
     default_tta: Mode
     modes: list[Mode] = Field(description="The modes that it can answer, at its precision")
     calibrated: bool = Field(description="Whether confidence was calibrated for `default_tta`")

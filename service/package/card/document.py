@@ -69,8 +69,7 @@ def _head(manifest: Manifest) -> str:
         f"# {manifest.name}, version {manifest.version}\n\n"
         f"An image {kind} of {len(manifest.labels)} classes: {plain(name)}{size}, "
         f"{_origin(manifest.provenance)} by Quincunx.\n\n"
-        f"Images are resized so that the shorter side is {sizes.resize_px} px "
-        f"({sizes.interpolation}); crops are {sizes.crop_px}×{sizes.crop_px} px. "
+        f"{_resized(sizes)}; crops are {sizes.crop_px}×{sizes.crop_px} px. "
         f"{_decoding(sizes)}The graph takes "
         "uint8 RGB pixels and normalizes them itself "
         f"(mean {_numbers(manifest.normalization.mean)}, std "
@@ -160,6 +159,16 @@ def _imported(manifest: Manifest) -> str:
         f"{reason}\n\nThe package and its source agree to {worst:.0e} of the largest logit, at "
         f"{shapes} px (limit {parity['tolerance']:.0e}).{windows}"
         + (f"\n\nChanged at the import:\n{notes}" if notes else "")
+    )
+
+
+def _resized(sizes: InputSize) -> str:
+    if sizes.fit == "squash":
+        side = f"{sizes.resize_px}×{sizes.resize_px} px"
+        return f"Images of every shape are squashed to {side} ({sizes.interpolation})"
+    return (
+        f"Images are resized so that the shorter side is {sizes.resize_px} px "
+        f"({sizes.interpolation})"
     )
 
 

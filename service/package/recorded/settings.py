@@ -26,9 +26,12 @@ def in_words(settings: Mapping[str, Any]) -> str:
     decode = "exactly"
     if size["decode"] == "scaled":
         decode = f"scaled (not below {size['decode_factor']} times the size)"
+    resized = f"resized to {size['resize_px']} px"
+    if size["fit"] == "squash":
+        resized = f"squashed to {size['resize_px']}×{size['resize_px']} px"
     text = (
         f"Settings of the package (manifest sha256 {settings['manifest_sha256'][:12]}…): decoded "
-        f"{decode}, resized to {size['resize_px']} px ({size['interpolation']}), crops of "
+        f"{decode}, {resized} ({size['interpolation']}), crops of "
         f"{size['crop_px']} px"
     )
     return f"{text}; {_gate_in_words(gate)}" if gate else text
