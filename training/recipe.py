@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from service.console.nearest import did_you_mean
 from service.errors import UsageError
-from service.package.manifest import Decode, InputSize, Interpolation
+from service.package.manifest import Decode, Fit, InputSize, Interpolation
 from training.recipe_checks import check
 from training.recipe_overrides import override_value, said
 
@@ -130,7 +130,10 @@ class Recipe:
     crop_px: int = 224
     """The side of a crop when the model is served."""
     resize_px: int = 256
-    """The shorter side an image is resized to before crops are cut."""
+    """The side an image is resized to before crops are cut: the shorter side, or both (`fit`)."""
+    fit: Fit = "shorter_side"
+    """`shorter_side`: images keep their shape, in training and when the model is served. `squash`:
+    both sides are resized alike to a square, so they lose their proportions but no side."""
     interpolation: Interpolation = "bilinear"
     """How the package resizes images when it is served. Training always resizes bilinearly."""
     decode: Decode = "scaled"
@@ -210,6 +213,7 @@ class Recipe:
             return InputSize(
                 crop_px=self.crop_px,
                 resize_px=self.resize_px,
+                fit=self.fit,
                 interpolation=self.interpolation,
                 decode=self.decode,
                 decode_factor=self.decode_factor,

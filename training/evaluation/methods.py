@@ -129,7 +129,9 @@ def _fastai_tta(predictor: Predictor, image: AnyImage) -> StepsOf[Result]:
     planner = predictor.model.planner
     size, pixels = size_of(image), as_pixels(image)
     random = np.random.default_rng(int(pixels[:: max(1, len(pixels) // 8), ::8].sum()))
-    boxes = tuple(_random_box(size, random) for _ in range(RANDOM_VIEWS))
+    side = max(size.height, size.width)
+    seen = size if planner.input.fit == "shorter_side" else Size(side, side)  # as in training
+    boxes = tuple(_random_box(seen, random) for _ in range(RANDOM_VIEWS))
     passes = (*planner.passes("none", size), *planner.passes("custom", size, boxes))
     read = yield from read_passes(image, passes)
     probabilities = softmax(read.logits)

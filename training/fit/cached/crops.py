@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.inference.image.geometry import Size, centre_box, shorter_side
+from service.inference.image.geometry import Size, centre_box, fitted
+from service.package.manifest import Fit
 from training.fit.item_crop import ItemCrop
 
 Floats = NDArray[np.float64]
@@ -63,9 +64,12 @@ def training_crops(
 ) -> Crops:
     """Random crops, drawn in the pixels of the files and laid on the stored images.
 
-    `full` and `stored` are heights and widths, [N, 2]. With `flip`, half of them are mirrored.
+    `full` and `stored` are heights and widths, [N, 2]. With `flip`, half of them are mirrored. A
+    crop of a squashed image is drawn in a square.
     """
     fastai: Any = crop.transform()
+    if crop.whole_px is not None:
+        full = np.repeat(full.max(axis=1, keepdims=True), 2, axis=1)
     drawn = random_boxes(full, fastai.min_scale, fastai.ratio, rng)
     scale = (stored / full)[:, ::-1]
     boxes = np.minimum(drawn * np.tile(scale, 2), np.tile(stored[:, ::-1], 2))
@@ -74,11 +78,13 @@ def training_crops(
     return Crops(boxes, bounds.astype(np.int64), flips)
 
 
-def served_crops(full: Integers, stored: Integers, crop_px: int, resize_px: int) -> Crops:
-    """The centre crops of serving: the shorter side becomes `resize_px`, then a square is cut."""
+def served_crops(
+    full: Integers, stored: Integers, crop_px: int, resize_px: int, fit: Fit = "shorter_side"
+) -> Crops:
+    """The centre crops of serving: images are resized to `resize_px`, then a square is cut."""
     boxes = np.empty((len(full), 4))
     for row, ((height, width), (stored_h, stored_w)) in enumerate(zip(full, stored, strict=True)):
-        resized = shorter_side(Size(int(height), int(width)), resize_px)
+        resized = fitted(Size(int(height), int(width)), resize_px, fit)
         box = centre_box(resized, crop_px)
         across, down = stored_w / resized.width, stored_h / resized.height
         boxes[row] = box.left * across, box.top * down, box.right * across, box.bottom * down

@@ -127,7 +127,7 @@ def cached_loaders(
         return training_crops(full, stored, crop, not presized, rng)
 
     def served(full: Integers, stored: Integers, _: np.random.Generator) -> Crops:
-        return served_crops(full, stored, size_px, resize_px)
+        return served_crops(full, stored, size_px, resize_px, recipe.fit)
 
     def batches(items: tuple[Item, ...], crops: CropsOf, out_px: int, split_idx: int) -> Batches:
         own = None if augment and not split_idx else stats  # normalized after augmentation
