@@ -1,6 +1,7 @@
 """The view of `none` is what a library's own preprocessing makes of photos that are not square."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from fastai.vision.all import (
     RandomCrop,
     RandomResizedCrop,
     Resize,
+    aug_transforms,
 )
 from PIL import Image
 from torch import nn
 
 import quincunx
 from service.errors import UsageError
+from service.inference.image.geometry import Size
 from service.inference.image.views import Pixels, cut, resize, size_of
 from service.inference.tta.planner import Planner
 from service.package.manifest import Fit, InputSize
@@ -32,11 +35,14 @@ from tests.support.dataset import drawn_dataset
 from tests.support.images import drawn
 from training.imports.given import Given
 from training.imports.learners.reading import read
+from training.imports.modules.opening import open_module
+from training.imports.modules.own_preprocessing import difference
 from training.imports.modules.source import ModuleSource, complete, with_options
-from training.imports.sources import timm_model, transformers_model
+from training.imports.sources import timm_model, torchvision_model, transformers_model
 
 SHAPES = [(90, 61), (48, 131), (77, 77)]
 SIDE_PX = 32
+HALF = (0.5, 0.5, 0.5)
 
 
 def none_view(image: np.ndarray, sizes: InputSize) -> Pixels:
@@ -84,11 +90,11 @@ def transformers_squash(
 
 
 def fastai_squash(
-    folder: Path, *steps: Any
+    folder: Path, *steps: Any, batch: Any = ()
 ) -> tuple[ModuleSource, Callable[[Image.Image], np.ndarray]]:
     data = drawn_dataset(folder, train=2, val=1)
     dls: Any = ImageDataLoaders.from_folder(
-        data, valid="val", bs=2, num_workers=0, item_tfms=list(steps)
+        data, valid="val", bs=2, num_workers=0, item_tfms=list(steps), batch_tfms=list(batch)
     )
     learn = Learner(dls, nn.Identity(), loss_func=CrossEntropyLossFlat())
 
@@ -129,6 +135,55 @@ def test_a_squashing_source_is_squashed_alike(tmp_path: Path, name: str) -> None
         kept = none_view(image, sizes.model_copy(update={"fit": "shorter_side"}))
         alike = np.allclose(kept, expected, rtol=0, atol=0.01)
         assert alike == (height == width)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_an_import_compares_with_the_own_preprocessing(tmp_path: Path, name: str) -> None:
+    source, _ = SOURCES[name](tmp_path)
+    assert apart(source, sizes_of(source)) == ""
+    kept = sizes_of(source).model_copy(update={"fit": "shorter_side"})
+    assert "differ from the source's own preprocessing" in apart(source, kept)
+
+
+def test_sources_that_keep_the_shape_are_compared_too(tmp_path: Path) -> None:
+    presized, _ = fastai_squash(tmp_path, Resize(96), batch=aug_transforms(size=SIDE_PX))
+    for source in (torchvision_model.untrained("squeezenet1_1"), presized):
+        assert source.fit == "shorter_side"
+        assert apart(source, sizes_of(source)) == ""
+        squashed = sizes_of(source).model_copy(update={"fit": "squash"})
+        assert "differ from the source's own preprocessing" in apart(source, squashed)
+
+
+def apart(source: ModuleSource, sizes: InputSize) -> str:
+    assert source.own is not None
+    assert source.mean is not None
+    assert source.std is not None
+    return difference(source.own, sizes, source.mean, source.std)
+
+
+def test_the_report_says_what_differs_unless_an_option_asked_for_it() -> None:
+    def stretched(photo: Pixels) -> torch.Tensor:
+        planes = torch.from_numpy(resize(photo, Size(72, 72))[4:68, 4:68].copy())
+        return (planes.permute(2, 0, 1) / 255 - 0.5) / 0.5
+
+    def fails(photo: Pixels) -> torch.Tensor:
+        raise ValueError(f"no photos of {photo.shape[0]} rows")
+
+    source = ModuleSource(
+        "own", classifier(*average_linear()), HALF, HALF, 64, 72, "bilinear",
+        labels=list("abcde"), own=stretched,
+    )  # fmt: skip
+
+    def notes(source: ModuleSource, **options: Any) -> str:
+        return "; ".join(open_module(source, Given(**options))[0].notes)
+
+    assert "own preprocessing by" in notes(source)
+    assert "own preprocessing" not in notes(replace(source, fit="squash"))
+    assert "own preprocessing" not in notes(source, fit="squash")
+    assert "own preprocessing" not in notes(source, resize_px=64)
+    assert "it fails: no photos of 72 rows" in notes(replace(source, own=fails))
+    whole = replace(source, own=lambda photo: torch.zeros(3, 64, 80))
+    assert "inputs of 80×64 px, the package of 64×64" in notes(whole)
 
 
 def test_another_fit_than_that_of_the_source_is_a_note() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fastai.data.transforms import IntToFloatTensor, Normalize, ToTensor
+from fastai.torch_basics import compose_tfms
 from fastai.vision.augment import (
     AffineCoordTfm,
     CropPad,
@@ -13,8 +14,10 @@ from fastai.vision.augment import (
     RandomResizedCropGPU,
     Resize,
 )
+from fastai.vision.core import PILImage
 
 from service.errors import ImportRefused
+from service.inference.image.views import Pixels
 from service.package.manifest import Fit, Interpolation
 
 FILTERS: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
@@ -55,6 +58,16 @@ def preprocessing(dls: Any) -> Preprocessing:
     for step in dls.valid.after_batch.fs:
         found = _batch(step, found)
     return found
+
+
+def own(dls: Any, photo: Pixels) -> Any:
+    """What the validation transforms make of a photo: float32[3, S, S], normalized."""
+    # A tuple goes in and comes out, which fastai's types do not say.
+    single: Any = (PILImage.create(photo),)
+    image: Any = compose_tfms(single, dls.valid.after_item.fs, split_idx=1)[0]
+    single = (image[None].to(dls.device),)
+    batch: Any = compose_tfms(single, dls.valid.after_batch.fs, split_idx=1)[0]
+    return batch[0]
 
 
 def _item(step: Any, found: Preprocessing) -> Preprocessing:

@@ -14,7 +14,7 @@ from torch import nn
 from service.errors import ImportRefused
 from service.package.manifest import TaskName
 from training.imports.given import NORMALIZATIONS
-from training.imports.learners.preprocessing import preprocessing
+from training.imports.learners.preprocessing import own, preprocessing
 from training.imports.modules.source import ModuleSource
 from training.surgery.wanted import Activation, Triple
 
@@ -47,6 +47,7 @@ def read(learn: Learner, name: str = "") -> ModuleSource:
         architecture=_architecture(learn),
         facts={"fastai": version("fastai")},
         notes=found.notes,
+        own=lambda photo: own(dls, photo),
     )
 
 

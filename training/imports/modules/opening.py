@@ -11,6 +11,7 @@ from service.errors import ImportRefused, UsageError
 from training.imports import parity
 from training.imports.given import Given
 from training.imports.modules.exporting import Classifier, Way, classifier, ways
+from training.imports.modules.own_preprocessing import difference
 from training.imports.modules.source import (
     Complete,
     ModuleSource,
@@ -26,6 +27,7 @@ from training.surgery.wanted import Channels
 
 LEAST_CELL_PX = 32
 REASON_LENGTH = 200
+VIEW = ("crop_px", "resize_px", "interpolation", "fit", "mean", "std")
 
 
 class ModuleFunction:
@@ -56,8 +58,12 @@ def open_module(source: ModuleSource, given: Given) -> tuple[Converted, ImportSp
         UsageError: something that neither the library nor `given` says.
         ImportRefused: no way gives a graph that agrees with the module.
     """
-    source = with_options(source, given)
+    notes = source.notes
+    source, said = with_options(source, given), source
     facts = complete(source, given)
+    if said.own and not notes and _preprocesses_alike(said, source):
+        apart = difference(said.own, facts.sizes, facts.mean, facts.std)
+        source = replace(source, notes=(apart,) if apart else ())
     network = classifier(source.module)
     reference = ModuleFunction(network, facts, given.channels)
     classes = _classes(source, reference, facts.sizes.crop_px)
@@ -87,6 +93,11 @@ def open_module(source: ModuleSource, given: Given) -> tuple[Converted, ImportSp
     too_fixed = _refused_size(reference, facts.sizes.crop_px)
     converted = _best(ways(network, facts.sizes.crop_px, not too_fixed), wanted, spec, too_fixed)
     return replace(converted, notes=(*source.notes, *converted.notes)), spec
+
+
+def _preprocesses_alike(said: ModuleSource, used: ModuleSource) -> bool:
+    """Whether no option of the user changes the view."""
+    return all(getattr(said, key) == getattr(used, key) for key in VIEW)
 
 
 def _classes(source: ModuleSource, reference: ModuleFunction, crop_px: int) -> int:

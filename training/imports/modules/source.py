@@ -11,6 +11,7 @@ from service.errors import UsageError
 from service.package.manifest import Fit, InputSize, Interpolation, Label, TaskName
 from training.imports.given import Given, input_size
 from training.imports.labels import labelled, read_labels
+from training.imports.modules.own_preprocessing import Preprocess
 from training.surgery.wanted import Activation, Triple
 
 
@@ -43,6 +44,8 @@ class ModuleSource:
     """For the manifest: the origin of the weights, versions."""
     notes: tuple[str, ...] = ()
     """Where the package differs from the library, a sentence each."""
+    own: Preprocess | None = None
+    """The library's own preprocessing; the package's view is compared with it."""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,14 @@ from difflib import get_close_matches
 from math import floor
 from typing import Any
 
+from PIL import Image
+
 from service.errors import UsageError
+from service.inference.image.views import Pixels
 from service.package.manifest import Fit, Interpolation
 from training.imports.given import Given
 from training.imports.modules.opening import open_module
+from training.imports.modules.own_preprocessing import Preprocess
 from training.imports.modules.source import ModuleSource
 from training.imports.sources import hub, weights
 from training.imports.sources.extras import library
@@ -96,7 +100,15 @@ def described(name: str, model: Any, origin: str) -> ModuleSource:
         architecture=name,
         facts={"weights": origin, "timm": timm.__version__},
         notes=tuple(notes),
+        own=_own(timm, config),
     )
+
+
+def _own(timm: Any, config: dict[str, Any]) -> Preprocess:
+    def prepared(photo: Pixels) -> Any:
+        return timm.data.create_transform(**config, is_training=False)(Image.fromarray(photo))
+
+    return prepared
 
 
 def _labels(timm: Any, model: Any) -> list[object] | None:

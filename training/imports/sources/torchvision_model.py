@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from torch import Tensor
 
 from service.errors import ImportRefused, UsageError
@@ -96,12 +97,14 @@ def described(name: str, model: Any, chosen: Any, origin: str) -> ModuleSource:
         crop_px=transforms.crop_size[0],
         resize_px=transforms.resize_size[0],
         interpolation=FILTERS.get(filter_name),
+        fit="shorter_side",
         labels=list(chosen.meta["categories"]),
         activation="none",
         statistics_from=f"torchvision's {chosen}",
         architecture=name,
         facts={"weights": origin},
         notes=notes,
+        own=lambda photo: transforms(Image.fromarray(photo)),
     )
 
 

@@ -5,10 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from service.errors import ImportRefused, UsageError
+from service.inference.image.views import Pixels
 from service.package.manifest import Fit, Interpolation
 from training.imports.given import Given
 from training.imports.modules.opening import open_module
+from training.imports.modules.own_preprocessing import Preprocess
 from training.imports.modules.source import ModuleSource
 from training.imports.sources import hub
 from training.imports.sources.extras import library
@@ -93,6 +97,7 @@ def described(name: str, model: Any, stated: Mapping[str, Any], version: str) ->
         statistics_from=PREPROCESSOR,
         architecture=model.config.model_type,
         facts={"transformers": version, "class": type(model).__name__},
+        own=_own(processor, stated) if processor and stated else None,
     )
 
 
@@ -144,6 +149,14 @@ def _processor(config: Any, stated: Mapping[str, Any]) -> Any:
         return next(iter(classes.values()), None)
     name = str(name).replace("FeatureExtractor", "ImageProcessor").removesuffix("Fast")
     return getattr(transformers, name, None)
+
+
+def _own(processor: Any, stated: Mapping[str, Any]) -> Preprocess:
+    def prepared(photo: Pixels) -> Any:
+        made = processor.from_dict(dict(stated))
+        return made(Image.fromarray(photo), return_tensors="pt")["pixel_values"][0]
+
+    return prepared
 
 
 def _sizes(
