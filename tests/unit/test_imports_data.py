@@ -30,8 +30,8 @@ from training.commands.calibrate import app as calibrating
 from training.commands.import_model import app
 from training.data.dataset import validation
 from training.imports import finish as finishing
-from training.imports import int8 as quantizing
 from training.imports.finish import labelled_images
+from training.imports.int8 import add_int8
 
 
 @pytest.fixture(scope="module")
@@ -107,16 +107,13 @@ def test_with_data_the_package_is_quantized_calibrated_and_measured(
     assert "calibrated on 30 images, measured on 30 others" in done.stderr
 
 
-def test_an_int8_graph_that_answers_otherwise_is_left_out(
-    coloured: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(quantizing, "LEAST_AGREEMENT", 1.1)
+def test_an_int8_graph_that_answers_otherwise_is_left_out(coloured: Path) -> None:
     path = coloured / "model.onnx"
     folder = coloured / "models" / "plain"
     imported(path, folder, labels=str(coloured / "names.txt"))
     items = labelled_images(folder, coloured / "photos")
     said: list[str] = []
-    assert not quantizing.add_int8(folder, items[:8], said.append)
+    assert not add_int8(folder, items[:8], said.append, least=1.1)
     assert "int8 is left out: it names the class of fp32" in said[0]
     assert [file.precision for file in verify(folder).manifest.files] == ["fp32"]
     assert not list(folder.glob("*int8*"))
@@ -131,7 +128,7 @@ def test_int8_of_the_other_kinds_keeps_the_contract(name: str, tmp_path: Path) -
     done = imported(exported(network, tmp_path / "model.onnx", how), tmp_path / name)
     data = drawn_dataset(tmp_path / "data", train=1, val=6, side_px=120)
     items = validation(data).items
-    assert quantizing.add_int8(done.folder, items, lambda _: None)
+    assert add_int8(done.folder, items, lambda _: None)
     kinds = [node.op_type for node in onnx.load(done.folder / "model.int8.onnx").graph.node]
     assert "QuantizeLinear" in kinds
     assert verify(done.folder).precisions == ("fp32", "int8")
