@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms import functional as reference
 
+from benchmarks.scoring.peers import Cut
 from service.api.heatmap import with_class_map
 from service.errors import ImageTooSmall
 from service.inference.common_shapes import common_views
@@ -251,3 +252,14 @@ def test_only_square_views_are_common(
             np.testing.assert_allclose(
                 got.answer.probabilities, expected.answer.probabilities, atol=1e-5
             )
+
+
+@pytest.mark.parametrize("fit", ["squash", "shorter_side"])
+@pytest.mark.parametrize("mode", ["none", "five_crop"])
+def test_programs_that_are_compared_cut_the_same_crops(fit: Fit, mode: Mode) -> None:
+    planner = Planner(InputSize(crop_px=64, resize_px=SIDE, fit=fit))
+    for shape in ((150, 200), (331, 97), (96, 96)):
+        image = drawn(*shape)
+        views = make_views(image, planner.passes(mode, size_of(image)))
+        cut = Cut(SIDE, 64, mode == "five_crop", fit).crops(Image.fromarray(image))
+        np.testing.assert_array_equal(cut, np.stack([np.asarray(view.pixels) for view in views]))
