@@ -201,8 +201,9 @@ class ModelSummary(Shape):
     crop_px: int
     resize_px: int
     fit: Fit = Field(
+        default="shorter_side",  # that of servers without the field
         description="shorter_side: a photo keeps its shape, and its shorter side becomes "
-        "`resize_px`. squash: both sides become `resize_px`"
+        "`resize_px`. squash: both sides become `resize_px`",
     )
     default_tta: Mode
     modes: list[Mode] = Field(description="The modes that it can answer, at its precision")
