@@ -27,20 +27,24 @@ def unsure(tmp_path: Path) -> Path:
     return path
 
 
+def rectangles(page: Page, *selectors: str) -> list[list[dict[str, float]]]:
+    """Where the elements of each selector are. All at one moment: the page moves as it fills."""
+    return page.evaluate(
+        """selectors => selectors.map(selector =>
+            [...document.querySelectorAll(selector)].map(
+                element => element.getBoundingClientRect().toJSON()))""",
+        selectors,
+    )
+
+
 def test_five_crops_are_drawn_each_with_its_own_class(page: Page, photo: Path) -> None:
     choose(page, photo)
     labels = page.locator("#crops .crop span")
     expect(labels).to_have_text(["Red", "Red", "Blue", "Blue", "Red"])
-    frame = page.locator("#frame").bounding_box()
-    boxes = [box.bounding_box() for box in page.locator("#crops .crop").all()]
-    assert frame is not None
-    left_top, right_bottom = boxes[0], boxes[3]
-    assert left_top is not None
-    assert right_bottom is not None
-    assert left_top["x"] == pytest.approx(frame["x"], abs=2)
-    assert left_top["y"] == pytest.approx(frame["y"], abs=2)
-    bottom = frame["y"] + frame["height"]
-    assert right_bottom["y"] + right_bottom["height"] == pytest.approx(bottom, abs=2)
+    [frame], crops = rectangles(page, "#frame", "#crops .crop")
+    assert crops[0]["left"] == pytest.approx(frame["left"], abs=2)
+    assert crops[0]["top"] == pytest.approx(frame["top"], abs=2)
+    assert crops[3]["bottom"] == pytest.approx(frame["bottom"], abs=2)
 
 
 def test_the_single_crop_stands_beside_the_chosen_mode(page: Page, photo: Path) -> None:
@@ -93,10 +97,8 @@ def test_bars_and_times_compare_single_crop_with_tta(page: Page, photo: Path) ->
     rows = page.locator("#bars tbody tr")
     expect(rows).to_have_count(3)
     expect(rows.first.locator(".bar")).to_have_count(2)
-    widths = [bar.bounding_box() for bar in page.locator("#bars tbody .bar.tta").all()]
-    assert widths[0] is not None
-    assert widths[1] is not None
-    assert widths[0]["width"] > widths[1]["width"]
+    [bars] = rectangles(page, "#bars tbody .bar.tta")
+    assert bars[0]["width"] > bars[1]["width"]
     times = page.locator("#times tbody tr")
     expect(times).to_have_count(2)
     assert times.nth(0).locator("td").all_inner_texts()[-2:] == ["1", "1.00"]
@@ -223,7 +225,8 @@ def test_the_heat_map_is_laid_over_the_photo_with_its_class_and_scale(
         page.get_by_label("heat map").check()
     expect(heat).to_be_visible()
     assert heat.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
-    assert heat.bounding_box() == page.locator("#picture").bounding_box()
+    heats, pictures = rectangles(page, "#heat", "#picture")
+    assert heats == pictures
     expect(page.locator("#legend-name")).to_have_text("Where it looks like Red:")
     peak = got.value.json()["heatmap"]["peak"]
     expect(page.locator("#legend-peak")).to_have_text(f"{100 * peak:.1f}% (not calibrated)")
@@ -283,10 +286,8 @@ def test_on_a_phone_nothing_runs_out_of_the_screen(
     page.get_by_role("button", name="Compare all modes").click()
     expect(page.locator("#compared")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    single, chosen = (page.locator(one).bounding_box() for one in ("#single", "#chosen"))
-    assert single is not None
-    assert chosen is not None
-    assert single["y"] + single["height"] <= chosen["y"], "one column"
+    [single], [chosen] = rectangles(page, "#single", "#chosen")
+    assert single["bottom"] <= chosen["top"], "one column"
     context.close()
 
 
