@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import BrowserContext, Error, Page, Route, expect
 
 from tests.support.embedded import RATES, unknown_package
 from tests.support.images import encoded
@@ -104,6 +104,31 @@ def test_a_link_chooses_the_options(page: Page, odd: Path, server: Server) -> No
     ready(page)
     for node, value in ((RATE, ""), ("#aggregate", "mean"), ("#model", "colours@1")):
         expect(page.locator(node)).to_have_value(value)
+
+
+@pytest.mark.parametrize(
+    "early", ["location.hash = '#tta=dense'", "document.querySelector('[value=dense]').click()"]
+)
+def test_a_choice_before_the_models_are_known_is_kept(
+    context: BrowserContext, server: Server, early: str
+) -> None:
+    """The first question to the server waits until the choice was made."""
+    page = context.new_page()
+    wrong: list[Error] = []
+    page.on("pageerror", lambda error: wrong.append(error))
+    page.add_init_script(
+        f"""const ask = fetch;
+        window.fetch = async (...given) => {{
+            window.fetch = ask;
+            {early};
+            await new Promise(done => setTimeout(done, 50));
+            return ask(...given);
+        }};"""
+    )
+    page.goto(f"{server.url}/")
+    ready(page)
+    expect(page.locator("#modes input:checked")).to_have_value("dense")
+    assert not wrong
 
 
 def test_without_an_unknown_score_the_reason_is_given(page: Page, odd: Path) -> None:

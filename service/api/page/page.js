@@ -180,6 +180,7 @@ $("file").addEventListener("change", (event) => {
   event.target.value = "";  // so that the same photo can be chosen again
 });
 $("modes").addEventListener("change", () => {
+  if (!model()) return;  // `start` offers its options when it knows the model
   offerOptions();
   lookAgain();
 });
@@ -188,10 +189,16 @@ $("model").addEventListener("change", () => run(async () => {
   await offer($("model").value);
   lookAgain();
 }));
-addEventListener("hashchange", () => run(async () => {
-  await restoreAddress();
-  look();
-}));
+addEventListener("hashchange", () => {
+  if (!model()) {
+    start();  // it reads the new address
+    return;
+  }
+  run(async () => {
+    await restoreAddress();
+    look();
+  });
+});
 // A photo whose answer is shown is not asked about again.
 $("key").addEventListener("change", () => (model() && !failed() ? run(loadAgain, loadAgain) : start()));
 $("controls").addEventListener("submit", (event) => event.preventDefault());

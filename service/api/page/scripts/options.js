@@ -43,7 +43,8 @@ export async function offer(tag, first = false, signal = null) {
     input.closest("label").hidden = !details.modes.includes(input.value);
   }
   $("heat-field").hidden = !details.heatmap;
-  if (first || !details.modes.includes(mode())) {
+  const untouched = document.querySelector("#modes input:checked").defaultChecked;
+  if ((first && untouched) || !details.modes.includes(mode())) {
     const own = document.querySelector(`#modes input[value="${details.default_tta}"]`);
     if (own) own.checked = true;
   }
