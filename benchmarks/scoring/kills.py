@@ -20,7 +20,9 @@ STREAM_SECONDS = 0.2
 
 def stops(package: Path, photos: Path, kills: int) -> list[dict[str, Any]]:
     """Stop a run of each source and sink so often; raises SystemExit where a result differs."""
-    suffix = next(path.suffix for path in sorted(photos.glob("*/*")))
+    suffix = next((path.suffix for path in sorted(photos.glob("*/*"))), None)
+    if suffix is None:
+        sys.exit(f"{photos} has no FOLDER/CLASS/photo: kills also scores photos with labels")
     paths = sorted(photos.glob(f"*/*{suffix}"))
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
