@@ -143,10 +143,10 @@ def test_rectangles_lie_and_stand_around_the_middle(predictor: Predictor) -> Non
 
 
 def test_a_stretched_image_is_wider_and_whole() -> None:
-    halves = np.zeros((60, 60, 3), np.uint8)
-    halves[:, 20:] = 255
-    assert Shape().of(halves) is halves
-    wide = Shape(1.5, stretch=True).of(halves)
+    black_and_white = np.zeros((60, 60, 3), np.uint8)
+    black_and_white[:, 20:] = 255
+    assert Shape().of(black_and_white) is black_and_white
+    wide = Shape(1.5, stretch=True).of(black_and_white)
     assert size_of(wide) == Size(60, 90)
     assert not as_pixels(wide)[:, :26].any()
     assert (as_pixels(wide)[:, 34:] == 255).all()

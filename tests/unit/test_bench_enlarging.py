@@ -15,7 +15,7 @@ from service.inference.decode import decode
 from tests.support.images import coloured, encoded
 
 
-def halves(height: int, width: int) -> bytes:
+def black_and_white(height: int, width: int) -> bytes:
     """A PNG whose left half is black and whose right half is white."""
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[:, width // 2 :] = 255
@@ -29,7 +29,7 @@ def halves(height: int, width: int) -> bytes:
 def test_a_photo_gets_the_size_and_keeps_its_middle(
     height: int, width: int, made: tuple[int, int]
 ) -> None:
-    data = enlarge(halves(height, width), ImageSize(320, 240), seed=0)
+    data = enlarge(black_and_white(height, width), ImageSize(320, 240), seed=0)
     assert Image.open(io.BytesIO(data)).size == made
     pixels = decode(data).astype(float)
     assert pixels[:, : made[0] // 3].mean() < 30
@@ -52,7 +52,7 @@ def test_an_enlarged_photo_has_the_bytes_of_a_phone_photo() -> None:
 
 
 def test_the_same_seed_gives_the_same_file() -> None:
-    photo = halves(20, 30)
+    photo = black_and_white(20, 30)
     assert enlarge(photo, ImageSize(64, 48), 1) == enlarge(photo, ImageSize(64, 48), 1)
     assert enlarge(photo, ImageSize(64, 48), 1) != enlarge(photo, ImageSize(64, 48), 2)
 
