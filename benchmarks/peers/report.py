@@ -124,8 +124,8 @@ def against(measured: Sequence[Measured], ours: str) -> ReportTable:
             rates = ([m.answered_per_second for m in by[one, loads[-2]]] for one in (mine, peer))
             tails = ([m.latencies_ms for m in by[one, loads[-1]]] for one in (mine, peer))
             rows.append(
-                (mine.precision, mine.mode, str(peer), _interval(paired_ratio(*rates)),
-                 _interval(_tail_ratio(*tails)))
+                (mine.precision, mine.mode, str(peer), str(paired_ratio(*rates)),
+                 str(_tail_ratio(*tails)))
             )  # fmt: skip
     header = ("precision", "mode", "against", f"× images/s ({loads[-2]})", f"× p99 ({loads[-1]})")
     return ReportTable("Quincunx against each peer", header, tuple(rows))
@@ -142,10 +142,6 @@ def _tail_ratio(ours: Sequence[tuple[float, ...]], theirs: Sequence[tuple[float,
     draws = np.random.default_rng(0).integers(0, len(ours), (RESAMPLES, len(ours)))
     low, high = np.nanpercentile([ratio(list(rounds)) for rounds in draws], (2.5, 97.5))
     return Interval(ratio(range(len(ours))), float(low), float(high))
-
-
-def _interval(interval: Interval) -> str:
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def _of(

@@ -178,18 +178,14 @@ def _at_least(
     promise: str, taken: Sequence[Sample], base: Sequence[Sample], target: float
 ) -> Verdict:
     ratio = _ratio(taken, base)
-    return Verdict(promise, _text(ratio), ratio.value >= target)
+    return Verdict(promise, str(ratio), ratio.value >= target)
 
 
 def compared(samples: Samples) -> ReportTable:
     """The rates of this checkout, against those of the other one in the same rounds."""
     pairs = [(case, samples.get(replace(case, before=True))) for case in samples if not case.before]
-    rows = tuple((str(c), _text(_ratio(samples[c], base))) for c, base in pairs if base)
+    rows = tuple((str(c), str(_ratio(samples[c], base))) for c, base in pairs if base)
     return ReportTable("Against the other checkout", ("case", "× images/s [95%]"), rows)
-
-
-def _text(ratio: Interval) -> str:
-    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
 def _ratio(taken: Sequence[Sample], base: Sequence[Sample]) -> Interval:

@@ -129,10 +129,6 @@ def _ratio(
     return paired_ratio(served, [s.images_per_second for s in by_name[loop]])
 
 
-def _text(ratio: Interval) -> str:
-    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
-
-
 def _write(
     package: ModelPackage, photos: Photos, out: Path,
     samples: dict[Case, dict[str, list[Sample]]], cores: int,
@@ -161,10 +157,10 @@ def _write(
                     loop + (" (fastest)" if loop == best else ""),
                     f"{_median(by_name[loop]):.1f}",
                     f"{_median(by_name[SERVICE]):.1f}",
-                    _text(raw),
-                    _text(adjusted),
+                    str(raw),
+                    str(adjusted),
                     f"{_median(by_name[PROCESSES]):.1f}",
-                    _text(divided),
+                    str(divided),
                 )
             )
         raw = _ratio(by_name, best, cores, adjusted=False)
@@ -173,8 +169,7 @@ def _write(
         verdicts.append(
             Verdict(
                 f"{case.mode} {case.precision}: ≥ {case.target:g}× the fastest bare loop ({best})",
-                f"{_text(raw)}; client elsewhere {_text(adjusted)}; "
-                f"× one after another {_text(plain)}",
+                f"{raw}; client elsewhere {adjusted}; × one after another {plain}",
                 raw.value >= case.target,
             )
         )

@@ -206,4 +206,4 @@ def _table(title: str, samples: Samples) -> ReportTable:
 def _text(interval: Interval | None) -> str:
     if interval is None:
         return "none: a code answered nothing in a round"
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    return str(interval)

@@ -26,10 +26,9 @@ from service.bench.report.results import (
     CaseResult,
     LatencyReport,
     Phase,
-    Ratio,
     Summary,
 )
-from service.bench.report.statistics import paired_ratio
+from service.bench.report.statistics import Interval, paired_ratio
 from service.errors import UsageError
 from service.inference.predictor import Predictor
 from service.inference.runtime.providers import Provider
@@ -207,5 +206,5 @@ def _totals(
     return np.sum([phases[phase] for phase in which], axis=0)
 
 
-def _ratio(phases: Columns, base: Columns, which: Sequence[Phase], seed: int) -> Ratio:
-    return Ratio.of(paired_ratio(_totals(phases, which), _totals(base, which), seed=seed))
+def _ratio(phases: Columns, base: Columns, which: Sequence[Phase], seed: int) -> Interval:
+    return paired_ratio(_totals(phases, which), _totals(base, which), seed=seed)

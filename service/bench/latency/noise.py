@@ -31,7 +31,7 @@ def _control(result: CaseResult) -> list[str]:
     ratio = result.ratio
     if ratio is None:
         return []
-    if ratio.interval.half_width <= NOISY_CONTROL and abs(ratio.value - 1) <= NOISY_CONTROL:
+    if ratio.half_width <= NOISY_CONTROL and abs(ratio.value - 1) <= NOISY_CONTROL:
         return []
     return [
         f"{result.case.precision} batch {result.case.batch_images}: too noisy. The single crop "

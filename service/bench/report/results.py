@@ -54,22 +54,6 @@ class Summary(ReportPart):
         )
 
 
-class Ratio(ReportPart):
-    """Cost relative to another cost, with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, interval: Interval) -> "Ratio":
-        return cls(value=interval.value, low=interval.low, high=interval.high)
-
-    @property
-    def interval(self) -> Interval:
-        return Interval(self.value, self.low, self.high)
-
-
 class Case(ReportPart):
     """One thing to time: a batch of images in one mode at one precision."""
 
@@ -93,9 +77,9 @@ class CaseResult(ReportPart):
     passes_per_image: float
     phases_ms: dict[Phase, float]
     """Median of each phase."""
-    ratio: Ratio | None
+    ratio: Interval | None
     """Cost in single crops of the same precision and batch size, decoding included."""
-    ratio_without_decode: Ratio | None
+    ratio_without_decode: Interval | None
     samples_ms: dict[Phase, list[float]]
 
     @property

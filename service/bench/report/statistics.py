@@ -28,6 +28,9 @@ class Interval:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
     def excludes(self, value: float) -> bool:
         return not self.low <= value <= self.high
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.bench.report.results import CaseResult, LatencyReport, LoadReport, Ratio, Summary
+from service.bench.report.results import CaseResult, LatencyReport, LoadReport, Summary
 from service.console import markdown
 
 
@@ -45,8 +45,8 @@ def _costs(cases: Sequence[CaseResult]) -> ReportTable:
                 ms(result.total.p999_ms),
                 f"{result.images_per_second:.1f}",
                 f"{result.passes_per_image:.2f}",
-                times(result.ratio),
-                times(result.ratio_without_decode),
+                str(result.ratio or 1),
+                str(result.ratio_without_decode or 1),
             )
             for result in cases
         ),
@@ -138,9 +138,3 @@ def ms(value: float) -> str:
     if value >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def times(ratio: Ratio | None) -> str:
-    if ratio is None:
-        return "1"
-    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
