@@ -124,6 +124,9 @@ def _serve(settings: Settings, tags: list[str], listener: socket.socket, workers
             silence_s=settings.worker_silence_ms / 1000,
             stop_s=settings.drain_ms / 1000 + graceful_s + MARGIN_S,
             on_ready=say_so,
+            # The port closes when the last worker closes it. If this process kept it open, clients
+            # could still connect, and nobody would answer them.
+            on_end=listener.close,
         ).run()
     finally:
         logging.stop()

@@ -54,12 +54,13 @@ class Supervisor:
         silence_s: float,
         stop_s: float,
         on_ready: Callable[[], None],
+        on_end: Callable[[], None],
     ) -> None:
         """`start` starts the worker with a number from 1 to `workers`.
 
         A worker without a sign of life for `silence_s` is replaced (0: never). After a signal to
         end, workers have `stop_s` before they are killed. `on_ready` is called once, when all
-        workers serve.
+        workers serve. `on_end` is called once, when no further worker will be started.
         """
         self._start = start
         self._wanted = workers
@@ -67,6 +68,7 @@ class Supervisor:
         self._silence_s = silence_s
         self._stop_s = stop_s
         self._on_ready = on_ready
+        self._on_end = on_end
         self._workers: list[_Worker] = []
         self._complete = False
         """Whether there was a moment when all workers served."""
@@ -208,6 +210,7 @@ class Supervisor:
 
     def _end(self) -> None:
         self._end_by_s = time.monotonic() + self._stop_s
+        self._on_end()
         for worker in self._workers:
             worker.process.terminate()
 
