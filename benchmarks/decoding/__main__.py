@@ -9,7 +9,6 @@ processor times of the thread that decodes, so that other work on the machine ma
 
 import io
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -26,10 +25,11 @@ from PIL import Image
 
 from benchmarks.arguments import checkout_path, count, parser_of, run_benchmark
 from benchmarks.pictures import RESULTS, image_size
+from benchmarks.results import write_results
+from benchmarks.turns import in_turns
 from service.bench.environment import environment
 from service.bench.image_size import ImageSize
 from service.bench.photos import drawn
-from service.bench.report.compact import compact_json
 from service.bench.report.statistics import mean_interval, paired_ratio
 from service.inference.decode import decode_image
 from service.inference.image.geometry import Size, shorter_side
@@ -112,11 +112,10 @@ def case(size: ImageSize, sizes: InputSize, base: Path | None, scratch: Path) ->
             work["base"] = stack.enter_context(Base(base, file, sizes))
         times: dict[str, list[float]] = {name: [] for name in work}
         rounds = max(LEAST, min(MOST, PIXELS_PER_CASE // size.pixels))
-        for number in range(rounds + WARM_UP):
-            for name in random.Random(number).sample(list(work), len(work)):
-                seconds = work[name]()
-                if number >= WARM_UP:
-                    times[name].append(seconds * 1e3)
+        for number, name in in_turns(work, rounds + WARM_UP):
+            seconds = work[name]()
+            if number >= WARM_UP:
+                times[name].append(seconds * 1e3)
     against = "base" if base else "exact"
     return {
         "size": str(size),
@@ -187,17 +186,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.resize_px < options.crop_px:
         parser.error(f"--resize-px {options.resize_px} is less than --crop-px {options.crop_px}")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     sizes = InputSize(crop_px=options.crop_px, resize_px=options.resize_px)
     with tempfile.TemporaryDirectory() as scratch:
         results = [case(size, sizes, options.base, Path(scratch)) for size in options.sizes]
     machine = environment()
     command = "python -m benchmarks.decoding" + (" --base CHECKOUT" if options.base else "")
     table = markdown(results, command, f"{machine.cpu}, {machine.system}")
-    options.out.with_suffix(".md").write_text(table, encoding="utf-8")
-    whole = {"environment": machine.model_dump(), "cases": results}
-    options.out.with_suffix(".json").write_text(compact_json(whole), "utf-8")
-    print(table)
+    write_results(options.out, {"environment": machine.model_dump(), "cases": results}, table)
 
 
 if __name__ == "__main__":

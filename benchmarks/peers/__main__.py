@@ -23,10 +23,10 @@ from benchmarks.peers.report import Contender, Measured, markdown
 from benchmarks.peers.roster import PEERS, ROOT
 from benchmarks.peers.servers import Server, peer_server, quincunx_server
 from benchmarks.pictures import add_options, pictures, results
+from benchmarks.results import write_results
 from benchmarks.service.client import Client, client
 from service.bench.environment import environment, identity
 from service.bench.photos import Photos
-from service.bench.report.compact import compact_json
 from service.bench.report.results import LoadStep
 from service.package.manifest import Mode, Precision
 from service.package.package import ModelPackage
@@ -137,7 +137,7 @@ def _serving(
 ) -> tuple[AbstractContextManager[Server], Photos, dict[str, str]]:
     log = logs / f"{one.system}-{one.precision}-{one.mode}.log"
     if one.system == QUINCUNX:
-        return quincunx_server(package, one.precision, images, log), images, {}
+        return quincunx_server(package, one.precision, log), images, {}
     (peer,) = [peer for peer in PEERS if peer.name == one.system]
     server = peer_server(peer, package, one.precision, one.mode, images, log)
     return server, peer.wrap(images), dict(peer.headers)
@@ -165,7 +165,6 @@ def _write(
     images: Photos,
     given: argparse.Namespace,
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     everything = {
         "command": command_line("peers"),
         "environment": environment().model_dump(),
@@ -175,10 +174,7 @@ def _write(
         "seconds": given.seconds,
         "measured": [asdict(item) for item in measured],
     }
-    (folder / "peers.json").write_text(compact_json(everything), encoding="utf-8")
-    text = markdown(everything, measured, QUINCUNX)
-    (folder / "peers.md").write_text(text, encoding="utf-8")
-    print(text)
+    write_results(folder / "peers", everything, markdown(everything, measured, QUINCUNX))
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,9 +1,5 @@
 """A running server for a measurement: on a free port, ready before the first request counts."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -13,15 +9,16 @@ from pathlib import Path
 import httpx
 import psutil
 
-from benchmarks.peers.roster import ROOT, SYSTEMS, Peer
+from benchmarks.peers.roster import SYSTEMS, Peer
 from benchmarks.ports import free_port
+from benchmarks.processes import running
+from benchmarks.service.server import serving
 from service.bench.load.load import content_type
 from service.bench.photos import Photos
 from service.package.manifest import Mode, Precision
 from service.package.package import ModelPackage
 
 START_S = 120.0
-STOP_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -60,51 +57,16 @@ def peer_server(
         CROP_PX=str(size.crop_px),
     )
     url = f"http://127.0.0.1:{port}{peer.path}"
-    with _running(peer.command(), settings, SYSTEMS, log) as process:
+    with running(peer.command(), settings, SYSTEMS, log) as process:
         _wait(url, peer.wrap(photos), dict(peer.headers), log)
-        yield Server(url, process)
+        yield Server(url, psutil.Process(process.pid))
 
 
 @contextmanager
-def quincunx_server(
-    package: ModelPackage, precision: Precision, photos: Photos, log: Path
-) -> Generator[Server]:
-    """`quincunx serve`."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/classify"
-    command = [sys.executable, "-m", "service.cli", "serve", str(package.folder.resolve())]
-    options = ["--port", str(port), "--precision", precision]
-    with _running([*command, *options], dict(os.environ), ROOT, log) as process:
-        _wait(url, photos, {}, log)
-        yield Server(url, process)
-
-
-@contextmanager
-def _running(
-    command: list[str], environment: dict[str, str], folder: Path, log: Path
-) -> Generator[psutil.Process]:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as stream:
-        process = subprocess.Popen(  # noqa: S603
-            command, env=environment, cwd=folder, stdout=stream, stderr=stream,
-            start_new_session=True,
-        )  # fmt: skip
-        try:
-            yield psutil.Process(process.pid)
-        finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the server and every process that it started. Some ignore SIGTERM."""
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_S)
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    process.wait()
+def quincunx_server(package: ModelPackage, precision: Precision, log: Path) -> Generator[Server]:
+    """`quincunx serve`, with one process on the CPU, as the peers have it."""
+    with serving(package.folder, precision, log) as server:
+        yield Server(server.classify_url, server.process)
 
 
 def _wait(url: str, photos: Photos, headers: dict[str, str], log: Path) -> None:

@@ -21,9 +21,9 @@ from benchmarks.arguments import (
 )
 from benchmarks.performance import accelerator, constants, peaks, work
 from benchmarks.performance.constants import Line, Measured
+from benchmarks.results import write_results
 from service.bench.environment import environment, identity
 from service.bench.photos import photos
-from service.bench.report.compact import compact_json
 from service.bench.report.tables import ReportTable, ms
 from service.inference.decode import decode
 from service.inference.image.geometry import Size
@@ -48,11 +48,7 @@ def main() -> None:
     given = parser.parse_args()
     results = run(given.package, given.images, given.rounds, given.threads)
     results["command"] = command_line("performance")
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "performance.json").write_text(compact_json(results))
-    text = markdown(results)
-    (given.out / "performance.md").write_text(text)
-    print(text)
+    write_results(given.out / "performance", results, markdown(results))
 
 
 def run(package: Path, folder: Path | None, rounds: int, threads: int) -> dict[str, Any]:

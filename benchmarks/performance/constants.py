@@ -1,12 +1,12 @@
 """The constants of the cost model: one line for decoding, one for a pass, measured in one run."""
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 
+from benchmarks.turns import in_turns
 from service.bench.report.statistics import Interval, mean_interval
 from service.inference.engine import run_all
 from service.inference.image.geometry import Size
@@ -65,12 +65,11 @@ def measure(
         **{mode: one_mode(mode) for mode in MODES},
     }
     times: dict[object, list[float]] = {name: [] for name in work}
-    for number in range(rounds + WARM_UP):
-        for name in random.Random(number).sample(list(work), len(work)):
-            began = perf_counter()
-            work[name](number)
-            if number >= WARM_UP:
-                times[name].append((perf_counter() - began) * 1e3)
+    for number, name in in_turns(work, rounds + WARM_UP):
+        began = perf_counter()
+        work[name](number)
+        if number >= WARM_UP:
+            times[name].append((perf_counter() - began) * 1e3)
     means = {name: mean_interval(own) for name, own in times.items()}
     return Measured(
         decode=means["decode"],

@@ -31,9 +31,9 @@ from benchmarks.arguments import (
     run_benchmark,
 )
 from benchmarks.pictures import add_image_size, described, results
+from benchmarks.results import write_results
 from service.bench.environment import environment
 from service.bench.photos import drawn_folder
-from service.bench.report.compact import compact_json
 
 TITLES = {
     "rate": "Offline scoring against its own stages",
@@ -69,18 +69,13 @@ def main() -> None:
         measured, lines = _measured(given)
     command = command_line("scoring")
     machine = environment().model_dump(mode="json")
-    out = results(given)
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"scoring-{given.what}"
     content = {"command": command, "environment": machine, "images": images, "results": measured}
-    path.with_suffix(".json").write_text(compact_json(content))
     head = [f"# {TITLES[given.what]}", "", f"`{command}`", ""]
     about = f"{machine['taken_at']}, {machine['cpu']}, {machine['cores']} cores."
     about = f"{about} {NOTES[given.what]}"
     listed = [*(f"- {line}" for line in images), ""] if images else []
     text = "\n".join([*head, about, "", *listed, *lines]) + "\n"
-    path.with_suffix(".md").write_text(text)
-    print(text)
+    write_results(results(given) / f"scoring-{given.what}", content, text)
 
 
 def _measured(given: argparse.Namespace) -> tuple[Any, list[str]]:

@@ -5,7 +5,6 @@ of the images alone: without starting Python, opening the package and the first 
 """
 
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from benchmarks.turns import in_turns
 from service.bench.report.statistics import mean_interval, paired_ratio
 from service.listing.skipped import Skipped
 from service.package.manifest import Mode
@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Cost:
-    """What one process took."""
+    """What one process took. The memory is resident, as the kernel counts it."""
 
     wall_s: float
     processor_s: float
@@ -44,12 +44,11 @@ def compare(
         (tree, length): [] for tree in packages for length in (SHORT, images)
     }
     with tempfile.TemporaryDirectory() as work:
-        for number in range(rounds):
-            for tree, length in random.Random(number).sample(list(costs), len(costs)):
-                listed = Path(work) / f"{length}.txt"
-                listed.write_text("".join(f"{paths[i % len(paths)]}\n" for i in range(length)))
-                cost = _run(tree, packages[tree], listed, Path(work), mode)
-                costs[tree, length].append(cost)
+        for _, (tree, length) in in_turns(costs, rounds):
+            listed = Path(work) / f"{length}.txt"
+            listed.write_text("".join(f"{paths[i % len(paths)]}\n" for i in range(length)))
+            cost = score(tree, packages[tree], listed, Path(work), mode)
+            costs[tree, length].append(cost)
     ours, theirs = (_for_each_image(costs, tree, images) for tree in packages)
     peaks = [[cost.peak_bytes for cost in costs[tree, images]] for tree in packages]
     return {
@@ -79,7 +78,8 @@ def _for_each_image(
     }
 
 
-def _run(tree: Path, package: Path, listed: Path, work: Path, mode: Mode) -> Cost:
+def score(tree: Path, package: Path, listed: Path, work: Path, mode: Mode) -> Cost:
+    """Run `quincunx score` of the checkout `tree` over a list of paths."""
     command = [sys.executable, "-m", "service.cli", "score", str(listed)]
     command += ["-o", str(work / "out.parquet"), "--overwrite"]
     command += ["--model", str(package), "--tta", mode]

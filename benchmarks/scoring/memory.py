@@ -1,18 +1,20 @@
 """Peak memory of the real command over lists of different lengths."""
 
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.scoring.base import HERE, score
 from service.console.stdio import log
 from service.listing.skipped import Skipped
+from service.package.manifest import Mode
 from service.scoring.sources.walk import walk
 
 
-def peaks(package: Path, folder: Path, sizes: list[int], mode: str, repeats: int) -> dict[str, Any]:
+def peaks(
+    package: Path, folder: Path, sizes: list[int], mode: Mode, repeats: int
+) -> dict[str, Any]:
     """Peak resident bytes of `quincunx score` for each size, smallest and largest in turn."""
     skipped = Skipped()
     paths = [os.path.abspath(path) for path in walk(str(folder), skipped)]
@@ -25,7 +27,8 @@ def peaks(package: Path, folder: Path, sizes: list[int], mode: str, repeats: int
                 listed = Path(work) / "list.txt"
                 with listed.open("w") as file:
                     file.writelines(f"{paths[number % len(paths)]}\n" for number in range(size))
-                seen[size].append(_peak_bytes(package, listed, Path(work) / "out.parquet", mode))
+                cost = score(HERE, package.resolve(), listed, Path(work), mode)
+                seen[size].append(cost.peak_bytes)
     means = {size: sum(own) / len(own) for size, own in seen.items()}
     return {
         "mode": mode,
@@ -33,17 +36,6 @@ def peaks(package: Path, folder: Path, sizes: list[int], mode: str, repeats: int
         "peak_bytes": {str(size): own for size, own in seen.items()},
         "growth": means[max(sizes)] / means[min(sizes)],
     }
-
-
-def _peak_bytes(package: Path, listed: Path, out: Path, mode: str) -> int:
-    command = [sys.executable, "-m", "service.cli", "score", str(listed), "-o", str(out)]
-    command += ["--model", str(package), "--tta", mode]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603  # our own
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return usage.ru_maxrss * 1024  # Linux counts KiB
 
 
 def markdown(result: dict[str, Any]) -> list[str]:

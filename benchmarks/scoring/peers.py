@@ -19,6 +19,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.scoring.rate import items_of
+from benchmarks.turns import in_turns
 from service.bench.report.statistics import mean_interval, paired_ratio
 from service.inference.predictor import Predictor
 from service.inference.runtime.providers import choose, settings
@@ -80,12 +81,11 @@ def compare(setting: Setting) -> list[dict[str, Any]]:
     contenders = _contenders(setting)
     seconds: dict[str, list[float]] = {one.name: [] for one in contenders}
     accuracy: dict[str, float | None] = {}
-    for number in range(setting.rounds + 1):  # the first warms up
-        for one in random.Random(number).sample(contenders, len(contenders)):
-            began = perf_counter()
-            accuracy[one.name] = one.work()
-            if number:
-                seconds[one.name].append((perf_counter() - began) / one.images)
+    for number, one in in_turns(contenders, setting.rounds + 1):  # the first round warms up
+        began = perf_counter()
+        accuracy[one.name] = one.work()
+        if number:
+            seconds[one.name].append((perf_counter() - began) / one.images)
     rows: list[dict[str, Any]] = []
     for one in contenders:
         own = seconds[one.name]

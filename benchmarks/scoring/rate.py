@@ -8,7 +8,6 @@ The measured part is the middle of a long job. One pipeline runs through all rou
 a stage is measured alone. Rows that were ready before the pause are drawn before the clock starts.
 """
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -17,6 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from benchmarks.turns import in_turns
 from service.bench.report.statistics import mean_interval, paired_ratio
 from service.console.stdio import log
 from service.inference.image.geometry import Size
@@ -98,15 +98,14 @@ def rates(
                 next(pipeline)
 
         work: dict[str, Callable[[], object]] = {"decode": decode, "infer": infer, "whole": whole}
-        for number in range(rounds + 1):  # the first warms up
-            for name in random.Random(number).sample(list(work), len(work)):
-                ready[:] = decode() if name == "infer" else []
-                for _ in range(speed.infer_threads + MADE_READY if name == "whole" else 0):
-                    next(pipeline)
-                began = perf_counter()
-                work[name]()
-                if number:
-                    seconds[name].append((perf_counter() - began) / images)
+        for number, name in in_turns(work, rounds + 1):  # the first round warms up
+            ready[:] = decode() if name == "infer" else []
+            for _ in range(speed.infer_threads + MADE_READY if name == "whole" else 0):
+                next(pipeline)
+            began = perf_counter()
+            work[name]()
+            if number:
+                seconds[name].append((perf_counter() - began) / images)
     means = {name: mean_interval(own).value for name, own in seconds.items()}
     slower = max("decode", "infer", key=lambda name: means[name])
     both = [d + i for d, i in zip(seconds["decode"], seconds["infer"], strict=True)]

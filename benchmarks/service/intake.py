@@ -4,12 +4,11 @@ The whole way of a request is measured (HTTP, decoding, resizing, views, queue, 
 network. The figures say how fast a GPU could be fed. The client runs on the same cores.
 """
 
-import random
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -20,6 +19,7 @@ from benchmarks.service.client import client
 from benchmarks.service.null_package import null_package
 from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import Server, serving
+from benchmarks.turns import in_turns
 from service.bench.image_size import PHONE, STANDARD, ImageSize
 from service.bench.photos import Photos, drawn
 from service.bench.report.statistics import Interval, paired_ratio
@@ -98,7 +98,7 @@ def measure(
             for before, checkout in codes.items()
         }
         try:
-            for number, case in _turns(cases, rounds):
+            for number, case in in_turns(cases, rounds):
                 if time.monotonic() + seconds > over:
                     print(f"{minutes:g} minutes are over in round {number + 1}", file=sys.stderr)
                     break
@@ -128,13 +128,6 @@ def measure(
             in_order = {case: samples[case] for case in cases if case in samples}
             kept = _write(package, out, conditions, cases, in_order)
     return kept
-
-
-def _turns(cases: list[Case], rounds: int) -> Iterator[tuple[int, Case]]:
-    order = random.Random(0)
-    for number in range(rounds):
-        for case in order.sample(cases, len(cases)):
-            yield number, case
 
 
 def _served(

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.arguments import command_line
+from benchmarks.results import write_results
 from service.bench.environment import environment, identity
-from service.bench.report.compact import compact_json
 from service.bench.report.tables import ReportTable
 from service.package.package import ModelPackage
 
@@ -43,8 +43,6 @@ def write(
         "verdicts": [asdict(verdict) for verdict in verdicts],
         **data,
     }
-    path = out / f"service-{name}.json"
-    path.write_text(compact_json(everything), encoding="utf-8")
     promises = ReportTable(
         "Promises",
         ("promise", "measured", ""),
@@ -64,6 +62,5 @@ def write(
         (out / file).write_text(svg, encoding="utf-8")
         parts.append(f"![{file.removesuffix('.svg')}]({file})")
     text = "\n\n".join(parts) + "\n"
-    (out / f"service-{name}.md").write_text(text, encoding="utf-8")
-    print(text)
+    write_results(out / f"service-{name}", everything, text)
     return all(verdict.kept for verdict in verdicts)

@@ -3,7 +3,6 @@
 import os
 import re
 import resource
-import signal
 import subprocess
 import sys
 import threading
@@ -18,10 +17,10 @@ import psutil
 
 from benchmarks.peers.roster import ROOT
 from benchmarks.ports import free_port
+from benchmarks.processes import running
 from service.bench.load.load import ENDPOINT
 
 START_S = 120.0
-STOP_S = 30.0
 STATUS = re.compile(
     r'^quincunx_requests_total\{route="([^"]*)",status="(\d+)"\} (\S+)', re.MULTILINE
 )
@@ -105,28 +104,15 @@ def serving(
         for kind, value in (limits or {}).items():
             resource.setrlimit(kind, (value, value))
 
-    command = [sys.executable, "-m", "service.cli", "serve", str(package.resolve())]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as stream:
-        process = subprocess.Popen(  # noqa: S603
-            [
-                *command, "--port", str(port), "--precision", precision, "--provider", "cpu",
-                "--workers", str(workers),
-            ],
-            env=environment, cwd=checkout, stdout=stream, stderr=stream, start_new_session=True,
-            preexec_fn=limit if limits else None,
-        )  # fmt: skip
-    server = Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid), log)
-    try:
+    command = [
+        *(sys.executable, "-m", "service.cli", "serve", str(package.resolve())),
+        *("--port", str(port), "--precision", precision, "--provider", "cpu"),
+        *("--workers", str(workers)),
+    ]
+    with running(command, environment, checkout, log, limit if limits else None) as process:
+        server = Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid), log)
         _wait(server, process)
         yield server
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_S)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _wait(server: Server, process: subprocess.Popen[bytes]) -> None:

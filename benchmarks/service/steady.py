@@ -1,6 +1,5 @@
 """Tail latency: p99 against p50, for one request at a time and at half of the capacity."""
 
-import random
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ from benchmarks.service.client import Client, Run, client
 from benchmarks.service.queueing import busy_share, tail_ratio
 from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import Server, serving
+from benchmarks.turns import in_turns
 from service.bench.photos import Photos
 from service.bench.report.statistics import percentile
 from service.bench.report.tables import ReportTable, ms
@@ -57,17 +57,15 @@ def measure(
         capacity = {
             mode: asking[mode].closed(users, seconds).step.answered_per_second for mode in modes
         }
-        order = random.Random(0)
-        for _ in range(rounds):
-            for mode, load in order.sample(turns, len(turns)):
-                if load == HALF:
-                    cpu_s = server.cpu_s()
-                    run = asking[mode].opened(capacity[mode] * HALF_LOAD, seconds)
-                    kept_busy[mode].append((server.cpu_s() - cpu_s) / run.wall_s)
-                else:
-                    run = (asking if load == IDLE else of_one_thread)[mode].closed(1, seconds)
-                runs[mode, load].append(run)
-                print(f"{mode}, {load}: {run.step.latency}", file=sys.stderr)
+        for _, (mode, load) in in_turns(turns, rounds):
+            if load == HALF:
+                cpu_s = server.cpu_s()
+                run = asking[mode].opened(capacity[mode] * HALF_LOAD, seconds)
+                kept_busy[mode].append((server.cpu_s() - cpu_s) / run.wall_s)
+            else:
+                run = (asking if load == IDLE else of_one_thread)[mode].closed(1, seconds)
+            runs[mode, load].append(run)
+            print(f"{mode}, {load}: {run.step.latency}", file=sys.stderr)
         staged = [
             row
             for mode in modes

@@ -8,7 +8,6 @@ time before a single request: the scheduler has forgotten which thread ran on wh
 side" is how the service and scoring run: as many batches at once as there are cores, with one
 thread each. Its times are divided by their number."""
 
-import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,8 +18,9 @@ import numpy as np
 import onnxruntime as ort
 
 from benchmarks.arguments import amount, count, parser_of, run_benchmark
+from benchmarks.results import write_results
+from benchmarks.turns import in_turns
 from service.bench.environment import environment
-from service.bench.report.compact import compact_json
 from service.bench.report.statistics import mean_interval, paired_ratio
 from service.inference.runtime.cores import usable_cores
 from service.inference.runtime.providers import ERRORS_ONLY, session_options
@@ -100,11 +100,7 @@ def main() -> None:
         "environment": environment().model_dump(),
         "rows": rows,
     }
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "session.json").write_text(compact_json(results))
-    text = markdown(results)
-    (given.out / "session.md").write_text(text)
-    print(text)
+    write_results(given.out / "session", results, markdown(results))
 
 
 def compare(
@@ -131,17 +127,16 @@ def compare(
             )
     times: dict[str, list[float]] = {name: [] for name in runs}
     work: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(rounds + 3):
-        for name in random.Random(number).sample(list(runs), len(runs)):
-            sleep(rest_ms / 1e3)
-            began, used = perf_counter(), process_time()
-            runs[name]()
-            batches = cores if name == SIDE_BY_SIDE else 1
-            taken = (perf_counter() - began) / batches
-            spent = (process_time() - used) / batches
-            if number >= 3:
-                times[name].append(taken * 1e3)
-                work[name].append(spent * 1e3)
+    for number, name in in_turns(runs, rounds + 3):
+        sleep(rest_ms / 1e3)
+        began, used = perf_counter(), process_time()
+        runs[name]()
+        batches = cores if name == SIDE_BY_SIDE else 1
+        taken = (perf_counter() - began) / batches
+        spent = (process_time() - used) / batches
+        if number >= 3:
+            times[name].append(taken * 1e3)
+            work[name].append(spent * 1e3)
     pool.shutdown()
     rows: list[dict[str, Any]] = []
     for name, own in times.items():

@@ -8,7 +8,6 @@ Writes docs/results/training/results.json and report.md.
 import argparse
 import json
 import os
-import random
 import shlex
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import torch
 from benchmarks.arguments import count, count_or_zero, parser_of, run_benchmark
 from benchmarks.training.case import Case
 from benchmarks.training.stopwatch import PHASES
+from benchmarks.turns import in_turns
 from service.bench.environment import environment
 from service.bench.report.compact import compact_json
 from service.bench.report.statistics import RESAMPLES, Interval, mean_interval, resampled_rows
@@ -75,15 +75,14 @@ def _measure(given: argparse.Namespace, cases: list[Case]) -> None:
     machine = environment().model_dump(mode="json")  # before this benchmark makes it busy
     machine["libraries"] |= {name: version(name) for name in LIBRARIES}
     results: list[Result] = []
-    for number in range(given.repeats):
-        for case in random.Random(number).sample(cases, len(cases)):
-            print(
-                f"round {number + 1}/{given.repeats}: {case.size_px} px, {case.workers} workers, "
-                f"cache {case.cache}",
-                file=sys.stderr,
-                flush=True,
-            )
-            results.append(_in_own_process(case, given.device))
+    for number, case in in_turns(cases, given.repeats):
+        print(
+            f"round {number + 1}/{given.repeats}: {case.size_px} px, {case.workers} workers, "
+            f"cache {case.cache}",
+            file=sys.stderr,
+            flush=True,
+        )
+        results.append(_in_own_process(case, given.device))
     for result in results:
         for private in ("data", "cache_folder"):  # paths of this machine
             del result["case"][private]

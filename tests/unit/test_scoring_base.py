@@ -22,7 +22,7 @@ def test_images_count_without_the_start(monkeypatch: pytest.MonkeyPatch, tmp_pat
         image_s, peak = (0.1, 500) if tree == HERE else (0.3, 1000)
         return Cost(START_S + count * image_s, START_S + count * image_s / 2, peak)
 
-    monkeypatch.setattr(base, "_run", run)
+    monkeypatch.setattr(base, "score", run)
     with drawn_folder(ImageSize(32, 32)) as folder:
         row = base.compare(Path("models/p"), tmp_path, folder, "none", SHORT + 10, rounds=3)
     assert len(seen) == 3 * 4

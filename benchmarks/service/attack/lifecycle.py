@@ -16,9 +16,10 @@ from pathlib import Path
 import httpx
 import psutil
 
+from benchmarks.processes import STOP_S
 from benchmarks.service.attack.fresh_load import FreshLoad, post
 from benchmarks.service.report import Verdict
-from benchmarks.service.server import STOP_S, Server, serving
+from benchmarks.service.server import Server, serving
 from service.package.package import MANIFEST
 
 ADMIN = {"X-API-Key": "attack"}

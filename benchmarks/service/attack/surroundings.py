@@ -15,10 +15,11 @@ from PIL import Image
 
 from benchmarks.peers.roster import ROOT
 from benchmarks.ports import free_port
+from benchmarks.processes import STOP_S
 from benchmarks.service.attack.fresh_load import FreshLoad
 from benchmarks.service.attack.lifecycle import Attack, Scenario, all_answered, until_serving
 from benchmarks.service.report import Verdict
-from benchmarks.service.server import STOP_S, Server, serving
+from benchmarks.service.server import Server, serving
 
 FILES = 64
 FEW_MB = 300
