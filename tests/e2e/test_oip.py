@@ -47,6 +47,7 @@ def test_health_and_metadata(client: triton.InferenceServerClient) -> None:
     assert not client.is_model_ready("tiny", "9")
     assert "classification" in client.get_server_metadata()["extensions"]
     metadata = client.get_model_metadata("tiny")
+    assert {"name": "prediction_set", "datatype": "BOOL", "shape": [-1, 3]} in metadata["outputs"]
     assert metadata["versions"] == ["1"]
     assert [i["name"] for i in metadata["inputs"]] == ["images", "encoded"]
     assert metadata["outputs"][0]["shape"] == [-1, 3]
@@ -216,3 +217,31 @@ def test_the_example_of_the_docs_runs(
     assert len(shown) == 3
     assert np.argmax(shown) == 0  # red
     assert sum(shown) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "json"])
+def test_a_coverage_gives_the_prediction_sets(
+    server: Server, client: triton.InferenceServerClient, binary: bool
+) -> None:
+    options = {"tta": "none", "coverage": "0.95"}
+    default = client.infer("tiny", [encoded_input("red")], parameters=options).get_response()
+    assert "prediction_set" in [one["name"] for one in default["outputs"]]
+    outputs = [triton.InferRequestedOutput("prediction_set", binary_data=binary)]
+    images = [encoded_input("red", "green")]
+    result = client.infer("tiny", images, outputs=outputs, parameters=options)
+    sets = result.as_numpy("prediction_set")
+    assert sets is not None
+    assert (sets.dtype, sets.shape) == (np.bool_, (2, 3))
+    for row, (seed, colour) in zip(sets, enumerate(("red", "green")), strict=True):
+        files = {"image": encoded(coloured(colour, 96, 120, seed=seed))}
+        answer = httpx.post(f"{server.url}/classify", params=options, files=files).json()
+        expected = {one["index"] for one in answer["prediction_set_classes"]}
+        assert set(np.flatnonzero(row).tolist()) == expected
+
+
+def test_a_prediction_set_needs_a_coverage(client: triton.InferenceServerClient) -> None:
+    plain = client.infer("tiny", [raw_input("red")]).get_response()
+    assert "prediction_set" not in [one["name"] for one in plain["outputs"]]
+    outputs = [triton.InferRequestedOutput("prediction_set")]
+    with pytest.raises(InferenceServerException, match="prediction_set needs the parameter cov"):
+        client.infer("tiny", [raw_input("red")], outputs=outputs)

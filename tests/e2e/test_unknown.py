@@ -183,7 +183,7 @@ def test_without_names_the_protocol_gives_what_the_model_has(
     [
         ("plain", "embedding", "plain has no embeddings"),
         ("plain", "is_unknown", "no output is_unknown"),
-        ("knows", "logits", "there are: probabilities, unknown_score, is_unknown, embedding"),
+        ("knows", "logits", "there are: probabilities, unknown_score, is_unknown, pred"),
     ],
 )
 def test_the_protocol_refuses_outputs_that_are_not_there(

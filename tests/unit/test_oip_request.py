@@ -45,7 +45,9 @@ def test_pixels_and_options_are_read() -> None:
     np.testing.assert_array_equal(image, [[[1, 2, 3]]])
     assert asked.id == "é7"
     assert asked.options == {"tta": "dense", "coverage": "0.95", "gate_cost": "2"}
-    assert [one.name for one in asked.outputs] == ["probabilities", "unknown_score", "is_unknown"]
+    assert [one.name for one in asked.outputs] == [
+        "probabilities", "unknown_score", "is_unknown", "prediction_set",
+    ]  # fmt: skip
     assert asked.outputs[0] == Output()
 
 
@@ -261,6 +263,9 @@ def test_the_answer_is_bounded_before_the_work() -> None:
     check_size([Output(classes=5)], 64, names)
     with pytest.raises(TooLarge, match="send fewer images"):
         check_size([Output(classes=20_000)], 64, names)
+    check_size([Output(), Output(name="prediction_set", binary=True)], 64, names)
+    with pytest.raises(TooLarge, match="fewer images"):
+        check_size([Output(), Output(name="prediction_set")], 64, names)
 
 
 JSON = st.recursive(

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.api.oip.reply import Numbers
-from service.api.oip.request import EMBEDDING, FLAG, OUTPUT, SCORE, Output
+from service.api.oip.request import EMBEDDING, FLAG, OUTPUT, SCORE, SET, Output
 from service.api.options import RequestOptions
 from service.api.server.model_set import Served
 from service.errors import UsageError
@@ -21,6 +22,9 @@ def more_outputs(served: Served) -> list[dict[str, Any]]:
     if _scores(model, RequestOptions()):
         found.append({"name": SCORE, "datatype": "FP32", "shape": [-1]})
         found.append({"name": FLAG, "datatype": "BOOL", "shape": [-1]})
+    if any(model.calibration(mode).conformal for mode in model.modes):
+        classes = len(model.manifest.labels)
+        found.append({"name": SET, "datatype": "BOOL", "shape": [-1, classes]})
     if model.embeds:
         channels = model.manifest.graph.embedding
         found.append({"name": EMBEDDING, "datatype": "FP32", "shape": [-1, channels]})
@@ -43,6 +47,10 @@ def wanted(outputs: Sequence[Output], asked: RequestOptions, served: Served) -> 
                 f"no output {output.name}: {served.tag} has no unknown score for "
                 f"tta={model.mode(asked)} and known_rate={asked.known_rate or 'default'}"
             )
+        if output.name == SET and asked.coverage is None:
+            if output.if_there:
+                continue
+            raise UsageError(f"the output {SET} needs the parameter coverage")
         if output.name == EMBEDDING:
             check_embeds(model.manifest)
         found.append(output)
@@ -65,11 +73,20 @@ def tensors_of(
         elif output.name == EMBEDDING:
             vectors = [answer.embedding for answer in answers if answer.embedding is not None]
             found.append((output, np.stack(vectors)))
+        elif output.name == SET:
+            found.append((output, np.stack([_members(answer) for answer in answers])))
         elif len(unknowns) == len(answers):
             scores = np.array([one.score for one in unknowns], np.float32)
             flags = np.array([one.is_unknown for one in unknowns], np.bool_)
             found.append((output, scores if output.name == SCORE else flags))
     return found
+
+
+def _members(answer: Classification) -> NDArray[np.bool_]:
+    """bool[K]: the classes of the prediction set."""
+    members = np.zeros(len(answer.probabilities), np.bool_)
+    members[list(answer.prediction_set or ())] = True
+    return members
 
 
 def about_unknown(answers: Sequence[Classification]) -> dict[str, float]:

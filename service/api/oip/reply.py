@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from service.api.oip.request import EMBEDDING, FLAG, OUTPUT, Output
+from service.api.oip.request import EMBEDDING, FLAG, OUTPUT, SET, Output
 from service.errors import TooLarge
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 NUMBER_BYTES = 24
 """The most bytes of one number in JSON, with its comma."""
+TRUTH_BYTES = 6
+"""The most bytes of a truth value in JSON, with its comma."""
 CLASS_BYTES = 24
 """Bytes of a class beside its name: probability, index, length, quotation marks."""
 
@@ -81,7 +83,9 @@ def _bytes_of_image(output: Output, names: list[str], channels: int) -> int:
     if output.classes:
         longest = max(len(name.encode()) for name in names)
         return min(output.classes, len(names)) * (longest + CLASS_BYTES)
-    numbers = {OUTPUT: len(names), EMBEDDING: channels}.get(output.name, 1)
+    numbers = {OUTPUT: len(names), SET: len(names), EMBEDDING: channels}.get(output.name, 1)
+    if output.name in (FLAG, SET):
+        return numbers * (1 if output.binary else TRUTH_BYTES)
     return numbers * (4 if output.binary else NUMBER_BYTES)
 
 
@@ -89,7 +93,7 @@ def _tensor(
     output: Output, values: Numbers, names: list[str]
 ) -> tuple[dict[str, Any], list[str] | Numbers]:
     if not output.classes:
-        kind = "BOOL" if output.name == FLAG else "FP32"
+        kind = "BOOL" if values.dtype == np.bool_ else "FP32"
         return {"name": output.name, "datatype": kind, "shape": list(values.shape)}, values
     count = min(output.classes, len(names))
     texts = [text for row in values for text in _classes(row, count, names)]

@@ -18,7 +18,8 @@ from service.number_text import whole_number
 
 OUTPUT = "probabilities"
 SCORE, FLAG, EMBEDDING = "unknown_score", "is_unknown", "embedding"
-OUTPUTS = (OUTPUT, SCORE, FLAG, EMBEDDING)
+SET = "prediction_set"
+OUTPUTS = (OUTPUT, SCORE, FLAG, SET, EMBEDDING)
 MAX_ID_CHARACTERS = 1000
 OPTIONS = frozenset(Options.model_fields)
 """The options of `/classify` that are request parameters here."""
@@ -145,7 +146,7 @@ def _read_outputs(outputs: Any, parameters: dict[str, Any]) -> tuple[Output, ...
     binary = _flag(parameters, "binary_data_output")
     asked = [] if outputs is None else _list(outputs, "outputs")
     if not asked:
-        more = (Output(binary, name=name, if_there=True) for name in (SCORE, FLAG))
+        more = (Output(binary, name=name, if_there=True) for name in (SCORE, FLAG, SET))
         return (Output(binary), *more)
     if len(asked) > len(OUTPUTS):
         raise UsageError(f"ask for each output once, but got {len(asked)} outputs")

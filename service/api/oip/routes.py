@@ -4,8 +4,8 @@ There is one input: `images`, UINT8 [N, H, W, 3], raw pixels; or `encoded`, BYTE
 The first output is `probabilities`, FP32 [N, K], after TTA and calibration. (The classes of a
 multi-label model are independent, so its rows need not sum to 1.) With the `classification`
 extension it is BYTES [N, n] of `probability:index:label`. A model with an unknown score also gives
-`unknown_score`, FP32 [N], and `is_unknown`, BOOL [N]; `embedding`, FP32 [N, C], comes if a request
-asks for it. The options of `/classify` are parameters.
+`unknown_score`, FP32 [N], and `is_unknown`, BOOL [N]. With the parameter `coverage` there is
+`prediction_set`, BOOL [N, K]. `embedding`, FP32 [N, C], comes if a request asks for it. The options of `/classify` are parameters.
 
 Nothing is cast. Another datatype, a number that is not a whole number from 0 to 255, and a
 parameter that does not apply here are errors.
@@ -130,9 +130,9 @@ class Oip:
         labels = [label.name for label in served.predictor.manifest.labels]
         asked_for.check_model(served.name, served.version)
         channels = served.predictor.manifest.graph.embedding or 0
-        check_size(asked_for.outputs, len(images), labels, channels)
         asked = read_options([], asked_for.options).model_copy(update={"model": served.tag})
         outputs = wanted(asked_for.outputs, asked, served)
+        check_size(outputs, len(images), labels, channels)
         answers, applied = await self._classify(
             images, asked, served, timeout_s, request.state.request_id
         )
