@@ -7,7 +7,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from service.api.documentation import schemas
-from service.client.failures import error_from
+from service.client.failures import error_from, shown_url
 from service.errors import QuincunxError, Unreachable
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -35,7 +35,7 @@ def parsed(response: httpx.Response, model: type[Model]) -> Model:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the body"
         raise Unreachable(
-            f"{response.request.url} answered {response.status_code}, and not as this version of "
+            f"{shown_url(response.request.url)} answered {response.status_code}, and not as this version of "
             f"Quincunx does: {where}: {first['msg']}"
         ) from None
 

@@ -11,6 +11,7 @@ from service.api.documentation import schemas
 from service.client.answers import BatchResults, Health, batch_results, parsed
 from service.client.arguments import takes_embed_options, takes_options
 from service.client.exchange import Call, Send, Wait, exchange
+from service.client.failures import shown_url
 from service.client.images import Image
 from service.client.requests import (
     MODELS,
@@ -25,7 +26,7 @@ from service.client.requests import (
     model_call,
     settings_of,
 )
-from service.errors import QuincunxError
+from service.errors import QuincunxError, UsageError
 
 
 class AsyncClient:
@@ -50,7 +51,7 @@ class AsyncClient:
         self._timeout_s = checked_timeout(timeout_s)
         self._settings = settings_of(url, key)
         self._transport = transport
-        self._url = str(self._settings["base_url"])
+        self._url = shown_url(self._settings["base_url"])
         self._clients: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
 
     def _of_this_loop(self) -> httpx.AsyncClient:
@@ -118,6 +119,8 @@ class AsyncClient:
             return error
 
     async def _run(self, call: Call) -> httpx.Response:
+        if self._of_this_loop().is_closed:
+            raise UsageError("this client is closed")
         steps = exchange(call, self._url, self._timeout_s)
         got: httpx.Response | httpx.HTTPError | None = None
         while True:

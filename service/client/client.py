@@ -13,6 +13,7 @@ from service.api.documentation import schemas
 from service.client.answers import BatchResults, Health, batch_results, parsed
 from service.client.arguments import takes_embed_options, takes_options
 from service.client.exchange import Call, Send, Wait, exchange
+from service.client.failures import shown_url
 from service.client.images import Image
 from service.client.network import Network, until
 from service.client.requests import (
@@ -28,7 +29,7 @@ from service.client.requests import (
     model_call,
     settings_of,
 )
-from service.errors import QuincunxError
+from service.errors import QuincunxError, UsageError
 
 UPLOAD_BYTES = 16 * 1024
 
@@ -81,6 +82,7 @@ class Client:
         """
         self._timeout_s = checked_timeout(timeout_s)
         self._settings = settings_of(url, key)
+        self._url = shown_url(self._settings["base_url"])
         self._transport = transport
         self._http = self._opened()
 
@@ -178,7 +180,9 @@ class Client:
             return error
 
     def _run(self, call: Call, begun: float | None = None) -> httpx.Response:
-        steps = exchange(call, str(self._http.base_url), self._timeout_s, begun=begun)
+        if self._http.is_closed:
+            raise UsageError("this client is closed")
+        steps = exchange(call, self._url, self._timeout_s, begun=begun)
         got: httpx.Response | httpx.HTTPError | None = None
         while True:
             try:

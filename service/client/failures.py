@@ -22,6 +22,11 @@ DEFAULT_RETRY_S = 1.0
 """Seconds until the next try where the server names no time."""
 
 
+def shown_url(url: httpx.URL) -> str:
+    """The address for messages, without a user name and a password."""
+    return str(url.copy_with(userinfo=b""))
+
+
 def _tree(root: type[QuincunxError]) -> Iterator[type[QuincunxError]]:
     for child in root.__subclasses__():
         yield child
@@ -35,7 +40,7 @@ def error_of(response: httpx.Response) -> QuincunxError:
         body = {key: str(detail[key]) for key in ("code", "message", "request_id")}
     except (ValueError, KeyError, TypeError):
         return Unreachable(
-            f"{response.request.url} answered {response.status_code}, and not as Quincunx does; "
+            f"{shown_url(response.request.url)} answered {response.status_code}, and not as Quincunx does; "
             "is this the right address?"
         )
     return error_from(

@@ -4,6 +4,7 @@ Files are sent as they are. Pixels are sent as PNG, which loses nothing. No imag
 """
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -42,6 +43,22 @@ def file_bytes(image: Image) -> bytes:
         "an image must be the bytes of a file, a path, a PIL image or a NumPy array, "
         f"but got {type(image).__name__}"
     )
+
+
+def check_many(images: Any) -> None:
+    """Refuse a single image where many are expected. The rows of its pixels are no images.
+
+    Raises:
+        UsageError: one image, or an object that cannot be iterated.
+    """
+    shape = getattr(images, "shape", None)
+    one = isinstance(images, (str, bytes, bytearray, memoryview, Path))
+    one = one or (shape is not None and (len(shape) < 3 or (len(shape) == 3 and shape[2] == 3)))
+    if one or not isinstance(images, Iterable):
+        raise UsageError(
+            f"classify_batch takes many images, but got {type(images).__name__}; for one image use "
+            "classify"
+        )
 
 
 def _checked(pixels: Any) -> Any:

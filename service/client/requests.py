@@ -13,7 +13,7 @@ from service.api.options import EMBED_OPTIONS
 from service.client.answers import Health
 from service.client.arguments import form_fields
 from service.client.exchange import Call, Send
-from service.client.images import Image, file_bytes
+from service.client.images import Image, check_many, file_bytes
 from service.errors import QuincunxError, UsageError
 from service.feedback.request import SentAnswer, read_feedback_request
 from service.setting_values.key_list import check_key
@@ -31,8 +31,7 @@ def classify_call(image: Image, options: Mapping[str, Any]) -> Call:
 
 def classify_batch_call(images: Iterable[Image], options: Mapping[str, Any]) -> Call:
     """`POST /classify_batch`."""
-    if isinstance(images, (str, bytes, bytearray, memoryview)):
-        raise UsageError("classify_batch takes many images, but got one; use classify")
+    check_many(images)
     fields = form_fields(options)
     files = tuple(("images", file_bytes(one)) for one in images)
     if not files:
@@ -47,7 +46,13 @@ def embed_call(image: Image, options: Mapping[str, Any]) -> Call:
 
 
 def model_call(name: str) -> Call:
-    """`GET /models/{name}`."""
+    """`GET /models/{name}`.
+
+    Raises:
+        UsageError: the name is empty, or a path of its own.
+    """
+    if name in ("", ".", ".."):
+        raise UsageError(f"name must be NAME or NAME@VERSION of a model, but got {name!r}")
     return Call("GET", f"/models/{quote(name, safe='@')}")
 
 
@@ -73,6 +78,11 @@ def feedback_call(
             "answer must be what classify returned, or the id of a request, but got "
             f"{type(answer).__name__}; for one answer of classify_batch send results.request_id "
             "and image, its position"
+        )
+    elif image:
+        raise UsageError(
+            f"image must be 0, because classify answers one image, but got {image}; for an answer "
+            "of classify_batch send results.request_id and image, its position"
         )
     else:
         body["request_id"] = answer.request_id

@@ -106,15 +106,24 @@ def explain(error: ValidationError, fields: Fields) -> str:
         got = repr(_brief(value)) if isinstance(value, str) else _brief(value)
     message = f"{name} must be {_allowed(fields[name])}, but got {got}"
     if first["type"] == "literal_error" and isinstance(value, str):
-        return with_hint(message, value, get_args(kind_of(fields[name])))
+        return with_hint(message, value, _words(fields[name]))
     return message
+
+
+def _words(field: FieldInfo) -> tuple[str, ...]:
+    """The words of a field that takes one of them, or a set of them; else none."""
+    kind = kind_of(field)
+    if get_origin(kind) is frozenset:
+        kind = get_args(kind)[0]
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def _allowed(field: FieldInfo) -> str:
     """Every value that a field may have, in words."""
     kind = kind_of(field)
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(get_args(kind))}"
+    if words := _words(field):
+        some = "one of" if get_origin(kind) is Literal else "some of"
+        return f"{some} {', '.join(words)}"
     low, high = bounds_of(field)
     if kind is int:
         return f"a whole number from {low:g} to {high:g}"
@@ -124,7 +133,7 @@ def _allowed(field: FieldInfo) -> str:
 def no_option(name: str, known: Collection[str]) -> UsageError:
     """The error, which names the most similar option."""
     short = name[:80]
-    hint = did_you_mean(short, known) or f"there are: {', '.join(known)}"
+    hint = did_you_mean(short, known) or f"there are: {', '.join(sorted(known))}"
     return UsageError(f"no option {short!r}; {hint}")
 
 

@@ -131,7 +131,11 @@ class Batcher:
             async with asyncio.timeout(timeout_s):
                 answer = await done
         except TimeoutError:
-            raise DeadlineExceeded(f"no answer within {timeout_s * 1000:.0f} ms") from None
+            raise DeadlineExceeded(
+                "the deadline passed before the answer; it was "
+                f"{timeout_s * 1000:.3g} ms after the image was admitted "
+                "(QUINCUNX_REQUEST_TIMEOUT_MS, or the request's own)"
+            ) from None
         finally:
             self._leave(image)
             with self._lock:

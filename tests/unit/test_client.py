@@ -14,6 +14,7 @@ from PIL import Image
 import quincunx
 from quincunx import errors
 from service.api.options import FIELDS, read_options
+from service.client.answers import Health
 from service.client.arguments import form_fields
 from service.client.images import file_bytes
 from service.client.requests import feedback_call
@@ -135,13 +136,62 @@ def test_wrong_options_are_refused_before_anything_is_sent() -> None:
             ({"top_k": 0}, "top_k must be a whole number"),
             ({"boxes": "0,0,1"}, "boxes must be"),
             ({"include": "view"}, "include takes"),
+            ({"include": ["view"]}, "include must be some of views, heatmap.*mean 'views'"),
+            ({"include": [1]}, "include must be some of views, heatmap"),
         ):
             with pytest.raises(errors.UsageError, match=message):
                 client.classify(b"", **options)
-        with pytest.raises(errors.UsageError, match="use classify"):
-            client.classify_batch("photo.jpg")
+        with pytest.raises(errors.UsageError, match="name must be"):
+            client.model("")
         with pytest.raises(errors.UsageError, match="at least one image"):
             client.classify_batch([])
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        "photo.jpg",
+        Path("photo.jpg"),
+        b"",
+        Image.new("RGB", (64, 64)),
+        coloured("red"),
+        coloured("red")[..., 0],
+        None,
+        3,
+    ],
+)
+def test_one_image_is_no_batch(one: Any) -> None:
+    """The rows of an image of 64 pixels would be 64 images."""
+    with client_of(refusing(500, "never_called")) as client:
+        with pytest.raises(errors.UsageError, match="use classify"):
+            client.classify_batch(one)
+
+
+async def test_a_closed_client_says_so() -> None:
+    client = client_of(refusing(500, "never_called"))
+    client.close()
+    with pytest.raises(errors.UsageError, match="closed"):
+        client.models()
+    assert client.health() == Health(live=False, ready=False, reason="this client is closed")
+    other = quincunx.AsyncClient("http://test")
+    await other.close()
+    with pytest.raises(errors.UsageError, match="closed"):
+        await other.models()
+
+
+def test_messages_do_not_show_a_password() -> None:
+    text = httpx.Response(200, text="hello")
+    with (
+        quincunx.Client(
+            "http://me:secret@test/x", transport=httpx.MockTransport(lambda _: text)
+        ) as client,
+        pytest.raises(errors.Unreachable, match="http://test/x/models") as caught,
+    ):
+        client.models()
+    assert "secret" not in str(caught.value)
+    with pytest.raises(errors.Unreachable, match="http://127.0.0.1:1:") as caught:
+        quincunx.Client("http://me:secret@127.0.0.1:1").models()
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

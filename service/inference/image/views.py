@@ -167,4 +167,4 @@ def check_fractions(box: FractionBox) -> None:
 
 
 def _text(box: FractionBox) -> str:
-    return f"({box.left:g}, {box.top:g}, {box.right:g}, {box.bottom:g})"
+    return f"({box.left!r}, {box.top!r}, {box.right!r}, {box.bottom!r})"

@@ -7,7 +7,6 @@ distribution.
 """
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,14 +52,14 @@ def prediction_set(
     if key(coverage) not in quantiles or not math.isclose(
         float(key(coverage)), coverage, rel_tol=1e-7
     ):
+        if not quantiles:
+            raise UsageError(
+                f"coverage {coverage}: no prediction sets were fitted for this model and mode"
+            )
         raise UsageError(
-            f"coverage must be one of {_listed(quantiles)} for this model and mode, "
+            f"coverage must be one of {', '.join(sorted(quantiles))} for this model and mode, "
             f"but got {coverage}"
         )
     order = np.argsort(-probabilities, kind="stable")
     kept = [int(k) for k in order if 1 - probabilities[k] <= quantiles[key(coverage)] + 1e-12]
     return tuple(kept or [int(order[0])])
-
-
-def _listed(keys: Iterable[str]) -> str:
-    return ", ".join(sorted(keys)) or "(none: the package is not calibrated)"
