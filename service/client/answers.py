@@ -35,8 +35,8 @@ def parsed(response: httpx.Response, model: type[Model]) -> Model:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the body"
         raise Unreachable(
-            f"{shown_url(response.request.url)} answered {response.status_code}, and not as this version of "
-            f"Quincunx does: {where}: {first['msg']}"
+            f"{shown_url(response.request.url)} answered {response.status_code}, and not as "
+            f"this version of Quincunx does: {where}: {first['msg']}"
         ) from None
 
 

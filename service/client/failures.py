@@ -40,8 +40,8 @@ def error_of(response: httpx.Response) -> QuincunxError:
         body = {key: str(detail[key]) for key in ("code", "message", "request_id")}
     except (ValueError, KeyError, TypeError):
         return Unreachable(
-            f"{shown_url(response.request.url)} answered {response.status_code}, and not as Quincunx does; "
-            "is this the right address?"
+            f"{shown_url(response.request.url)} answered {response.status_code}, and not as "
+            "Quincunx does; is this the right address?"
         )
     return error_from(
         response.status_code, body["code"], body["message"], body["request_id"],

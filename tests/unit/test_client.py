@@ -162,9 +162,9 @@ def test_wrong_options_are_refused_before_anything_is_sent() -> None:
 )
 def test_one_image_is_no_batch(one: Any) -> None:
     """The rows of an image of 64 pixels would be 64 images."""
-    with client_of(refusing(500, "never_called")) as client:
-        with pytest.raises(errors.UsageError, match="use classify"):
-            client.classify_batch(one)
+    client = client_of(refusing(500, "never_called"))
+    with client, pytest.raises(errors.UsageError, match="use classify"):
+        client.classify_batch(one)
 
 
 async def test_a_closed_client_says_so() -> None:
@@ -189,7 +189,7 @@ def test_messages_do_not_show_a_password() -> None:
     ):
         client.models()
     assert "secret" not in str(caught.value)
-    with pytest.raises(errors.Unreachable, match="http://127.0.0.1:1:") as caught:
+    with pytest.raises(errors.Unreachable, match=r"http://127\.0\.0\.1:1:") as caught:
         quincunx.Client("http://me:secret@127.0.0.1:1").models()
     assert "secret" not in str(caught.value)
 

@@ -50,7 +50,7 @@ class Server:
         self.shared = Shared.create(workers)
         self.processes: list[subprocess.Popen[bytes]] = []
         self.ready = 0
-        self.ends = 0
+        self.ends: list[str] = []
         self.problem: BaseException | None = None
         self.script = folder / "worker.py"
         self.script.write_text(STUB + worker)
@@ -61,7 +61,7 @@ class Server:
             silence_s=silence_s,
             stop_s=5,
             on_ready=self._count_ready,
-            on_end=self._count_end,
+            on_end=lambda: self.ends.append("end"),
         )
 
     def run(self, act: Callable[[], None]) -> None:
@@ -114,9 +114,6 @@ class Server:
     def _count_ready(self) -> None:
         self.ready += 1
 
-    def _count_end(self) -> None:
-        self.ends += 1
-
     def _start(self, index: int) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(
             [sys.executable, self.script, str(self.shared.fd), self.folder, str(index)],
@@ -151,7 +148,7 @@ def test_it_starts_workers_and_ends_them_with_it(serve: Callable[..., Server]) -
     server = serve(SERVE)
     server.run(server.until_serving)
     assert server.ready == 1
-    assert server.ends == 1
+    assert server.ends == ["end"]
     assert not server.alive()
 
 
@@ -193,7 +190,7 @@ def test_workers_that_cannot_start_end_the_server_after_a_few_tries(
     assert "3 times in a row" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not server.ready
-    assert server.ends == 1
+    assert server.ends == ["end"]
 
 
 @pytest.mark.parametrize(("code", "kind"), [(1, StartFailed), (2, UsageError)])

@@ -5,7 +5,8 @@ The first output is `probabilities`, FP32 [N, K], after TTA and calibration. (Th
 multi-label model are independent, so its rows need not sum to 1.) With the `classification`
 extension it is BYTES [N, n] of `probability:index:label`. A model with an unknown score also gives
 `unknown_score`, FP32 [N], and `is_unknown`, BOOL [N]. With the parameter `coverage` there is
-`prediction_set`, BOOL [N, K]. `embedding`, FP32 [N, C], comes if a request asks for it. The options of `/classify` are parameters.
+`prediction_set`, BOOL [N, K]. `embedding`, FP32 [N, C], comes if a request asks for it. The options
+of `/classify` are parameters.
 
 Nothing is cast. Another datatype, a number that is not a whole number from 0 to 255, and a
 parameter that does not apply here are errors.
