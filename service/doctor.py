@@ -3,7 +3,6 @@
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,9 @@ from service.inference.runtime.memory import usable_bytes
 from service.inference.runtime.providers import Chosen
 from service.package.package import fast_precision
 from service.scoring.options import default_processes
+from service.version import installed
 
+LIBRARIES = ("quincunx", "onnxruntime-gpu", "onnxruntime", "numpy", "pillow")
 CPU_INFO = Path("/proc/cpuinfo")
 INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8")
 """Those that make int8 fast, as the kernel names them."""
@@ -154,7 +155,7 @@ def diagnose(look: Callable[[], cuda.Cuda] = cuda.look, cpu_info: Path = CPU_INF
         cores=usable_cores(),
         instructions=tuple(one for one in INSTRUCTIONS if one in flags),
         memory_bytes=usable_bytes(),
-        libraries=_libraries(),
+        libraries=installed(LIBRARIES),
         providers=providers.available(),
         gpu_free_bytes=free_bytes() if found.usable else None,
     )
@@ -172,13 +173,3 @@ def _cpu(cpu_info: Path) -> tuple[str, frozenset[str]]:
         facts[what.strip()] = value.strip()
     name = facts.get("model name") or platform.machine()
     return name, frozenset(facts.get("flags", "").split())
-
-
-def _libraries() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in ("quincunx", "onnxruntime-gpu", "onnxruntime", "numpy", "pillow"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -38,40 +38,20 @@ PHOTO = "500x375"
 STORED = RESULTS / "imports.json"
 
 
-def timm_source(name: str) -> ModuleSource:
-    import timm
-
-    return timm_model.described(name, timm.create_model(name, pretrained=False), "random")
-
-
-def torchvision_source(name: str) -> ModuleSource:
-    from torchvision import models
-
-    weights: Any = models.get_model_weights(name)
-    model = models.get_model(name, weights=None)
-    return torchvision_model.described(name, model, weights.DEFAULT, "random")
-
-
 BUILDERS: dict[str, Callable[[str], ModuleSource]] = {
-    "timm": timm_source,
-    "torchvision": torchvision_source,
+    "timm": timm_model.untrained,
+    "torchvision": torchvision_model.untrained,
 }
-
-
-def _built(library: str, name: str) -> ModuleSource:
-    try:
-        return BUILDERS[library](name)
-    except (RuntimeError, ValueError) as error:
-        raise SystemExit(f"{library} builds no {name}: {error}") from error
 
 
 def measure(source: str) -> dict[str, Any]:
     """The row of one architecture."""
     library, _, name = source.partition(":")
     torch.manual_seed(0)
+    module = BUILDERS[library](name)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            converted, spec = open_module(_built(library, name), Given())
+            converted, spec = open_module(module, Given())
             done = write(converted, spec, Path(folder) / "package", log=lambda _: None)
         except QuincunxError as error:
             return {"source": source, "refused": str(error)}

@@ -3,13 +3,13 @@
 import os
 import platform
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from service.inference.runtime.cores import usable_cores
 from service.package.package import ModelPackage
+from service.version import installed
 
 LIBRARIES = ("quincunx", "onnxruntime-gpu", "onnxruntime", "numpy", "pillow", "bentoml")
 
@@ -55,7 +55,7 @@ def environment() -> Environment:
         memory_bytes=_memory_bytes(),
         load_average=os.getloadavg() if hasattr(os, "getloadavg") else None,
         python=platform.python_version(),
-        libraries=_libraries(),
+        libraries=installed(LIBRARIES),
     )
 
 
@@ -83,16 +83,6 @@ def _memory_bytes() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
-
-
-def _libraries() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _read(path: str) -> str | None:

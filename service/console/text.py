@@ -7,6 +7,7 @@ A file name may hold any bytes, a class name any character. Each kind of output 
     json_text        JSON documents: every text in them storable
     in_json_log      a finished JSON document that may be read on a terminal
     in_html          HTML, in text and in quoted attributes
+    reason_of        messages: what an error of a library says
     service.console.markdown Markdown
 """
 
@@ -43,6 +44,14 @@ def shown(text: object) -> str:
     These characters become `\n`, `\xNN` or `\uNNNN`.
     """
     return _CONTROL.sub(_escaped, storable(str(text)))
+
+
+def reason_of(error: BaseException, most: int = 200) -> str:
+    """What an error of another library says, on one line of at most `most` characters.
+
+    An error without a text is named by its type.
+    """
+    return " ".join(str(error).split())[:most] or type(error).__name__
 
 
 def in_json_log(document: str) -> str:

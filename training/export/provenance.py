@@ -1,9 +1,9 @@
 """What a manifest says of the origin of its package: recipe, data, training, libraries."""
 
 import platform
-from importlib.metadata import version as installed
 from typing import Any
 
+from service.version import installed
 from training.data.content.sketch import Sketch
 from training.data.dataset import Split
 
@@ -29,7 +29,7 @@ def provenance_of(facts: dict[str, Any], seed: int, images: Split) -> dict[str, 
             "skipped_files": images.skipped.files,
         },
         **({} if facts.get("weights_from") else _training(facts)),
-        "libraries": {name: found for name in LIBRARIES if (found := _installed(name))},
+        "libraries": installed(LIBRARIES),
         "python": platform.python_version(),
     }
 
@@ -43,10 +43,3 @@ def _training(facts: dict[str, Any]) -> dict[str, Any]:
         "training_seconds": round(sum(row["seconds"] for row in history)),
         "history": history,
     }
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return installed(name)
-    except ModuleNotFoundError:  # importlib.metadata's PackageNotFoundError is one
-        return None

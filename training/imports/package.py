@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from service.errors import UsageError
 from service.package.card.document import write_model_card
 from service.package.manifest import Graph, Manifest, Normalization
 from service.package.package import ModelPackage
+from service.version import installed
 from training.export.writer import (
     FILES,
     add_metadata,
@@ -126,18 +127,11 @@ def _check_crop(spec: ImportSpec, converted: Converted) -> None:
 
 def _architecture(spec: ImportSpec, converted: Converted) -> dict[str, Any]:
     weights = sum(
-        _elements(tensor)
+        prod(tensor.dims)
         for tensor in converted.model.graph.initializer
         if tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
     )
     return {"name": spec.source, "parameters": weights, **spec.architecture}
-
-
-def _elements(tensor: onnx.TensorProto) -> int:
-    count = 1
-    for side in tensor.dims:
-        count *= side
-    return count
 
 
 def _provenance(spec: ImportSpec, converted: Converted, compared: Parity) -> dict[str, Any]:
@@ -152,13 +146,6 @@ def _provenance(spec: ImportSpec, converted: Converted, compared: Parity) -> dic
             "parity": compared.facts(),
             **spec.facts,
         },
-        "libraries": {name: found for name in LIBRARIES if (found := _installed(name))},
+        "libraries": installed(LIBRARIES),
         "python": platform.python_version(),
     }
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from service.console.text import reason_of
 from service.errors import ImportRefused
 from service.inference.image.geometry import Size
 from service.inference.image.views import resize
@@ -83,7 +84,7 @@ def check(converted: Converted, spec: ImportSpec) -> tuple[Converted, Parity]:
         except Exception as error:  # of the source's own library
             if (height, width) == (crop_px, crop_px):
                 raise ImportRefused(
-                    f"{spec.source} itself fails at {name}: {' '.join(str(error).split())[:300]}"
+                    f"{spec.source} itself fails at {name}: {reason_of(error)}"
                 ) from error
             converted = _of_one_size(converted, crop_px, f"the source does not take {name} px")
             break

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from service.console.text import reason_of
 from service.errors import UsageError
 from training.data.stats import ChannelStats
 from training.imports.given import Given
@@ -17,7 +18,6 @@ from training.recipe import Recipe
 NO_WEIGHTS = "none"
 RECIPE = "fine-tune"
 """What a backbone is trained with by default."""
-REASON_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,9 @@ class Backbone:
                 with torch.inference_mode():
                     network(torch.zeros(1, 3, px, px))
             except Exception as error:  # of the network's own code
-                reason = " ".join(str(error).split())[:REASON_LENGTH] or type(error).__name__
                 raise UsageError(
-                    f"{self.source} does not take images of {px}×{px} px ({reason}): the sizes are "
-                    "crop_px, stage.N.size_px and batch_sizes_px"
+                    f"{self.source} does not take images of {px}×{px} px ({reason_of(error)}): the "
+                    "sizes are crop_px, stage.N.size_px and batch_sizes_px"
                 ) from error
 
     def initial_weights(self, weights: str) -> InitialWeights:

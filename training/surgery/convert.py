@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import onnx
 
+from service.console.text import reason_of
 from service.errors import ImportRefused, QuincunxError
 from training.surgery import sizes
 from training.surgery.building import front
@@ -41,8 +42,7 @@ def convert(model: onnx.ModelProto, wanted: Wanted) -> Converted:
     except QuincunxError:
         raise
     except Exception as error:  # the runtime's own exceptions have no common base
-        reason = " ".join(str(error).split())[:400]
-        raise ImportRefused(f"the graph cannot be examined: {reason}") from error
+        raise ImportRefused(f"the graph cannot be examined: {reason_of(error, 400)}") from error
 
 
 def _convert(model: onnx.ModelProto, wanted: Wanted) -> Converted:

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from service.console.text import reason_of
 from training.surgery.probe import Runner, smooth_images
 
 PROBED_PX = (256, 512)
@@ -51,8 +52,7 @@ def failing(graph: Finished, shapes: Sequence[tuple[int, int, int]]) -> str:
             found = graph.run(images)["logits"]
             alone = np.concatenate([graph.run(image[None])["logits"] for image in images])
         except Exception as error:  # the runtime's own exceptions have no common base
-            reason = " ".join(str(error).split())
-            return f"at {number}×{height}×{width} the graph fails: {reason[:200]}"
+            return f"at {number}×{height}×{width} the graph fails: {reason_of(error)}"
         if found.shape != alone.shape or not np.isfinite(found).all():
             return f"at {number}×{height}×{width} the graph gives no finite logits for each image"
         if np.abs(found - alone).max() > BATCH_TOLERANCE * max(1e-6, np.abs(alone).max()):

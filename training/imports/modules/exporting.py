@@ -3,7 +3,7 @@
 import io
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 
 import onnx
@@ -145,18 +145,10 @@ def _torchscript(
     return onnx.load_model_from_string(written.getvalue())
 
 
-class _quiet:  # noqa: N801
+@contextmanager
+def _quiet() -> Iterator[None]:
     """Both exporters warn about themselves, and print to both streams."""
-
-    def __enter__(self) -> None:
-        self._warnings = warnings.catch_warnings()
-        self._out, self._err = redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO())
-        self._warnings.__enter__()
+    nowhere = io.StringIO()
+    with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
         warnings.simplefilter("ignore")
-        self._out.__enter__()
-        self._err.__enter__()
-
-    def __exit__(self, *_: object) -> None:
-        self._err.__exit__(None, None, None)
-        self._out.__exit__(None, None, None)
-        self._warnings.__exit__(None, None, None)
+        yield

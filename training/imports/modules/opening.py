@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from service.console.text import reason_of
 from service.errors import ImportRefused, UsageError
 from training.imports import parity
 from training.imports.given import Given
@@ -26,7 +27,6 @@ from training.surgery.sizes import checked_shapes
 from training.surgery.wanted import Channels
 
 LEAST_CELL_PX = 32
-REASON_LENGTH = 200
 VIEW = ("crop_px", "resize_px", "interpolation", "fit", "mean", "std")
 
 
@@ -105,7 +105,7 @@ def _classes(source: ModuleSource, reference: ModuleFunction, crop_px: int) -> i
         found = reference(smooth_images(2, crop_px, crop_px))
     except Exception as error:  # of the module's own code
         raise ImportRefused(
-            f"{source.name} fails on RGB images of {crop_px}×{crop_px} px: {_text(error)}"
+            f"{source.name} fails on RGB images of {crop_px}×{crop_px} px: {reason_of(error)}"
         ) from error
     if found.ndim != 2 or len(found) != 2 or not found.shape[1]:
         raise ImportRefused(
@@ -121,7 +121,7 @@ def _refused_size(reference: ModuleFunction, crop_px: int) -> str:
         try:
             reference(smooth_images(number, height, width))
         except Exception as error:  # of the module's own code
-            return f"the source does not take {height}×{width} px: {_text(error)}"
+            return f"the source does not take {height}×{width} px: {reason_of(error)}"
     return ""
 
 
@@ -139,7 +139,7 @@ def _best(attempts: Iterable[Way], wanted: Wanted, spec: ImportSpec, too_fixed: 
         except UsageError:
             raise
         except Exception as error:  # of either exporter, or a refusal
-            failures.append(f"{way.name}: {_text(error)}")
+            failures.append(f"{way.name}: {reason_of(error)}")
             continue
         note = f"exported by {way.name}"
         if failures:
@@ -153,7 +153,3 @@ def _best(attempts: Iterable[Way], wanted: Wanted, spec: ImportSpec, too_fixed: 
     if second is None:
         raise ImportRefused(f"{spec.source} cannot be exported: {'; '.join(failures)}")
     return second
-
-
-def _text(error: Exception) -> str:
-    return " ".join(str(error).split())[:REASON_LENGTH] or type(error).__name__

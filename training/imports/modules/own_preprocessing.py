@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from service.console.text import reason_of
 from service.inference.image.views import Pixels, cut, resize, size_of
 from service.inference.tta.planner import Planner
 from service.package.manifest import InputSize
@@ -21,7 +22,6 @@ SHAPES = ((1.0, 1.5), (1.5, 1.0))
 LEVELS = 10.0
 """The largest mean difference, of 255 levels. fastai's presizing, which resizes twice, differs by
 up to 7; another part of the photo, or another shape, by 16 or more."""
-REASON_LENGTH = 200
 
 
 def difference(own: Preprocess, sizes: InputSize, mean: Triple, std: Triple) -> str:
@@ -37,7 +37,7 @@ def difference(own: Preprocess, sizes: InputSize, mean: Triple, std: Triple) -> 
             with torch.inference_mode():
                 expected = _levels(own(photo), mean, std)
         except Exception as error:  # of the library's own code
-            reason = " ".join(str(error).split())[:REASON_LENGTH] or type(error).__name__
+            reason = reason_of(error)
             return f"the source's own preprocessing was not compared, because it fails: {reason}"
         view = _view(photo, sizes)
         if expected.shape != view.shape:

@@ -36,11 +36,9 @@ def open_source(source: str, given: Given) -> tuple[Converted, ImportSpec]:
     if colon and prefix in PREFIXES:
         if not name:
             raise UsageError(f"{source}: a name is missing; a source is {SOURCES}")
-        return import_module(f"{__name__}.{PREFIXES[prefix]}").open_source(name, given)
+        return _of_module(PREFIXES[prefix], name, given)
     if Path(source).suffix in PICKLES:
-        from training.imports.sources import learner_pickle
-
-        return learner_pickle.open_source(Path(source), given)
+        return _of_module("learner_pickle", source, given)
     if given.weights is not None:
         raise UsageError("--weights goes with timm:NAME and torchvision:NAME")
     if Path(source).suffix != ".onnx" and not Path(source).is_file():
@@ -51,3 +49,10 @@ def open_source(source: str, given: Given) -> tuple[Converted, ImportSpec]:
     from training.imports.sources import onnx_file
 
     return onnx_file.open_source(source, given)
+
+
+def _of_module(reader: str, name: str, given: Given) -> tuple[Converted, ImportSpec]:
+    """Convert the torch module that the module `reader` of this folder reads."""
+    from training.imports.modules.opening import open_module
+
+    return open_module(import_module(f"{__name__}.{reader}").read(name, given), given)

@@ -4,9 +4,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from service.console.text import reason_of
 from service.errors import ImportRefused
-
-REASON_LENGTH = 160
 
 
 @contextmanager
@@ -22,9 +21,8 @@ def downloading(source: str, bring: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of several libraries, which have no common base
-        reason = " ".join(str(error).split())[:REASON_LENGTH] or type(error).__name__
         raise ImportRefused(
-            f"the weights of {source} cannot be downloaded ({reason}). {bring}"
+            f"the weights of {source} cannot be downloaded ({reason_of(error)}). {bring}"
         ) from error
     finally:
         logger.setLevel(before)

@@ -3,12 +3,11 @@
 import warnings
 from pathlib import Path
 
+from service.console.text import reason_of
 from service.errors import ImportRefused, UsageError
 from training.imports.given import Given
-from training.imports.modules.opening import open_module
+from training.imports.modules.source import ModuleSource
 from training.imports.sources.extras import library
-from training.imports.spec import ImportSpec
-from training.surgery import Converted
 
 MEANING = (
     "is a pickle: reading it runs code that the file names, with all your rights. If you trust the "
@@ -17,13 +16,14 @@ MEANING = (
 )
 
 
-def open_source(path: Path, given: Given) -> tuple[Converted, ImportSpec]:
-    """Load the Learner and convert its model.
+def read(name: str, given: Given) -> ModuleSource:
+    """The model of a Learner, and what the Learner says of it.
 
     Raises:
         UsageError: the file is not trusted, or is not there.
         ImportRefused: it cannot be read, or is not a classifier.
     """
+    path = Path(name)
     if not path.is_file():
         raise UsageError(f"no file {path}")
     if given.weights is not None:
@@ -34,18 +34,18 @@ def open_source(path: Path, given: Given) -> tuple[Converted, ImportSpec]:
     library("fastai.vision.all", "train")
     from fastai.learner import Learner, load_learner
 
-    from training.imports.learners.reading import read
+    from training.imports.learners import reading
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles, which the user trusts
             learn = load_learner(path)
     except Exception as error:  # of pickle, and of any code in the file
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error, 300)
         raise ImportRefused(
             f"{path} cannot be loaded as a Learner ({type(error).__name__}: {reason}). Functions "
             "that the Learner uses, such as its get_y, must be importable here as in training"
         ) from error
     if not isinstance(learn, Learner):
         raise ImportRefused(f"{path} holds a {type(learn).__name__}, not a Learner")
-    return open_module(read(learn, path.name), given)
+    return reading.read(learn, path.name)

@@ -9,11 +9,8 @@ from typing import Any
 
 from service.errors import ImportRefused, UsageError
 from training.imports.given import Given
-from training.imports.modules.opening import open_module
 from training.imports.modules.source import ModuleSource
 from training.imports.sources.extras import library
-from training.imports.spec import ImportSpec
-from training.surgery import Converted
 
 ATTRIBUTES = (
     "mean", "std", "crop_px", "resize_px", "interpolation", "fit", "labels", "activation",
@@ -21,21 +18,16 @@ ATTRIBUTES = (
 FORM = "python:MODULE:FUNCTION, as in python:my_models:classifier or python:my_models.py:classifier"
 
 
-def open_source(name: str, given: Given) -> tuple[Converted, ImportSpec]:
-    """Call the function and convert the module that it returns.
+def read(name: str, given: Given) -> ModuleSource:
+    """The module that the function returns, and the attributes that it carries.
 
-    The module may carry what the package needs as attributes: `mean`, `std`, `crop_px`,
-    `resize_px`, `interpolation`, `fit`, `labels`, `activation`. Options take their place.
+    They say what the package needs: `mean`, `std`, `crop_px`, `resize_px`, `interpolation`, `fit`,
+    `labels`, `activation`. Options take their place.
 
     Raises:
-        UsageError: no such function, or something that is named nowhere.
-        ImportRefused: the function fails, or returns no classifier.
+        UsageError: no such function.
+        ImportRefused: the function fails, or returns no torch module.
     """
-    return open_module(read(name, given), given)
-
-
-def read(name: str, given: Given) -> ModuleSource:
-    """The module, and the attributes that it carries."""
     if given.weights is not None:
         raise UsageError("--weights is for timm and torchvision: load the weights in the function")
     nn = library("torch.nn", "train")

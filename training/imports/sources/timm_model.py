@@ -10,31 +10,23 @@ from service.errors import UsageError
 from service.inference.image.views import Pixels
 from service.package.manifest import Fit, Interpolation
 from training.imports.given import Given
-from training.imports.modules.opening import open_module
 from training.imports.modules.own_preprocessing import Preprocess
 from training.imports.modules.source import ModuleSource
 from training.imports.sources import hub, weights
 from training.imports.sources.extras import library
-from training.imports.spec import ImportSpec
-from training.surgery import Converted
 
 FILTERS: tuple[Interpolation, ...] = ("bilinear", "bicubic")
 FITS: dict[str, Fit] = {"center": "shorter_side", "squash": "squash"}
 """By timm's crop_mode. Every mode cuts the centre at the end."""
 
 
-def open_source(name: str, given: Given) -> tuple[Converted, ImportSpec]:
-    """Build `name`, load its weights from `given.weights` or the hub, and convert it.
+def read(name: str, given: Given) -> ModuleSource:
+    """The model with its weights, from `given.weights` or the hub, and what timm says of it.
 
     Raises:
-        UsageError: timm is missing, the name is unknown, or labels are missing.
-        ImportRefused: the weights cannot be had, or the model cannot become a package.
+        UsageError: timm is missing, or the name is unknown.
+        ImportRefused: the weights cannot be had.
     """
-    return open_module(read(name, given), given)
-
-
-def read(name: str, given: Given) -> ModuleSource:
-    """The model with its weights, and what timm says of it."""
     timm = _having(name)
     if given.weights is not None:
         tensors = weights.read(given.weights)

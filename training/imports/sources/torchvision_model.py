@@ -11,33 +11,25 @@ from torch import Tensor
 from service.errors import ImportRefused, UsageError
 from service.package.manifest import Interpolation
 from training.imports.given import Given
-from training.imports.modules.opening import open_module
 from training.imports.modules.source import ModuleSource
 from training.imports.sources import hub, weights
 from training.imports.sources.extras import library
-from training.imports.spec import ImportSpec
-from training.surgery import Converted
 
 FILTERS: dict[str, Interpolation] = {"bilinear": "bilinear", "bicubic": "bicubic"}
 AUXILIARY = ("googlenet", "inception_v3")
 """These have more classifiers beside the last one, which answer in training only."""
 
 
-def open_source(name: str, given: Given) -> tuple[Converted, ImportSpec]:
-    """Build `name`, load its weights from `given.weights` or the net, and convert it.
+def read(name: str, given: Given) -> ModuleSource:
+    """The model with its weights, from `given.weights` or the net, and what torchvision says of it.
 
     `name` may end in the name of the weights: ``resnet50.IMAGENET1K_V2``. Without it the newest
     weights are taken (torchvision's DEFAULT).
 
     Raises:
-        UsageError: torchvision is missing, the name is unknown, or labels are missing.
-        ImportRefused: the weights cannot be had, or the model cannot become a package.
+        UsageError: torchvision is missing, or the name is unknown.
+        ImportRefused: the weights cannot be had.
     """
-    return open_module(read(name, given), given)
-
-
-def read(name: str, given: Given) -> ModuleSource:
-    """The model with its weights, and what torchvision says of it."""
     models, name, chosen = _having(name)
     if given.weights is None:
         bring = f"Bring them as a file: download {chosen.url}, then add --weights FILE"

@@ -7,17 +7,15 @@ from typing import Any
 
 from PIL import Image
 
+from service.console.text import reason_of
 from service.errors import ImportRefused, UsageError
 from service.inference.image.views import Pixels
 from service.package.manifest import Fit, Interpolation
 from training.imports.given import Given
-from training.imports.modules.opening import open_module
 from training.imports.modules.own_preprocessing import Preprocess
 from training.imports.modules.source import ModuleSource
 from training.imports.sources import hub
 from training.imports.sources.extras import library
-from training.imports.spec import ImportSpec
-from training.surgery import Converted
 from training.surgery.wanted import Triple
 
 RESAMPLE: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
@@ -31,20 +29,15 @@ DEFAULTS = (
 PREPROCESSOR = "preprocessor_config.json"
 
 
-def open_source(name: str, given: Given) -> tuple[Converted, ImportSpec]:
-    """Read a folder or a repository of the hub, and convert its model.
+def read(name: str, given: Given) -> ModuleSource:
+    """The model of a folder or of a repository of the hub, and what its files say.
 
     Only safetensors are read, and no code of the repository runs.
 
     Raises:
-        UsageError: transformers is missing, or something that neither the files nor `given` say.
+        UsageError: transformers is missing.
         ImportRefused: no image classifier, or the weights cannot be had.
     """
-    return open_module(read(name, given), given)
-
-
-def read(name: str, given: Given) -> ModuleSource:
-    """The model, and what its files say."""
     if given.weights is not None:
         raise UsageError("--weights is for timm and torchvision: name the folder, hf:FOLDER")
     transformers = library("transformers", "hf")
@@ -54,9 +47,8 @@ def read(name: str, given: Given) -> ModuleSource:
         try:
             model = transformers.AutoModelForImageClassification.from_pretrained(folder, **options)
         except (OSError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())[:300]
             raise ImportRefused(
-                f"{folder} is not an image classifier in safetensors: {reason}"
+                f"{folder} is not an image classifier in safetensors: {reason_of(error, 300)}"
             ) from error
         stated = _stated(folder / PREPROCESSOR)
     else:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from service.console.text import reason_of
 from service.errors import ImportRefused, UsageError
 
 WRAPPED = ("state_dict", "model_state_dict", "model", "model_ema", "state_dict_ema", "weights")
@@ -49,8 +50,7 @@ def read(path: Path) -> dict[str, Tensor]:
             "weights alone: torch.save(model.state_dict(), FILE)"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ImportRefused(f"{path} is not a file of weights: {reason}") from None
+        raise ImportRefused(f"{path} is not a file of weights: {reason_of(error)}") from None
     return _tensors(found, path)
 
 

@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 from onnx.checker import ValidationError
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
+from service.console.text import reason_of
 from service.errors import ImportRefused
 from service.package.manifest import MAX_GRAPH_BYTES
 
@@ -36,7 +37,7 @@ def load(path: Path) -> onnx.ModelProto:
         try:
             load_external_data_for_model(model, str(path.parent))
         except (OSError, ValueError, ValidationError) as error:  # a place that is not in the file
-            reason = " ".join(str(error).split())[:300]
+            reason = reason_of(error)
             raise ImportRefused(f"{path}: its weights cannot be read: {reason}") from error
     return model
 

@@ -10,6 +10,7 @@ import onnxruntime as ort
 from onnx import version_converter
 from onnx.inliner import inline_local_functions
 
+from service.console.text import reason_of
 from service.errors import ImportRefused
 from training.surgery.graph_index import remove_unused
 from training.surgery.probe import MOST_IR_VERSION
@@ -142,10 +143,9 @@ def _with_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     except Exception as error:  # the converter's own exceptions have no common base
         if own > OPSET:  # newer than known here; ONNX Runtime says whether it can run it
             return model
-        reason = " ".join(str(error).split())[:200]
         raise ImportRefused(
-            f"the model is of opset {own} and cannot be converted to {OPSET} ({reason}): export it "
-            "with opset 17 or later"
+            f"the model is of opset {own} and cannot be converted to {OPSET} ({reason_of(error)}): "
+            "export it with opset 17 or later"
         ) from error
 
 
@@ -161,7 +161,7 @@ def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the runtime's own exceptions have no common base
-            reason = " ".join(str(error).split())[:400]
+            reason = reason_of(error, 400)
             raise ImportRefused(f"ONNX Runtime cannot load the model: {reason}") from error
         found = onnx.load(path)
     version = next(one.version for one in found.opset_import if one.domain in STANDARD)
