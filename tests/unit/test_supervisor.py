@@ -147,8 +147,7 @@ def _serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 def test_it_starts_workers_and_ends_them_with_it(serve: Callable[..., Server]) -> None:
     server = serve(SERVE)
     server.run(server.until_serving)
-    assert server.ready == 1
-    assert server.ends == ["end"]
+    assert (server.ready, server.ends) == (1, ["end"])
     assert not server.alive()
 
 
@@ -189,8 +188,7 @@ def test_workers_that_cannot_start_end_the_server_after_a_few_tries(
     assert len(server.pids) == supervising.TRIES
     assert "3 times in a row" in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not server.ready
-    assert server.ends == ["end"]
+    assert (server.ready, server.ends) == (0, ["end"])
 
 
 @pytest.mark.parametrize(("code", "kind"), [(1, StartFailed), (2, UsageError)])
