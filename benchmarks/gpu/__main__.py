@@ -1,12 +1,16 @@
-"""``python -m benchmarks.gpu PACKAGE --photos FOLDER --minutes 6``: checks and figures of a GPU.
+"""``python -m benchmarks.gpu PACKAGE --photos FOLDER --minutes 7``: checks and figures of a GPU.
 
 First come the checks: logits and class maps against the CPU, then the answers for real photos in
-every mode. A failed check ends the run with exit code 1, after its figures are written. Then come
-the service with the costs of TTA, the scorer, the engine in every layout, the intake (the service
-with a network that does no work), passes, and modes in one thread. The time is divided among them.
-Results are written after each part, so a run that is cut off keeps what it has.
-``--provider cpu`` runs all of it without a GPU, which tests the script itself. It needs the
-checkout and its packages, no torch.
+every mode. A failed check ends the run with exit code 1, after all parts. Then come the service
+over HTTP with the processes that ``auto`` chooses and with half of them, the scorer, the intake
+(the service with a network that does no work), the engine in every layout, the service with few
+processes, passes, and modes in one thread. The report begins with the promises and whether each is
+kept.
+
+Each part has a share of the time, and what it leaves goes to the later parts. A part that hangs is
+ended. Every row is written when it is measured. So a run that fails, is ended by SIGTERM or killed
+keeps what it has. ``--provider cpu`` runs all of it without a GPU, which tests the script itself.
+It needs the checkout and its packages, no torch; Quincunx need not be installed.
 """
 
 import argparse
@@ -14,13 +18,16 @@ import platform
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 from benchmarks.arguments import amount, count, folder_path, parser_of, run_benchmark
-from benchmarks.gpu import engine, product, sweep
+from benchmarks.gpu import engine, product, scoring, sweep
 from benchmarks.gpu.answers import answers, photos_in
+from benchmarks.gpu.deadline import PartOver, RunOver, at_most, ended_by_sigterm
 from benchmarks.gpu.report import markdown
 from service.bench.environment import environment
 from service.bench.report.compact import compact_json
@@ -28,26 +35,33 @@ from service.doctor import diagnose
 from service.inference.runtime.providers import Provider
 from service.package.manifest import Precision
 from service.package.package import ModelPackage
+from service.replacing import replacing_file
 
 ROUNDS = 50
 SHARES = {
-    "checks": 1,
+    "checks": 2,
     "answers": 3,
-    "service": 9,
-    "score": 4,
-    "sweep": 3,
-    "intake": 4,
+    "service": 13,
+    "score": 8,
+    "intake": 8,
+    "sweep": 4,
+    "fewer": 6,
     "passes": 2,
     "modes": 2,
 }
-"""Of the time, for each part, in their order."""
+"""Of the time, for each part, in their order. What was promised comes first."""
+LATE_S, SPARE_S = 45.0, 10.0
+"""A part is ended when it takes `LATE_S` longer than its time (a server may need 30 s to start), or
+`SPARE_S` longer than the whole run may take."""
+FEW = 4
+Row = dict[str, Any]
 
 
 def main() -> None:
     parser = parser_of("gpu", __doc__)
     parser.add_argument("package", type=Path, help="the folder of a model package")
     parser.add_argument("--photos", type=folder_path, required=True, help="a folder of photos")
-    parser.add_argument("--minutes", type=amount, default=6.0, help="time of the whole run")
+    parser.add_argument("--minutes", type=amount, default=7.0, help="time of the whole run")
     parser.add_argument(
         "--provider", choices=get_args(Provider), default="cuda", help="cpu tests the script itself"
     )
@@ -56,11 +70,15 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=count, default=ROUNDS, help="most samples of each figure")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        results = Run(given, Path(folder)).all_parts()
-    print(markdown(results))
-    if results["disagreements"]:
-        raise SystemExit("; ".join(results["disagreements"]))
+    with ended_by_sigterm(), tempfile.TemporaryDirectory() as folder:
+        run = Run(given, Path(folder))
+        try:
+            run.all_parts()
+        finally:
+            run.write()
+    print(markdown(run.results))
+    if run.results["disagreements"]:
+        raise SystemExit("; ".join(run.results["disagreements"]))
 
 
 class Run:
@@ -76,11 +94,12 @@ class Run:
         wanted: tuple[Precision, ...] = ("fp32", "fp16") if gpu else ("fp32", "fp16", "int8")
         self._precisions: list[Precision] = [p for p in wanted if self._package.offers(p)]
         found = diagnose()
-        self._processes = int(found.workers.chosen) if gpu else 2
+        self._cores = found.cores
+        self._auto = int(found.workers.chosen) if gpu else 2
         device = found.cuda.devices[0] if gpu and found.cuda.devices else found.cpu
         name = re.sub(r"[^a-z0-9]+", "-", f"{device} {platform.machine()}".lower()).strip("-")
         self._stem = given.out / name
-        self._results: dict[str, Any] = {
+        self.results: dict[str, Any] = {
             "command": f"python -m benchmarks.gpu {given.package.name} --photos FOLDER "
             f"--minutes {given.minutes:g} --provider {given.provider}",
             "environment": environment().model_dump(),
@@ -92,86 +111,109 @@ class Run:
             **{part: [] for part in SHARES},
         }
 
-    def all_parts(self) -> dict[str, Any]:
-        """Run the parts in order."""
+    def all_parts(self) -> None:
+        """Run the parts in order.
+
+        Raises:
+            RunOver: the run was told to end.
+        """
         given, package, precisions = self._given, self._package, self._precisions
         provider: Provider = given.provider
-        each: dict[str, Callable[[], list[dict[str, Any]]]] = {
-            "checks": lambda: [
-                engine.check(package, p, provider, self._left_s) for p in precisions
-            ],
-            "answers": lambda: answers(package, precisions, provider, self._photos, self._left_s),
-            "service": lambda: product.whole_service(
-                package,
-                provider,
-                given.photos,
-                self._scratch,
-                self._left_s,
-                self._missed("service"),
+        scratch, left_s = self._scratch, self._left_s
+        served = partial(
+            product.whole_service, package, provider, given.photos, folder=scratch, left_s=left_s
+        )
+        each: dict[str, Callable[[], Generator[Row]]] = {
+            "checks": self._checks,
+            "answers": lambda: (
+                row for row in answers(package, precisions, provider, self._photos, left_s)
             ),
-            "score": lambda: product.score(
-                package, provider, self._photos, self._scratch, self._left_s, self._missed("score")
+            "service": lambda: served(
+                processes=("auto", max(1, self._auto // 2)), log=self._missed("service")
             ),
-            "sweep": lambda: sweep.sweep(package, provider, self._left_s),
+            "score": lambda: scoring.score(
+                package, provider, self._photos, scratch, left_s, self._missed("score")
+            ),
             "intake": lambda: product.intake(
-                package,
-                given.photos,
-                self._processes,
-                self._scratch,
-                self._left_s,
+                package, given.photos, self._processes_of_intake(), scratch, left_s,
                 self._missed("intake"),
             ),
-            "passes": lambda: [
+            "sweep": lambda: sweep.sweep(package, provider, left_s),
+            "fewer": lambda: served(processes=self._fewer(), log=self._missed("fewer")),
+            "passes": lambda: (
                 row
                 for p in precisions
-                for row in engine.passes(package, p, provider, given.rounds, self._left_s)
-            ],
-            "modes": lambda: [
+                for row in engine.passes(package, p, provider, given.rounds, left_s)
+            ),
+            "modes": lambda: (
                 row
                 for p in precisions
-                for row in engine.modes(package, p, provider, given.rounds, self._left_s)
-            ],
-        }
+                for row in engine.modes(package, p, provider, given.rounds, left_s)
+            ),
+        }  # fmt: skip
         shares = dict(SHARES)
-        for part, run in each.items():
-            left_s = self._until - time.monotonic()
-            if left_s <= 0:
+        for part, rows in each.items():
+            left = self._until - time.monotonic()
+            if left <= 0:
                 self._missed(part)("the time was over")
                 continue
-            self._part_until = time.monotonic() + left_s * shares[part] / sum(shares.values())
+            seconds = left * shares[part] / sum(shares.values())
             del shares[part]
-            self._one_part(part, run)
-        self._write()
-        return self._results
+            self._part_until = time.monotonic() + seconds
+            self._one_part(part, rows, seconds)
+            self.write()
+
+    def _checks(self) -> Generator[Row]:
+        for precision in self._precisions:
+            try:
+                yield engine.check(self._package, precision, self._given.provider, self._left_s)
+            except engine.Disagreement as error:
+                self.results["disagreements"].append(str(error))
+
+    def _processes_of_intake(self) -> list[int]:
+        """One process for each core, and for every two, and `FEW`: which feeds a GPU best?"""
+        return sorted({self._cores, max(1, self._cores // 2), min(FEW, self._cores)}, reverse=True)
+
+    def _fewer(self) -> list[int]:
+        """Numbers of processes that the part `service` does not measure."""
+        measured = {self._auto, max(1, self._auto // 2)}
+        return [number for number in (FEW, 1) if number not in measured] or [1]
 
     def _missed(self, part: str) -> Callable[[str], None]:
         """Note what was not measured, and why."""
-        return lambda why: self._results["left_out"].append(f"{part}: {why}")
+        return lambda why: self.results["left_out"].append(f"{part}: {why}")
 
-    def _one_part(self, part: str, run: Callable[[], list[dict[str, Any]]]) -> None:
-        """A part that fails is noted, and the others still run."""
+    def _one_part(self, part: str, rows: Callable[[], Generator[Row]], seconds: float) -> None:
+        """Keep and write every row. A part that fails is noted, and the others still run."""
+        late_s = min(LATE_S, max(self._until - time.monotonic() - seconds, 0.0) + SPARE_S)
         try:
-            self._results[part] = run()
-        except engine.Disagreement as error:
-            self._results["disagreements"].append(str(error))
-        except Exception as error:
+            with at_most(seconds + late_s), closing(rows()) as found:
+                for row in found:
+                    self.results[part].append(row)
+                    if part == "answers" and not row["agrees"]:
+                        self.results["disagreements"].append(
+                            f"{row['precision']} {row['mode']}: probabilities differ by "
+                            f"{row['largest_difference']:.1e}"
+                        )
+                    self.write()
+        except RunOver:
+            self._missed(part)("the run was told to end")
+            raise
+        except PartOver as error:
+            self._missed(part)(str(error))
+        except (Exception, SystemExit) as error:
             self._missed(part)(f"{type(error).__name__}: {error}")
-        for row in self._results[part] if part == "answers" else ():
-            if not row["agrees"]:
-                self._results["disagreements"].append(
-                    f"{row['precision']} {row['mode']}: probabilities differ by "
-                    f"{row['largest_difference']:.1e}"
-                )
-        self._write()
 
     def _left_s(self) -> float:
         return self._part_until - time.monotonic()
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Write what there is, each file in one step."""
         self._stem.parent.mkdir(parents=True, exist_ok=True)
-        text = compact_json(self._results)
-        self._stem.with_suffix(".json").write_text(text, encoding="utf-8")
-        self._stem.with_suffix(".md").write_text(markdown(self._results), encoding="utf-8")
+        texts = {".json": compact_json(self.results), ".md": markdown(self.results)}
+        for suffix, text in texts.items():
+            with replacing_file(self._stem.with_suffix(suffix)) as stream:
+                stream.write(text.encode())
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from benchmarks.gpu.engine import PROBABILITY_TOLERANCE, Clock
 from service.inference.predictor import Predictor
 from service.inference.runtime.providers import Provider
 from service.listing.image_files import DECODED_SUFFIXES
-from service.package.manifest import Precision
+from service.package.manifest import Mode, Precision
 from service.package.package import ModelPackage
 
 MOST_PHOTOS = 200
@@ -36,12 +36,15 @@ def answers(
     folder = package.folder
     reference = Predictor.from_package(folder, precision="fp32", provider="cpu")
     tested = {p: Predictor.from_package(folder, precision=p, provider=provider) for p in precisions}
+    for predictor in tested.values():
+        predictor.warm_up()  # as the service does: the graphs are recorded before the first photo
+    modes: list[Mode] = [mode for mode in reference.model.modes if mode != "custom"]
     apart: dict[tuple[str, str], list[tuple[float, bool, bool]]] = {}
     for path in photos:
         if apart and left_s() <= 0:
             break
         data = path.read_bytes()
-        for mode in set(reference.model.modes) - {"custom"}:
+        for mode in modes:
             (expected,) = reference.classify([data], mode)
             for precision, predictor in tested.items():
                 (got,) = predictor.classify([data], mode)
@@ -51,7 +54,8 @@ def answers(
                 apart.setdefault((precision, mode), []).append(row)
     rows: list[dict[str, Any]] = []
     for (precision, mode), found in sorted(apart.items()):
-        largest = max((difference for difference, _, same in found if same), default=0.0)
+        differences = [difference for difference, _, same in found if same]
+        largest = float(np.max(differences, initial=0.0))  # NaN, if any is NaN
         rows.append(
             {
                 "precision": precision,

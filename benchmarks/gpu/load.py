@@ -1,8 +1,9 @@
 """Load over HTTP, the modes in turn: a closed loop of users from processes of its own."""
 
+import os
 import random
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,51 +18,65 @@ from service.bench.report.results import LoadStep
 from service.bench.report.statistics import paired_ratio, percentile
 from service.package.manifest import Mode
 
-USERS, CLIENTS = 96, 2
+USERS, USERS_PER_PROCESS = 96, 12
+"""There are at least `USERS` users, and more for many server processes, so that all have work."""
 USERS_OF_LARGE, LARGE_BYTES = 16, 1_000_000
 """Fewer users send large files: the server decodes few of them at once."""
+CORES_PER_CLIENT, MOST_CLIENTS = 4, 6
+"""A client process needs about 0.1 ms of a core for a request of 90 kB. So four of them, on 16
+cores, can send 4,000 requests a second and use a tenth of a core each."""
 WARM_UP_S = 0.5
 
 
+class Users:
+    """Client processes that ask one server, in any of the modes."""
+
+    def __init__(self, pool: WorkerPool, modes: Sequence[Mode], images: int, users: int) -> None:
+        self._pool, self._modes, self._images, self.number = pool, tuple(modes), images, users
+        self._generator = np.random.default_rng(0)
+
+    def ask(self, mode: Mode, seconds: float) -> LoadStep:
+        """All users ask in this mode."""
+        mix: dict[Mode, float] = {one: float(one == mode) for one in self._modes}
+        requests = schedule(np.zeros(CLOSED_ROUND), mix, self._images, self._generator)
+        done = self._pool.run(requests, WARM_UP_S + seconds, self.number)
+        return account(
+            done.records, self._modes, warm_up_s=WARM_UP_S, seconds=seconds, percent=99,
+            offered_per_second=None, client_cpu=done.cpu,
+        )  # fmt: skip
+
+
+def client_processes(cores: int | None = None) -> int:
+    """Processes that send the requests."""
+    return max(2, min(MOST_CLIENTS, (cores or os.cpu_count() or 1) // CORES_PER_CLIENT))
+
+
 @contextmanager
-def _user(
-    url: str, photos: Photos, mode: Mode, users: int
-) -> Generator[Callable[[float], LoadStep]]:
-    """A function that asks for so many seconds."""
+def asking(url: str, photos: Photos, modes: Sequence[Mode], processes: int) -> Generator[Users]:
+    """Users for a server with so many processes."""
+    large = sum(map(len, photos.files)) > LARGE_BYTES * len(photos.files)
+    users = USERS_OF_LARGE if large else max(USERS, USERS_PER_PROCESS * processes)
     target = Target(
-        urls=(f"{url}{ENDPOINT}?tta={mode}",),
+        urls=tuple(f"{url}{ENDPOINT}?tta={mode}" for mode in modes),
         bodies=photos.files,
         content_types=tuple(photos.content_type or content_type(data) for data in photos.files),
         headers={},
         connections=users,
         timeout_s=30.0,
     )
-    generator = np.random.default_rng(0)
-    with WorkerPool(target, CLIENTS) as pool:
-
-        def ask(seconds: float) -> LoadStep:
-            requests = schedule(np.zeros(CLOSED_ROUND), {mode: 1.0}, len(photos.files), generator)
-            done = pool.run(requests, WARM_UP_S + seconds, users)
-            return account(
-                done.records, (mode,), warm_up_s=WARM_UP_S, seconds=seconds, percent=99,
-                offered_per_second=None, client_cpu=done.cpu,
-            )  # fmt: skip
-
-        yield ask
+    with WorkerPool(target, client_processes()) as pool:
+        yield Users(pool, modes, len(photos.files), users)
 
 
 def compared(
-    url: str, photos: Photos, modes: Sequence[Mode], rounds: int, seconds: float
+    url: str, photos: Photos, modes: Sequence[Mode], rounds: int, seconds: float, processes: int
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Images per second of each mode, and its ratio to `none` within the same rounds."""
-    large = sum(map(len, photos.files)) > LARGE_BYTES * len(photos.files)
-    users = USERS_OF_LARGE if large else USERS
     taken: dict[Mode, list[LoadStep]] = {mode: [] for mode in modes}
-    with ExitStack() as stack:
-        ask = {mode: stack.enter_context(_user(url, photos, mode, users)) for mode in modes}
+    with asking(url, photos, modes, processes) as users:
         for number in range(rounds):
             for mode in random.Random(number).sample(list(modes), len(modes)):
-                taken[mode].append(ask[mode](seconds))
+                taken[mode].append(users.ask(mode, seconds))
     base = [step.answered_per_second for step in taken["none"]]
     rows: list[dict[str, Any]] = []
     for mode, steps in taken.items():
@@ -71,11 +86,14 @@ def compared(
         rows.append(
             {
                 "mode": mode,
+                "users": users.number,
                 "images_per_second": float(np.mean(rates)),
                 "of_none": (ratio.value, ratio.low, ratio.high) if ratio else None,
                 "p50_ms": percentile([one.p50_ms for one in latencies], 50) if latencies else None,
                 "p99_ms": percentile([one.p99_ms for one in latencies], 50) if latencies else None,
-                "failed": sum(step.failed + step.refused for step in steps),
+                "failed": sum(step.failed for step in steps),
+                "refused": sum(step.refused for step in steps),
+                "client_cpu": max(step.client_cpu for step in steps),
                 "client_limited": next((s.client_limited for s in steps if s.client_limited), None),
             }
         )

@@ -3,21 +3,22 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks.gpu.targets import verdicts
 from service.console.markdown import table
 
 Row = dict[str, Any]
 Cells = Callable[[Row], tuple[object, ...]]
 _SERVED = (
-    "processes", "images", "mode", "images/s", "× none (95%)", "p50 ms", "p99 ms", "failed",
-    "limited by the client",
+    "processes", "images", "users", "mode", "images/s", "× none (95%)", "p50 ms", "p99 ms",
+    "failed", "refused", "limited by the client", "start s",
 )  # fmt: skip
 
 
 def _served(row: Row) -> tuple[object, ...]:
     return (
-        row["processes"], row["images"], row["mode"], f"{row['images_per_second']:.1f}",
-        _interval(row["of_none"]), _ms(row["p50_ms"]), _ms(row["p99_ms"]), row["failed"],
-        row["client_limited"] or "no",
+        row["processes"], row["images"], row["users"], row["mode"],
+        f"{row['images_per_second']:.1f}", _interval(row["of_none"]), _ms(row["p50_ms"]),
+        _ms(row["p99_ms"]), row["failed"], row["refused"], row["client_limited"] or "no", f"{row['start_s']:.0f}",
     )  # fmt: skip
 
 
@@ -32,8 +33,8 @@ def _ms(found: float | None) -> str:
 PARTS: dict[str, tuple[str, Sequence[str], Cells]] = {
     "checks": (
         "Logits and class maps against the CPU, fp32 without TF32",
-        ("precision", "largest difference, share of the largest output"),
-        lambda r: (r["precision"], f"{r['largest_relative_difference']:.1e}"),
+        ("precision", "runs", "largest difference, share of the largest output"),
+        lambda r: (r["precision"], r["runs"], f"{r['largest_relative_difference']:.1e}"),
     ),
     "answers": (
         "Answers for photos, against fp32 on the CPU",
@@ -44,14 +45,15 @@ PARTS: dict[str, tuple[str, Sequence[str], Cells]] = {
             f"{r['largest_difference']:.1e}", r["same_class"],
         ),
     ),
-    "service": ("The service over HTTP, 96 users in a closed loop", _SERVED, _served),
+    "service": ("The service over HTTP, users in a closed loop", _SERVED, _served),
     "score": (
         "quincunx score",
-        ("processes that decode (0: threads)", "mode", "images", "failed", "images/s",
-         "s with the start"),
+        ("images", "processes that decode (0: threads)", "mode", "scored", "failed",
+         "images/s without the start", "images/s", "s"),
         lambda r: (
-            r["decode_processes"], r["mode"], r["images"], r["failed"],
-            f"{r['images_per_second']:.0f}", f"{r['seconds_with_start']:.1f}",
+            r["images_of"], r["decode_processes"], r["mode"], r["images"], r["failed"],
+            f"{r['without_start']:.0f}", f"{r['images_per_second']:.0f}",
+            f"{r['seconds_with_start']:.1f}",
         ),
     ),
     "sweep": (
@@ -63,10 +65,11 @@ PARTS: dict[str, tuple[str, Sequence[str], Cells]] = {
         ),
     ),
     "intake": (
-        "The service on the CPU with a network that costs nothing; 16 users for large photos",
+        "The service on the CPU with a network that costs nothing, users in a closed loop",
         _SERVED,
         _served,
     ),
+    "fewer": ("The service over HTTP with fewer processes", _SERVED, _served),
     "passes": (
         "One pass, host memory to host memory",
         ("precision", "output", "side px", "views", "p50 ms", "p99 ms", "views/s"),
@@ -100,7 +103,11 @@ def markdown(results: dict[str, Any]) -> str:
     ]
     sections += [f"**Disagrees**: {line}" for line in results["disagreements"]]
     sections += [f"Left out: {line}" for line in results["left_out"]]
+    if results["provider"] != "cpu":
+        rows = [(v.promise, v.shown, "kept" if v.kept else "NOT KEPT") for v in verdicts(results)]
+        headings = ("promised for an H100 with 16 cores", "measured", "")
+        sections += ["## What was promised", table(headings, rows)]
     for part, (title, columns, cells) in PARTS.items():
-        if results[part]:
+        if results.get(part):
             sections += [f"## {title}", table(columns, [cells(row) for row in results[part]])]
     return "\n\n".join(sections) + "\n"

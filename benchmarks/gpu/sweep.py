@@ -8,7 +8,7 @@ is while it serves.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -57,20 +57,22 @@ CASES = (
 )
 
 
-def sweep(package: ModelPackage, provider: Provider, left_s: Clock) -> list[dict[str, Any]]:
-    """Views per second of every case; the product's own session comes first."""
+def sweep(package: ModelPackage, provider: Provider, left_s: Clock) -> Generator[dict[str, Any]]:
+    """Views per second: the product's own session beside each case, fp16 first."""
     chosen = providers.choose(provider)
     # On a CPU there is no layout to choose and no graph to record.
     cases = CASES if chosen != "cpu" else (Case("fp32", tf32=False, graph=False),)
     precisions: tuple[Precision, ...] = ("fp16", "fp32") if chosen != "cpu" else ("fp32",)
     figures = len(VIEWS) * (2 * len(cases) + len(precisions))
     seconds = min(MEASURE_S[1], max(MEASURE_S[0], left_s() / figures / 2))
-    rows = [row for p in precisions for row in _product(package, p, provider, seconds)]
-    for case in cases:
-        if left_s() <= 0:
+    own = list(precisions)
+    for number, case in enumerate(cases):
+        if number and left_s() <= 0:
             break
-        rows += _of_case(package, case, chosen, seconds)
-    return rows
+        if case.precision in own:  # just before the same engine without the product
+            own.remove(case.precision)
+            yield from _product(package, case.precision, provider, seconds)
+        yield from _of_case(package, case, chosen, seconds)
 
 
 def _product(

@@ -4,14 +4,14 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
 from benchmarks.gpu import __main__ as script
-from benchmarks.gpu import engine, load, product, sweep
-from service.bench.image_size import ImageSize
+from benchmarks.gpu import engine, load, processes, product, scoring, sweep
 from service.package.package import ModelPackage
 from tests.support.images import COLOURS, coloured, encoded
 from tests.support.tiny import tiny_package
@@ -19,19 +19,24 @@ from tests.support.tiny import tiny_package
 
 @pytest.fixture(autouse=True)
 def _short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No figure is judged here, so a stretch of requests is short and no image is large."""
+    """No figure is judged here, so a stretch of requests is short."""
     monkeypatch.setattr(product, "SHORTEST_S", 0.2)
     monkeypatch.setattr(load, "WARM_UP_S", 0.1)
-    monkeypatch.setattr(product, "PHONE", ImageSize(640, 480))
+    monkeypatch.setattr(scoring, "SCORED", {"cpu": 16, "cuda": 16})
+
+
+@pytest.fixture(name="photos")
+def _photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed, name in enumerate(COLOURS):
+        (folder / f"{name}.png").write_bytes(encoded(coloured(name, seed=seed)))
+    return folder
 
 
 def test_it_checks_measures_and_reports(
-    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    package: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for seed, name in enumerate(COLOURS):
-        (photos / f"{name}.png").write_bytes(encoded(coloured(name, seed=seed)))
     command = ["benchmarks.gpu", str(package), "--photos", str(photos), "--out", str(tmp_path)]
     options = ["--provider", "cpu", "--minutes", "0.6", "--rounds", "5"]
     monkeypatch.setattr(sys, "argv", [*command, *options])
@@ -43,7 +48,8 @@ def test_it_checks_measures_and_reports(
     assert {row["same_class"] for row in results["answers"]} == {3}
     assert "dense" in {row["mode"] for row in results["answers"]}
     left_out = {line.partition(": ")[0]: line for line in results["left_out"]}
-    assert all("the time was over" in line for line in left_out.values()), left_out
+    late = ("the time was over", "it was ended after")
+    assert all(any(why in line for why in late) for line in left_out.values()), left_out
     if "service" not in left_out:
         assert {row["failed"] for row in results["service"]} == {0}
         assert {row["of_none"][0] for row in results["service"] if row["mode"] == "none"} <= {1}
@@ -54,20 +60,62 @@ def test_it_checks_measures_and_reports(
 
 
 def test_the_engine_alone(package: Path) -> None:
-    rows = sweep.sweep(ModelPackage.load(package), "cpu", lambda: 1.0)
+    rows = [*sweep.sweep(ModelPackage.load(package), "cpu", lambda: 1.0)]
     places = {row["where"] for row in rows}
     assert places == {"device", "host", f"product, {sweep.THREADS} threads"}
     assert all(row["views_per_second"] > 0 for row in rows)
 
 
-def test_a_network_that_costs_nothing_is_served(package: Path, tmp_path: Path) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    (photos / "red.png").write_bytes(encoded(coloured("red")))
-    rows = product.intake(ModelPackage.load(package), photos, 1, tmp_path, lambda: 1.0, print)
-    assert {row["mode"] for row in rows} == {"none", "five_crop"}
-    assert {row["failed"] for row in rows if row["images"] == "photos"} == {0}
+def test_a_network_that_costs_nothing_is_served(
+    package: Path, photos: Path, tmp_path: Path
+) -> None:
+    rows = [*product.intake(ModelPackage.load(package), photos, [1], tmp_path, lambda: 1.0, print)]
+    assert {(row["images"], row["mode"]) for row in rows} == {
+        (images, mode) for images in ("photos", "224×224") for mode in ("none", "five_crop")
+    }
+    assert {row["failed"] for row in rows} == {0}
     assert {row["processes"] for row in rows} == {"1"}
+
+
+def test_a_server_that_does_not_start_is_left_out(
+    package: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, left_out = ModelPackage.load(package), list[str]()
+    start = product.serving
+
+    def fails_with_two(*given: Any) -> Any:
+        if given[2] == 2:
+            monkeypatch.setattr(
+                processes, "QUINCUNX", (sys.executable, "-c", "raise SystemExit('no card')")
+            )
+        else:
+            monkeypatch.undo()
+        return start(*given)
+
+    monkeypatch.setattr(product, "serving", fails_with_two)
+    rows = product.whole_service(
+        loaded, "cpu", photos, (2, 1), tmp_path, lambda: 1.0, left_out.append
+    )
+    assert {row["processes"] for row in rows} == {"1"}
+    assert left_out == ["2 process(es): no server: no card"]
+
+
+def test_score_is_measured_with_and_without_its_start(
+    package: Path, photos: Path, tmp_path: Path
+) -> None:
+    paths = sorted(photos.iterdir())
+    left_out: list[str] = []
+
+    rows = [
+        *scoring.score(
+            ModelPackage.load(package), "cpu", paths, tmp_path, lambda: 0.0, left_out.append
+        )
+    ]
+    assert [row["images_of"] for row in rows] == ["224×224"]
+    assert rows[0]["failed"] == 0
+    assert rows[0]["images"] == 4 + 3 * 16
+    assert rows[0]["without_start"] > 0
+    assert len(left_out) == 3
 
 
 def test_a_graph_that_disagrees_ends_the_run(package: Path, tmp_path: Path) -> None:
