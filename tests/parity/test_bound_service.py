@@ -1,7 +1,9 @@
 """The GPU's way to run batches, on the CPU provider: warm at the start, two batches in flight."""
 
 import threading
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.errors import InferenceFailed
 from service.inference.common_shapes import STEPS, common_sizes
 from service.inference.predictor import Predictor
-from service.inference.runtime import cuda_runtime
+from service.inference.runtime import cuda_runtime, io_binding
 from service.inference.runtime.io_binding import IoBindingRunner
-from service.inference.runtime.recording import RecordingGate
+from service.inference.runtime.recording import GATE, RecordingGate
 from service.inference.runtime.session import IN_FLIGHT, Session
 from tests.support.images import drawn
 from tests.support.kinds import kind_package
@@ -141,6 +144,60 @@ def test_nothing_runs_beside_a_recording() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(400)))
+
+
+def test_a_recording_that_fails_is_repeated_alone(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside other runs it would fail again, and spoil CUDA for the whole process."""
+    kinds: list[str] = []
+
+    class Gate(RecordingGate):
+        @contextmanager
+        def running(self) -> Generator[None]:
+            kinds.append("run")
+            yield
+
+        @contextmanager
+        def recording(self) -> Generator[None]:
+            kinds.append("recording")
+            yield
+
+    bound = bound_twin(predictor).session
+    monkeypatch.setattr(io_binding, "GATE", Gate())
+    run = IoBindingRunner._run_bound
+    failures = iter([True, True])
+
+    def out_of_memory(*arguments: Any) -> Any:
+        if next(failures, False):
+            raise RuntimeError("Failed to allocate memory for requested buffer")
+        return run(*arguments)
+
+    monkeypatch.setattr(IoBindingRunner, "_run_bound", out_of_memory)
+    side = predictor.manifest.input.crop_px
+    views = drawn(side, side)[None]
+    for _ in range(2):  # both runners
+        with pytest.raises(InferenceFailed, match="allocate memory"):
+            bound.run(views, "logits")
+    for _ in range(2):
+        np.testing.assert_allclose(
+            bound.run(views, "logits"), predictor.session.run(views, "logits"), atol=2e-5
+        )
+    assert kinds == ["recording"] * 4
+    bound.run(views, "logits")
+    assert kinds[4:] == ["run"]
+
+
+def test_no_graph_is_opened_beside_a_recording(predictor: Predictor) -> None:
+    opened: list[str] = []
+    opener = threading.Thread(target=lambda: opened.append(bound_twin(predictor).session.provider))
+    with GATE.recording():
+        opener.start()
+        opener.join(0.2)
+        assert opener.is_alive()
+        assert not opened
+    opener.join(60)
+    assert opened == ["cpu"]
 
 
 class FakeRuntime:

@@ -94,7 +94,7 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {name: choice["chosen"] for name, choice in facts["auto"].items()} == {
         "provider": "cuda",
         "precision": "fp16",
-        "workers": "8",
+        "workers": "16",
         "decode_processes": "15",
     }
 

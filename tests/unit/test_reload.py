@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.api.server import models as module
 from service.api.server.models import TRIES, Models
 from service.errors import ModelPackageError, ShuttingDown
 from service.inference.predictor import Predictor
@@ -286,3 +287,38 @@ async def test_a_reload_during_the_shutdown_changes_nothing(folder: Path) -> Non
         with pytest.raises(ShuttingDown):
             await reload
         assert running.models.get() is before
+
+
+async def test_on_a_gpu_a_reload_waits_for_the_models_of_the_one_before(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the GPU holds two sets, and none is freed while the next one records its graphs."""
+    monkeypatch.setattr(module, "_on_gpu", lambda _: True)
+    async with in_process(folder) as running:
+        models = running.models
+        with models.borrow():
+            await models.load()  # the first set is still borrowed
+            second = asyncio.create_task(models.load())
+            await until(lambda: models._reloading.locked())  # pyright: ignore[reportPrivateUsage]
+            kept = tuple(models)
+            for _ in range(50):
+                await asyncio.sleep(0.001)
+            assert tuple(models) == kept
+            assert not second.done()
+        await second
+        assert tuple(models) != kept
+
+
+async def test_on_a_gpu_a_reload_does_not_wait_for_ever(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_on_gpu", lambda _: True)
+    async with in_process(folder) as running:
+        monkeypatch.setattr(
+            running.models,
+            "_settings",
+            running.models._settings.model_copy(update={"request_timeout_ms": 1}),  # pyright: ignore[reportPrivateUsage]
+        )
+        with running.models.borrow():
+            await running.models.load()
+            await running.models.load()

@@ -16,7 +16,7 @@ GIB = 2**30
     ("found", "number", "reason"),
     [
         ({"gpu": False, "cores": 16}, 1, "on a CPU"),
-        ({"gpu": True, "cores": 16, "gpu_free_bytes": 79 * GIB}, 8, "the cores"),
+        ({"gpu": True, "cores": 16, "gpu_free_bytes": 79 * GIB}, 16, "the cores"),
         ({"gpu": True, "cores": 1, "gpu_free_bytes": 79 * GIB}, 1, "the cores"),
         ({"gpu": True, "cores": 64, "gpu_free_bytes": 16 * GIB}, 5, "16.0 GiB free"),
         ({"gpu": True, "cores": 64, "gpu_free_bytes": 16 * GIB, "models": 3}, 2, "6.5"),
@@ -75,7 +75,7 @@ def test_auto_on_a_gpu_says_how_many_and_why(
     monkeypatch.setattr(launch, "free_bytes", lambda: 79 * GIB)
     monkeypatch.setattr(launch, "usable_cores", lambda: 12)
     monkeypatch.setattr(launch, "usable_bytes", lambda: 64 * GIB)
-    assert launch._choose_workers(True, 1) == 6  # pyright: ignore[reportPrivateUsage]
-    assert "quincunx: 6 workers (--workers auto): the GPU waits" in capsys.readouterr().err
+    assert launch._choose_workers(True, 1) == 12  # pyright: ignore[reportPrivateUsage]
+    assert "quincunx: 12 workers (--workers auto): the GPU waits" in capsys.readouterr().err
     assert launch._choose_workers(False, 1) == 1  # pyright: ignore[reportPrivateUsage]
     assert capsys.readouterr().err == ""

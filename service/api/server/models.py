@@ -8,6 +8,7 @@ from pathlib import Path
 
 from service.api.server.freed_memory import give_back_memory
 from service.api.server.model_set import ModelSet, Served
+from service.api.server.watched_session import WatchedSession
 from service.errors import ModelPackageError, ShuttingDown, UsageError
 from service.inference.image.budget import DECODING, usual_pixels
 from service.inference.predictor import Predictor
@@ -91,6 +92,7 @@ class Models:
             ShuttingDown: the server is shutting down.
         """
         async with self._reloading:
+            await self._room_on_the_gpu()
             fresh = await asyncio.to_thread(self._open_all)
             if self._closing:
                 raise ShuttingDown(CLOSING)
@@ -103,6 +105,14 @@ class Models:
         self._retiring.add(task)
         task.add_done_callback(self._retired)
         return served
+
+    async def _room_on_the_gpu(self) -> None:
+        """Wait until models of earlier loads are gone: a GPU should not hold three sets.
+
+        A model that is freed also disturbs the recording of another one.
+        """
+        if self._retiring and any(_on_gpu(served.predictor) for served in self._current):
+            await asyncio.wait(self._retiring, timeout=self._settings.request_timeout_ms / 1000)
 
     def _how(self, predictor: Predictor) -> str:
         """The precision and the provider, for the log."""
@@ -124,10 +134,11 @@ class Models:
 
     def _batcher(self, predictor: Predictor) -> Batcher:
         at_once = self._max_concurrent_batches(predictor)
+        on_gpu = _on_gpu(predictor)
         return Batcher(
-            predictor.session,
+            WatchedSession(predictor.session) if on_gpu else predictor.session,
             self.workers,
-            runner=Workers(at_once, nicer=0, name="gpu") if _on_gpu(predictor) else None,
+            runner=Workers(at_once, nicer=0, name="gpu") if on_gpu else None,
             max_concurrent_batches=at_once,
             latency_session=predictor.latency_session,
             max_batch_views=self._batch_views(predictor),

@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-CORES_PER_WORKER = 2
-"""Of a worker with a GPU: one for Python, which runs on one core, and one for decoding."""
 GPU_BYTES, GPU_BYTES_PER_MODEL = 2**29, 2**31
 """Memory of a GPU that a worker takes: for CUDA, and for each model. 1.3 GB was measured for one
 model with few shapes; all common shapes are recorded now."""
@@ -39,8 +37,8 @@ def count_workers(
     one_bytes = GPU_BYTES + models * GPU_BYTES_PER_MODEL
     limits = (
         (
-            -(-cores // CORES_PER_WORKER),
-            f"the GPU waits for the cores: one process for every {CORES_PER_WORKER} of {cores}",
+            cores,  # with a network that does no work, half as many take in less: docs/performance
+            f"the GPU waits for the cores: one process for each of {cores}",
         ),
         (
             int(GPU_SHARE * gpu_free_bytes) // one_bytes,

@@ -37,6 +37,14 @@ class RunnersInTurn:
         finally:
             self._free.put(runner)
 
+    def works(self) -> bool:
+        """As `IoBindingRunner.works`. All runners use one GPU in one process: one of them tells."""
+        runner = self._free.get()
+        try:
+            return runner.works()
+        finally:
+            self._free.put(runner)
+
     def warm_up(self, run_all_shapes: Callable[[IoBindingRunner], object]) -> None:
         """Let every runner run all shapes that will be served. Later shapes run plainly."""
         for runner in self._runners:  # one records at a time anyway

@@ -99,6 +99,24 @@ class IoBindingRunner:
         """
         self._sealed = True
 
+    def works(self) -> bool:
+        """Whether a batch that ran before still runs.
+
+        After some errors of CUDA no call of the process succeeds any more.
+        """
+        return self._thread.submit(self._works).result()
+
+    def _works(self) -> bool:
+        binding = next(iter(self._bindings.values()), None)
+        if binding is None:  # nothing ran before, so nothing is known
+            return True
+        try:
+            with GATE.running():
+                self._session.run_with_iobinding(binding.io, binding.options)
+        except Exception:  # the runtime's own exceptions have no common base
+            return False
+        return True
+
     def run(
         self, views: NDArray[np.uint8], output: str, windows: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
@@ -144,8 +162,10 @@ class IoBindingRunner:
                     results.append(self._run_plainly(chunk, outputs, windows))
             else:
                 with GATE.recording():
-                    self._bindings[key] = made = self._bind(*key)
+                    made = self._bind(*key)
                     results.append(self._run_bound(made, chunk, windows))
+                # Only now: a recording that failed may not be repeated beside other runs.
+                self._bindings[key] = made
                 if len(self._bindings) > MAX_BINDINGS:
                     self._bindings.popitem(last=False)
         return [np.concatenate(parts) for parts in zip(*results, strict=True)]

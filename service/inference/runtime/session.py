@@ -19,6 +19,7 @@ from service.inference.runtime import providers
 from service.inference.runtime.in_turn import RunnersInTurn
 from service.inference.runtime.io_binding import WHOLE_VIEW, IoBindingRunner
 from service.inference.runtime.providers import Chosen, Provider
+from service.inference.runtime.recording import GATE
 from service.inference.runtime.shared_crops import Features
 from service.inference.runtime.split_graph import CropSharing, OpenGraph, SplitGraph
 from service.package.graph import EMBEDDING, check_graph
@@ -93,6 +94,13 @@ class Session:
         if not self.threads:
             return 1
         return max(1, cores // self.threads)
+
+    def works(self) -> bool:
+        """Whether this process can still run the graph, asked after a failure.
+
+        On a CPU one failure says nothing about the next run.
+        """
+        return self.bound is None or self.bound.works()
 
     @property
     def shares_crops(self) -> bool:
@@ -233,7 +241,8 @@ def _open_checked(
     data: bytes, path: Path, open_graph: OpenGraph, chosen: Chosen, provider_name: str
 ) -> ort.InferenceSession:
     try:
-        session = open_graph(data)
+        with GATE.running():  # opening a graph allocates memory of the GPU
+            session = open_graph(data)
     except Exception as error:  # the runtime's own exceptions have no common base
         reason = " ".join(str(error).split())
         if chosen != "cpu":  # a graph, or a driver or library that is missing
