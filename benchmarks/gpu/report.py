@@ -18,7 +18,8 @@ def _served(row: Row) -> tuple[object, ...]:
     return (
         row["processes"], row["images"], row["users"], row["mode"],
         f"{row['images_per_second']:.1f}", _interval(row["of_none"]), _ms(row["p50_ms"]),
-        _ms(row["p99_ms"]), row["failed"], row["refused"], row["client_limited"] or "no", f"{row['start_s']:.0f}",
+        _ms(row["p99_ms"]), row["failed"], row["refused"],
+        row["client_limited"] or "no", f"{row['start_s']:.0f}",
     )  # fmt: skip
 
 
