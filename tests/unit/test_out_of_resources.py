@@ -19,7 +19,7 @@ from tests.support.app import in_process
 from tests.support.images import coloured, encoded
 from training.data.dataset import unreadable
 from training.data.item import Item as LabelledFile
-from training.evaluation.predictions import Unreadable, decoded
+from training.evaluation.predictions import decoded
 
 PNG, JPEG = encoded(coloured("red")), encoded(coloured("red"), "JPEG")
 
@@ -94,7 +94,7 @@ def test_training_and_evaluation_leave_out_no_image_for_lack_of_memory(
     with pytest.raises(OutOfResources):
         unreadable(pictures)
     with pytest.raises(OutOfResources):
-        list(decoded(pictures, predictor.decode, Unreadable()))
+        list(decoded(pictures, predictor.decode, {}))
 
 
 @pytest.mark.parametrize("number", MACHINE_FAULTS)
@@ -111,4 +111,4 @@ def test_training_and_evaluation_leave_out_no_image_for_lack_of_files(
     with pytest.raises(OutOfResources, match="cannot be read"):
         unreadable(pictures)
     with pytest.raises(OutOfResources, match="cannot be read"):
-        list(decoded(pictures, predictor.decode, Unreadable()))
+        list(decoded(pictures, predictor.decode, {}))

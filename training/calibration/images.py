@@ -1,6 +1,7 @@
 """Which images a package is calibrated on: its held-out split, or any labelled folder or table."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from service.errors import DataError
@@ -28,13 +29,8 @@ def calibration_images(
     Raises:
         DataError: no images, or too few.
     """
-    for folder in (data, data.parent) if data.name == "train" else (data,):
-        if (images := _held_out(package, folder)) is not None:
-            for line in images.lines():
-                log(line)
-            _warn_of_training(package, images.calibration, log)
-            hint = " (calibration_share in the recipe)"
-            return _enough(images.calibration, data, hint)
+    if (images := _own_split(package, data)) is not None:
+        return _held_out(package, images, data, log)
     found = validation(data, package.manifest)
     for line in found.lines():
         log(line)
@@ -60,10 +56,7 @@ def held_out(
             f"{data} is not the data set that {package.manifest.name} was trained on: "
             "its calibration images may have been trained on"
         )
-    for line in images.lines():
-        log(line)
-    _warn_of_training(package, images.calibration, log)
-    return _enough(images.calibration, data, " (calibration_share in the recipe)")
+    return _held_out(package, images, data, log)
 
 
 def training_images(package: ModelPackage, data: Path) -> Sequence[LabelledFile]:
@@ -71,19 +64,21 @@ def training_images(package: ModelPackage, data: Path) -> Sequence[LabelledFile]
 
     The unknown score is fitted on them.
     """
-    for folder in (data, data.parent) if data.name == "train" else (data,):
-        if (images := _held_out(package, folder)) is not None:
-            return images.train
-    return ()
+    images = _own_split(package, data)
+    return () if images is None else images.train
 
 
-def _warn_of_training(package: ModelPackage, items: Sequence[Item], log: Log) -> None:
-    """Warn where the weights that the training started from know held-out images."""
-    if known := trained_on(package.manifest.provenance, [item.path for item in items]):
+def _held_out(package: ModelPackage, images: Split, data: Path, log: Log) -> Sequence[LabelledFile]:
+    """The calibration split, with a warning where the first weights already knew its images."""
+    for line in images.lines():
+        log(line)
+    paths = [item.path for item in images.calibration]
+    if known := trained_on(package.manifest.provenance, paths):
         log(
             f"warning: {package.manifest.name}, or the weights that it started from, was trained "
             f"on {known}: {TOO_SURE}"
         )
+    return _enough(images.calibration, data, " (calibration_share in the recipe)")
 
 
 def _about_training(package: ModelPackage, data: Path, items: Sequence[Item]) -> str:
@@ -102,12 +97,14 @@ def _about_training(package: ModelPackage, data: Path, items: Sequence[Item]) ->
     return f"it is not known what {name} was trained on: {TOO_SURE}"
 
 
-def _held_out(package: ModelPackage, data: Path) -> Split | None:
+def _own_split(package: ModelPackage, data: Path) -> Split | None:
     """The split of the training data; None where `data` is another data set."""
-    try:
-        return trained_split(data, package.manifest.provenance)
-    except DataError:  # a folder without train/, or data that no recipe could train on
-        return None
+    for folder in (data, data.parent) if data.name == "train" else (data,):
+        # A folder without train/, or data that no recipe could train on, is another data set.
+        with suppress(DataError):
+            if (images := trained_split(folder, package.manifest.provenance)) is not None:
+                return images
+    return None
 
 
 def _enough(items: Sequence[LabelledFile], data: Path, hint: str = "") -> Sequence[LabelledFile]:

@@ -41,6 +41,8 @@ TRAINING_IMAGES = 2000
 """Enough: with 9000 images the same photos were found, to a thousandth."""
 SEED = 0
 DIGITS = 6
+NOTHING: dict[str, Any] = {"unknown_curve": None, "reference": None}
+"""What a calibration has that was not fitted by this module."""
 
 Scores = NDArray[np.float64]
 
@@ -108,7 +110,7 @@ def fit(
     for entry in manifest.calibration:
         found = logits.get(entry.precision)
         if found is None:  # it is not of this package's graphs
-            entries.append(_plain_entry(entry))
+            entries.append(entry.model_copy(update=NOTHING))
             continue
         answers = answers_of(manifest, entry.precision, entry.mode, found)
         if answers.evidence is None:
@@ -192,10 +194,6 @@ def without_scores(manifest: Manifest, logits: Mapping[Precision, CalibrationLog
         found = logits.get(entry.precision)
         answers = found and answers_of(manifest, entry.precision, entry.mode, found)
         reference = reference_of(answers.probabilities) if answers else None
-        changed = {"unknown_curve": None, "reference": reference}
+        changed = NOTHING | {"reference": reference}
         entries.append(entry.model_copy(update=changed))
     return manifest.model_copy(update={"unknown": None, "calibration": tuple(entries)})
-
-
-def _plain_entry(entry: ModeCalibration) -> ModeCalibration:
-    return entry.model_copy(update={"unknown_curve": None, "reference": None})

@@ -124,18 +124,14 @@ def evaluate(
         manifests[precision] = predictor.manifest
         unreadable |= got.unreadable
         present |= set(got.labels.tolist())
-    rows = [_row(p, mode, by_precision, manifests[p]) for p in by_precision for mode in modes]
+    digests = {p: images_digest(got.paths, got.labels) for p, got in by_precision.items()}
+    rows = tuple(
+        _row(p, mode, by_precision, manifests[p], digests[p])
+        for p in by_precision
+        for mode in modes
+    )
     manifest = ModelPackage.load(package).manifest
-    beside = left_out(items, manifest, present, unreadable)
-    return Evaluation(_stamped(rows, by_precision), by_precision, beside)
-
-
-def _stamped(
-    rows: Sequence[Evaluated], measured: dict[Precision, Predictions]
-) -> tuple[Evaluated, ...]:
-    """The rows with the digest of their images."""
-    digests = {p: images_digest(got.paths, got.labels) for p, got in measured.items()}
-    return tuple(replace(row, images_digest=digests[row.precision]) for row in rows)
+    return Evaluation(rows, by_precision, left_out(items, manifest, present, unreadable))
 
 
 def _row(
@@ -143,6 +139,7 @@ def _row(
     mode: MethodName,
     measured: dict[Precision, Predictions],
     manifest: Manifest,
+    images: str,
 ) -> Evaluated:
     got = measured[precision]
     answers = got.by_name[mode]
@@ -158,6 +155,7 @@ def _row(
         else against(got, mode, measured.get("fp32"), mode),
         coverage=None if answers.covered is None else float(answers.covered.mean()),
         mean_set_size=None if answers.set_sizes is None else float(answers.set_sizes.mean()),
+        images_digest=images,
         answers_digest=None
         if mode in BASELINES
         else answers_digest(manifest, precision, cast(Mode, mode)),

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-ECE_BINS = 15
+BINS = 15
+"""Of confidence, from 0 to 1."""
+LEVEL = 0.95
 RESAMPLES = 2000
 TINY = 1e-12
 
@@ -69,43 +71,44 @@ def losses(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
 
 
 def reliability(
-    probabilities: Probabilities, labels: Labels, bins: int = ECE_BINS
+    confidence: NDArray[np.float64], right: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """For each of `bins` equal bins of the top probability: images, mean confidence, accuracy."""
-    top = probabilities.max(1)
-    right = (probabilities.argmax(1) == labels).astype(np.float64)
-    index = np.minimum((top * bins).astype(np.int64), bins - 1)
-    counts = np.bincount(index, minlength=bins)
+    """For each of `BINS` equal bins of the confidence: answers, mean confidence, share of right."""
+    index = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    counts = np.bincount(index, minlength=BINS)
     safe = np.maximum(counts, 1)
-    confidence = np.bincount(index, weights=top, minlength=bins) / safe
-    accuracy = np.bincount(index, weights=right, minlength=bins) / safe
-    return counts, confidence, accuracy
+    mean = np.bincount(index, weights=confidence, minlength=BINS) / safe
+    return counts, mean, np.bincount(index, weights=right, minlength=BINS) / safe
 
 
-def ece(probabilities: Probabilities, labels: Labels, bins: int = ECE_BINS) -> float:
+def ece(probabilities: Probabilities, labels: Labels) -> float:
     """Expected calibration error over equal bins (Guo et al., arXiv:1706.04599)."""
-    counts, confidence, accuracy = reliability(probabilities, labels, bins)
+    right = probabilities.argmax(1) == labels
+    counts, confidence, accuracy = reliability(probabilities.max(1), right)
     return float((counts * np.abs(confidence - accuracy)).sum() / counts.sum())
 
 
-def bootstrap_mean(
-    values: NDArray[np.float64], seed: int = 0, level: float = 0.95
-) -> tuple[float, float]:
-    """The percentile-bootstrap interval of a mean."""
+def bootstrap_mean(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
+    """The 95% percentile-bootstrap interval of a mean."""
     random = np.random.default_rng(seed)
     means = np.empty(RESAMPLES)
     for index in range(RESAMPLES):
         means[index] = values[random.integers(0, len(values), len(values))].mean()
-    tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    return middle(means)
+
+
+def middle(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The interval that holds the middle 95% of the values, such as those of resamples."""
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
 
 
-def share_interval(count: int, of: int, level: float = 0.95) -> tuple[float, float]:
-    """The exact interval (Clopper and Pearson) of a share of `of` > 0 images."""
+def share_interval(count: int, of: int) -> tuple[float, float]:
+    """The exact 95% interval (Clopper and Pearson) of a share of `of` > 0 images."""
     from scipy.stats import binomtest  # loaded here: the model card needs none
 
-    ends = binomtest(count, of).proportion_ci(level, method="exact")
+    ends = binomtest(count, of).proportion_ci(LEVEL, method="exact")
     return float(ends.low), float(ends.high)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score
 
-from training.evaluation.metrics import TINY, Probabilities
+from training.evaluation.metrics import TINY, Probabilities, middle
 
 RESAMPLES = 1000
 CHUNK = 4_000_000
@@ -58,7 +58,7 @@ def paired(reference: LabelScores, method: LabelScores) -> LabelsPaired:
     """Compare the scores of two methods on the same images."""
     return LabelsPaired(
         difference=method.map - reference.map,
-        interval=_middle(method.resampled_maps - reference.resampled_maps),
+        interval=middle(method.resampled_maps - reference.resampled_maps),
         nll_difference=method.nll - reference.nll,
     )
 
@@ -70,7 +70,7 @@ def scores(probabilities: Probabilities, truth: Truth, present: Truth) -> LabelS
     return LabelScores(
         images=len(truth),
         map=mean_of_known(each),
-        map_interval=_middle(resampled),
+        map_interval=middle(resampled),
         average_precision=tuple(float(value) for value in each),
         micro_f1=float(f1_score(truth.ravel(), present.ravel())),
         macro_f1=mean_of_known(f1(present, truth)),
@@ -104,13 +104,6 @@ def resample_map(probabilities: Probabilities, truth: Truth, seed: int = 0) -> N
         known = ~np.isnan(found)
         means.append(np.where(known, found, 0).sum(0) / np.maximum(known.sum(0), 1))
     return np.concatenate(means)
-
-
-def _middle(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
-    """The interval of the middle 95% of the values."""
-    tail = (1 - level) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 def f1(present: Truth, truth: Truth) -> NDArray[np.float64]:

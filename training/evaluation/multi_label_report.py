@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 
 from service.console.markdown import table
@@ -14,12 +13,14 @@ from training.data.captions import caption
 from training.evaluation.multi_label import COLUMNS, LabelEvaluation
 from training.evaluation.multi_label_metrics import f1
 from training.evaluation.multi_label_predictions import LabelAnswers, LabelPredictions
-from training.evaluation.report import CAPTION_LETTERS, WORST, bullets, learning_curves, thumbnails
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
-BINS = 15
+from training.evaluation.report import (
+    CAPTION_LETTERS,
+    WORST,
+    bullets,
+    learning_curves,
+    reliability_diagram,
+    thumbnails,
+)
 
 
 def write_report(package: Path, measured: LabelEvaluation, folder: Path) -> Path:
@@ -35,7 +36,13 @@ def write_report(package: Path, measured: LabelEvaluation, folder: Path) -> Path
     default = loaded.manifest.default_mode
     mode = default if default in got.by_mode else last.mode
     own = got.by_mode[mode]
-    _reliability(own, got, folder / "reliability.png", f"{precision}, {mode}")
+    reliability_diagram(
+        own.probabilities.ravel(),
+        got.truth.ravel(),
+        folder / "reliability.png",
+        "answers",
+        f"{precision}, {mode}",
+    )
     names = distinct_names(measured.manifest.labels)
     worst = _worst(own, got)
     thumbnails(
@@ -102,22 +109,3 @@ def _caption(names: list[str], present: np.ndarray, truth: np.ndarray) -> str:
         ", ".join(names[k] for k in np.flatnonzero(row)) or "none" for row in (present, truth)
     )
     return f"{caption(said, CAPTION_LETTERS)}\nis {caption(true, CAPTION_LETTERS - 3)}"
-
-
-def _reliability(own: LabelAnswers, got: LabelPredictions, path: Path, shown: str) -> None:
-    """Probability of every yes, against how often yes was true."""
-    values, truth = own.probabilities.ravel(), got.truth.ravel()
-    index = np.minimum((values * BINS).astype(np.int64), BINS - 1)
-    counts = np.bincount(index, minlength=BINS)
-    filled = counts > 0
-    mean = np.bincount(index, weights=values, minlength=BINS)[filled] / counts[filled]
-    true = np.bincount(index, weights=truth, minlength=BINS)[filled] / counts[filled]
-    figure, axes = plt.subplots(figsize=(4.5, 4.5), dpi=110)
-    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
-    axes.scatter(mean, true, s=20 + 600 * counts[filled] / counts.sum(), alpha=0.8)
-    axes.set_xlabel("mean probability")
-    axes.set_ylabel("share that is true")
-    axes.set_title(f"Reliability (area: share of answers)\n{shown}")
-    figure.tight_layout()
-    figure.savefig(path)
-    plt.close(figure)

@@ -7,7 +7,7 @@ their difference. Only the images where exactly one of the two is right count.
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from training.evaluation.metrics import Labels, Probabilities, bootstrap_mean, losses
+from training.evaluation.metrics import LEVEL, Labels, Probabilities, bootstrap_mean, losses
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,8 @@ def paired(reference: Probabilities, method: Probabilities, labels: Labels) -> P
     )
 
 
-def exact(
-    corrected: int, spoiled: int, images: int, level: float = 0.95
-) -> tuple[float, float, float]:
-    """The interval of the difference in accuracy, and the p-value of McNemar's exact test.
+def exact(corrected: int, spoiled: int, images: int) -> tuple[float, float, float]:
+    """The 95% interval of the difference in accuracy, and the p-value of McNemar's exact test.
 
     Of the C + S images where exactly one method is right, each is a coin toss between the two.
     Clopper and Pearson's interval of that coin, scaled by (C + S) / N, is the interval.
@@ -65,7 +63,7 @@ def exact(
     if changed == 0:
         return 0.0, 0.0, 1.0
     test = binomtest(corrected, changed)
-    ends = test.proportion_ci(level, method="exact")
+    ends = test.proportion_ci(LEVEL, method="exact")
     scale = changed / images
     return (2 * ends.low - 1) * scale, (2 * ends.high - 1) * scale, float(test.pvalue)
 

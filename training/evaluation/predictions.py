@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -24,6 +24,7 @@ from training.evaluation.methods import Method, Result
 from training.evaluation.shared_views import shared
 
 CHUNK_IMAGES = 32
+DECODE_THREADS = 2
 
 T = TypeVar("T")
 
@@ -35,13 +36,6 @@ class LabelledFile(Protocol):
     def path(self) -> Path: ...
     @property
     def label(self) -> str: ...
-
-
-@dataclass
-class Unreadable:
-    """The files that could not be decoded, each with its reason."""
-
-    reasons: dict[Path, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,10 +76,11 @@ def label_index(items: Sequence[LabelledFile], manifest: Manifest) -> dict[str, 
 def decoded(
     items: Iterable[LabelledFile],
     decode: Callable[[bytes], AnyImage],
-    unreadable: Unreadable,
-    threads: int = 2,
+    unreadable: dict[Path, str],
 ) -> Iterator[tuple[LabelledFile, AnyImage]]:
-    """Decode ahead in threads, a bounded number at a time. Collect unreadable files.
+    """Decode ahead in threads, a bounded number at a time.
+
+    `unreadable` gets the files that cannot be decoded, each with its reason.
 
     Raises:
         OutOfResources: memory or open files ran out; this is not the fault of an image.
@@ -98,14 +93,14 @@ def decoded(
             return error
 
     source = iter(items)
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(DECODE_THREADS) as pool:
         ahead = [(item, pool.submit(load, item)) for item in islice(source, 2 * CHUNK_IMAGES)]
         while ahead:
             item, future = ahead.pop(0)
             result = future.result()
             ahead += [(i, pool.submit(load, i)) for i in islice(source, 1)]
             if isinstance(result, Exception):
-                unreadable.reasons[item.path] = str(result)
+                unreadable[item.path] = str(result)
             else:
                 yield item, result
 
@@ -132,7 +127,7 @@ def collect(
     Raises:
         DataError: no image can be read, or the network has no answer for one.
     """
-    unreadable = Unreadable()
+    unreadable: dict[Path, str] = {}
     kept: list[LabelledFile] = []
     results: list[list[T]] = []
     images = decoded(items, predictor.open_image, unreadable)
@@ -150,7 +145,7 @@ def collect(
             kept.append(item)
     if not kept:
         raise DataError("none of the images could be read")
-    return kept, results, unreadable.reasons
+    return kept, results, unreadable
 
 
 def predict(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from service.console.markdown import plain, table
@@ -53,7 +54,9 @@ def write_report(package: Path, measured: Evaluation, folder: Path) -> Path:
     probabilities, labels = got.by_name[mode].probabilities, got.labels
     names = distinct_names(manifest.labels)
     shown = f"{precision}, {mode}"
-    reliability_diagram(probabilities, labels, folder / "reliability.png", shown)
+    right = probabilities.argmax(1) == labels
+    path = folder / "reliability.png"
+    reliability_diagram(probabilities.max(1), right, path, "images", shown)
     confusion_matrix(probabilities, labels, names, folder / "confusion.png", shown)
     worst = worst_mistakes(probabilities, labels)
     thumbnails(
@@ -155,33 +158,36 @@ def _row(row: Evaluated) -> tuple[object, ...]:
     )
 
 
-def worst_mistakes(probabilities: Probabilities, labels: Labels, count: int = WORST) -> list[int]:
-    """Indices of the wrong answers with the highest probability, in falling order."""
+def worst_mistakes(probabilities: Probabilities, labels: Labels) -> list[int]:
+    """Indices of the `WORST` wrong answers with the highest probability, in falling order."""
     wrong = np.flatnonzero(probabilities.argmax(1) != labels)
     order = np.argsort(-probabilities[wrong].max(1), kind="stable")
-    return [int(i) for i in wrong[order[:count]]]
+    return [int(i) for i in wrong[order[:WORST]]]
 
 
 def reliability_diagram(
-    probabilities: Probabilities, labels: Labels, path: Path, shown: str = ""
+    probability: NDArray[np.float64], true: NDArray[np.bool_], path: Path, area: str, shown: str
 ) -> None:
-    """Accuracy against confidence. On the diagonal both are equal. `shown` is what was measured."""
-    counts, confidence, accuracy = reliability(probabilities, labels)
+    """How often an answer of a probability was true. On the diagonal both are equal.
+
+    `area` is what the areas of the dots count, and `shown` is what was measured.
+    """
+    counts, mean, share_true = reliability(probability, true)
     filled = counts > 0
     figure, axes = plt.subplots(figsize=(4.5, 4.5), dpi=110)
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     share = counts[filled] / counts.sum()
-    axes.scatter(confidence[filled], accuracy[filled], s=20 + 600 * share, alpha=0.8)
-    axes.set_xlabel("mean confidence")
-    axes.set_ylabel("accuracy")
-    axes.set_title(_title("Reliability (area: share of images)", shown))
+    axes.scatter(mean[filled], share_true[filled], s=20 + 600 * share, alpha=0.8)
+    axes.set_xlabel("mean probability")
+    axes.set_ylabel("share that is true")
+    axes.set_title(f"Reliability (area: share of {area})\n{shown}")
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)
 
 
 def confusion_matrix(
-    probabilities: Probabilities, labels: Labels, names: list[str], path: Path, shown: str = ""
+    probabilities: Probabilities, labels: Labels, names: list[str], path: Path, shown: str
 ) -> None:
     """Draw the confusion matrix: rows are true classes, columns answers, cells counts.
 
@@ -204,14 +210,10 @@ def confusion_matrix(
     axes.set_yticks(range(len(names)), ticks, fontsize=7, **NO_MATHS)
     axes.set_xlabel("answer")
     axes.set_ylabel("true class")
-    axes.set_title(_title("Confusion", shown))
+    axes.set_title(f"Confusion\n{shown}")
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)
-
-
-def _title(title: str, shown: str) -> str:
-    return f"{title}\n{shown}" if shown else title
 
 
 def thumbnails(shown: list[tuple[Path, str]], path: Path) -> None:

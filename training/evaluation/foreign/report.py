@@ -87,11 +87,14 @@ def write_foreign_report(
     return folder / "foreign.md"
 
 
-def most_confident(row: ForeignRow, count: int = WORST) -> list[int]:
-    """Indices of the accepted foreign images with the highest top probability, in falling order."""
+def most_confident(row: ForeignRow) -> list[int]:
+    """Indices of the `WORST` accepted foreign images with the highest top probability.
+
+    The highest comes first.
+    """
     accepted = np.flatnonzero(~row.foreign.unknown)
     order = np.argsort(-row.foreign.probability[accepted], kind="stable")
-    return [int(i) for i in accepted[order[:count]]]
+    return [int(i) for i in accepted[order[:WORST]]]
 
 
 def _caption(row: ForeignRow, names: Sequence[str], at: int) -> str:

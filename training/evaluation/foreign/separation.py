@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.evaluation.metrics import middle
+
 RESAMPLES = 1000
-LEVEL = 0.95
 
 Scores = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -46,7 +47,7 @@ def auroc(known: Scores, foreign: Scores) -> float:
 def separation(known: Scores, foreign: Scores, seed: int = 0) -> Separation:
     """The area with its interval."""
     (areas,) = _resampled(((known, foreign),), seed)
-    return Separation(auroc(known, foreign), _interval(areas))
+    return Separation(auroc(known, foreign), middle(areas))
 
 
 def difference(
@@ -57,7 +58,7 @@ def difference(
     Each resample holds the same images for both, so the interval is of the difference itself.
     """
     ours, theirs = _resampled((method, reference), seed)
-    return Separation(auroc(*method) - auroc(*reference), _interval(ours - theirs))
+    return Separation(auroc(*method) - auroc(*reference), middle(ours - theirs))
 
 
 def _resampled(methods: tuple[tuple[Scores, Scores], ...], seed: int) -> list[NDArray[np.float64]]:
@@ -70,9 +71,3 @@ def _resampled(methods: tuple[tuple[Scores, Scores], ...], seed: int) -> list[ND
         for row, (ours, others) in enumerate(methods):
             areas[row, index] = auroc(ours[picked[0]], others[picked[1]])
     return list(areas)
-
-
-def _interval(areas: NDArray[np.float64]) -> Interval:
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(areas, [tail, 1 - tail])
-    return float(low), float(high)
