@@ -184,6 +184,40 @@ def test_a_folder_of_part_files_and_partitions(folder: Path) -> None:
     assert not is_table(folder / "d.parquet")
 
 
+def test_part_files_of_text_have_the_columns_of_their_folders(folder: Path) -> None:
+    table = folder / "t.csv"
+    for number, part in enumerate(("label=cat", "label=gas%20pump")):
+        where = table / part / ("split=train" if number else "split=val")
+        where.mkdir(parents=True)
+        (where / "part-0.csv").write_text(f"path\n{NAMES[number]}\n")
+        (where / "part-1.csv").write_text(f'note,path\n"two\nlines",{NAMES[number + 2]}\n')
+        (where / ".part-0.csv.crc").write_bytes(b"crc")
+    (table / "_SUCCESS").touch()
+    assert is_table(table)
+    found = read_table(table)
+    assert [(item.path.name, item.label) for item in found.train] == [
+        ("a1.png", "gas pump"),
+        ("a3.png", "gas pump"),
+    ]
+    assert found.val is not None
+    assert [(item.path.name, item.label) for item in found.val] == [
+        ("a0.png", "cat"),
+        ("a2.png", "cat"),
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+def test_a_column_of_the_file_comes_before_its_folder(folder: Path, suffix: str) -> None:
+    part = folder / f"t.{suffix}" / "label=cat" / "Label=cow"
+    part.mkdir(parents=True)
+    if suffix == "parquet":
+        pq.write_table(pa.table({"path": [NAMES[0]], "LABEL": ["dog"]}), part / "p.parquet")
+    else:
+        mark = "\t" if suffix == "tsv" else ","
+        (part / f"p.{suffix}").write_text(f"path{mark}LABEL\n{NAMES[0]}{mark}dog\n")
+    assert read(part.parents[1]) == [(NAMES[0], "dog")]
+
+
 def test_composed_and_decomposed_names_are_one_class(folder: Path, package: Path) -> None:
     composed, decomposed = "Zürich", unicodedata.normalize("NFD", "Zürich")
     path = folder / "t.csv"

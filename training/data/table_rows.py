@@ -13,7 +13,7 @@ from service.scoring.files import check_kind
 from service.tabular import arrow_cells
 from service.tabular.arrow_files import BROKEN, ArrowReader, opened
 from service.tabular.columns import find, listed
-from service.tabular.delimited import Record, read
+from service.tabular.delimited import Record, plain, read
 from service.tabular.label_text import checked_label
 from service.tabular.partitions import part_files, partitions
 from service.tabular.swallowed import check_spans
@@ -58,24 +58,35 @@ def rows(table: Path) -> Iterator[TableRow]:
     for file in _files(table):
         try:
             check_kind(str(file))
-            yield from _csv(file) if file.suffix.lower() in TEXT_SUFFIXES else _arrow(file, table)
+            read_rows = _csv if file.suffix.lower() in TEXT_SUFFIXES else _arrow
+            yield from read_rows(file, table)
         except UsageError as error:
             raise DataError(str(error)) from error
         except BROKEN as error:
             raise DataError(f"{file} cannot be read: {error}") from error
 
 
-def _csv(file: Path) -> Iterator[TableRow]:
+def _folder_columns(file: Path, table: Path, own: list[str]) -> dict[str, str]:
+    """The columns that the folders of a part file stand for. A column of the file comes first."""
+    if file == table:
+        return {}
+    there = {plain(name) for name in own}
+    found = partitions(file.as_posix(), table.as_posix())
+    return {name: value for name, value in found.items() if plain(name) not in there}
+
+
+def _csv(file: Path, folder: Path) -> Iterator[TableRow]:
     with file.open("rb") as stream:
         table = read(stream, str(file), COLUMNS)
         header = [cell.strip() for cell in table.first.cells] if table.first else []
-        at = _places(file, header)
+        folders = _folder_columns(file, folder, header)
+        at = _places(file, [*header, *folders])
         one_line = [place for name, place in at.items() if name != "path"]
         for record in table.rest:
             check_spans(record, table.separator, len(header), at["path"], one_line, str(file))
             if any(cell.strip() for cell in record.cells):
                 where = f"{file}, line {record.line}"
-                cells = _fitted(record, len(header), where)
+                cells = [*_fitted(record, len(header), where), *folders.values()]
                 split = cells[at["split"]].strip().lower() if "split" in at else None
                 yield TableRow(
                     where, cells[at["path"]], checked_label(cells[at["label"]], where), split
@@ -94,10 +105,9 @@ def _fitted(record: Record, width: int, where: str) -> list[str]:
 
 
 def _arrow(file: Path, table: Path) -> Iterator[TableRow]:
-    folders = partitions(file.as_posix(), table.as_posix()) if file != table else {}
     with file.open("rb") as stream, opened(stream, str(file)) as reader:
         own = list(reader.schema.names)
-        folders = {name: value for name, value in folders.items() if name not in own}
+        folders = _folder_columns(file, table, own)
         at = _places(file, [*own, *folders], "its columns")
         columns = {name: own[place] for name, place in at.items() if place < len(own)}
         fixed = {
