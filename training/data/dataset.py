@@ -26,6 +26,7 @@ from service.listing.skipped import Skipped
 from service.package.manifest import Manifest, TaskName
 from training.data.class_folders import compared, read_class_folders, validation_folder
 from training.data.content.copies import Copies, copies_among, notes_on
+from training.data.content.digest import Digest, content_digest
 from training.data.content.sketch import Sketch
 from training.data.flat_folder import check_flat, is_flat, read_flat_folder
 from training.data.item import Item
@@ -184,7 +185,7 @@ def _same_parts(data: Path, images: Split, provenance: dict[str, Any]) -> bool:
     known = Sketch.of_provenance(provenance)
     if known is None or not is_table(data) or provenance["recipe"].get("split_by") == "content":
         return True
-    now = Sketch.of(item.path for item in images.train)
+    now = Sketch.of((item.path for item in images.train), known.version)
     return now.images == known.images and np.array_equal(now.digests, known.digests)
 
 
@@ -213,10 +214,10 @@ def _without_split(table: LabelTable, recipe: Recipe) -> tuple[list[Item], list[
     return stratified(items, recipe.validation_share, seed, table.task, copies)
 
 
-def _flat(data: Path, recipe: Recipe) -> tuple[Labelled, Labelled]:
+def _flat(data: Path, recipe: Recipe, digest: Digest = content_digest) -> tuple[Labelled, Labelled]:
     """For a flat folder: (images for training, images for reports)."""
-    together = recipe.split_by == "content"
-    return read_flat_folder(data, recipe.validation_share, recipe.split_seed, together=together)
+    together, share = recipe.split_by == "content", recipe.validation_share
+    return read_flat_folder(data, share, recipe.split_seed, together=together, digest=digest)
 
 
 def _ordered(items: Sequence[Item], recipe: Recipe) -> tuple[Item, ...]:
@@ -242,7 +243,7 @@ def _reported_of_flat(data: Path, trained: Manifest | None) -> Labelled | None:
     if sketch is None or not provenance["dataset"].get("flat") or not is_flat(data):
         return None
     recipe = Recipe.from_json(provenance["recipe"])
-    train, reported = _flat(data, recipe)
+    train, reported = _flat(data, recipe, sketch.digest)
     return reported if sketch.share_in(item.path for item in train) > 0.5 else None
 
 

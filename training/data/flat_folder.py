@@ -12,7 +12,7 @@ from pathlib import Path
 
 from service.errors import DataError
 from training.data.class_folders import class_names, listed, read_class_folders, validation_folder
-from training.data.content.digest import content_digest, seeded
+from training.data.content.digest import Digest, content_digest, seeded
 from training.data.item import Item
 from training.data.labelled import Labelled
 
@@ -62,18 +62,23 @@ def _looks_like_a_part(folder: Path, classes: set[str]) -> bool:
 
 
 def read_flat_folder(
-    data: Path, share: float, seed: int | str, *, together: bool = True
+    data: Path,
+    share: float,
+    seed: int | str,
+    *,
+    together: bool = True,
+    digest: Digest = content_digest,
 ) -> tuple[Labelled, Labelled]:
     """The images of a flat folder in two parts: (for training, for reports).
 
-    Both parts have the notes about the folder, and one about the split. For `together`, see
-    `chosen_for_reports`.
+    Both parts have the notes about the folder, and one about the split. For `together` and
+    `digest`, see `chosen_for_reports`.
 
     Raises:
         DataError: no class folders that can be read.
     """
     found = read_class_folders(data, allow_empty=False)
-    reported = set(chosen_for_reports(found.items, share, seed, together=together))
+    reported = set(chosen_for_reports(found.items, share, seed, together=together, digest=digest))
     note = (
         f"{data} has neither train/ nor val/: {len(reported)} of its {len(found)} images are used "
         "for reports only. Every command chooses the same ones, also after images are added. To "
@@ -86,20 +91,25 @@ def read_flat_folder(
 
 
 def chosen_for_reports(
-    items: Sequence[Item], share: float, seed: int | str, *, together: bool = True
+    items: Sequence[Item],
+    share: float,
+    seed: int | str,
+    *,
+    together: bool = True,
+    digest: Digest = content_digest,
 ) -> list[Item]:
     """About `share` of each class, by content.
 
     A class with two images or more has at least one in each part. In a class with few images,
     chance could choose far too many or too few. So the number stays between a third of the share
     and twice the share. With `together`, these bounds never part copies of a file; versions before
-    0.6 could do that.
+    0.6 could do that. `digest` gives the number of a file's content.
     """
     if share <= 0:
         return []
     members_of: dict[str, list[tuple[float, Item]]] = {}
     for item in items:
-        number = seeded(content_digest(item.path), f"{seed}/reports")
+        number = seeded(digest(item.path), f"{seed}/reports")
         members_of.setdefault(item.label, []).append((number, item))
     chosen: list[Item] = []
     for members in members_of.values():

@@ -17,9 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.console.text import storable
-from training.data.content.digest import content_digest
+from training.data.content.digest import Digest, content_digest, rough_digest
 
 MOST = 1024
+ROUGH, EXACT = 1, 2
+DIGESTS: dict[int, Digest] = {ROUGH: rough_digest, EXACT: content_digest}
+"""The digests that each version of a stored sketch holds."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,19 @@ class Sketch:
     images: int
     """Different images in the whole set."""
     digests: NDArray[np.uint64]
+    version: int = EXACT
 
     @classmethod
-    def of(cls, paths: Iterable[Path]) -> "Sketch":
+    def of(cls, paths: Iterable[Path], version: int = EXACT) -> "Sketch":
         """The sketch of these files, which are read."""
-        every = np.unique(np.array([content_digest(path) for path in paths], dtype=np.uint64))
-        return cls(len(every), every[:MOST])
+        digest = DIGESTS[version]
+        every = np.unique(np.array([digest(path) for path in paths], dtype=np.uint64))
+        return cls(len(every), every[:MOST], version)
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of a file as this sketch holds it."""
+        return DIGESTS[self.version]
 
     @property
     def is_whole(self) -> bool:
@@ -49,7 +59,7 @@ class Sketch:
         last = None if self.is_whole else int(self.digests[-1])
         held, sampled, known = set(self.digests.tolist()), 0, list[Path]()
         for path in paths:
-            digest = content_digest(path)
+            digest = self.digest(path)
             if last is None or digest <= last:
                 sampled += 1
                 known += [path] * (digest in held)
@@ -58,11 +68,11 @@ class Sketch:
     def share_in(self, paths: Iterable[Path]) -> float:
         """The share of the set that is among `paths`, 0..1: exact, or estimated."""
         known, _ = self.known(paths)
-        return len({content_digest(path) for path in known}) / max(1, len(self.digests))
+        return len({self.digest(path) for path in known}) / max(1, len(self.digests))
 
     def to_json(self) -> dict[str, Any]:
         text = base64.b64encode(self.digests.astype(">u8").tobytes()).decode()
-        return {"images": self.images, "digests": text}
+        return {"version": self.version, "images": self.images, "digests": text}
 
     @classmethod
     def of_provenance(cls, provenance: dict[str, Any]) -> "Sketch | None":
@@ -70,8 +80,11 @@ class Sketch:
         try:
             stored = provenance["dataset"]["content"]
             digests = np.frombuffer(base64.b64decode(stored["digests"]), dtype=">u8")
-            return cls(int(stored["images"]), digests.astype(np.uint64))
-        except (KeyError, TypeError, ValueError, binascii.Error):
+            version = int(stored.get("version", ROUGH))
+            if version not in DIGESTS:
+                return None
+            return cls(int(stored["images"]), digests.astype(np.uint64), version)
+        except (AttributeError, KeyError, TypeError, ValueError, binascii.Error):
             return None
 
 
