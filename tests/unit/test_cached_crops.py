@@ -43,7 +43,7 @@ def cached(folder: Path, shorter_px: int) -> CachedPixels:
 
 def fastai_boxes(height: int, width: int, count: int) -> np.ndarray:
     """Left, top, right, bottom of `count` crops that fastai draws."""
-    transform: Any = ItemCrop(64, 0.35).transform()
+    transform: Any = ItemCrop(64, 0.35, 64).transform()
     image = Image.new("RGB", (width, height))
     rows: list[tuple[int, ...]] = []
     for _ in range(count):
@@ -92,7 +92,7 @@ def test_crops_of_stored_images_are_those_of_the_files() -> None:
     """A stored image is smaller than the file's; the crop shows the same part of it."""
     full = np.tile(np.array([600, 801]), (500, 1))
     stored = np.tile(np.array([150, 200]), (500, 1))
-    crop = ItemCrop(32, 0.35)
+    crop = ItemCrop(32, 0.35, 32)
     large = training_crops(full, full, crop, True, np.random.default_rng(3))
     small = training_crops(full, stored, crop, True, np.random.default_rng(3))
     np.testing.assert_allclose(small.boxes[:, ::2] / 200, large.boxes[:, ::2] / 801)
@@ -117,7 +117,9 @@ def test_crops_are_resized_as_pillow_does(pixels: CachedPixels, out_px: int) -> 
     """Rectangles of all sizes in one batch, shrunk up to eleven times, and enlarged."""
     rows = np.tile(np.arange(len(SIZES)), 4)
     sizes = pixels.sizes[rows]
-    crops = training_crops(sizes, sizes, ItemCrop(out_px, 0.35), True, np.random.default_rng(5))
+    crops = training_crops(
+        sizes, sizes, ItemCrop(out_px, 0.35, out_px), True, np.random.default_rng(5)
+    )
     assert 0 < crops.flips.sum() < len(rows)
     device = DevicePixels(pixels, CPU).prepare(rows, crops, out_px).finish()
     source = FilePixels(pixels, CPU)

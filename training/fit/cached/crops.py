@@ -68,7 +68,7 @@ def training_crops(
     crop of a squashed image is drawn in a square.
     """
     fastai: Any = crop.transform()
-    if crop.whole_px is not None:
+    if crop.fit == "squash":
         full = np.repeat(full.max(axis=1, keepdims=True), 2, axis=1)
     drawn = random_boxes(full, fastai.min_scale, fastai.ratio, rng)
     scale = (stored / full)[:, ::-1]
