@@ -26,7 +26,8 @@ class ServedCrop(RandomResizedCrop):
 
     def __init__(self, side_px: int, min_scale: float, whole_px: int, fit: Fit) -> None:
         super().__init__(side_px, min_scale=min_scale)
-        self.whole_px, self.fit = whole_px, fit
+        self.side_px, self.whole_px = side_px, whole_px
+        self.fit: Fit = fit
 
     def before_call(self, b: Any, split_idx: int | None) -> None:
         image = b[0] if isinstance(b, tuple) else b
@@ -52,10 +53,10 @@ class ServedCrop(RandomResizedCrop):
     def _served(self, image: Image.Image) -> Image.Image:
         """The centre crop of the resized image. Only the pixels of the crop are made."""
         size = fitted(Size(image.height, image.width), self.whole_px, self.fit)
-        box = centre_box(size, self.size[0])
+        box = centre_box(size, self.side_px)
         across, down = image.width / size.width, image.height / size.height
         edges = (box.left * across, box.top * down, box.right * across, box.bottom * down)
-        return image.resize(tuple(self.size), Image.Resampling.BILINEAR, edges)
+        return image.resize((self.side_px,) * 2, Image.Resampling.BILINEAR, edges)
 
 
 @dataclass(frozen=True)
