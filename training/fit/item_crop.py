@@ -56,7 +56,7 @@ class ServedCrop(RandomResizedCrop):
         box = centre_box(size, self.side_px)
         across, down = image.width / size.width, image.height / size.height
         edges = (box.left * across, box.top * down, box.right * across, box.bottom * down)
-        return image.resize((self.side_px,) * 2, Image.Resampling.BILINEAR, edges)
+        return image.resize((self.side_px, self.side_px), Image.Resampling.BILINEAR, edges)
 
 
 @dataclass(frozen=True)
