@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from service.console.signals import Terminated, terminate
-from service.console.stdio import log, survive_any_encoding
+from service.console.stdio import log, open_missing_streams, survive_any_encoding
 from service.errors import QuincunxError, UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -181,6 +181,7 @@ def quincunx(
 def main() -> None:
     """The entry point of the `quincunx` script."""
     signal.signal(signal.SIGTERM, terminate)
+    open_missing_streams()
     survive_any_encoding()
     app()
 

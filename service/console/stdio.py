@@ -11,6 +11,24 @@ from service.console.text import json_text, shown
 from service.errors import OutputError
 
 
+def open_missing_streams() -> None:
+    """Open the null device for each of stdin, stdout and stderr that is closed (`>&-`).
+
+    Python sets a closed stream to None. The next file that is opened would take its descriptor, and
+    a library that writes to descriptor 2 would write into that file.
+    """
+    modes = {"stdin": "r", "stdout": "w", "stderr": "w"}
+    for descriptor, (name, mode) in enumerate(modes.items()):
+        if getattr(sys, name) is not None:
+            continue
+        opened = os.open(os.devnull, os.O_RDWR)
+        if opened != descriptor:
+            os.dup2(opened, descriptor)
+            os.close(opened)
+        os.set_inheritable(descriptor, True)
+        setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def survive_any_encoding() -> None:
     r"""Let stdout and stderr write `\xNN` for a character that their encoding cannot hold.
 

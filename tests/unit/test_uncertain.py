@@ -46,9 +46,7 @@ def slowly(rows: list[tuple[bool, float, float, bool]], most: int) -> list[tuple
     """Both orders in full, then by turns."""
     ok = [(str(n), *row[1:]) for n, row in enumerate(rows) if row[0]]
     unknown = [(one[0], "unknown") for one in sorted(ok, key=lambda r: -r[2]) if one[3]][:most]
-    margin = [(one[0], "margin") for one in sorted(ok, key=lambda r: r[1])][:most]
-    taken = {path for path, _ in unknown}
-    margin = [one for one in margin if one[0] not in taken]
+    margin = [(one[0], "margin") for one in sorted(ok, key=lambda r: r[1]) if not one[3]][:most]
     turns = []
     while margin or unknown:
         turns += margin[:1] + unknown[:1]

@@ -34,10 +34,10 @@ differ, so two entries never compare their columns."""
 class Uncertain:
     """Picks the `most` images in one pass over the rows. Its size depends on `most`, not on rows.
 
-    An image is uncertain for one of two reasons. `margin`: the two likeliest classes have almost
-    the same probability. (Multi-label: a class is close to its threshold.) `unknown`: none of the
-    classes fits, by the unknown score. Both kinds take turns, because a list of one kind would hide
-    the other.
+    Every image is of one of two kinds. `unknown`: none of the classes fits, by the unknown score;
+    the highest scores come first. `margin`: all other images; those whose two likeliest classes
+    have almost the same probability come first. (Multi-label: those with a class close to its
+    threshold.) Both kinds take turns, because a list of one kind would hide the other.
     """
 
     most: int
@@ -61,9 +61,10 @@ class Uncertain:
             self._rows += 1
             if values["status"] != "ok":
                 continue
-            self._keep(MARGIN, -values["margin"], values)
             if values.get("is_unknown"):
                 self._keep(UNKNOWN, values["unknown_score"], values)
+            else:
+                self._keep(MARGIN, -values["margin"], values)
 
     def _keep(self, why: str, rank: float, values: dict[str, Any]) -> None:
         heap, entry = self._heaps[why], (rank, -self._rows, values)
@@ -73,12 +74,9 @@ class Uncertain:
         keep(heap, entry)
 
     def table(self) -> pa.Table:
-        """The picked images, the most uncertain first. An image that is both counts as unknown."""
-        ranked = {why: sorted(heap, reverse=True) for why, heap in self._heaps.items()}
-        unknown = {-number for _, number, _ in ranked[UNKNOWN]}
-        ranked[MARGIN] = [entry for entry in ranked[MARGIN] if -entry[1] not in unknown]
+        """The picked images, both kinds by turns, the most uncertain of each kind first."""
         picked: list[dict[str, Any]] = []
-        queues = {why: iter(entries) for why, entries in ranked.items()}
+        queues = {why: iter(sorted(heap, reverse=True)) for why, heap in self._heaps.items()}
         while len(picked) < self.most and queues:
             for why, queue in list(queues.items()):
                 if (entry := next(queue, None)) is None:
