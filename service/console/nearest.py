@@ -44,7 +44,9 @@ def with_path_hint(message: str, missing: Path) -> str:
     except OSError:
         return message
     near = difflib.get_close_matches(missing.name[:80], names, n=1, cutoff=0.75)
-    return f"{message}; did you mean {str(missing.parent / near[0])!r}?" if near else message
+    if not near or near[0] == missing.name:  # something else than a file has the name
+        return message
+    return f"{message}; did you mean {str(missing.parent / near[0])!r}?"
 
 
 def _plain(name: str) -> str:

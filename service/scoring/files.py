@@ -1,21 +1,15 @@
 """Files by path or URL: local files through the operating system, others through fsspec."""
 
 import errno
-import heapq
 import os
 import stat
-import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import IO, Any, Literal, NamedTuple, cast
+from typing import IO, Any, cast
 
-from service.errors import OutOfResources, OutputError, QuincunxError, TooLarge, UsageError
+from service.errors import OutOfResources, QuincunxError, TooLarge, UsageError
 
 MAX_IMAGE_BYTES = 256 * 1024 * 1024
-SPILL_NAMES = 100_000
-"""A folder with more names than this is sorted on disk. `sorted(os.scandir())` would hold all names
-in memory, about 160 bytes for each: 160 MB for a million images."""
-
 
 _FILES = "; raise the limit on open files (ulimit -n)"
 _DISK = "; the disk or the network behind it fails"
@@ -31,16 +25,6 @@ MACHINE_FAULTS = {
     errno.EDQUOT: _FULL,
 }
 """Errors of the operating system that are not the fault of a file, and what helps."""
-
-Kind = Literal["file", "folder", "special"]
-"""`special`: a pipe, a socket or a device. A broken link is a file that cannot be read."""
-
-
-class Entry(NamedTuple):
-    """One name in a folder."""
-
-    name: str
-    kind: Kind
 
 
 def is_url(path: str) -> bool:
@@ -88,9 +72,10 @@ def storage_errors(url: str) -> Generator[None]:
 class _RemoteFile:
     """A file of fsspec that raises OSError for every error of its storage."""
 
-    def __init__(self, url: str, stream: Any) -> None:
+    def __init__(self, url: str, fs: Any, inner: str) -> None:
         self._url = url
-        self._stream = stream
+        self._stream = fs.open(inner, "rb")
+        self._fs = fs  # a filesystem inside an archive closes it when nobody holds the filesystem
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._stream, name)
@@ -137,7 +122,7 @@ def open_binary(path: str) -> IO[bytes]:
             return open(path, "rb")
         with storage_errors(path):
             fs, inner = filesystem(path)
-            return cast(IO[bytes], _RemoteFile(path, fs.open(inner, "rb")))
+            return cast(IO[bytes], _RemoteFile(path, fs, inner))
 
 
 def check_kind(path: str) -> None:
@@ -217,85 +202,44 @@ def is_folder(path: str) -> bool:
         return fs.isdir(inner)
 
 
+def divided(path: str) -> tuple[str, str, str]:
+    """The part of a chained URL that names the file, between the parts before and after it.
+
+    `zip://red/a.png::s3://bucket/b.zip` names red/a.png; `simplecache::s3://bucket/a.png` names
+    a.png. Any other path has empty parts before and after it.
+    """
+    if "::" not in path or local_path(path) is not None:
+        return "", path, ""
+    links = path.split("::")
+    at = next(number for number, link in enumerate(links) if "://" in link)
+    before, after = links[:at], links[at + 1 :]
+    return "".join(f"{one}::" for one in before), links[at], "".join(f"::{one}" for one in after)
+
+
 def join(folder: str, name: str) -> str:
     """`name` under `folder`; an absolute path or a URL stays as it is."""
     if is_url(name) or os.path.isabs(name) or folder in ("", "."):
         return name
-    return f"{folder.rstrip('/')}/{name}" if folder != "/" else f"/{name}"
+    before, inner, after = divided(folder)
+    inner = without_slash(inner)
+    slash = "" if inner.endswith("/") else "/"
+    return f"{before}{inner}{slash}{name}{after}"
 
 
 def parent(path: str) -> str:
     """The folder of `path`; "" for a name without a folder."""
-    head, slash, _ = path.rpartition("/")
-    return head or slash
+    before, inner, after = divided(path)
+    head, slash, _ = inner.rpartition("/")
+    if head.endswith(":/") and is_url(inner):
+        head += "/"  # the root of a storage
+    return f"{before}{head or slash}{after}"
 
 
-def entries(folder: str) -> Iterator[Entry]:
-    """The names in a folder, sorted. A million names take no more memory than `SPILL_NAMES`.
-
-    Raises:
-        OSError: the folder cannot be listed.
-        OutOfResources: no folder can be opened now.
-        OutputError: the disk of temporary files has no room for the names of a large folder.
-    """
-    if is_url(folder):
-        with storage_errors(folder):
-            fs, inner = filesystem(folder)
-            listed = fs.ls(inner, detail=True)
-        names = {
-            Entry(
-                e["name"].rstrip("/").rpartition("/")[2],
-                "folder" if e["type"] == "directory" else "file",
-            )
-            for e in listed
-            if e["name"].rstrip("/") != inner.rstrip("/")
-        }
-        yield from sorted(names)
-        return
-    held: list[Entry] = []
-    spilled: list[IO[str]] = []
-    try:
-        with blaming_the_machine(folder):
-            scan = os.scandir(folder or ".")
-        with scan:
-            for entry in scan:
-                held.append(Entry(entry.name, _kind(entry)))
-                if len(held) >= SPILL_NAMES:
-                    spilled.append(_spill(held))
-                    held = []
-        yield from heapq.merge(sorted(held), *(_unspill(file) for file in spilled))
-    finally:
-        for file in spilled:
-            file.close()
+def folder_name(path: str) -> str:
+    """The name of the folder that holds `path`; "" for a name without a folder."""
+    return divided(parent(path))[1].rpartition("/")[2]
 
 
-def _kind(entry: os.DirEntry[str]) -> Kind:
-    try:
-        if entry.is_dir():
-            return "folder"
-        return "file" if entry.is_file() or entry.is_symlink() else "special"
-    except OSError:  # a link that leads to itself
-        return "file"
-
-
-def _spill(held: list[Entry]) -> IO[str]:
-    try:
-        file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115
-        file.writelines(f"{e.name}\0{e.kind}\0" for e in sorted(held))
-        file.seek(0)
-    except OSError as error:
-        raise OutputError(
-            "the names of a large folder cannot be sorted in the temporary folder (TMPDIR): "
-            f"{error.strerror or error}"
-        ) from error
-    return file
-
-
-def _unspill(file: IO[str]) -> Iterator[Entry]:
-    rest = ""
-    while block := file.read(1 << 16):
-        *fields, rest = (rest + block).split("\0")
-        if len(fields) % 2:  # a name whose kind is in the next block
-            rest = f"{fields.pop()}\0{rest}"
-        for name, kind in zip(fields[::2], fields[1::2], strict=True):
-            yield Entry(name, cast(Kind, kind))
+def without_slash(folder: str) -> str:
+    """A folder without the slash at its end. The root of a file system or a storage keeps it."""
+    return folder if folder.endswith("://") else folder.rstrip("/") or "/"

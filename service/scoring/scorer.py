@@ -17,7 +17,7 @@ from service.inference.predictor import Predictor, TopClass
 from service.inference.tta.steps import Classification, Options, check_embeds, check_options
 from service.inference.tta.task import SEPARATOR
 from service.package.labels import LabelIndex, normalized
-from service.scoring.files import parent
+from service.scoring.files import folder_name
 from service.scoring.item import Item, Position
 from service.scoring.options import ScoreOptions
 from service.scoring.resume.trace import load, told
@@ -147,7 +147,7 @@ class Scorer:
         None if no label is known: the column has none, or the folder's name is not a class.
         """
         if item.label is None:
-            folder = parent(item.path).rpartition("/")[2]
+            folder = folder_name(item.path)
             return self.labels.of_folder(folder) if self.task.folder_is_label else None
         parts = self.task.labels_in(item.label)
         if parts is None:

@@ -28,14 +28,15 @@ class ArrowReader(Protocol):
 
 @contextmanager
 def opened(stream: IO[bytes], name: str) -> Generator[ArrowReader]:
-    """Open a Parquet file, or a file or stream of Arrow's, by the suffix of `name`.
+    """Open a Parquet file, by its suffix or its first bytes, or a file or stream of Arrow's.
 
     Raises:
         DataError: it is none of these, or damaged. If a batch is damaged, reading it raises one of
             `BROKEN`.
     """
     try:
-        parquet = name.lower().endswith(".parquet")
+        parquet = name.lower().endswith(".parquet") or stream.read(4) == b"PAR1"
+        stream.seek(0)
         reader: ArrowReader = _Parquet(stream) if parquet else _Arrow(stream)
     except BROKEN as error:
         raise DataError(f"{name} cannot be read: {error}") from error

@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import tarfile
 import zipfile
 from pathlib import Path
@@ -125,9 +126,9 @@ def test_a_pipe_is_no_image_and_is_not_opened(tmp_path: Path) -> None:
 
 
 def test_many_names_keep_their_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from service.scoring import files
+    from service.scoring.sources import entries
 
-    monkeypatch.setattr(files, "SPILL_NAMES", 2)
+    monkeypatch.setattr(entries, "SPILL_NAMES", 2)
     folder = written(tmp_path / "photos")
     os.mkfifo(folder / "pipe.jpg")
     paths, skipped = read(folder)
@@ -188,3 +189,19 @@ def test_any_names_in_a_tar_that_breaks_off(names: list[str], cut: int) -> None:
         storable(item.path).encode()
         storable(item.error or "").encode()
     skipped.facts()
+
+
+def test_links_in_a_zip_are_not_followed(tmp_path: Path) -> None:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.jpg", IMAGE)
+        for name in ("b.jpg", "latest"):
+            link = zipfile.ZipInfo(name)
+            link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(link, "a.jpg")
+    skipped = Skipped()
+    (source,) = expand([str(path)])
+    image, broken = sifted(source, 0, skipped)
+    assert (image.read(), image.error) == (IMAGE, None)
+    assert broken.error == "DataError: the member is a link to a.jpg, and is not followed"
+    assert counts(skipped) == {"link in an archive": 1}

@@ -13,7 +13,7 @@ from service.errors import DataError
 from service.listing.image_files import is_decoded, is_hidden
 from service.listing.skipped import HIDDEN, OUTSIDE, Skipped
 from service.package.labels import normalized
-from service.scoring.files import Entry, entries
+from service.scoring.sources.entries import Entry, entries
 from service.scoring.sources.walk import UnreadablePath, walk
 from training.data.item import Item
 from training.data.labelled import Labelled

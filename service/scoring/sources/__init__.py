@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from service.errors import DataError, UsageError
-from service.scoring.files import is_folder, is_url, parent
+from service.scoring.files import divided, is_folder, is_url, parent, without_slash
 from service.scoring.sources.archives import Tar, Zip
 from service.scoring.sources.folder import File, Folder, Glob
 from service.scoring.sources.lists import CsvList, TextList
@@ -60,11 +60,11 @@ def expand(sources: Iterable[str], columns: Columns | None = None) -> list[Image
 def _expanded(source: str, columns: Columns) -> Iterator[ImageSource]:
     if source == "-":
         yield TextList(source, columns)
-    elif BRACES.search(source):
+    elif BRACES.search(source) and not _exists(source):
         for name in _braces(source):
             yield from _expanded(name, columns)
     elif _is_pattern(source) and not _exists(source):
-        if not source.lower().endswith(CONTAINERS):
+        if not _has_suffix(source, CONTAINERS):
             yield Glob(source)
             return
         names = list(glob(source))
@@ -72,12 +72,12 @@ def _expanded(source: str, columns: Columns) -> Iterator[ImageSource]:
             raise UsageError(f"{source} matches nothing")
         for name in names:
             yield _container(name, columns)
-    elif source.lower().endswith(CONTAINERS) and not is_folder(source):
+    elif _has_suffix(source, CONTAINERS) and not is_folder(source):
         yield _container(source, columns)
     elif (suffix := _suffix(source.rstrip("/"))) in PARTED_SUFFIXES and is_folder(source):
         yield from _parts(source.rstrip("/"), suffix, columns)
     elif is_folder(source):
-        yield Folder(source.rstrip("/") or "/")
+        yield Folder(without_slash(source))
     else:
         yield File(source)
 
@@ -97,14 +97,18 @@ def _parts(folder: str, suffix: str, columns: Columns) -> Iterator[ImageSource]:
 
 
 def _suffix(path: str) -> str:
-    return os.path.splitext(path)[1].lower()
+    return os.path.splitext(divided(path)[1])[1].lower()
+
+
+def _has_suffix(path: str, suffixes: tuple[str, ...]) -> bool:
+    return divided(path)[1].lower().endswith(suffixes)
 
 
 def _is_pattern(source: str) -> bool:
     """Whether a source is a glob. The query of a web address is no part of a glob."""
     if source.lower().startswith(("http://", "https://")):
         source = source.split("/", 3)[-1].partition("?")[0]
-    return bool(MAGIC.search(source))
+    return bool(MAGIC.search(divided(source)[1]))
 
 
 def _exists(source: str) -> bool:
@@ -112,14 +116,13 @@ def _exists(source: str) -> bool:
 
 
 def _container(name: str, columns: Columns) -> ImageSource:
-    lowered = name.lower()
-    if lowered.endswith(TAR_SUFFIXES):
+    if _has_suffix(name, TAR_SUFFIXES):
         return Tar(name)
-    if lowered.endswith(".zip"):
+    if _has_suffix(name, (".zip",)):
         return Zip(name)
-    if lowered.endswith(TABLE_SUFFIXES):
+    if _has_suffix(name, TABLE_SUFFIXES):
         return TableFile(name, columns)
-    return (TextList if lowered.endswith(TEXT_SUFFIXES) else CsvList)(name, columns)
+    return (TextList if _has_suffix(name, TEXT_SUFFIXES) else CsvList)(name, columns)
 
 
 def _braces(source: str) -> Iterator[str]:

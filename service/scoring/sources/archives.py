@@ -3,6 +3,8 @@
 import gzip
 import json
 import lzma
+import os
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -12,11 +14,12 @@ from functools import partial
 from itertools import islice
 from typing import Any, cast
 
+from service.console.text import storable
 from service.errors import TooLarge
 from service.inference.image.signatures import SIGNATURE_BYTES
 from service.listing.image_files import has_image_suffix, is_hidden_path, is_image
 from service.listing.skipped import HIDDEN, LINK, SPECIAL, Skipped
-from service.scoring.files import check_file, check_length, open_binary
+from service.scoring.files import check_file, check_length, divided, open_binary
 from service.scoring.item import Item
 from service.tabular.label_text import label_text
 
@@ -67,6 +70,8 @@ class Zip:
             path = f"{self.name}/{member.filename}"
             if is_hidden_path(member.filename):
                 skipped.add(path, HIDDEN)
+            elif _is_link(member) and not has_image_suffix(member.filename):
+                skipped.add(path, LINK)
             elif is_image(member.filename, partial(_head, archive, member)):
                 yield member
             else:
@@ -76,11 +81,23 @@ class Zip:
         path = f"{self.name}/{member.filename}"
         try:
             check_length(member.file_size)
-            return Item(path, data=archive.read(member))
+            data = archive.read(member)
+            if _is_link(member):
+                return Item(path, error=_not_followed(storable(os.fsdecode(data))))
+            return Item(path, data=data)
         except TooLarge as error:
             return Item(path, error=f"TooLarge: {error}")
         except UNREADABLE as error:
             return Item(path, error=f"DataError: the member cannot be read: {error}")
+
+
+def _is_link(member: zipfile.ZipInfo) -> bool:
+    """Whether a member is a symbolic link, as zip programs of Unix store it (`zip -y`)."""
+    return stat.S_ISLNK(member.external_attr >> 16)
+
+
+def _not_followed(target: str) -> str:
+    return f"DataError: the member is a link to {target}, and is not followed"
 
 
 def _head(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
@@ -203,8 +220,7 @@ class Tar:
         if not (member.islnk() or member.issym()):
             skipped.add(path, SPECIAL)
         elif has_image_suffix(member.name):
-            error = f"DataError: the member is a link to {member.linkname}, and is not followed"
-            sample.images.append(Item(path, error=error))
+            sample.images.append(Item(path, error=_not_followed(member.linkname)))
         else:
             skipped.add(path, LINK)
 
@@ -238,7 +254,7 @@ class _Content:
 
 
 def _unpacked(raw: Any, name: str) -> Any:
-    lowered = name.lower()
+    lowered = divided(name)[1].lower()
     if lowered.endswith((".gz", ".tgz")):
         return gzip.GzipFile(fileobj=raw)
     if lowered.endswith((".xz", ".txz")):

@@ -1,5 +1,6 @@
 """Sources for image files: a folder, a glob, one file."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -67,10 +68,18 @@ class File:
     name: str
 
     def check(self) -> None:
-        if not is_file(self.name):
+        if is_file(self.name):
+            return
+        local = local_path(self.name)
+        if local is None or not os.path.lexists(local):
             message = f"no file or folder {self.name}"
-            local = local_path(self.name)
             raise UsageError(message if local is None else with_path_hint(message, Path(local)))
+        if not os.path.exists(local):
+            raise UsageError(f"{self.name} is a link that leads to no file")
+        raise UsageError(
+            f"{self.name} is a pipe, a socket or a device, not a file; a list of paths can be "
+            "piped into - (standard input)"
+        )
 
     def items(self, skip: int = 0) -> Iterator[Item]:
         return islice(iter((Item(self.name),)), skip, None)

@@ -10,7 +10,8 @@ from typing import Literal
 from service.inference.image.signatures import SIGNATURE_BYTES
 from service.listing.image_files import is_hidden, is_image
 from service.listing.skipped import HIDDEN, SPECIAL, Skipped
-from service.scoring.files import entries, is_url, join, read_head
+from service.scoring.files import divided, is_url, join, read_head
+from service.scoring.sources.entries import entries
 
 Choice = Literal["yes", "if image", "no"]
 """The decision on a path: take it, take it if it is an image, or leave it out."""
@@ -57,7 +58,7 @@ def walk(
             is_folder = entry.kind == "folder"
             if is_folder and max_depth is not None and max_depth <= 1:
                 continue
-            choice = choose(f"{path}/image.jpg" if is_folder else path)
+            choice = choose(join(path, "image.jpg") if is_folder else path)
             if is_hidden(entry.name, is_folder=is_folder):
                 if choice != "no":
                     skipped.add(f"{path}/" if is_folder else path, HIDDEN)
@@ -97,13 +98,14 @@ MAGIC = re.compile(r"[*?\[]")
 
 def split_glob(pattern: str) -> tuple[str, str]:
     """The folder before the first part with a wildcard, and the rest."""
-    scheme, mark, path = pattern.rpartition("://")
+    before, inner, after = divided(pattern)
+    scheme, mark, path = inner.rpartition("://")
     parts = path.split("/")
     first = next(i for i, part in enumerate(parts) if MAGIC.search(part))
     root = "/".join(parts[:first])
     if first and not root and not mark:
         root = "/"
-    return scheme + mark + root, "/".join(parts[first:])
+    return before + scheme + mark + root + after, "/".join(parts[first:])
 
 
 # wcmatch and fsspec have this too, but `photos/**.jpg` is `photos/*.jpg` for wcmatch and an error
@@ -136,11 +138,11 @@ def glob(pattern: str, skipped: Skipped | None = None) -> Iterator[str]:
     root, rest = split_glob(pattern)
     regex = glob_regex(rest.rstrip("/"))
     any_suffix = bool(re.search(r"\.\w+$", rest))
-    start = len(root.rstrip("/")) + 1 if root else 0
+    start = len(divided(join(root, "_"))[1]) - 1
     depth = None if "**" in rest else rest.count("/") + 1
 
     def choose(path: str) -> Choice:
-        relative = path[start:]
+        relative = divided(path)[1][start:]
         if regex.fullmatch(relative):
             return "yes" if any_suffix else "if image"
         folder = relative.rpartition("/")[0]

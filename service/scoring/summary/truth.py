@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.package.labels import listed
-from service.scoring.files import parent
+from service.scoring.files import folder_name
 
 MOST_NAMES = 1_000
 """Unknown labels, and folders, that are counted one by one; the rest is counted together."""
@@ -41,7 +41,7 @@ class Truth:
     def add_without(self, path: str) -> None:
         """Count an image whose label is not known."""
         self.without += 1
-        _count(self.folders, parent(path).rpartition("/")[2])
+        _count(self.folders, folder_name(path))
 
     def summary(self) -> dict[str, Any]:
         """The counts; of unknown labels and of folders the commonest."""
