@@ -17,6 +17,7 @@ import json
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cache
@@ -64,9 +65,10 @@ def main() -> None:
     if given.plan:
         show(steps, setting, given.out)
         return
-    if steps:
-        measure(steps, setting, given, total_s, began)
+    failed = measure(steps, setting, given, total_s, began) if steps else []
     report(asked, setting, given.seeds, given.out, given.document)
+    if failed:
+        raise SystemExit("these measurements failed:\n" + "\n".join(failed))
 
 
 def plan(
@@ -126,10 +128,11 @@ def measure(
     given: argparse.Namespace,
     total_s: float,
     began: float,
-) -> None:
+) -> list[str]:
     """Make the measurements that fit into `--minutes`, which count from `began`.
 
-    Trained networks stay under `--work` until all are made.
+    Returns those that failed. The same command tries them again. Trained networks stay under
+    `--work` until all are made.
     """
     from benchmarks.answers.images import shrunk
     from benchmarks.answers.trainings import ask, train
@@ -141,18 +144,28 @@ def measure(
         data = shrunk(data, given.work / "images-160")
     stored_px = setting.large_px + 32 if given.full else 0
     kept = CacheOptions(given.cache, given.work / "cache", px=stored_px)
-    first, done_s, skipped = time.monotonic(), 0.0, 0
-    for number, step in enumerate(steps):
-        arm, seed = step.arm, step.seed
+    first, done_s = time.monotonic(), 0.0
+    failed: list[str] = []
+
+    def fits(step: Step) -> bool:
         speed = (time.monotonic() - first) / done_s if done_s else 0.0
-        if given.minutes and time.monotonic() - began + speed * step.estimate_s > (
-            60 * given.minutes
-        ):
-            skipped += 1
-            continue
+        end_s = time.monotonic() - began + speed * step.estimate_s
+        return not given.minutes or end_s <= 60 * given.minutes
+
+    waiting = list(steps)
+    # The first training decodes the images, so at first the others seem to take longer than they
+    # do. Therefore a step that did not fit is looked at again.
+    while step := next(filter(fits, waiting), None):
+        waiting.remove(step)
+        arm, seed = step.arm, step.seed
         folder = given.work / arm.training_key(seed)
-        trained = train(arm, seed, data, folder, given.workers, kept)
-        answer = ask(trained, arm, data, folder, setting)
+        try:
+            trained = train(arm, seed, data, folder, given.workers, kept)
+            answer = ask(trained, arm, data, folder, setting)
+        except Exception as error:  # such as a GPU without memory left; the others may succeed
+            traceback.print_exc()
+            failed.append(f"{step.question}: {arm.name}, seed {seed}: {type(error).__name__}")
+            continue
         record = {
             "key": arm.key(seed, setting),
             "question": step.question,
@@ -175,15 +188,18 @@ def measure(
         done_s += step.estimate_s
         left_s = (time.monotonic() - first) / done_s * (total_s - done_s)
         log(
-            f"[{number + 1}/{len(steps)}] {step.question}: {arm.name}, seed {seed}: "
+            f"[{len(steps) - len(waiting)}/{len(steps)}] {step.question}: {arm.name}, seed {seed}: "
             f"top-1 {100 * answer.top1:.1f}%, trained {answer.train_seconds:.0f} s; "
             f"about {left_s / 60:.0f} min left"
         )
-        later = {s.arm.training_key(s.seed) for s in steps[number + 1 :]}
+        later = {s.arm.training_key(s.seed) for s in waiting}
         if arm.training_key(seed) not in later:
             shutil.rmtree(folder, ignore_errors=True)
-    if skipped:
-        log(f"{skipped} measurements are left: they did not fit into {given.minutes:g} minutes")
+    if waiting:
+        log(
+            f"{len(waiting)} measurements are left: they did not fit into {given.minutes:g} minutes"
+        )
+    return failed
 
 
 def report(

@@ -74,6 +74,8 @@ def main() -> None:
         run = Run(given, Path(folder))
         try:
             run.all_parts()
+        except RunOver as error:
+            raise SystemExit(f"{error}: what was measured is in {run.report}") from None
         finally:
             run.write()
     print(markdown(run.results))
@@ -178,6 +180,10 @@ class Run:
         """Numbers of processes that the part `service` does not measure."""
         measured = {self._auto, max(1, self._auto // 2)}
         return [number for number in (FEW, 1) if number not in measured] or [1]
+
+    @property
+    def report(self) -> Path:
+        return self._stem.with_suffix(".md")
 
     def _missed(self, part: str) -> Callable[[str], None]:
         """Note what was not measured, and why."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.gpu.deadline import RunOver
 from service.bench.load.accounting import account
 from service.bench.load.arrivals import schedule
 from service.bench.load.load import CLOSED_ROUND, ENDPOINT, content_type
@@ -70,31 +71,42 @@ def asking(url: str, photos: Photos, modes: Sequence[Mode], processes: int) -> G
 
 def compared(
     url: str, photos: Photos, modes: Sequence[Mode], rounds: int, seconds: float, processes: int
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Images per second of each mode, and its ratio to `none` within the same rounds."""
+) -> Generator[dict[str, Any]]:
+    """Images per second of each mode, and its ratio to `none` within the same rounds.
+
+    If the measurement is ended, the rows of what was measured come before the exception.
+    """
     taken: dict[Mode, list[LoadStep]] = {mode: [] for mode in modes}
-    with asking(url, photos, modes, processes) as users:
-        for number in range(rounds):
-            for mode in random.Random(number).sample(list(modes), len(modes)):
-                taken[mode].append(users.ask(mode, seconds))
+    ended: BaseException | None = None
+    try:
+        with asking(url, photos, modes, processes) as users:
+            number_of_users = users.number
+            for number in range(rounds):
+                for mode in random.Random(number).sample(list(modes), len(modes)):
+                    taken[mode].append(users.ask(mode, seconds))
+    except (Exception, RunOver) as error:
+        ended = error
     base = [step.answered_per_second for step in taken["none"]]
-    rows: list[dict[str, Any]] = []
     for mode, steps in taken.items():
-        rates = [step.answered_per_second for step in steps]
-        latencies = [step.latency for step in steps if step.latency is not None]
-        ratio = paired_ratio(rates, base) if all(base) else None
-        rows.append(
-            {
-                "mode": mode,
-                "users": users.number,
-                "images_per_second": float(np.mean(rates)),
-                "of_none": (ratio.value, ratio.low, ratio.high) if ratio else None,
-                "p50_ms": percentile([one.p50_ms for one in latencies], 50) if latencies else None,
-                "p99_ms": percentile([one.p99_ms for one in latencies], 50) if latencies else None,
-                "failed": sum(step.failed for step in steps),
-                "refused": sum(step.refused for step in steps),
-                "client_cpu": max(step.client_cpu for step in steps),
-                "client_limited": next((s.client_limited for s in steps if s.client_limited), None),
-            }
-        )
-    return rows
+        if steps:
+            yield {"mode": mode, "users": number_of_users, **_row(steps, base)}
+    if ended is not None:
+        raise ended
+
+
+def _row(steps: Sequence[LoadStep], base: Sequence[float]) -> dict[str, Any]:
+    """Figures of one mode; `base` are the rates of `none`."""
+    rates = [step.answered_per_second for step in steps]
+    both = min(len(rates), len(base))  # the last round may be incomplete
+    latencies = [step.latency for step in steps if step.latency is not None]
+    ratio = paired_ratio(rates[:both], base[:both]) if both and all(base) else None
+    return {
+        "images_per_second": float(np.mean(rates)),
+        "of_none": (ratio.value, ratio.low, ratio.high) if ratio else None,
+        "p50_ms": percentile([one.p50_ms for one in latencies], 50) if latencies else None,
+        "p99_ms": percentile([one.p99_ms for one in latencies], 50) if latencies else None,
+        "failed": sum(step.failed for step in steps),
+        "refused": sum(step.refused for step in steps),
+        "client_cpu": max(step.client_cpu for step in steps),
+        "client_limited": next((s.client_limited for s in steps if s.client_limited), None),
+    }

@@ -29,6 +29,7 @@ from service.bench.environment import environment
 from service.bench.report.compact import compact_json
 from service.bench.report.statistics import RESAMPLES, Interval, mean_interval, resampled_rows
 from service.bench.report.tables import ReportTable
+from service.replacing import replacing_file
 from training import recipe
 from training.data.cache import CacheMode
 from training.data.dataset import split
@@ -36,6 +37,10 @@ from training.data.dataset import split
 LIBRARIES = ("torch", "torchvision", "fastai")
 TARGET_WAIT = 0.05
 Result = dict[str, Any]
+
+
+class Failed(Exception):
+    """The process of a case failed."""
 
 
 def main() -> None:
@@ -75,25 +80,35 @@ def _measure(given: argparse.Namespace, cases: list[Case]) -> None:
     machine = environment().model_dump(mode="json")  # before this benchmark makes it busy
     machine["libraries"] |= {name: version(name) for name in LIBRARIES}
     results: list[Result] = []
+    failed: list[str] = []
     for number, case in in_turns(cases, given.repeats):
-        print(
-            f"round {number + 1}/{given.repeats}: {case.size_px} px, {case.workers} workers, "
-            f"cache {case.cache}",
-            file=sys.stderr,
-            flush=True,
-        )
-        results.append(_in_own_process(case, given.device))
-    for result in results:
+        shown = f"{case.size_px} px, {case.workers} workers, cache {case.cache}"
+        print(f"round {number + 1}/{given.repeats}: {shown}", file=sys.stderr, flush=True)
+        try:
+            result = _in_own_process(case, given.device)
+        except Failed as error:  # such as a GPU without memory left; the others may succeed
+            failed.append(f"{shown}, round {number + 1}: {error}")
+            continue
         for private in ("data", "cache_folder"):  # paths of this machine
             del result["case"][private]
+        results.append(result)
+        _write(given, results, machine)  # now: the run may be cut off
+    if results:
+        print((given.out / "report.md").read_text())
+    if failed:
+        raise SystemExit("these measurements failed:\n" + "\n".join(failed))
+
+
+def _write(given: argparse.Namespace, results: Sequence[Result], machine: Result) -> None:
+    """Write what was measured so far."""
     command = _command(given)
     rows = summary(results)
-    given.out.mkdir(parents=True, exist_ok=True)
     content = {"command": command, "environment": machine, "summary": rows, "runs": results}
-    (given.out / "results.json").write_text(compact_json(content))
-    text = markdown(rows, machine, command)
-    (given.out / "report.md").write_text(text)
-    print(text)
+    texts = {"results.json": compact_json(content), "report.md": markdown(rows, machine, command)}
+    given.out.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        with replacing_file(given.out / name) as stream:
+            stream.write(text.encode())
 
 
 def summary(results: Sequence[Result]) -> list[Result]:
@@ -210,7 +225,7 @@ def _in_own_process(case: Case, device: str) -> Result:
         command, stdout=subprocess.PIPE, text=True, check=False, env=os.environ | hidden
     )
     if done.returncode:
-        raise SystemExit(done.returncode)
+        raise Failed(f"exit code {done.returncode}; its error is above")
     return json.loads(done.stdout.splitlines()[-1])
 
 

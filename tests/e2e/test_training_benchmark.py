@@ -62,6 +62,30 @@ def test_it_measures_and_reports(
     assert "| 64 | memory | 0 | 8 |" in (tmp_path / "report.md").read_text()
 
 
+def test_a_case_that_fails_takes_no_other_with_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[dict[str, Any]] = []
+
+    def one_fails(case: Case, _: str) -> dict[str, Any]:
+        if case.size_px == 64:
+            raise script.Failed("exit code 1; its error is above")
+        if measured:  # the first result is on the disk before the second case runs
+            assert len(json.loads((tmp_path / "results.json").read_text())["runs"]) == 1
+        measured.append(json.loads(json.dumps(measure(case))))
+        return measured[-1]
+
+    monkeypatch.setattr(script, "_in_own_process", one_fails)
+    command = ["benchmarks.training", str(data), "--sizes", "64", "32", "--cache=off"]
+    options = ["--workers=0", "--threads=1", "--warm-up=1", "--steps=2", "--repeats=2", "--out"]
+    overrides = [part for value in TINY for part in ("--set", value)]
+    monkeypatch.setattr(sys, "argv", [*command, *options, str(tmp_path), *overrides])
+    with pytest.raises(SystemExit, match=r"64 px, 0 workers, cache off, round 2: exit code 1"):
+        script.main()
+    (row,) = json.loads((tmp_path / "results.json").read_text())["summary"]
+    assert (row["size_px"], row["rounds"]) == (32, 2)
+
+
 def weights(data: Path, folder: Path, marks: Marks | None) -> dict[str, torch.Tensor]:
     """Those of a network after an epoch of 12 steps, measured or not."""
     made = recipe.load("small-cpu", [*TINY, "mixer=mixup"])

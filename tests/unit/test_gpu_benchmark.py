@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.gpu import __main__ as script
@@ -17,6 +18,9 @@ from benchmarks.gpu import engine, load
 from benchmarks.gpu.deadline import PartOver, RunOver, at_most, ended_by_sigterm
 from benchmarks.gpu.report import PARTS, markdown
 from benchmarks.gpu.targets import verdicts
+from service.bench.load.records import Records
+from service.bench.load.worker import Done
+from service.bench.photos import Photos
 from tests.support.images import coloured, encoded
 from tests.support.tiny import tiny_package
 
@@ -185,3 +189,34 @@ def test_what_was_not_measured_is_not_kept() -> None:
 @pytest.mark.parametrize(("cores", "clients"), [(1, 2), (8, 2), (16, 4), (64, 6)])
 def test_several_processes_send_the_requests(cores: int, clients: int) -> None:
     assert load.client_processes(cores) == clients
+
+
+class Pool:
+    """Client processes that are ended at the third stretch."""
+
+    def __init__(self, *_: Any) -> None:
+        self.stretches = 0
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def run(self, *_: Any) -> Done:
+        self.stretches += 1
+        if self.stretches > 3:
+            raise PartOver("it was ended after 9 s")
+        times = np.linspace(0.6, 1.4, 40)
+        kind = np.zeros(40, np.int16)
+        return Done(Records(times, times, times + 0.01, kind + 200, kind, kind > 0), 0.1)
+
+
+def test_what_was_asked_before_the_end_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "WorkerPool", Pool)
+    photos = Photos((encoded(coloured("red")),), "one")
+    rows = load.compared("http://x", photos, ["none", "dense"], 2, 1.0, 1)
+    found = []
+    with pytest.raises(PartOver):
+        found += rows
+    assert {row["mode"] for row in found} == {"none", "dense"}
+    assert all(row["images_per_second"] == 40 and row["of_none"][0] == 1 for row in found)
