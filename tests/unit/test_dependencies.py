@@ -1,6 +1,9 @@
 """What is installed for serving, in a bento as anywhere else."""
 
+import subprocess
+import sys
 import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -9,8 +12,8 @@ from packaging.requirements import Requirement
 from pathspec import PathSpec
 
 ROOT = Path(__file__).parents[2]
-NOT_SERVED = ("fsspec", "httpcore", "pyarrow", "rich")
-"""What scoring, the client and the terminal need, and a server does not."""
+NOT_SERVED = ("fsspec", "httpcore", "rich")
+"""What scoring, the client and the terminal need. A server loads them only if BentoML brings them."""
 
 
 def wanted(lines: list[str]) -> dict[str, str]:
@@ -33,6 +36,32 @@ def test_a_bento_holds_the_dependencies_of_the_project(
     declared: dict[str, str], bento: dict[str, str]
 ) -> None:
     assert bento == {name: version for name, version in declared.items() if name not in NOT_SERVED}
+
+
+def test_a_bento_installs_all_that_the_server_loads(
+    declared: dict[str, str], bento: dict[str, str]
+) -> None:
+    """A bento without pyarrow did not start, because the feedback log needs it."""
+    code = "import sys, service.api.app; print(*set(sys.argv[1:]) & sys.modules.keys())"
+    absent = [name for name in declared if name not in bento]
+    loaded = subprocess.run(
+        [sys.executable, "-c", code, *absent],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert set(loaded) <= brought("bentoml")
+
+
+def brought(name: str) -> set[str]:
+    """The packages that `name` needs, and those that they need."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        for one in map(Requirement, requires(todo.pop()) or ()):
+            needed = one.marker is None or one.marker.evaluate({"extra": ""})
+            if needed and one.name not in found:
+                found.add(one.name)
+                todo.append(one.name)
+    return found
 
 
 @pytest.mark.parametrize("name", ["httptools", "uvloop"])
