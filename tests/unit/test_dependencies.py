@@ -13,7 +13,7 @@ from pathspec import PathSpec
 
 ROOT = Path(__file__).parents[2]
 NOT_SERVED = ("fsspec", "httpcore", "rich")
-"""What scoring, the client and the terminal need. A server loads them only if BentoML brings them."""
+"""What scoring, the client and the terminal need. A server may have them from BentoML."""
 
 
 def wanted(lines: list[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 from service.api.server import reload_signal
 from service.api.server.reload_signal import Reloads
 from service.api.server.shared_memory import Shared
-from service.errors import ShuttingDown
+from service.errors import ModelPackageError, ShuttingDown
 
 LIMIT_S = 60
 
@@ -106,3 +106,16 @@ async def test_a_worker_that_ends_does_not_report_a_failed_reload(
 
     await follow(shared, load, lambda first: first.announce(), (0, 1))
     assert caplog.text == ""
+
+
+async def test_a_package_that_is_refused_is_one_line_of_the_log(
+    shared: Shared, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load() -> None:
+        if not caplog.records:
+            raise ModelPackageError("manifest.json is invalid")
+
+    await follow(shared, load, lambda first: first.announce(), (0, 2))
+    (record,) = caplog.records
+    assert record.getMessage().endswith("it tries again: manifest.json is invalid")
+    assert record.exc_info is None

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from service.api.server.shared_memory import Shared
-from service.errors import ShuttingDown
+from service.errors import QuincunxError, ShuttingDown
 
 logger = logging.getLogger("quincunx.models")
 
@@ -47,7 +47,10 @@ class Reloads:
                 return
             except Exception as error:  # the old models stay in service, and the watch goes on
                 again = "this worker serves its old models" if wait_s is None else "it tries again"
-                logger.error("a reload failed in this worker; %s", again, exc_info=error)
+                # A package that is refused says why in its message.
+                known = isinstance(error, QuincunxError)
+                text = "a reload failed in this worker; %s: %s"
+                logger.error(text, again, error, exc_info=None if known else error)
             else:
                 return
             if wait_s is None:
