@@ -104,6 +104,19 @@ def test_a_link_chooses_the_options(page: Page, odd: Path, server: Server) -> No
     ready(page)
     for node, value in ((RATE, ""), ("#aggregate", "mean"), ("#model", "colours@1")):
         expect(page.locator(node)).to_have_value(value)
+    expect(page.locator("#notice.bad #status")).to_have_text(
+        "colours@1 has no tta=adaptive, known_rate=2, model=other, aggregate=best, which the "
+        "address names."
+    )
+    expect(page).to_have_url(f"{server.url}/#tta=none&model=colours%401")
+
+
+@pytest.mark.parametrize("link", ["tta=dense&known_rate=0.95", "known_rate=.9", "aggregate=mean"])
+def test_a_link_to_what_is_offered_is_no_error(page: Page, server: Server, link: str) -> None:
+    page.goto("about:blank")
+    page.goto(f"{server.url}/#{link}")
+    ready(page)
+    expect(page.locator("#notice.bad")).to_have_count(0)
 
 
 @pytest.mark.parametrize(

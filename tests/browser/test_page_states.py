@@ -102,6 +102,14 @@ def test_a_text_is_no_image(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#notice.bad #status")).to_have_text("notes.txt is not an image.")
 
 
+@pytest.mark.parametrize("status", [413, 415, 422])
+def test_a_refused_photo_is_named(plain: Page, photo: Path, status: int) -> None:
+    detail = {"error": {"message": "said by the server"}}
+    plain.route("**/classify?*", lambda route: route.fulfill(status=status, json=detail))
+    plain.set_input_files("#file", photo)
+    expect(plain.locator("#notice.bad #status")).to_have_text("photo.png: said by the server.")
+
+
 def test_what_is_no_photo_is_said_and_the_page_goes_on(
     plain: Page, tmp_path: Path, photo: Path
 ) -> None:

@@ -10,7 +10,7 @@ import { isNoImage, newEntry } from "./scripts/entry.js";
 import { showHeat } from "./scripts/heat.js";
 import { remember } from "./scripts/history.js";
 import { busy, complain, failed, halt, say } from "./scripts/notice.js";
-import { chosen, loadModels, model, offer, offerOptions, restore, takesFeedback } from "./scripts/options.js";
+import { chosen, loadModels, model, notChosen, offer, offerOptions, restore, takesFeedback } from "./scripts/options.js";
 import { offerSamples } from "./scripts/samples.js";
 import { besideInSheet, fillSheet, hideSheet, markCards } from "./scripts/sheet.js";
 import { copy, showSnippets } from "./scripts/snippets.js";
@@ -62,7 +62,7 @@ async function lookAtOne(signal) {
   try {
     Object.assign(entry, await askBoth(entry.file, entry.options, signal));
   } catch (error) {
-    if (error.status === 422 || error.status === 415) error.message = `${entry.name}: ${error.message}`;
+    if ([413, 415, 422].includes(error.status)) error.message = `${entry.name}: ${error.message}`;
     if (error.status === 404) await followServer(entry);  // it has other models now
     throw error;
   }
@@ -162,7 +162,11 @@ async function loadAgain() {
 
 async function restoreAddress() {
   const options = readAddress();
-  if (options) await restore(options);
+  if (!options) return;
+  await restore(options);
+  writeAddress(chosen());
+  const lost = notChosen(options);
+  if (lost.length) complain(new Error(`${model().model} has no ${lost.join(", ")}, which the address names`));
 }
 
 function start() {

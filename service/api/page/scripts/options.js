@@ -91,10 +91,21 @@ export async function restore(options) {
   pick($("coverage"), options.coverage ?? "");
 }
 
+// Those of the given options that the model does not offer, as "name=value".
+export function notChosen(options) {
+  const now = { ...chosen(), model: details.model };
+  now.aggregate ||= "mean";
+  now.known_rate ||= String(details.known_rate);
+  return Object.entries(options)
+    .filter(([name, value]) => value && now[name] !== value && !(now[name] && Number(now[name]) === Number(value)))
+    .map(([name, value]) => `${name}=${value}`);
+}
+
 // The value, if it is offered; otherwise the first one.
 function pick(select, value) {
-  select.value = value;
-  if (select.selectedIndex < 0) select.selectedIndex = 0;
+  const offered = [...select.options].map((one) => one.value);
+  const same = (one) => one === value || (one && Number(one) === Number(value));
+  select.selectedIndex = Math.max(0, offered.findIndex(same));
 }
 
 function fill(select, pairs) {
