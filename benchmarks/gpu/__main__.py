@@ -40,7 +40,7 @@ from service.replacing import replacing_file
 ROUNDS = 50
 SHARES = {
     "checks": 2,
-    "answers": 3,
+    "answers": 5,
     "service": 13,
     "score": 8,
     "intake": 8,

@@ -19,7 +19,7 @@ from service.bench.report.results import LoadStep
 from service.bench.report.statistics import paired_ratio, percentile
 from service.package.manifest import Mode
 
-USERS, USERS_PER_PROCESS = 96, 12
+USERS, USERS_PER_PROCESS = 96, 16
 """There are at least `USERS` users, and more for many server processes, so that all have work."""
 USERS_OF_LARGE, LARGE_BYTES = 16, 1_000_000
 """Fewer users send large files: the server decodes few of them at once."""

@@ -4,8 +4,10 @@ The aims, in this order:
 
 - An empty queue never delays a request. No timer waits for more views.
 - A single request in flight gets every core (single-request mode).
-- With a short queue, the views are divided among the threads that can start now. A batch leaves
-  views to the slots that are busy and will free soon.
+- On a CPU, with a short queue, the views are divided among the threads that can start now. A batch
+  leaves views to the slots that are busy and will free soon.
+- On a GPU a batch takes all waiting views, up to its limit. There a larger batch takes hardly
+  longer, and the views that arrive meanwhile go into the next slot.
 - With a long queue, batches grow as far as a larger one takes less time for each view. They do not
   grow further: every image of a batch waits for the whole batch.
 """
@@ -74,6 +76,8 @@ def decide_batch(limits: Limits, state: State) -> BatchDecision | None:
     if limits.has_latency_session and is_single_request(limits, state):
         share = _slot_share(limits, state)
         return BatchDecision(share, True, limits.max_concurrent_batches, single_request=True)
+    if not limits.workers_run_batches:
+        return BatchDecision(min(state.waiting_views, limits.enough_views), True, 1)
     helpers = min(state.free_slots - 1, state.idle_threads)
     if helpers:
         share = -(-state.waiting_views // (1 + helpers))
@@ -115,5 +119,5 @@ def threads_to_wake(limits: Limits, state: State, new_views: int) -> int:
 
 def _slot_share(limits: Limits, state: State) -> int:
     """One slot's share of the waiting views and undecoded images, rounded up."""
-    images = state.undecoded_images if limits.workers_run_batches else 0
-    return -(-(state.waiting_views + images) // limits.max_concurrent_batches)
+    views = state.waiting_views + state.undecoded_images
+    return -(-views // limits.max_concurrent_batches)

@@ -59,6 +59,7 @@ def test_buckets_hold_their_views() -> None:
         assert size in BUCKETS
         assert size >= views
         assert not [b for b in BUCKETS if views <= b < size]
+        assert size - views <= 3 * size / 8
     batch = np.arange(3 * 4, dtype=np.uint8).reshape(3, 4)
     filled = np.full((4, 4), 99, np.uint8)
     fill(filled, batch)

@@ -25,7 +25,7 @@ CPU = Limits(
 LINEAR = dataclasses.replace(CPU, enough_views=2)
 """A network for which a view costs the same in batches of 2 and of 10."""
 GPU = Limits(
-    max_concurrent_batches=1,
+    max_concurrent_batches=2,
     max_batch_views=64,
     enough_views=64,
     workers_run_batches=False,
@@ -98,6 +98,9 @@ def batch(share: int, *, whole: bool, slots: int = 1, single: bool = False) -> B
         # A GPU has a thread of its own, so it never waits for decoding.
         pytest.param(GPU, state(3, 50, free=1), batch(3, whole=True), id="gpu"),
         pytest.param(GPU, state(300, free=1), batch(64, whole=True), id="gpu, long queue"),
+        # Two small batches take longer there than a large one.
+        pytest.param(GPU, state(30, idle=1), batch(30, whole=True), id="gpu, both slots are free"),
+        pytest.param(GPU, state(30, free=1), batch(30, whole=True), id="gpu, a slot is busy"),
     ],
 )  # fmt: skip
 def test_the_next_batch(limits: Limits, now: State, decision: BatchDecision | None) -> None:

@@ -24,8 +24,9 @@ from service.inference.runtime import cuda_runtime
 from service.inference.runtime.recording import GATE
 from service.package.graph import EMBEDDING
 
-BUCKETS = (1, 2, 4, 8, 16, 32, 64)
-"""Batch sizes of square images: all crops, and square photos."""
+BUCKETS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
+"""Batch sizes of square images: all crops, and square photos. At most three eighths of a batch is
+padding."""
 FEW_BUCKETS = (1, 4, 16)
 """Batch sizes of other images. Photos have many shapes, and only few of one shape arrive at a time.
 A graph for every size would take much time and memory."""
