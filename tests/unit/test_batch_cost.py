@@ -38,17 +38,27 @@ def measured(
         pytest.param(0.0, 5.0, 32, id="a batch costs as much as a view"),
     ],
 )
-def test_doubling_ends_where_it_saves_little(each: float, once: float, enough: int) -> None:
+def test_the_smallest_size_with_cheap_views_is_enough(
+    each: float, once: float, enough: int
+) -> None:
     assert measured(lambda views: once + each * views, 32)[0] == enough
 
 
-def test_a_linear_network_is_run_with_one_and_two_views_only() -> None:
-    assert measured(lambda views: 14.4 * views, 32)[1] == [1] * 5 + [2] * 5
+def test_a_linear_network_is_run_with_few_views_only() -> None:
+    assert measured(lambda views: 14.4 * views, 32)[1] == [1, 2, 4] * 5
 
 
 def test_a_disturbed_run_does_not_count() -> None:
-    """Without the best of five, a slow first run of one view would make two look cheap."""
-    assert measured(lambda views: 10.0 * views, 32, delays=(9.0, 0.0, 30.0, 5.0))[0] == 1
+    """Without the best of five, slow first runs of one view would make two look cheap."""
+    delays = (9.0, 0.0, 0.0, 9.0, 30.0, 5.0)
+    assert measured(lambda views: 10.0 * views, 32, delays)[0] == 1
+
+
+@given(st.lists(st.floats(0.99, 1.01), min_size=3, max_size=3))
+def test_times_that_differ_by_two_percent_give_the_same_size(noise: list[float]) -> None:
+    """Those of the shipped model in int8, as starts on a busy machine measure them."""
+    factors: dict[int, float] = dict(zip((1, 2, 4), noise, strict=True))
+    assert measured(lambda views: (0.45 + 3.9 * views) * factors[views], 4)[0] == 2
 
 
 @given(st.floats(0, 100), st.floats(0.001, 100), st.integers(1, 70))
