@@ -52,8 +52,14 @@ def described(folder: Path) -> str:
 
 
 def results(given: argparse.Namespace) -> Path:
-    """Where results go: --out, or docs/results with a folder for each size that is not standard."""
+    """Where results go: --out, or docs/results, or a folder in it that names the images.
+
+    `4032x3024` has results of drawn images, `4032x3024-photos` those of --images, enlarged to this
+    size. So results of photos never replace results of drawn images of the same size.
+    """
     if given.out is not None:
         return Path(given.out)
     size: ImageSize | None = given.image_size
+    if size is not None and getattr(given, "images", None) is not None:
+        return RESULTS / f"{size.in_file_names}-photos"
     return RESULTS if size in (None, STANDARD) else RESULTS / size.in_file_names

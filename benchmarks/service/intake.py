@@ -1,7 +1,8 @@
-"""How many images the cores can take in: the service with a network that costs nothing.
+"""How many images the cores can take in: the service with a graph that reads no pixels.
 
-The whole way of a request is measured (HTTP, decoding, resizing, views, queue, answer) without the
-network. The figures say how fast a GPU could be fed. The client runs on the same cores.
+The graph answers at once. So everything else of a request is measured: HTTP, decoding, resizing,
+views, queue, answer. The figures say how fast a GPU could be fed. The client runs on the same
+cores.
 """
 
 import statistics

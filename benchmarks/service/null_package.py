@@ -1,8 +1,8 @@
-"""A package whose network costs nothing, so that only the work around the network is measured.
+"""A package whose graph answers at once and reads no pixels: only the work around it is measured.
 
-A GPU answers views faster than the cores prepare them. With a graph that answers at once, the same
-limit shows on any machine. The graph is a real ONNX graph of the contract's signature, so that
-`quincunx serve` serves it without a change.
+A GPU answers views faster than the cores prepare them. With this graph the same limit shows on any
+machine. It is a real ONNX graph of the contract's signature, so `quincunx serve` serves it as it
+is.
 """
 
 import hashlib

@@ -53,6 +53,15 @@ def test_another_size_never_overwrites_the_standard_results(tmp_path: Path) -> N
     assert results(given("--image-size", "4032x3024", "--out", str(tmp_path))) == tmp_path
 
 
+def test_results_of_enlarged_photos_never_overwrite_those_of_drawn_images(tmp_path: Path) -> None:
+    photos = ("--images", str(tmp_path))
+    assert results(given(*photos, "--image-size", "4032x3024")) == RESULTS / "4032x3024-photos"
+    assert results(given(*photos, "--image-size", "500x375")) == RESULTS / "500x375-photos"
+    assert results(given(*photos)) == RESULTS
+    wanted = results(given(*photos, "--image-size", "9x9", "--out", str(tmp_path / "o")))
+    assert wanted == tmp_path / "o"
+
+
 def test_a_folder_of_drawn_images_is_there_for_a_while() -> None:
     with drawn_folder(ImageSize(64, 48)) as folder:
         assert described(folder).startswith("64x48: 16 files")

@@ -1,4 +1,4 @@
-"""The network that costs nothing, and what intake makes of its samples."""
+"""The graph that reads no pixels, and what intake makes of its samples."""
 
 import json
 from pathlib import Path
