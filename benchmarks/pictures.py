@@ -47,8 +47,8 @@ def pictures(given: argparse.Namespace) -> Photos:
 
 
 def described(folder: Path) -> str:
-    """A folder's name, and what its images are."""
-    return f"{folder.name}: {photos(folder, None, seed=0).description}"
+    """A folder's name, and what a sample of its images is."""
+    return f"{folder.name}; a sample of it: {photos(folder, None, seed=0).description}"
 
 
 def results(given: argparse.Namespace) -> Path:

@@ -64,7 +64,7 @@ def test_results_of_enlarged_photos_never_overwrite_those_of_drawn_images(tmp_pa
 
 def test_a_folder_of_drawn_images_is_there_for_a_while() -> None:
     with drawn_folder(ImageSize(64, 48)) as folder:
-        assert described(folder).startswith("64x48: 16 files")
+        assert described(folder).startswith("64x48; a sample of it: 16 files")
         assert "of 64×48 px" in described(folder)
     assert not folder.exists()
 
