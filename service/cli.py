@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "training.commands.evaluate",
         "Measure a package on labelled images, mode by mode.",
     ),
-    "frontier": ("training.commands.frontier", "Plot accuracy against cost over every TTA mode."),
+    "frontier": ("training.commands.frontier", "Plot accuracy against time for every TTA mode."),
     "average": ("training.commands.average", "Average the weights of several runs."),
     "lr-find": ("training.commands.lr_find", "Suggest a learning rate for a recipe, with a plot."),
     "cache": ("training.commands.cache", "List and remove decoded images that training keeps."),

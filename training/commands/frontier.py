@@ -1,4 +1,4 @@
-"""`quincunx frontier`: accuracy against cost, every mode and precision, in one run."""
+"""`quincunx frontier`: accuracy against time, every mode and precision, in one run."""
 
 from pathlib import Path
 from typing import Annotated, get_args

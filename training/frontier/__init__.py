@@ -1,1 +1,1 @@
-"""Accuracy against cost over every TTA mode: the measurement, its table and its plot."""
+"""Accuracy against time over every TTA mode: the measurement, its table and its plot."""

@@ -1,4 +1,4 @@
-"""Accuracy against cost, both from one run: the table behind the project's claim.
+"""Accuracy against time, both from one run: the table behind the project's claim.
 
 Accuracy comes from every given image, in batches. Time comes from a sample of the same images, one
 image at a time. Every method answers the image once, in a new random order for each image, so

@@ -1,4 +1,4 @@
-"""The frontier's plot: gain over the single crop against cost, with a name for every point."""
+"""The frontier's plot: gain over the single crop against time, with a name for every point."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,14 +59,14 @@ def plot(frontier: Frontier, path: Path) -> Path:
     )
     axes.axhline(0, color="black", linewidth=0.6, zorder=0)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
     axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     base = "fp32 single crop" if in_fp32 else "single crop"
     axes.set_xlabel(f"mean time per image, in units of one {base} (log)")
     axes.set_ylabel(f"top-1 minus that of the {base}, percentage points (95%)")
     shape = "" if frontier.aspect == 1 else f" of {frontier.aspect:g}:1"
-    axes.set_title(f"{frontier.package}: accuracy against cost, {frontier.images} images{shape}")
+    axes.set_title(f"{frontier.package}: accuracy against time, {frontier.images} images{shape}")
     for precision in dict.fromkeys(point.precision for point in frontier.points):
         axes.plot([], [], "o", color=COLOURS[precision], label=precision)
     axes.plot([], [], "D", color=BASELINE, label="baseline")

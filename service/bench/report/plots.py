@@ -3,15 +3,19 @@
 import io
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, get_args
 
 from service.bench.report.compact import compact_svg
 from service.bench.report.results import CaseResult, LatencyReport, LoadReport
 from service.bench.report.statistics import percentile
 from service.errors import QuincunxError
+from service.package.manifest import Mode
 
 SIZE_INCHES = (7.0, 4.2)
 STEPS = [i / 10 for i in range(1001)]
+MODES = get_args(Mode)
+LINES = {"fp32": "--", "int8": "-", "fp16": "-."}
+MARKERS = {"fp32": "s", "int8": "o", "fp16": "^"}
 
 Draw = Callable[[Any], None]
 
@@ -25,7 +29,7 @@ def require_matplotlib() -> None:
 
 
 def latency_plots(report: LatencyReport) -> dict[str, str]:
-    """File name to SVG: CDFs, cost by batch size, and accuracy against cost if it is known."""
+    """File name to SVG: CDFs, time by batch size, and accuracy against time if it is known."""
     cases = [result for result in report.cases if not result.case.control]
     least = min(result.case.batch_images for result in cases)
     ones = [result for result in cases if result.case.batch_images == least]
@@ -48,14 +52,15 @@ def load_plots(report: LoadReport) -> dict[str, str]:
 
 def _cdfs(axes: Any, results: Sequence[CaseResult], batch: int) -> None:
     for result in results:
-        _cdf(axes, result.totals_ms, f"{result.case.mode} {result.case.precision}")
+        _cdf(axes, result.totals_ms, **_style(result))
     axes.set(xlabel=f"ms per batch of {batch}", ylabel="share of batches", xscale="log")
+    _plain_ticks(axes.xaxis)
     axes.set_title("Latency")
 
 
-def _cdf(axes: Any, samples: Sequence[float], label: str) -> None:
+def _cdf(axes: Any, samples: Sequence[float], label: str, **style: Any) -> None:
     ordered = [percentile(samples, percent) for percent in STEPS]
-    axes.plot(ordered, [percent / 100 for percent in STEPS], label=label)
+    axes.plot(ordered, [percent / 100 for percent in STEPS], label=label, **style)
 
 
 def _costs(axes: Any, results: Sequence[CaseResult]) -> None:
@@ -63,7 +68,7 @@ def _costs(axes: Any, results: Sequence[CaseResult]) -> None:
     for result in results:
         if result.ratio is not None:
             lines.setdefault(f"{result.case.mode} {result.case.precision}", []).append(result)
-    for label, points in lines.items():
+    for points in lines.values():
         ratios = [point.ratio for point in points if point.ratio is not None]
         axes.errorbar(
             [point.case.batch_images for point in points],
@@ -74,11 +79,11 @@ def _costs(axes: Any, results: Sequence[CaseResult]) -> None:
             ],
             marker="o",
             capsize=3,
-            label=label,
+            **_style(points[0]),
         )
-    axes.axhline(1, color="grey", linewidth=1, linestyle="--", label="the single crop")
-    axes.set(xlabel="images in a batch", ylabel="cost in single crops", ylim=(0, None))
-    axes.set_title("What TTA costs")
+    axes.axhline(1, color="grey", linewidth=1, linestyle=":", label="the single crop")
+    axes.set(xlabel="images in a batch", ylabel="time in single crops", ylim=(0, None))
+    axes.set_title("Time of TTA")
 
 
 def _accuracy(axes: Any, report: LatencyReport, results: Sequence[CaseResult], batch: int) -> None:
@@ -93,12 +98,12 @@ def _accuracy(axes: Any, report: LatencyReport, results: Sequence[CaseResult], b
             [per_image_ms],
             [metrics.top1 * 100],
             yerr=[[(metrics.top1 - low) * 100], [(high - metrics.top1) * 100]],
-            marker="o",
             capsize=3,
-            label=f"{result.case.mode} {result.case.precision}",
+            **_style(result),
+            marker=MARKERS.get(result.case.precision, "o"),
         )
     axes.set(xlabel=f"ms per image, batch {batch}", ylabel="top-1, %", xlim=(0, None))
-    axes.set_title("Accuracy against cost")
+    axes.set_title("Accuracy against time")
 
 
 def _load_cdfs(axes: Any, report: LoadReport) -> None:
@@ -107,6 +112,7 @@ def _load_cdfs(axes: Any, report: LoadReport) -> None:
         if samples:
             _cdf(axes, samples, step.name)
     axes.set(xlabel="ms from being due", ylabel="share of answered requests", xscale="log")
+    _plain_ticks(axes.xaxis)
     axes.set_title("Latency")
 
 
@@ -126,7 +132,28 @@ def _by_rate(axes: Any, report: LoadReport) -> None:
     if report.slo_ms:
         axes.axhline(report.slo_ms, color="grey", linestyle="--", label="SLO")
     axes.set(xlabel="requests due per second", ylabel="ms from being due", yscale="log")
+    _plain_ticks(axes.yaxis)
     axes.set_title("Latency against rate")
+
+
+def _style(result: CaseResult) -> dict[str, Any]:
+    """A colour for each mode and a line for each precision, with the name of both."""
+    mode, precision = result.case.mode, result.case.precision
+    place = MODES.index(mode) if mode in MODES else len(MODES)
+    return {
+        "color": f"C{place}",
+        "linestyle": LINES.get(precision, "-."),
+        "label": f"{mode} {precision}",
+    }
+
+
+def _plain_ticks(axis: Any) -> None:
+    """Numbers such as 20, and not 2 × 10¹, on a logarithmic axis."""
+    from matplotlib import ticker
+
+    axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def svg(draw: Draw) -> str:
@@ -138,7 +165,7 @@ def svg(draw: Draw) -> str:
     axes: Any = figure.subplots()
     draw(axes)
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(fontsize="small")
+        figure.legend(loc="outside right upper", fontsize="small")
     axes.grid(alpha=0.3)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})

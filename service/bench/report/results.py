@@ -104,7 +104,7 @@ class LatencyReport(ReportPart):
     seed: int
     cases: tuple[CaseResult, ...]
     accuracy: tuple[Metrics, ...] = ()
-    """Metrics of each mode from the manifest, for the plot of accuracy against cost."""
+    """Metrics of each mode from the manifest, for the plot of accuracy against time."""
     notes: tuple[str, ...] = ()
     """Notes for the reader: noise, and modes that cannot be told apart."""
 
