@@ -76,8 +76,10 @@ def _warn_once(line: str) -> None:
     logger.warning("%s", line)
 
 
-def settings(chosen: Chosen, *, tf32: bool = True) -> list[tuple[str, dict[str, Any]]]:
-    """The provider list of a session.
+def settings(
+    chosen: Chosen, *, tf32: bool = True, graphs: bool = True
+) -> list[tuple[str, dict[str, Any]]]:
+    """The provider list of a session. `graphs`: whether it records CUDA graphs.
 
     CUDA: cuDNN's exhaustive search, the default, costs more than half a second for every new shape
     and finds nothing that the heuristic misses. One CUDA graph for each batch bucket saves a launch
@@ -90,14 +92,16 @@ def settings(chosen: Chosen, *, tf32: bool = True) -> list[tuple[str, dict[str, 
     options = {
         "cudnn_conv_algo_search": "HEURISTIC",
         "prefer_nhwc": "1" if tf32 else "0",
-        "enable_cuda_graph": "1",
+        "enable_cuda_graph": "1" if graphs else "0",
         "use_tf32": "1" if tf32 else "0",
     }
     return [(NAMES["cuda"], options)]
 
 
-def session_options(chosen: Chosen, threads: int) -> ort.SessionOptions:
+def session_options(chosen: Chosen, threads: int, *, cpu_nodes: bool = False) -> ort.SessionOptions:
     """Options of a session: `threads` 0 means one per core that this process may use.
+
+    `cpu_nodes`: whether nodes may run on the CPU although a GPU was chosen.
 
     On a whole machine ONNX Runtime chooses the number, because it then pins each thread to its own
     core. Threads that are not pinned may share one core after a pause. ONNX Runtime does not know
@@ -111,8 +115,8 @@ def session_options(chosen: Chosen, threads: int) -> ort.SessionOptions:
     # Threads that spin between requests would take the cores from the decoding of the next image.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if chosen != "cpu":
-        # A node that would fall back to the CPU is an error: the user asked for a GPU.
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        if not cpu_nodes:
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         cuda.preload()
         cuda_runtime.wait_without_spinning()
     return options

@@ -4,7 +4,6 @@
 # (onnxruntime has no type stubs)
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,16 +11,16 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from service.errors import InferenceFailed, ModelPackageError, UsageError
+from service.errors import InferenceFailed, ModelPackageError
 from service.inference.image.geometry import Box
 from service.inference.image.views import Pixels
 from service.inference.runtime import providers
 from service.inference.runtime.in_turn import RunnersInTurn
 from service.inference.runtime.io_binding import WHOLE_VIEW, IoBindingRunner
+from service.inference.runtime.opened_graph import open_on
 from service.inference.runtime.providers import Chosen, Provider
-from service.inference.runtime.recording import GATE
 from service.inference.runtime.shared_crops import Features
-from service.inference.runtime.split_graph import CropSharing, OpenGraph, SplitGraph
+from service.inference.runtime.split_graph import CropSharing, SplitGraph
 from service.package.graph import EMBEDDING, check_graph
 from service.package.manifest import Graph, InputSize
 
@@ -208,7 +207,6 @@ def open_sessions(
         ModelPackageError: ONNX Runtime cannot load the graph, or it has another signature.
     """
     chosen = providers.choose(provider)
-    wanted = providers.settings(chosen, tf32=tf32)
     data = _read(path) if data is None else data
     io_binding = chosen != "cpu" if io_binding is None else io_binding
     split_graph = None
@@ -217,44 +215,21 @@ def open_sessions(
         split_graph = SplitGraph(data, sizes, len(threads))
     sessions: list[Session] = []
     for number in threads:
-        options = providers.session_options(chosen, number)
-        open_graph = partial(_opened, options=options, wanted=wanted)
-        copies = IN_FLIGHT if io_binding else 1
-        opened, *others = [
-            _open_checked(data, path, open_graph, chosen, wanted[0][0]) for _ in range(copies)
-        ]
+        opened, open_graph, graphs = open_on(chosen, data, path, number, tf32=tf32)
         runners = None
         if io_binding:
-            runners = RunnersInTurn([_runner(one, chosen) for one in (opened, *others)])
+            others = [open_graph(data) for _ in range(IN_FLIGHT - 1)]
+            runners = RunnersInTurn(
+                [
+                    IoBindingRunner(one, _classes(one), chosen, graphs=graphs)
+                    for one in (opened, *others)
+                ]
+            )
         sharing = CropSharing(split_graph, open_graph) if split_graph else None
         sessions.append(
             Session(opened, chosen, path, number, io_binding=runners, crop_sharing=sharing)
         )
     return tuple(sessions)
-
-
-def _runner(session: ort.InferenceSession, chosen: Chosen) -> IoBindingRunner:
-    return IoBindingRunner(session, _classes(session), chosen, graphs=chosen == "cuda")
-
-
-def _open_checked(
-    data: bytes, path: Path, open_graph: OpenGraph, chosen: Chosen, provider_name: str
-) -> ort.InferenceSession:
-    try:
-        with GATE.running():  # opening a graph allocates memory of the GPU
-            session = open_graph(data)
-    except Exception as error:  # the runtime's own exceptions have no common base
-        reason = " ".join(str(error).split())
-        if chosen != "cpu":  # a graph, or a driver or library that is missing
-            raise UsageError(
-                f"provider {chosen} cannot open {path}: {reason} (it needs the libraries of "
-                "'quincunx[cuda]' and a driver for them; provider cpu runs everywhere)"
-            ) from error
-        raise ModelPackageError(f"{path} cannot be loaded: {reason}") from error
-    got = session.get_providers()[0]
-    if got != provider_name:
-        raise UsageError(f"{chosen} was asked for, but ONNX Runtime fell back to {got}")
-    return session
 
 
 def _read(path: Path) -> bytes:
@@ -264,15 +239,6 @@ def _read(path: Path) -> bytes:
         raise ModelPackageError(f"{path} cannot be read: {error.strerror}") from error
     check_graph(data, path)
     return data
-
-
-def _opened(
-    graph: bytes, options: ort.SessionOptions, wanted: list[tuple[str, dict[str, Any]]]
-) -> ort.InferenceSession:
-    # Without enable_fallback=0 ONNX Runtime prints to stdout and opens the graph on the CPU.
-    session = ort.InferenceSession(graph, options, providers=wanted, enable_fallback=0)
-    session._model_bytes = None  # kept for another try on the CPU; as large as the weights
-    return session
 
 
 def _classes(session: ort.InferenceSession) -> int:
