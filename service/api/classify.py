@@ -13,9 +13,9 @@ from service.api.degrade import applied_mode
 from service.api.heatmap import check_heatmap, heatmap_json, with_class_map
 from service.api.http.problems import describe, note_failure
 from service.api.observability.tracing import trace_image
-from service.api.options import RequestOptions
+from service.api.options import FIELDS, RequestOptions
 from service.api.server.model_set import ModelSet, Served
-from service.errors import QuincunxError
+from service.errors import QuincunxError, UsageError
 from service.inference.engine import Steps
 from service.inference.image.views import AnyImage, Pixels, size_of
 from service.inference.predictor import Prediction
@@ -69,6 +69,8 @@ def resolve(asked: RequestOptions, served: Served) -> Mode:
     check_options(asked, model)
     if "heatmap" in asked.include:
         check_heatmap(model.manifest)
+    elif asked.heatmap != FIELDS["heatmap"].default:
+        raise UsageError(f"heatmap={asked.heatmap} needs include=heatmap")
     if "embedding" in asked.include:
         check_embeds(model.manifest)
     return model.mode(asked)

@@ -83,8 +83,8 @@ class Admission:
         if self.views and self.views + views > self._max_queue_views:
             self._observer.refused("queue_full")
             raise Overloaded(
-                f"{self.views} views are waiting and the limit is {self._max_queue_views} "
-                "(QUINCUNX_MAX_QUEUE_VIEWS)",
+                f"{self.views} views are waiting, and this request needs {views} more; the limit "
+                f"is {self._max_queue_views} (QUINCUNX_MAX_QUEUE_VIEWS)",
                 retry_after_s=wait_s,
             )
         most_s = HEADROOM * timeout_s

@@ -108,6 +108,8 @@ def test_what_is_no_image_is_the_sender_s_fault(
         ({"tta": "custom"}, "boxes"),
         ({"tta": "custom", "boxes": "0,0,2,2"}, "box"),
         ({"boxes": "0,0,1,1"}, "custom"),
+        ({"heatmap": "numbers"}, "include=heatmap"),
+        ({"tta": "custom", "boxes": "0,0,1,1.0000001"}, "1.0000001"),
         ({"gate_cost": "1"}, "adaptive"),
         ({"include": "everything"}, "heatmap"),
     ],

@@ -113,7 +113,13 @@ def test_errors_are_the_protocol_s(client: triton.InferenceServerClient) -> None
         client.infer("tiny", [wrong])
     broken = triton.InferInput("encoded", [1], "BYTES")
     broken.set_data_from_numpy(np.array([b"no image"], np.object_))
-    with pytest.raises(InferenceServerException, match="no image"):
+    with pytest.raises(
+        InferenceServerException, match=r"\] the bytes are no image|^the bytes are no image"
+    ):
+        client.infer("tiny", [broken])
+    broken = triton.InferInput("encoded", [2], "BYTES")
+    broken.set_data_from_numpy(np.array([encoded(coloured("red")), b"no image"], np.object_))
+    with pytest.raises(InferenceServerException, match="image 1 of 2: the bytes are no image"):
         client.infer("tiny", [broken])
 
 

@@ -14,6 +14,7 @@ parameter that does not apply here are errors.
 
 import asyncio
 import time
+from collections.abc import Awaitable
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -33,11 +34,13 @@ from service.api.oip.tensors import Limits
 from service.api.options import FIELDS, RequestOptions, query_options, read_options
 from service.api.server.model_set import ModelSet, Served
 from service.api.server.models import Models
-from service.errors import DeadlineExceeded, UnknownModel, UsageError
+from service.errors import ClientError, DeadlineExceeded, UnknownModel, UsageError
 from service.inference.image.views import Pixels
 from service.inference.tta.steps import Classification
 from service.package.manifest import Mode
+from service.scheduler.queue import StageTimings
 
+Answered = tuple[Classification, StageTimings]
 PLATFORM = "onnxruntime_onnx"
 EXTENSIONS = ["classification", "binary_tensor_data"]
 PATHS = (
@@ -118,9 +121,7 @@ class Oip:
         settings = self.context.settings
         _check_query(request)
         timeout_s = timeout_of(request, settings)
-        served.batcher.admission.check(
-            1, timeout_s
-        )  # refuse early, so that no body is read in vain
+        served.batcher.admission.check(1, timeout_s)  # so that no body is read in vain
         started = time.perf_counter()
         body = await read_body(request, settings.max_request_bytes, timeout_s)
         left_s = timeout_s - (time.perf_counter() - started)
@@ -188,14 +189,16 @@ class Oip:
         views = served.views(applied, asked.boxes) * len(works)
         with served.batcher.admission.admit(views, timeout_s):
             tasks = [
-                asyncio.ensure_future(run_image(context, work, asked, timeout_s)) for work in works
+                asyncio.ensure_future(
+                    _named(number, len(works), run_image(context, work, asked, timeout_s))
+                )
+                for number, work in enumerate(works)
             ]
             try:
                 done = await asyncio.gather(*tasks)
             finally:
-                for (
-                    task
-                ) in tasks:  # a tensor has one answer, so one bad image fails the whole request
+                # A tensor has one answer, so one bad image fails the whole request.
+                for task in tasks:
                     task.cancel()
         if context.feedback is not None:
             predict = served.predictor.predict
@@ -210,6 +213,16 @@ class Oip:
         if served.name != name:
             raise UnknownModel(f"no model {name[:80]!r}")
         return served
+
+
+async def _named(number: int, images: int, answer: Awaitable[Answered]) -> Answered:
+    """The answer to one image. A refusal of it says which of several images it is, from 0."""
+    try:
+        return await answer
+    except ClientError as error:
+        if images == 1:
+            raise
+        raise type(error)(f"image {number} of {images}: {error}") from error
 
 
 def _parameters(served: Served) -> dict[str, str | bool]:
