@@ -11,7 +11,7 @@ import psutil
 
 from benchmarks.service.server import cpu_s
 from service.bench.load.accounting import account
-from service.bench.load.arrivals import due_times, schedule
+from service.bench.load.arrivals import Schedule, due_times, schedule
 from service.bench.load.load import CLOSED_ROUND, content_type
 from service.bench.load.records import Records
 from service.bench.load.worker import Target
@@ -51,32 +51,29 @@ class Client:
         requests = schedule(
             np.zeros(CLOSED_ROUND), {self._mode: 1.0}, self._images, self._generator
         )
-        started, cpu = time.monotonic(), self._cpu_s()
-        done = self._pool.run(requests, warm_up_s + seconds, users)
-        return self._run(done.records, done.cpu, warm_up_s, seconds, None, started, cpu, users)
+        return self._run(requests, seconds, warm_up_s, users=users)
 
     def opened(self, rate: float, seconds: float, warm_up_s: float = 0.5) -> Run:
         """Open loop: Poisson arrivals that do not depend on the server."""
         due_s = due_times("poisson", rate, warm_up_s + seconds, self._generator)
         requests = schedule(due_s, {self._mode: 1.0}, self._images, self._generator)
-        started, cpu = time.monotonic(), self._cpu_s()
-        done = self._pool.run(requests, warm_up_s + seconds)
-        return self._run(done.records, done.cpu, warm_up_s, seconds, rate, started, cpu, None)
+        return self._run(requests, seconds, warm_up_s, rate=rate)
 
     def _cpu_s(self) -> float:
         return cpu_s([psutil.Process(process.pid) for process in multiprocessing.active_children()])
 
     def _run(
-        self, records: Records, busiest: float, warm_up_s: float, seconds: float,
-        rate: float | None, started: float, cpu: float, users: int | None,
+        self, requests: Schedule, seconds: float, warm_up_s: float, *,
+        rate: float | None = None, users: int | None = None,
     ) -> Run:  # fmt: skip
-        wall_s = time.monotonic() - started
+        started, cpu = time.monotonic(), self._cpu_s()
+        done = self._pool.run(requests, warm_up_s + seconds, users)
+        wall_s, cpu_s = time.monotonic() - started, self._cpu_s() - cpu
         step = account(
-            records, (self._mode,), warm_up_s=warm_up_s, seconds=seconds, percent=99,
-            offered_per_second=rate, client_cpu=busiest,
+            done.records, (self._mode,), warm_up_s=warm_up_s, seconds=seconds, percent=99,
+            client_cpu=done.cpu, offered_per_second=rate, users=users,
         )  # fmt: skip
-        step = step.model_copy(update={"users": users})
-        return Run(step, records, self._cpu_s() - cpu, wall_s)
+        return Run(step, done.records, cpu_s, wall_s)
 
 
 @contextmanager

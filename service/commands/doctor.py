@@ -1,16 +1,14 @@
 """`quincunx doctor`: what this machine has, and what `auto` would choose."""
 
-from typing import Annotated
-
 import typer
+
+from service.commands.options import AsJson
 
 app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command()
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Show the driver, CUDA, cores and memory of this machine, and what `auto` would choose."""
     from service.console.stdio import answer, print_json
     from service.doctor import diagnose

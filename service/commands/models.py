@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service.commands.options import Package, complete_package
+from service.commands.options import AsJson, Package, complete_package
 
 app = typer.Typer(help="List, show and verify model packages.", no_args_is_help=True)
 
@@ -19,11 +19,10 @@ Root = Annotated[
         "beside the code.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
-def list_packages(root: Root = None, as_json: Json = False) -> None:
+def list_packages(root: Root = None, as_json: AsJson = False) -> None:
     """List the packages directly under a folder.
 
     A package with incomplete or altered files is listed with its error. Then the exit code is 1.
@@ -55,7 +54,7 @@ def list_packages(root: Root = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def show(folder: Package, as_json: Json = False) -> None:
+def show(folder: Package, as_json: AsJson = False) -> None:
     """Show the facts of a package and its measurements."""
     from service.commands import package_tables
     from service.console.stdio import print_json
@@ -80,7 +79,7 @@ def verify(
             autocompletion=complete_package,
         ),
     ],
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check the manifest of each package, and that each of its graphs can be served.
 

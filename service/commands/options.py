@@ -99,6 +99,7 @@ Box = Annotated[
         "the image; flip: mirrored. Repeat it for more crops.",
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TopK = Annotated[int, typer.Option(min=1, help="How many of the likeliest classes to list.")]
 Precision = Annotated[
     Literal["auto", "fp32", "fp16", "int8"],

@@ -19,6 +19,7 @@ from service.api.http.inflight import Inflight
 from service.api.transport import Connection, Connections, Limits
 from service.errors import QuincunxError
 from service.settings import Settings
+from tests.support.waiting import until
 
 LIMIT_S = 60.0
 LOOPS = [
@@ -81,12 +82,6 @@ class Wire:
     async def until_alone(self) -> None:
         """Wait until no connection is left."""
         await until(lambda: not self.state.connections)
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager

@@ -1,6 +1,5 @@
 """Two acceptors on one listening socket, as two workers have: each gets its share."""
 
-import asyncio
 import socket
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ import pytest
 
 from service.api.server.accepting import MOST_DEFERRALS, Acceptor
 from service.api.server.shared_memory import Shared, Slot
+from tests.support.waiting import until
 
 
 class Process:
@@ -43,13 +43,6 @@ class Process:
 def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as found:
         yield found
-
-
-async def until(condition: object) -> None:
-    assert callable(condition)
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 def connected(stack: ExitStack, listener: socket.socket, number: int) -> None:

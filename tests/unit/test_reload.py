@@ -24,6 +24,7 @@ from service.settings import Settings
 from tests.support.app import in_process
 from tests.support.images import coloured, encoded
 from tests.support.tiny import tiny_package
+from tests.support.waiting import until
 
 RED = encoded(coloured("red"))
 LIMIT_S = 60
@@ -73,12 +74,6 @@ def versions(answer: Any) -> set[str]:
         return {answer["model_version"]}
     named = [answer, *answer.get("results", ())]
     return {one["model"].removeprefix("tiny@") for one in named}
-
-
-async def until(true: Any) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        while not true():
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture(name="folder")

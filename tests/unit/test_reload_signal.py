@@ -11,8 +11,7 @@ from service.api.server import reload_signal
 from service.api.server.reload_signal import Reloads
 from service.api.server.shared_memory import Shared
 from service.errors import ModelPackageError, ShuttingDown
-
-LIMIT_S = 60
+from tests.support.waiting import until
 
 
 @pytest.fixture(name="shared")
@@ -22,12 +21,6 @@ def _shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shared]:
     shared = Shared.create(workers=2)
     yield shared
     os.close(shared.fd)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        while not true():
-            await asyncio.sleep(0.001)
 
 
 async def follow(

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from service.api.transport.counting import FREE_CHUNKS
-from tests.support.wire import CLOSE, GET, LOOPS, post, refused, statuses, until, wired
+from tests.support.waiting import until
+from tests.support.wire import CLOSE, GET, LOOPS, post, refused, statuses, wired
 
 pytestmark = pytest.mark.parametrize("anyio_backend", LOOPS)
 

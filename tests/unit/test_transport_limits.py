@@ -7,7 +7,8 @@ from contextlib import suppress
 import pytest
 
 from service.api.transport.counting import MAX_WAITING
-from tests.support.wire import CLOSE, GET, LOOPS, post, refused, statuses, until, wired
+from tests.support.waiting import until
+from tests.support.wire import CLOSE, GET, LOOPS, post, refused, statuses, wired
 
 pytestmark = pytest.mark.parametrize("anyio_backend", LOOPS)
 

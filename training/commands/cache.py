@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from service.commands.options import AsJson
 from service.console.stdio import answer, log, print_json
-from training.commands.options import AsJson, CacheFolder
+from training.commands.options import CacheFolder
 
 app = typer.Typer(help="List and remove the decoded images that training keeps.")
 

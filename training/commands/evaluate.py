@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from service.commands.options import Package
+from service.commands.options import AsJson, Package
 from service.console.nearest import with_hint
 from service.console.stdio import log, print_json
 from service.console.terminal import console
 from service.errors import UsageError
 from service.package.manifest import Aggregation, Manifest, Mode, Precision
 from training.commands.evaluate_answers import compare_with_foreign, measure_feedback_log
-from training.commands.options import AsJson, MeasuredBox, Precisions
+from training.commands.options import MeasuredBox, Precisions
 
 if TYPE_CHECKING:
     from service.inference.image.geometry import FractionBox

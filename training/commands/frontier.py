@@ -5,11 +5,11 @@ from typing import Annotated, get_args
 
 import typer
 
-from service.commands.options import Package
+from service.commands.options import AsJson, Package
 from service.console.stdio import log, print_json
 from service.package.manifest import Mode, Precision
 from training.commands.evaluate import answerable, chosen, measured_boxes
-from training.commands.options import AsJson, MeasuredBox, Precisions
+from training.commands.options import MeasuredBox, Precisions
 
 app = typer.Typer()
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.commands.options import AsJson
 from service.console.stdio import answer, log, print_json
 from training.commands.options import (
-    AsJson,
     Backbone,
     Cache,
     CacheFolder,

@@ -135,4 +135,3 @@ MeasuredBox = Annotated[
         "fractions of the image; flip: mirrored. Repeat it for more crops.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from service.commands.options import AsJson
 from service.console.stdio import answer, print_json
 from training.commands.options import Overrides, recipe_names
 
@@ -13,7 +14,7 @@ app = typer.Typer(invoke_without_command=True)
 @app.callback()
 def recipes(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the recipes that ship, each with its purpose."""
     if context.invoked_subcommand:

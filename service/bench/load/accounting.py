@@ -20,10 +20,14 @@ def account(
     warm_up_s: float,
     seconds: float,
     percent: float,
-    offered_per_second: float | None,
     client_cpu: float,
+    offered_per_second: float | None = None,
+    users: int | None = None,
 ) -> LoadStep:
-    """Figures of the requests that were due after the warm-up. Latency counts from the due time."""
+    """Figures of the requests that were due after the warm-up. Latency counts from the due time.
+
+    An open loop has a rate that was offered, a closed loop has users.
+    """
     end_s = warm_up_s + seconds
     finished = (records.done_s >= warm_up_s) & (records.done_s < end_s)
     per_second = int((finished & (records.status == ANSWERED)).sum()) / seconds
@@ -40,6 +44,7 @@ def account(
     lateness_p99_ms = percentile(lateness_ms, 99) if len(counted) else 0.0
     return LoadStep(
         offered_per_second=offered_per_second,
+        users=users,
         sent=len(counted),
         answered=int(answered.sum()),
         refused=int((counted.status == REFUSED).sum()),

@@ -8,7 +8,7 @@ import numpy as np
 
 from service.bench.environment import environment
 from service.bench.load.accounting import account, keeps
-from service.bench.load.arrivals import Arrivals, due_times, schedule
+from service.bench.load.arrivals import Arrivals, Schedule, due_times, schedule
 from service.bench.load.search import highest
 from service.bench.load.worker import Target
 from service.bench.load.worker_pool import WorkerPool
@@ -139,27 +139,30 @@ class _Bench:
     def _keeps(self, rate: float) -> bool:
         plan = self._plan
         arrivals = "constant" if plan.arrivals == "constant" else "poisson"
-        # Each step has its own seed, so that an unlucky draw does not repeat in every step.
-        generator = np.random.default_rng((plan.seed, len(self.steps)))
+        generator = self._generator()
         due_s = due_times(arrivals, rate, plan.warm_up_s + plan.seconds, generator)
-        done = self._pool.run(
-            schedule(due_s, plan.mix, self._images, generator), plan.warm_up_s + plan.seconds
-        )
-        step = account(
-            done.records,
-            tuple(plan.mix),
-            warm_up_s=plan.warm_up_s,
-            seconds=plan.seconds,
-            percent=plan.percent,
-            offered_per_second=rate,
-            client_cpu=done.cpu,
-        )
-        return keeps(self._add(step), plan.slo_ms)
+        requests = schedule(due_s, plan.mix, self._images, generator)
+        return keeps(self._step(requests, plan.seconds, rate=rate), plan.slo_ms)
 
     def _closed(self, users: int, seconds: float) -> LoadStep:
+        due_s = np.zeros(CLOSED_ROUND)
+        requests = schedule(due_s, self._plan.mix, self._images, self._generator())
+        return self._step(requests, seconds, users=users)
+
+    def _generator(self) -> np.random.Generator:
+        """Each step has its own seed, so that an unlucky draw does not repeat in every step."""
+        return np.random.default_rng((self._plan.seed, len(self.steps)))
+
+    def _step(
+        self,
+        requests: Schedule,
+        seconds: float,
+        *,
+        rate: float | None = None,
+        users: int | None = None,
+    ) -> LoadStep:
+        """Send the requests, and keep and show the figures."""
         plan = self._plan
-        generator = np.random.default_rng((plan.seed, len(self.steps)))
-        requests = schedule(np.zeros(CLOSED_ROUND), plan.mix, self._images, generator)
         done = self._pool.run(requests, plan.warm_up_s + seconds, users)
         step = account(
             done.records,
@@ -167,12 +170,10 @@ class _Bench:
             warm_up_s=plan.warm_up_s,
             seconds=seconds,
             percent=plan.percent,
-            offered_per_second=None,
             client_cpu=done.cpu,
+            offered_per_second=rate,
+            users=users,
         )
-        return self._add(step.model_copy(update={"users": users}))
-
-    def _add(self, step: LoadStep) -> LoadStep:
         self.steps.append(step)
         self._progress(step)
         return step
