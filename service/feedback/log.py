@@ -15,13 +15,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any
-
-import pyarrow.parquet as pq
 
 from service.errors import FeedbackNotStored
 from service.feedback.row import FeedbackRow, table_of
 from service.replacing import replacing_file
+from service.tabular.arrow import pq
 
 ROWS_PER_FILE = 1000
 STALE_S = 3600.0
@@ -130,8 +128,7 @@ class FeedbackLog:
             file = _File(self.folder / f"feedback-{day}-{uuid.uuid4().hex}.parquet", day)
         kept = [*file.rows, *rows]
         buffer = io.BytesIO()
-        write: Any = pq.write_table  # type: ignore[reportUnknownMemberType]
-        write(table_of(kept), buffer, compression="zstd")
+        pq.write_table(table_of(kept), buffer, compression="zstd")
         data = buffer.getvalue()
         others = self._used_bytes() - file.size_bytes
         if others + len(data) > self._max_bytes:

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from service.errors import DataError
 from service.feedback.row import COLUMNS, FeedbackRow
+from service.tabular.arrow import pq
 
 
 def read_feedback(source: Path) -> list[FeedbackRow]:
@@ -46,7 +45,7 @@ def _facts(row: FeedbackRow) -> tuple[object, ...]:
 
 def _rows(path: Path) -> Iterator[FeedbackRow]:
     try:
-        table: pa.Table = cast(Any, pq.ParquetFile(path)).read()
+        table: pa.Table = pq.ParquetFile(path).read()
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}") from error
     missing = [name for name in COLUMNS.names if name not in table.column_names]

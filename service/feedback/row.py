@@ -34,6 +34,11 @@ COLUMNS = pa.schema(
         ("answered", _TIME),
     ]
 )
+OWN = ("time", "request_id", "image", "label", "foreign", "note", "source")
+OF_ANSWER = (
+    *("model", "probability", "precision", "tta", "unknown_score", "is_unknown", "known_rate"),
+)
+"""Columns that hold the fields of the same names, of the row and of its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +79,9 @@ class FeedbackRow:
         answer = self.answer
         answered_s = answer and answer.answered_s
         return {
-            "time": self.time,
-            "request_id": self.request_id,
-            "image": self.image,
-            "label": self.label,
-            "foreign": self.foreign,
-            "note": self.note,
-            "source": self.source,
-            "model": answer and answer.model,
+            **{name: getattr(self, name) for name in OWN},
+            **{name: answer and getattr(answer, name) for name in OF_ANSWER},
             "predicted": answer and answer.label,
-            "probability": answer and answer.probability,
-            "precision": answer and answer.precision,
-            "tta": answer and answer.tta,
-            "unknown_score": answer and answer.unknown_score,
-            "is_unknown": answer and answer.is_unknown,
-            "known_rate": answer and answer.known_rate,
             "answered": None if answered_s is None else datetime.fromtimestamp(answered_s, UTC),
         }
 
@@ -99,19 +92,11 @@ class FeedbackRow:
         answer = None
         if values["model"] is not None:
             answer = GivenAnswer(
-                model=values["model"],
                 label=values["predicted"],
-                probability=values["probability"],
-                precision=values["precision"],
-                tta=values["tta"],
-                unknown_score=values["unknown_score"],
-                is_unknown=values["is_unknown"],
-                known_rate=values["known_rate"],
                 answered_s=answered.timestamp() if answered else None,
+                **{name: values[name] for name in OF_ANSWER},
             )
-        own = {name: values[name] for name in ("time", "request_id", "image", "label")}
-        more = {name: values[name] for name in ("foreign", "note", "source")}
-        return cls(**own, **more, answer=answer)
+        return cls(answer=answer, **{name: values[name] for name in OWN})
 
 
 def table_of(rows: Sequence[FeedbackRow]) -> pa.Table:

@@ -13,7 +13,6 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from time import perf_counter
-from types import TracebackType
 from typing import Literal
 
 Stage = Literal["resize", "inference", "aggregation"]
@@ -60,12 +59,7 @@ class _Timed:
         self._outer_s, self._clock.inner_s = self._clock.inner_s, 0.0
         self._started = perf_counter()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         elapsed_s = perf_counter() - self._started
         self._clock.seconds[self._name] += elapsed_s - self._clock.inner_s
         self._clock.inner_s = self._outer_s + elapsed_s

@@ -7,10 +7,10 @@ from typing import Any
 
 from service.listing.skipped import Skipped
 from service.package.manifest import Manifest
+from training.data.class_folders import listed
 from training.data.labelled import Labelled
 
 UNDECODED = "cannot be decoded"
-MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,7 @@ class LeftOut:
         every.extend(self.skipped)
         lines = every.lines()
         if self.absent:
-            more = f" and {len(self.absent) - MOST_NAMED} more" * (len(self.absent) > MOST_NAMED)
-            named = ", ".join(map(repr, self.absent[:MOST_NAMED]))
-            lines.append(f"classes of the model without an image: {named}{more}")
+            lines.append(f"classes of the model without an image: {listed(self.absent)}")
         return lines
 
 

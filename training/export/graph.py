@@ -59,14 +59,14 @@ class ServingGraph(nn.Module):
         return class_map.mean((2, 3)), class_map
 
 
-def to_onnx(graph: ServingGraph, side_px: int = 64) -> onnx.ModelProto:
+def to_onnx(graph: ServingGraph) -> onnx.ModelProto:
     """Export with N, H and W dynamic; initializers carry the network's own parameter names.
 
     Batch normalization stays a separate node, so that the file can be read back into torch. ONNX
     Runtime fuses it into the convolutions when it loads the graph.
     """
     # The exporter would make a batch of 1, or equal sides, constant.
-    example = torch.zeros((2, side_px, side_px + 32, 3), dtype=torch.uint8)
+    example = torch.zeros((2, 64, 96, 3), dtype=torch.uint8)
     dynamic = torch.export.Dim.DYNAMIC
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.export warns about its own internals

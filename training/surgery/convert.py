@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from math import prod
 
 import onnx
 
@@ -155,10 +156,7 @@ def _build(
         features = add_class_map(model, found.pools[0], *linear)
         note = f"the head ({kinds or 'none'} after {how} pooling) is one 1×1 convolution"
         return "class_map", features, classes, [note]
-    channels = 1
-    for side in found.forms[0]:
-        channels *= side
-    features = add_windows(model, found, channels, classes)
+    features = add_windows(model, found, prod(found.forms[0]), classes)
     return (
         "windows",
         features,

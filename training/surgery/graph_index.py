@@ -1,7 +1,6 @@
 """Who makes and who reads each tensor of a graph, and which tensors carry data of the image."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 
 import numpy as np
 import onnx
@@ -62,10 +61,10 @@ def axes_of(node: onnx.NodeProto, index: GraphIndex) -> list[int] | None:
     return None if axes is None else [int(axis) for axis in axes.ravel()]
 
 
-def remove_unused(model: onnx.ModelProto, keep: Iterable[str] = ()) -> None:
+def remove_unused(model: onnx.ModelProto) -> None:
     """Remove the nodes and stored tensors that no output of the graph needs."""
     graph = model.graph
-    needed = {value.name for value in graph.output} | set(keep)
+    needed = {value.name for value in graph.output}
     nodes = []
     for node in reversed(graph.node):
         if needed.intersection(node.output):

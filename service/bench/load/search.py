@@ -9,10 +9,8 @@ GROWTH = 1.5
 MOST_STRIDES = 12
 
 
-def highest(
-    keeps: Callable[[float], bool], start: float, tolerance: float = TOLERANCE
-) -> float | None:
-    """The highest rate for which `keeps` is true, within `tolerance`; None if no tried rate is.
+def highest(keeps: Callable[[float], bool], start: float) -> float | None:
+    """The highest rate for which `keeps` is true, within `TOLERANCE`; None if no tried rate is.
 
     The rate grows from `start`, or halves if `start` fails. Then the range is bisected. A failure
     is tried once more before it counts, because on a shared machine another process may have
@@ -33,7 +31,7 @@ def highest(
             break
     else:
         return low or None
-    while high / low > 1 + tolerance:
+    while high / low > 1 + TOLERANCE:
         middle = math.sqrt(low * high)
         if kept(middle):
             low = middle

@@ -58,7 +58,8 @@ def decode_all(paths: Sequence[str], storing: Storing, folder: Path) -> Iterator
     """Write the pixels of every file to parts in `folder`; what was made, in any order.
 
     Raises:
-        OutOfResources: memory, disk or open files ran out.
+        OSError: `folder` cannot be written.
+        OutOfResources: memory or open files ran out.
     """
     count = min(usable_cores(), max(1, len(paths) // IMAGES_PER_PROCESS))
     starts = range(0, len(paths), CHUNK_IMAGES)
@@ -125,25 +126,13 @@ class _Part:
             except DataError as error:
                 chunk.broken[index] = str(error).removeprefix(f"{path}: ")
                 continue
-            self._write(pixels)
+            self.stream.write(pixels.data)
             rows.append([self.number, self.offset, *row])
             chunk.stored.append(index)
             self.offset += pixels.nbytes
         chunk.rows = np.array(rows, np.int64).reshape(-1, len(COLUMNS))
-        self._flush()
+        self.stream.flush()
         return chunk
-
-    def _write(self, pixels: NDArray[np.uint8]) -> None:
-        try:
-            self.stream.write(pixels.data)
-        except OSError as error:
-            raise _disk(self.stream.name, error) from error
-
-    def _flush(self) -> None:
-        try:
-            self.stream.flush()
-        except OSError as error:
-            raise _disk(self.stream.name, error) from error
 
     def close(self) -> None:
         with suppress(OSError):  # after an error, what is not written is not needed
@@ -153,13 +142,6 @@ class _Part:
 def part_name(number: int) -> str:
     """The file of a part."""
     return f"part-{number:03}.bin"
-
-
-def _disk(name: str, error: OSError) -> OutOfResources:
-    return OutOfResources(
-        f"{name} cannot be written: {error.strerror or error}; name a folder on another disk with "
-        "--cache-folder, or train with --cache off"
-    )
 
 
 _own: list[_Part] = []

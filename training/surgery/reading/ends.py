@@ -3,10 +3,11 @@
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from service.errors import ImportRefused
-from training.surgery.graph_index import GraphIndex, remove_unused
+from training.surgery.building.builder import Builder, rename
+from training.surgery.graph_index import GraphIndex
 from training.surgery.matching.head import VIEWS
 from training.surgery.probe import Runner
 from training.surgery.reading.signature import Signature
@@ -98,30 +99,17 @@ def _bypass(node: onnx.NodeProto) -> None:
 
 
 def _append_log(model: onnx.ModelProto, output: str, *, odds: bool) -> None:
-    graph = model.graph
+    """Let `output` be the logarithm of what it was, or with `odds` its log odds."""
     inner = f"{output}.probabilities"
-    for node in graph.node:
-        for at, name in enumerate(node.output):
-            if name == output:
-                node.output[at] = inner
-        for at, name in enumerate(node.input):
-            if name == output:
-                node.input[at] = inner
-    tiny, most = f"{output}.tiny", f"{output}.most"
-    graph.initializer.append(numpy_helper.from_array(np.array(TINY, np.float32), tiny))
+    rename(model, output, inner)
+    builder = Builder(model.graph, inner)
+    tiny = builder.store(TINY, np.float32)
+
+    def log(values: str, name: str = "") -> str:
+        return builder.node("Log", builder.node("Max", values, tiny), output=name)
+
     if not odds:
-        graph.node.append(helper.make_node("Max", [inner, tiny], [f"{output}.positive"]))
-        graph.node.append(helper.make_node("Log", [f"{output}.positive"], [output]))
+        log(inner, output)
         return
-    graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), most))
-    graph.node.extend(
-        [
-            helper.make_node("Sub", [most, inner], [f"{output}.absent"]),
-            helper.make_node("Max", [f"{output}.absent", tiny], [f"{output}.absent.positive"]),
-            helper.make_node("Max", [inner, tiny], [f"{output}.present.positive"]),
-            helper.make_node("Log", [f"{output}.absent.positive"], [f"{output}.absent.log"]),
-            helper.make_node("Log", [f"{output}.present.positive"], [f"{output}.present.log"]),
-            helper.make_node("Sub", [f"{output}.present.log", f"{output}.absent.log"], [output]),
-        ]
-    )
-    remove_unused(model)
+    absent = builder.node("Sub", builder.store(1, np.float32), inner)
+    builder.node("Sub", log(inner), log(absent), output=output)

@@ -42,10 +42,8 @@ class Signature:
 
 def described(model: onnx.ModelProto) -> str:
     """The inputs and outputs as text: ``input: float32[1, 3, 224, 224] -> output: float32[…]``."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in stored]
-    sides = (", ".join(map(_described, part)) or "nothing" for part in (inputs, model.graph.output))
-    return " -> ".join(sides)
+    ends = (_inputs(model), model.graph.output)
+    return " -> ".join(", ".join(map(_described, part)) or "nothing" for part in ends)
 
 
 def read(model: onnx.ModelProto, wanted: Wanted) -> Signature:
@@ -54,8 +52,7 @@ def read(model: onnx.ModelProto, wanted: Wanted) -> Signature:
     Raises:
         ImportRefused: several inputs or outputs, or an input that holds no RGB images.
     """
-    stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in stored]
+    inputs = _inputs(model)
     if len(inputs) != 1:
         raise ImportRefused(
             f"the model must have one input, the images, but has {len(inputs)}: {described(model)}"
@@ -87,6 +84,12 @@ def read(model: onnx.ModelProto, wanted: Wanted) -> Signature:
             f"{_described(inputs[0])}: it has {channels} channels"
         )
     return Signature(inputs[0].name, kind.elem_type, layout, batch, height, width, output)
+
+
+def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Those without a stored value."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in stored]
 
 
 def _layout(axes: list[int | None], value: onnx.ValueInfoProto) -> Layout:
