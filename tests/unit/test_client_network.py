@@ -82,7 +82,7 @@ def test_a_forked_process_keeps_a_client_closed(monkeypatch: pytest.MonkeyPatch)
         client = quincunx.Client(url)
         client.close()
         monkeypatch.setattr(os, "getpid", lambda: -1)
-        with pytest.raises(RuntimeError, match="closed"):
+        with pytest.raises(errors.UsageError, match="closed"):
             client.models()
         assert seen == []
 
