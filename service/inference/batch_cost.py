@@ -16,6 +16,9 @@ share they choose different sizes.
 FIRST = 4
 """The sizes up to this one are measured in any case."""
 TRIES = 5
+LEAST_TRIES = 2
+LONG_S = 0.3
+"""After this time a size is not tried again. A disturbance changes a long run by a small share."""
 
 
 def enough_views(
@@ -25,9 +28,9 @@ def enough_views(
 
     `run` runs a batch of so many views. The sizes 1, 2 and 4 are measured, and then 8, 16 and so on
     up to `most` while the largest is more than 5% cheaper than its half. Sizes take turns, so that
-    a slow moment of the machine meets all of them, and the shortest of five runs counts. The clock
-    reads the processor time of this thread by default, because other programs do not change it
-    much.
+    a slow moment of the machine meets all of them. The shortest run counts, of five, or of fewer if
+    they are long. The clock reads the processor time of this thread by default, because other
+    programs do not change it much.
     """
     sizes = [1]
     while sizes[-1] < FIRST and 2 * sizes[-1] <= most:
@@ -45,7 +48,10 @@ def _seconds_per_view(
     run: Callable[[int], object], sizes: list[int], clock: Callable[[], float]
 ) -> dict[int, float]:
     taken: dict[int, list[float]] = {size: [] for size in sizes}
-    for _ in range(TRIES):
+    began = clock()
+    for tries in range(TRIES):
+        if tries >= LEAST_TRIES and clock() - began > LONG_S:
+            break
         for size in sizes:
             started = clock()
             run(size)

@@ -147,4 +147,6 @@ class Options(BaseModel):
     def in_mode(self, tta: Mode) -> Self:
         """The same options in mode `tta`; `gate_cost` is left out where there is no gate."""
         gate_cost = self.gate_cost if tta == "adaptive" else None
+        if (tta, gate_cost) == (self.tta, self.gate_cost):
+            return self  # a copy takes longer than the comparison
         return self.model_copy(update={"tta": tta, "gate_cost": gate_cost})

@@ -267,7 +267,7 @@ class Predictor:
         order = heapq.nlargest(top_k, range(len(likely)), key=likely.__getitem__)
 
         def classes(indices: Iterable[int]) -> tuple[TopClass, ...]:
-            return tuple(_top(labels[k], likely[k]) for k in indices)
+            return tuple([_top(labels[k], likely[k]) for k in indices])
 
         top = classes(order)
         chosen, present = item.prediction_set, item.present

@@ -82,6 +82,14 @@ class ModelPackage:
         """
         return self.folder / self._file(precision).file
 
+    def sha256(self, precision: Precision) -> str:
+        """The digest of the ONNX file behind `precision`, as the manifest has it.
+
+        Raises:
+            ModelPackageError: the package has none.
+        """
+        return self._file(self.source(precision)).sha256
+
     def read(self, precision: Precision) -> bytes:
         """The graph of `precision`, verified again: a file may have changed since `load`.
 

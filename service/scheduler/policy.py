@@ -13,6 +13,7 @@ The aims, in this order:
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 COOLDOWN_IMAGES = 2
 """After requests overlap, this many must arrive without overlap before single-request mode returns.
@@ -36,8 +37,7 @@ class Limits:
     """Whether single-request mode is on."""
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """What waits and what is free at one moment."""
 
     waiting_views: int
@@ -55,8 +55,7 @@ class State:
     """Images that went to a thread for decoding while views waited, since the last batch."""
 
 
-@dataclass(frozen=True)
-class BatchDecision:
+class BatchDecision(NamedTuple):
     """The batch to run now."""
 
     share_views: int

@@ -73,6 +73,9 @@ class Queues:
         """
         return sum(map(len, self._heaps.values()))
 
+    def __bool__(self) -> bool:
+        return bool(self._heaps)
+
     def push(self, image: PendingImage) -> None:
         """Queue all views of an image."""
         for index, view in enumerate(image.views):

@@ -110,7 +110,7 @@ def test_the_next_batch(limits: Limits, now: State, decision: BatchDecision | No
 def test_two_facts_make_a_single_request() -> None:
     both = state(5, idle=1, single=True)
     for change in ({"uncontended": False}, {"one_image_waits": False}):
-        decision = decide_batch(CPU, dataclasses.replace(both, **change))
+        decision = decide_batch(CPU, both._replace(**change))
         assert decision == batch(3, whole=False)
 
 
@@ -151,7 +151,7 @@ def test_a_thread_that_is_free_always_has_something_to_do(limits: Limits, now: S
 
 @given(limits, states)
 def test_an_empty_queue_never_delays_a_request(limits: Limits, now: State) -> None:
-    now = dataclasses.replace(now, undecoded_images=0)
+    now = now._replace(undecoded_images=0)
     runs = decide_batch(limits, now) is not None
     assert runs == bool(now.waiting_views and now.free_slots)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from service.inference.tta.aggregate import relative_entropy, temper
+from service.inference.tta.task import log
 from training.calibration import fitting
 from training.evaluation.metrics import TINY, Labels, Probabilities, nll
 
@@ -71,7 +72,7 @@ def fit_once(probabilities: Probabilities, labels: Labels, powered: bool) -> Tem
     if not powered:
         return Tempering(round(temperature, 6))
     logs = np.log(np.maximum(probabilities, TINY))
-    heat = np.log(relative_entropy(probabilities)[:, 0])
+    heat = np.log(relative_entropy(probabilities, log(probabilities))[:, 0])
     rows, doubt = np.arange(len(labels)), 1 / (len(labels) + 1)
 
     def loss(values: NDArray[np.float64]) -> float:

@@ -107,11 +107,19 @@ class RequestGuard:
         """Add the headers of every answer, count the request and log it."""
         there = {name for name, _ in response.raw_headers}
         response.raw_headers += [header for header in HEADERS if header[0] not in there]
-        request_id: str = request.state.request_id
-        response.raw_headers.append((b"x-request-id", request_id.encode("ascii")))
+        state = request.state
+        response.raw_headers.append((b"x-request-id", state.request_id.encode("ascii")))
         self._metrics.request(route, response.status_code, seconds)
         if self._log:
-            _write_log(request, route, response.status_code, seconds)
+            fields = {
+                "request_id": state.request_id,
+                "method": request.method,
+                "route": route,
+                "status": response.status_code,
+                "ms": round(seconds * 1000, 3),
+                **state.log,
+            }
+            logger.info("request", extra={"fields": fields})
 
 
 class _Endpoint:
@@ -136,9 +144,10 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         request = Request(scope, receive, send)
-        request.state.request_id = _request_id(request)
-        request.state.log = {}
-        held = request.state.held = self._guard.held()
+        state = request.state
+        state.request_id = _request_id(request)
+        state.log = {}
+        held = state.held = self._guard.held()
         try:
             if self._admit is not None:
                 self._admit(request)
@@ -155,15 +164,3 @@ def _request_id(request: Request) -> str:
     """The client's own request id if it is safe to log, else a new one."""
     given = request.headers.get("x-request-id", "")
     return given if SAFE_ID.fullmatch(given) else f"{_IDS.getrandbits(128):032x}"
-
-
-def _write_log(request: Request, route: str, status: int, seconds: float) -> None:
-    fields = {
-        "request_id": request.state.request_id,
-        "method": request.method,
-        "route": route,
-        "status": status,
-        "ms": round(seconds * 1000, 3),
-        **request.state.log,
-    }
-    logger.info("request", extra={"fields": fields})

@@ -33,7 +33,7 @@ class Served:
     def version(self) -> str:
         return self.predictor.manifest.version
 
-    @property
+    @cached_property
     def tag(self) -> str:
         """`NAME@VERSION`."""
         return f"{self.name}@{self.version}"

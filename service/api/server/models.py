@@ -15,6 +15,7 @@ from service.inference.predictor import Predictor
 from service.inference.runtime.cores import usable_cores
 from service.inference.tta.steps import check_default_mode
 from service.package import shipped
+from service.package.manifest import Precision
 from service.package.package import MANIFEST, find
 from service.scheduler.admission import Observer
 from service.scheduler.batcher import Batcher
@@ -42,6 +43,9 @@ class Models:
         DECODING.limit_pixels = settings.max_decoding_pixels or usual_pixels()
         self._cores = min(threads, usable_cores())
         self._current = ModelSet()
+        self._enough: dict[tuple[str, Precision, int], int] = {}
+        """`Predictor.enough_views` by the sha256, the precision and the crops of a graph. A reload
+        of the same graph measures nothing: that would take a core from the requests."""
         self._closing = False
         self._reloading = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
@@ -153,8 +157,13 @@ class Models:
 
     def _enough_views(self, predictor: Predictor) -> int | None:
         """None: batches grow to their limit, on a GPU and where the setting names a limit."""
-        fixed = _on_gpu(predictor) or self._settings.max_batch_views
-        return None if fixed else predictor.enough_views
+        if _on_gpu(predictor) or self._settings.max_batch_views:
+            return None
+        precision, crop_px = predictor.precision, predictor.manifest.input.crop_px
+        work = predictor.package.sha256(precision), precision, crop_px
+        if work not in self._enough:
+            self._enough[work] = predictor.enough_views
+        return self._enough[work]
 
     def _max_concurrent_batches(self, predictor: Predictor) -> int:
         return predictor.session.max_concurrent_batches(self._cores)

@@ -46,6 +46,8 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._limits = self.others.limits
         self.timeout_keep_alive = self._limits.keep_alive_s  # type: ignore[assignment]
+        # The request guard logs requests. uvicorn would make the text of a line that nobody gets.
+        self.access_log = False
         self._in_head = True
         """Whether the next byte belongs to a head. If not, it belongs to a body."""
         self._begun = False

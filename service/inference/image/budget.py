@@ -57,27 +57,26 @@ class PixelBudget:
         still has another claim, it does not wait, because others may wait for that claim.
         """
         with self._changed:
+            kept = (self._claimed or 0) - instead_of
             self._taken -= instead_of
-            self._claimed = (self._claimed or 0) - instead_of
-            self._changed.notify_all()
-            if not self._claimed:
+            if instead_of:
+                self._changed.notify_all()
+            if not kept and (self._waiting or not self._has_room(pixels)):
                 self._wait_for_room(pixels)
             self._taken += pixels
-            self._claimed = (self._claimed or 0) + pixels
-            self._changed.notify_all()
+            self._claimed = kept + pixels
+
+    def _has_room(self, pixels: int) -> bool:
+        return self._taken == 0 or self._taken + pixels <= self.limit_pixels
 
     def _wait_for_room(self, pixels: int) -> None:
         me = object()
         self._waiting.append(me)
         try:
-            self._changed.wait_for(
-                lambda: (
-                    self._waiting[0] is me
-                    and (self._taken == 0 or self._taken + pixels <= self.limit_pixels)
-                )
-            )
+            self._changed.wait_for(lambda: self._waiting[0] is me and self._has_room(pixels))
         finally:
             self._waiting.remove(me)
+            self._changed.notify_all()  # the next one in the queue may have room too
 
     @property
     def _claimed(self) -> int | None:

@@ -7,13 +7,13 @@ checks this, also with odd sizes.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from service.errors import ImageTooSmall
 from service.package.manifest import Fit
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """Height and width in pixels."""
 
     height: int
@@ -28,8 +28,7 @@ LeastSize = Callable[[Size], Size]
 """From the size of an upright image to the smallest size that it may be decoded in."""
 
 
-@dataclass(frozen=True)
-class Box:
+class Box(NamedTuple):
     """A rectangle inside an image, in pixels."""
 
     top: int

@@ -11,7 +11,7 @@ The result equals that of the stem on every crop, to rounding: `tests/parity/tes
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -93,10 +93,10 @@ class _Region:
             if receptive_field.margin_before and box.left > self.box.left:
                 found.append(_Strip(which, left, 2, first=True))
             if receptive_field.margin_after and box.bottom < self.box.bottom:
-                low = replace(top, top=box.bottom - receptive_field.strip_px)
+                low = top._replace(top=box.bottom - receptive_field.strip_px)
                 found.append(_Strip(which, low, 1, first=False))
             if receptive_field.margin_after and box.right < self.box.right:
-                far = replace(left, left=box.right - receptive_field.strip_px)
+                far = left._replace(left=box.right - receptive_field.strip_px)
                 found.append(_Strip(which, far, 2, first=False))
         return found
 

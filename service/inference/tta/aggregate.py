@@ -66,21 +66,15 @@ def aggregate(
     Raises:
         UsageError: `weighted` without weights, or with weights of another number of views.
     """
-
-    def mean(values: NDArray[np.floating]) -> Array:
-        if shares is None:
-            return values.mean(axis=-2, dtype=np.float64)
-        return np.average(values.astype(np.float64), axis=-2, weights=shares)
-
     if how == "logit_mean":
-        return task.probabilities(mean(logits) if shares else logits.mean(axis=-2))
+        return task.probabilities(_mean(logits, shares) if shares else logits.mean(axis=-2))
     probabilities = task.probabilities(logits)
     if how == "mean":
-        return mean(probabilities)
+        return _mean(probabilities, shares)
     if how == "max":
         return task.normalized(probabilities.max(axis=-2))
     if how == "gmean":
-        return task.probabilities(mean(task.logits(probabilities)))
+        return task.probabilities(_mean(task.logits(probabilities), shares))
     if weights is None:
         raise UsageError(
             "aggregate=weighted needs weights fitted at calibration, and this model package has "
@@ -91,6 +85,12 @@ def aggregate(
             f"{len(weights)} weights were fitted, but there are {logits.shape[-2]} views"
         )
     return np.einsum("...vk,v->...k", probabilities, np.asarray(weights))
+
+
+def _mean(values: NDArray[np.floating], shares: tuple[float, ...] | None) -> Array:
+    if shares is None:
+        return values.mean(axis=-2, dtype=np.float64)
+    return np.average(values.astype(np.float64), axis=-2, weights=shares)
 
 
 def blend(first: Array, second: Array, share: float) -> Array:
@@ -117,11 +117,14 @@ def temper(
     """
     if temperature == 1.0 and power == 0.0:
         return probabilities
-    heat = temperature * relative_entropy(probabilities) ** power if power else temperature
-    return task.probabilities(task.logits(probabilities) / heat)
+    logits = task.logits(probabilities)
+    # Only a single-label model has a power, and its logits are the logs of its probabilities.
+    heat = temperature * relative_entropy(probabilities, logits) ** power if power else temperature
+    return task.probabilities(logits / heat)
 
 
-def relative_entropy(probabilities: Array) -> Array:
-    """[..., K] -> [..., 1]: 1 for K equal probabilities, at least `LEAST_ENTROPY`."""
-    entropy = -(probabilities * np.log(np.maximum(probabilities, TINY))).sum(axis=-1, keepdims=True)
-    return np.clip(entropy / np.log(max(2, probabilities.shape[-1])), LEAST_ENTROPY, 1.0)
+def relative_entropy(probabilities: Array, logs: Array) -> Array:
+    """[..., K] and their logs -> [..., 1]: 1 where all are equal, at least `LEAST_ENTROPY`."""
+    entropy = -(probabilities * logs).sum(axis=-1, keepdims=True)
+    share = entropy / np.log(max(2, probabilities.shape[-1]))
+    return np.minimum(np.maximum(share, LEAST_ENTROPY), 1.0)

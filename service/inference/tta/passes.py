@@ -4,7 +4,7 @@ This module does not depend on modes and aggregation, so calibration and evaluat
 """
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -57,8 +57,7 @@ class InferenceBackend(Protocol):
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """One image for the network. Views of equal `key` may share a batch."""
 
     pixels: Pixels | Features
@@ -128,7 +127,7 @@ def read_passes(
     views = make_views(image, passes, crop_features)
     del image
     if embedding:
-        views = [replace(view, embedding=True) for view in views]
+        views = [view._replace(embedding=True) for view in views]
     results = yield views
     logits: list[Values] = []
     class_map = None

@@ -51,7 +51,7 @@ class Pass:
     interpolation: Interpolation = "bilinear"
     windows_from: WindowOutput = "class_map"
 
-    @property
+    @cached_property
     def output(self) -> WindowOutput | Literal["logits"]:
         """The output of the graph that the pass needs."""
         return self.windows_from if self.windows else "logits"

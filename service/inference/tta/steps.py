@@ -221,8 +221,9 @@ def _aggregated(
     model: Model,
 ) -> Array:
     """The aggregate of all views, not tempered. A single view is its own mean."""
-    how = "mean" if len(logits) == 1 else options.aggregate
-    return aggregate_mode(logits, how, fitted, model.task)
+    if len(logits) == 1:
+        return model.task.probabilities(logits)[0]
+    return aggregate_mode(logits, options.aggregate, fitted, model.task)
 
 
 def _tempered(raw: Array, calibration: ModeCalibration, model: Model) -> Array:

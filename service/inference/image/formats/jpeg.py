@@ -8,13 +8,13 @@ from typing import IO, NamedTuple
 from PIL import Image, JpegImagePlugin
 
 from service.errors import UnsupportedImage
-from service.inference.image.clock import CHECK_EVERY_BYTES, Buffer, Clock, ClockedFile, Kept
+from service.inference.image.clock import CHECK_EVERY_BYTES, Clock, ClockedFile, Kept
 from service.inference.image.geometry import LeastSize, Size
 from service.inference.image.limits import BYTES_PER_PIXEL, Limits, check_pixels, check_scans
 from service.inference.image.orientation import is_transposed, orientation_of
 from service.inference.image.rows import Loaded, steps
 
-_MARKER = re.compile(rb"\xff+([^\x00\xff])")
+_MARKER = re.compile(rb"\xff+[^\x00\xff]")
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _END, _SCAN, _RESTARTS, _COMMENT = 0xD9, 0xDA, 0xDD, 0xFE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -30,12 +30,13 @@ _XMP_NAME = b"http://ns.adobe.com/xap/1.0/\x00"
 
 
 class Segment(NamedTuple):
-    """A marker and what belongs to it."""
+    """A marker and what belongs to it, as positions in the file."""
 
     kind: int
     start: int
+    body: int
+    """Where the content begins, after the marker and the length."""
     end: int
-    body: Buffer
 
 
 class _Plain(NamedTuple):
@@ -130,16 +131,16 @@ def _pixels_in_memory(image: Image.Image, scale: int, plain: _Plain) -> int:
 
 def segments(data: bytes) -> Iterator[Segment]:
     """The segments up to the end of the image, entropy-coded data passed over as libjpeg does."""
-    view, at = memoryview(data), 2
+    at = 2
     while found := _MARKER.search(data, at):
-        kind, body = found[1][0], found.end()
+        at = body = found.end()
+        kind = data[at - 1]
         if kind == _END:
             return
-        at = body
         if kind not in _WITHOUT_LENGTH:
             at += max(2, int.from_bytes(data[body : body + 2], "big"))
             body += 2
-        yield Segment(kind, found.start(), at, view[body:at])
+        yield Segment(kind, found.start(), body, at)
 
 
 def count_scans(data: bytes, clock: Clock) -> int:
@@ -155,28 +156,28 @@ def _plain(data: bytes, limits: Limits) -> _Plain:
     kept.keep(0, 2)
     exif, xmp, components = b"", None, b""
     one_scan, restarts = False, False
-    for one in limits.clock.watch(segments(data)):
-        if one.kind == _SCAN:
-            kept.keep(one.start)
-            one_scan = one.body[:1] == components
+    for kind, start, body_at, end in limits.clock.watch(segments(data)):
+        body = data[body_at:end]
+        if kind == _SCAN:
+            kept.keep(start)
+            one_scan = body[:1] == components
             break
-        if one.kind == _JPEG_LS:
+        if kind == _JPEG_LS:
             raise UnsupportedImage("the image is JPEG-LS, not a usual JPEG")
-        if one.kind in _FRAMES and len(one.body) > 5:
-            if 8 < one.body[0] <= 16:
+        if kind in _FRAMES and len(body) > 5:
+            if 8 < body[0] <= 16:
                 raise UnsupportedImage(
-                    f"the image is a JPEG of {one.body[0]} bits per sample; 8 are accepted"
+                    f"the image is a JPEG of {body[0]} bits per sample; 8 are accepted"
                 )
-            components = bytes(one.body[5:6]) if one.kind in _SEQUENTIAL else b""
-        if one.kind == _RESTARTS:
-            restarts = any(one.body)
-        body = bytes(one.body) if _JFIF <= one.kind <= _LAST_APPLICATION else b""
-        if one.kind == _EXIF and body.startswith(b"Exif\x00\x00"):
+            components = body[5:6] if kind in _SEQUENTIAL else b""
+        if kind == _RESTARTS:
+            restarts = any(body)
+        if kind == _EXIF and body.startswith(b"Exif\x00\x00"):
             exif += body[6:] if exif else body
-        elif one.kind == _EXIF and body.startswith(_XMP_NAME):
+        elif kind == _EXIF and body.startswith(_XMP_NAME):
             xmp = body[len(_XMP_NAME) :]
-        if _needed(one.kind, body):
-            kept.keep(one.start, one.end)
+        if _needed(kind, body):
+            kept.keep(start, end)
     return _Plain(kept, orientation_of(exif, xmp), one_scan, restarts)
 
 
