@@ -29,7 +29,7 @@ from service.inference.tta.passes import Result as ViewResult
 from service.inference.tta.steps import Classification
 from service.scheduler import policy
 from service.scheduler.admission import Admission, NullObserver, Observer
-from service.scheduler.queue import PendingImage, QueuedView, Queues, Result, StageTimings
+from service.scheduler.queue import Part, PendingImage, Queues, Result, StageTimings
 from service.scheduler.workers import Take, Urgency, Work, Workers
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ T = TypeVar("T")
 class _Batch(NamedTuple):
     """Views that run together, the session that runs them, and the slots that they occupy."""
 
-    queued: list[QueuedView]
+    parts: list[Part]
     views: list[View]
     session: InferenceBackend
     slots: int
@@ -172,16 +172,16 @@ class Batcher:
             decision = policy.decide_batch(self._limits, self._state())
             if decision is None:
                 return None
-            queued = self._queues.pop(
+            parts = self._queues.pop(
                 decision.share_views,
                 self._limits.max_batch_views,
                 whole_images=decision.whole_images,
             )
-            if not queued:
+            if not parts:
                 return None
             session = self._latency_session if decision.single_request else None
-            views = [item.image.views[item.view_index] for item in queued]
-            batch = _Batch(queued, views, session or self._session, decision.slots)
+            views = [image.views[index] for image, indices in parts for index in indices]
+            batch = _Batch(parts, views, session or self._session, decision.slots)
             self._free_slots -= batch.slots
             self._single_request_runs = decision.single_request
             self._decoded_since_batch = 0
@@ -233,43 +233,42 @@ class Batcher:
 
     def _run(self, batch: _Batch) -> None:
         """Run a batch, and give each image its results."""
-        queued = batch.queued
+        size = len(batch.views)
         started = self._clock()
-        results = self._results(queued, batch.views, batch.session)
+        results = iter(self._results(batch.parts, batch.views, batch.session))
         ended = self._clock()
-        self._observer.batch(len(queued), ended - started)
-        images = dict.fromkeys(item.image for item in queued)
+        self._observer.batch(size, ended - started)
+        complete: list[PendingImage] = []
         with self._lock:
             self._free_slots += batch.slots
             more = bool(self._queues) + self._single_request_runs * len(self._undecoded)
             self._single_request_runs = False
-            for item, result in zip(queued, results, strict=True):
-                item.image.results[item.view_index] = result
-            for image in images:
+            for image, indices in batch.parts:
+                image.results.update(zip(indices, results, strict=False))
                 image.started_at = image.started_at or started
-                image.timings.batches.append(len(queued))
-            complete = [i for i in images if not i.gone and len(i.results) == len(i.views)]
-            for image in complete:
-                image.timings.queue += image.started_at - image.queued_at
-                image.timings.inference += ended - image.started_at
+                image.timings.batches.append(size)
+                if not image.gone and len(image.results) == len(image.views):
+                    image.timings.queue += image.started_at - image.queued_at
+                    image.timings.inference += ended - image.started_at
+                    complete.append(image)
             self._complete += complete
         for image in complete:
             self._observer.waited(image.started_at - image.queued_at)
         self._workers.wake(len(complete) + (more - 1 if self._limits.workers_run_batches else 0))
 
     def _results(
-        self, queued: list[QueuedView], views: list[View], session: InferenceBackend
+        self, parts: list[Part], views: list[View], session: InferenceBackend
     ) -> list[Result]:
         """A result for each view. If a batch fails, each of its images runs on its own."""
         try:
             return list(run_batch(views, session))
         except Exception as error:
-            if len({item.image for item in queued}) == 1:
-                return [error] * len(queued)
+            if len(parts) == 1:
+                return [error] * len(views)
         results: list[Result] = []
-        for image in dict.fromkeys(item.image for item in queued):
-            own = [(q, v) for q, v in zip(queued, views, strict=True) if q.image is image]
-            results += self._results([q for q, _ in own], [v for _, v in own], session)
+        for part in parts:
+            own = views[len(results) : len(results) + len(part.indices)]
+            results += self._results([part], own, session)
         return results
 
     def _finish(self, image: PendingImage) -> None:

@@ -51,52 +51,68 @@ class PendingImage:
     """Whether the image is answered or has failed, or its client has left."""
 
 
-class QueuedView(NamedTuple):
-    """One view in a queue. Views are ordered by image number, also those of a second pass."""
+class Part(NamedTuple):
+    """Views of one image that share a batch."""
+
+    image: PendingImage
+    indices: list[int]
+    """Their places in `image.views`."""
+
+
+class _Waiting(NamedTuple):
+    """Views of one image that wait. An image has at most one entry in a heap."""
 
     number: int
-    view_index: int
-    """Its index in `image.views`."""
+    """The number of the image. Views are taken in this order, also those of a second pass."""
     image: PendingImage
+    indices: list[int]
 
 
 class Queues:
     """Waiting views, in one heap for each kind that can share a batch. The caller holds a lock."""
 
     def __init__(self) -> None:
-        self._heaps: dict[Key, list[QueuedView]] = {}
+        self._heaps: dict[Key, list[_Waiting]] = {}
+        self._views = 0
 
     def __len__(self) -> int:
         """The number of waiting views.
 
         Views of images that are gone count until `pop` reaches them.
         """
-        return sum(map(len, self._heaps.values()))
-
-    def __bool__(self) -> bool:
-        return bool(self._heaps)
+        return self._views
 
     def push(self, image: PendingImage) -> None:
         """Queue all views of an image."""
+        kinds: dict[Key, list[int]] = {}
         for index, view in enumerate(image.views):
-            queued = QueuedView(image.number, index, image)
-            heappush(self._heaps.setdefault(view.key, []), queued)
+            kinds.setdefault(view.key, []).append(index)
+        for key, indices in kinds.items():
+            heappush(self._heaps.setdefault(key, []), _Waiting(image.number, image, indices))
+        self._views += len(image.views)
 
-    def pop(self, share: int, most: int, *, whole_images: bool) -> list[QueuedView]:
+    def pop(self, share: int, most: int, *, whole_images: bool) -> list[Part]:
         """Take `share` views, but `most` at most, of the kind that the oldest image waits for.
 
         With `whole_images` take also the remaining views of the last image.
         """
         while self._heaps:
-            key = min(self._heaps, key=lambda key: self._heaps[key][0])
+            key = min(self._heaps, key=lambda key: self._heaps[key][0].number)
             heap = self._heaps[key]
-            taken: list[QueuedView] = []
-            while heap and len(taken) < most:
-                if len(taken) >= share and not (whole_images and heap[0].image is taken[-1].image):
-                    break
-                queued = heappop(heap)
-                if not queued.image.gone:
-                    taken.append(queued)
+            taken: list[Part] = []
+            views = 0
+            while heap and views < min(share, most):
+                number, image, indices = heap[0]
+                room = (most if whole_images else min(share, most)) - views
+                if image.gone or len(indices) <= room:
+                    heappop(heap)
+                else:
+                    heap[0] = _Waiting(number, image, indices[room:])
+                    indices = indices[:room]
+                self._views -= len(indices)
+                if not image.gone:
+                    taken.append(Part(image, indices))
+                    views += len(indices)
             if not heap:
                 del self._heaps[key]
             if taken:
@@ -105,7 +121,4 @@ class Queues:
 
     def of_one_image(self) -> bool:
         """Whether all waiting views belong to one image and can share a batch."""
-        if len(self._heaps) != 1:
-            return False
-        (heap,) = self._heaps.values()
-        return all(queued.image is heap[0].image for queued in heap)
+        return len(self._heaps) == 1 and all(len(heap) == 1 for heap in self._heaps.values())

@@ -38,9 +38,11 @@ class Inflight:
 
     def add(self, more: int) -> None:
         """Count `more` bytes; a negative number takes bytes away. Nothing is refused."""
+        if not more:
+            return
         with self._lock:
             self.held_bytes += more
-        if self._changed is not None and more:
+        if self._changed is not None:
             self._changed(more)
 
 
