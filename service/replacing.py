@@ -1,4 +1,4 @@
-"""Replace a file in one step: it exists completely or not at all."""
+"""Write files: whether it will be possible, and in one step, completely or not at all."""
 
 import os
 import re
@@ -7,6 +7,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from service.errors import UsageError
 
 _ASIDE = re.compile(r"(.+?)(\.[0-9a-f]{8})?\.tmp", re.DOTALL)
 """The name of a file that is being written; older versions had no letters of their own in it."""
@@ -29,6 +31,21 @@ def replacing_file(path: Path) -> Generator[IO[bytes]]:
     except BaseException:
         aside.unlink(missing_ok=True)  # room for others, where the disk is full
         raise
+
+
+def check_writable(folder: Path) -> None:
+    """Check before hours of work that files can be written in `folder`, which may not exist yet.
+
+    Raises:
+        UsageError: the folder, or the nearest one above it that exists, cannot be written.
+    """
+    found = folder.absolute()
+    while not found.exists() and found != found.parent:
+        found = found.parent
+    if not found.is_dir():
+        raise UsageError(f"{folder} cannot be made: {found} is not a folder")
+    if not os.access(found, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder} cannot be written: {found} is not writable for this user")
 
 
 def replaced_by(name: str) -> str | None:

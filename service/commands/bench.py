@@ -59,7 +59,7 @@ def latency(
     from service.bench import options
     from service.bench.latency.latency import LatencyPlan, bench_latency
 
-    _check_plots(out, no_plots)
+    _check_out(out, no_plots)
     precisions = options.precisions(precision, package, provider)
     plan = LatencyPlan(
         modes=options.modes(tta, package, precisions, log),
@@ -149,7 +149,7 @@ def load(
     from service.bench import options
     from service.bench.load.load import LoadPlan, bench_load
 
-    _check_plots(out, no_plots)
+    _check_out(out, no_plots)
     plan = LoadPlan(
         arrivals=options.arrivals(arrivals),
         rates=options.rates(rate) if rate else (),
@@ -258,6 +258,7 @@ def mlperf(
     from service.inference.predictor import Predictor
 
     require_loadgen()
+    _check_out(out, no_plots=True)
     predictor = Predictor.from_package(
         package,
         precision=precision,
@@ -303,8 +304,12 @@ def _progress(seconds: float) -> Callable[[int, float], None]:
     return show
 
 
-def _check_plots(out: Path | None, no_plots: bool) -> None:
-    """If matplotlib is missing, fail before the measurement, not after it."""
+def _check_out(out: Path | None, no_plots: bool) -> None:
+    """Fail before the measurement if its report cannot be written or matplotlib is missing."""
+    if out:
+        from service.replacing import check_writable
+
+        check_writable(out)
     if out and not no_plots:
         from service.bench.report.plots import require_matplotlib
 

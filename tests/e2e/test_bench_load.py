@@ -102,6 +102,8 @@ def test_a_server_that_is_not_there_is_an_error() -> None:
         pass
     with pytest.raises(QuincunxError, match="answered nothing"):
         bench_load(url, LoadPlan(seconds=0.2, warm_up_s=0, processes=1), IMAGES)
+    with pytest.raises(QuincunxError, match="answered nothing"):  # at given rates too
+        bench_load(url, LoadPlan(rates=(20,), seconds=0.2, warm_up_s=0, processes=1), IMAGES)
 
 
 def test_the_command_reports_json() -> None:

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from service import cli
 from service.commands import doctor
 from service.errors import UsageError
-from training.export.writer import check_replaceable, check_writable
+from service.replacing import check_writable
+from training.export.writer import check_replaceable
 
 
 def test_a_new_folder_below_a_writable_one_is_fine(tmp_path: Path) -> None:

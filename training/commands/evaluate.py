@@ -102,6 +102,7 @@ def evaluate(
     binary log-likelihood.
     """
     from service.package.package import ModelPackage
+    from service.replacing import check_writable
     from training.data.named_data import located
     from training.evaluation.evaluate import labelled
     from training.task import TRAINING_TASKS
@@ -121,6 +122,8 @@ def evaluate(
         return
     if data is None:
         raise UsageError("evaluate needs DATA, which are labelled images, or --feedback LOG")
+    if report:
+        check_writable(report)
     task = TRAINING_TASKS[manifest.task]
     precisions = chosen(precision, get_args(Precision), "precision") if precision else None
     usual = answerable(DEFAULT_MODES, manifest, precisions, log if not tta else None)

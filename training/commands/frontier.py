@@ -16,6 +16,29 @@ app = typer.Typer()
 DEFAULT_MODES: tuple[Mode, ...] = (
     "none", "five_crop", "ten_crop", "dense", "centre_dense", "adaptive",
 )  # fmt: skip
+MAX_ASPECT = 100.0
+MAX_COST = 100.0
+
+
+def gate_costs(text: str) -> list[float]:
+    """Mean costs in single crops, separated by commas; "" is none.
+
+    Raises:
+        UsageError: something else than numbers from 0 to `MAX_COST`.
+    """
+    from service.errors import UsageError
+
+    parts = [part for part in text.split(",") if part.strip()]
+    try:
+        costs = [float(part) for part in parts]
+    except ValueError:
+        costs = [-1.0]
+    if not all(0 <= cost <= MAX_COST for cost in costs):
+        raise UsageError(
+            f"--gate-cost takes numbers from 0 to {MAX_COST:g}, separated by commas, but got "
+            f"{text!r}"
+        )
+    return costs
 
 
 @app.command()
@@ -56,7 +79,9 @@ def frontier(
     aspect: Annotated[
         float,
         typer.Option(
-            min=1.0, help="Cut images to this ratio of width to height first; 1: do not cut."
+            min=1.0,
+            max=MAX_ASPECT,
+            help="Cut images to this ratio of width to height first; 1: do not cut.",
         ),
     ] = 1.0,
     stretch: Annotated[
@@ -96,6 +121,7 @@ def frontier(
     from service.inference.option_text import box_text
     from service.inference.tta.task import TASKS
     from service.package.package import ModelPackage
+    from service.replacing import check_writable
     from training.data.named_data import located
     from training.evaluation.evaluate import labelled
     from training.frontier import measure as measuring
@@ -105,6 +131,9 @@ def frontier(
 
     if stretch and aspect == 1:
         raise UsageError("--stretch needs --aspect, the ratio to stretch images to")
+    costs = gate_costs(gate_cost)
+    if out:
+        check_writable(out)
     timed_size = None if image_size is None else ImageSize.parse(image_size)
     manifest = ModelPackage.load(package).manifest
     if not TASKS[manifest.task].one_is_true:
@@ -121,7 +150,6 @@ def frontier(
     items = labelled(located(data), manifest)
     if images and images < len(items):
         items = replace(items, items=tuple(random.Random(0).sample(items.items, images)))
-    costs = [float(cost) for cost in gate_cost.split(",") if cost.strip()]
     measured = measuring.measure(
         package,
         items,

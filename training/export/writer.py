@@ -27,7 +27,7 @@ from service.package.manifest import (
     Precision,
 )
 from service.package.package import MANIFEST
-from service.replacing import replacing_file, runs
+from service.replacing import check_writable, replacing_file, runs
 
 FILES: dict[Precision, str] = {
     "fp32": "model.onnx",
@@ -100,21 +100,6 @@ def check_replaceable(folder: Path, *, overwrite: bool) -> None:
             f"{folder} holds a model package{_what_is_lost(folder)}: name another folder, or "
             "replace it with --overwrite"
         )
-
-
-def check_writable(folder: Path) -> None:
-    """Check before hours of work that files can be written in `folder`, which may not exist yet.
-
-    Raises:
-        UsageError: the folder, or the nearest one above it that exists, cannot be written.
-    """
-    found = folder.absolute()
-    while not found.exists() and found != found.parent:
-        found = found.parent
-    if not found.is_dir():
-        raise UsageError(f"{folder} cannot be made: {found} is not a folder")
-    if not os.access(found, os.W_OK | os.X_OK):
-        raise UsageError(f"{folder} cannot be written: {found} is not writable for this user")
 
 
 def check_version(version: str) -> None:

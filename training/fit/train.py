@@ -9,11 +9,11 @@ from fastai.callback.core import Callback
 
 from service.errors import DataError, UsageError
 from service.inference.tta.planner import Planner
+from service.replacing import check_writable
 from training.data.cache.entry import CachedPixels
 from training.data.dataset import LEAST_CALIBRATION_IMAGES, Split, readable, split
 from training.data.labels import labels
 from training.data.stats import IDENTITY, IMAGENET, ChannelStats, from_files
-from training.export.writer import check_writable
 from training.fit import distributed
 from training.fit.batch_size import fit_to_data
 from training.fit.cached.keeping import CACHE_OFF, CacheOptions, Kept, keep

@@ -10,6 +10,7 @@ import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import inf
 from pathlib import Path
 from random import Random
 from time import perf_counter
@@ -64,8 +65,10 @@ class LatencyPlan:
         """Raises UsageError if the plan measures nothing."""
         if not (self.modes and self.precisions and self.batches):
             raise UsageError("bench latency needs at least one mode, precision and batch size")
-        if min(self.batches) < 1 or self.min_rounds < 2 or self.seconds <= 0:
-            raise UsageError("batch sizes, rounds (2 or more) and seconds must be positive")
+        if min(self.batches) < 1 or self.min_rounds < 2:
+            raise UsageError("batch sizes must be positive, and rounds 2 or more")
+        if not 0 < self.seconds < inf:
+            raise UsageError(f"seconds must be a positive number, but got {self.seconds:g}")
         if "custom" in self.modes:
             raise UsageError("custom has no boxes here; bench latency times the named modes")
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -81,8 +82,9 @@ def bench_mlperf(predictor: Predictor, plan: MlperfPlan, images: Photos, logs: P
         QuincunxError: LoadGen is not installed, or left no summary.
     """
     loadgen = require_loadgen()
-    if plan.seconds <= 0 or plan.server_latency_ms <= 0 or (plan.server_per_second or 1) <= 0:
-        raise UsageError("seconds, the Server rate and its latency must be positive")
+    rate = 1.0 if plan.server_per_second is None else plan.server_per_second
+    if not all(0 < value < inf for value in (plan.seconds, plan.server_latency_ms, rate)):
+        raise UsageError("seconds, the Server rate and its latency must be positive numbers")
     pixels = [predictor.open_image(data) for data in images.files]
     answerer = _Answerer(predictor, Options(tta=plan.mode), pixels, loadgen)
     per_second = answerer.estimate()

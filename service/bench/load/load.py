@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
@@ -50,8 +51,17 @@ class LoadPlan:
 
     def check(self) -> None:
         """Raises UsageError if the plan is invalid."""
-        if not (self.seconds > 0 and self.warm_up_s >= 0 and self.slo_ms > 0):
-            raise UsageError("seconds and the SLO must be positive, the warm-up not negative")
+        positive = {"seconds": self.seconds, "slo_ms": self.slo_ms, "timeout": self.timeout_s}
+        for name, value in positive.items():
+            if not 0 < value < inf:
+                raise UsageError(f"{name} must be a positive number, but got {value:g}")
+        if not 0 <= self.warm_up_s < inf:
+            raise UsageError(f"warm_up must be 0 or a positive number, but got {self.warm_up_s:g}")
+        if self.processes < 1 or self.connections < self.processes:
+            raise UsageError(
+                "processes must be 1 or more, with a connection for each, but got "
+                f"{self.processes} processes and {self.connections} connections"
+            )
         if not 0 < self.percent < 100:
             raise UsageError(f"a percentile is between 0 and 100, but got {self.percent:g}")
         if self.arrivals == "closed" and (self.rates or min(self.users, default=0) < 1):
@@ -84,6 +94,8 @@ def bench_load(
     with WorkerPool(target, plan.processes) as pool:
         bench = _Bench(pool, plan, len(images.files), progress, address)
         best = bench.run()
+    if not any(step.answered or step.refused for step in bench.steps):
+        raise _no_answer(address)
     settings = LoadSettings(
         url=address,
         arrivals=plan.arrivals,
@@ -105,6 +117,10 @@ def bench_load(
         best_per_second=best,
         notes=tuple(notes(bench.steps, address)),
     )
+
+
+def _no_answer(address: str) -> QuincunxError:
+    return QuincunxError(f"{address} answered nothing: is a server running there?")
 
 
 class _Bench:
@@ -133,7 +149,7 @@ class _Bench:
         users = min(ESTIMATE_USERS, plan.connections)
         estimate = self._closed(users, min(plan.seconds, ESTIMATE_SECONDS)).answered_per_second
         if not estimate:
-            raise QuincunxError(f"{self._address} answered nothing: is a server running there?")
+            raise _no_answer(self._address)
         return highest(self._keeps, estimate * ESTIMATE_SHARE)
 
     def _keeps(self, rate: float) -> bool:
