@@ -10,11 +10,15 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class PartOver(Exception):
+class Ended(BaseException):
+    """Not an `Exception`: code that goes on after any error must not go on after this one."""
+
+
+class PartOver(Ended):
     """A part took much longer than its time."""
 
 
-class RunOver(BaseException):
+class RunOver(Ended):
     """The run was told to end."""
 
 

@@ -89,7 +89,8 @@ def check(
     again = list(expected)
     for seed in range(REPLAYS):
         for case in random.Random(seed).sample(again, len(again)):
-            compare(*case)
+            if left_s() > 0:
+                compare(*case)
     if len(shapes) > 1 and tested.bound is not None:
         tested.bound.warm_up(lambda _: None)  # from now on a new shape runs without a graph
         batches[2, -1] = _drawn(noise, 2, side + LATER_PX, side)

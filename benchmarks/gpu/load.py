@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.deadline import RunOver
+from benchmarks.gpu.deadline import Ended
 from service.bench.load.accounting import account
 from service.bench.load.arrivals import schedule
 from service.bench.load.load import CLOSED_ROUND, ENDPOINT, content_type
@@ -84,7 +84,7 @@ def compared(
             for number in range(rounds):
                 for mode in random.Random(number).sample(list(modes), len(modes)):
                     taken[mode].append(users.ask(mode, seconds))
-    except (Exception, RunOver) as error:
+    except (Exception, Ended) as error:
         ended = error
     base = [step.answered_per_second for step in taken["none"]]
     for mode, steps in taken.items():
