@@ -271,3 +271,19 @@ def test_manifests_name_real_settings_and_paths() -> None:
     assert pod["securityContext"]["runAsNonRoot"]
     # Its own Service would put QUINCUNX_PORT=tcp://… and others into every pod.
     assert pod["enableServiceLinks"] is False
+
+
+def test_the_commands_in_the_documentation_fit_the_manifests() -> None:
+    text = (ROOT / "docs" / "operating.md").read_text("utf-8")
+    pod = next(
+        one["spec"]["template"]["spec"]
+        for one in yaml.safe_load_all((KUBERNETES / "quincunx.yaml").read_text())
+        if one["kind"] == "Deployment"
+    )
+    container = pod["containers"][0]
+    assert f"-t {container['image']} ." in text
+    secret = pod["volumes"][0]["secret"]["secretName"]
+    path = next(one["value"] for one in container["env"] if "KEYS_FILE" in one["name"])
+    mounted, _, name = path.rpartition("/")
+    assert container["volumeMounts"][0]["mountPath"] == mounted
+    assert f"create secret generic {secret} --from-file={name}=" in text
