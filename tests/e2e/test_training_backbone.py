@@ -76,7 +76,7 @@ def test_a_backbone_is_trained_and_the_package_answers_as_it_does(
 ) -> None:
     out, run = tmp_path / "model", tmp_path / "model-run"
     said = invoked(*train_command(source, data, out, weights_file(source, tmp_path)))
-    assert "new weights: fc.weight, fc.bias" in said
+    assert "these begin at random: fc.weight, fc.bias" in said
     assert f"quincunx serve {out}" in said
     package = ModelPackage.load(out)
     manifest = package.manifest

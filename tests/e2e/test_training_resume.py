@@ -141,7 +141,7 @@ def test_fine_tuning_starts_from_another_run(data: Path, straight: Path, tmp_pat
         train(data, made, tmp_path / "none", log=lambda _: None)
     lines: list[str] = []
     train(data, made, tmp_path / "tuned", initial=read_initial_weights(straight), log=lines.append)
-    assert "started from other weights; new weights: none" in lines
+    assert "started from the given weights" in lines
     one, other = checkpoint.load(straight), checkpoint.load(tmp_path / "tuned")
     # At a learning rate of 0 what was loaded is what is left.
     assert torch.equal(one.weights["0.0.weight"], other.weights["0.0.weight"])

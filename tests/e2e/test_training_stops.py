@@ -118,4 +118,4 @@ def test_too_few_images_to_calibrate_on_are_said_before_training(tmp_path: Path)
     made = recipe.load("small-cpu", [*TINY, "stage.1.epochs=1", "calibration_folds=0"])
     lines.clear()
     train(data, made, tmp_path / "other", log=lines.append)
-    assert "will have neither temperatures nor adaptive TTA: --set calibration" in lines[0]
+    assert "will not have the mode adaptive: --set calibration" in lines[0]

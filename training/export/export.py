@@ -300,7 +300,8 @@ def _write_int8(
         "against_fp32": measured,
         "largest_relative_difference": apart,
     }
-    log(f"{path.name}: {_mib(path)}; top-1 as fp32 on {measured['top1_agreement']:.1%} of views")
+    agreed = f"{measured['top1_agreement']:.1%}"
+    log(f"{path.name}: {_mib(path)}; the same class as fp32 in {agreed} of views")
     return [describe(folder, "int8")]
 
 

@@ -164,7 +164,7 @@ def _too_few(images: Split, recipe: Recipe) -> str:
             f"the training (--set calibration_folds=0 leaves this out{'; ' * bool(advice)}{advice})"
         )
     return (
-        f"{few}the package will have neither temperatures nor adaptive TTA"
+        f"{few}the package will not be calibrated, and will not have the mode adaptive"
         f"{': ' * bool(advice)}{advice}"
     )
 

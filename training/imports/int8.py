@@ -64,7 +64,7 @@ def add_int8(
     finally:
         new.unlink(missing_ok=True)
     log(
-        f"{path.name}: {path.stat().st_size / 2**20:.1f} MiB; top-1 as fp32 on "
+        f"{path.name}: {path.stat().st_size / 2**20:.1f} MiB; the same class as fp32 in "
         f"{measured['top1_agreement']:.1%} of {measured['views']} views"
     )
     return True

@@ -88,7 +88,7 @@ def of_unknown(summary: dict[str, Any]) -> str:
     if count is None:
         return ""
     share = f" ({percent(count / summary['ok'])})" if summary["ok"] else ""
-    return f"{count} images{share} are unknown: none of the classes fits"
+    return f"unknown images, which fit none of the classes: {count}{share}"
 
 
 def shares(accuracy: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -92,7 +92,8 @@ class Run:
         if initial is not None and state is None:
             head = head_names(kind.name) if kind.is_backbone else None
             untrained = load_matching(self.learn.model, initial.weights, head)
-            log(f"started from other weights; new weights: {', '.join(untrained) or 'none'}")
+            new = f"; these begin at random: {', '.join(untrained)}" if untrained else ""
+            log(f"started from the given weights{new}")
         self.device = getattr(loaders, "device", None) or default_device()
         self.learn.model.to(self.device)  # before the optimizer, whose saved state follows it
         self.learn.create_opt()
@@ -205,7 +206,7 @@ class Run:
         self.log(
             f"epoch {row['epoch']}/{self.total_epochs} at {row['size_px']} px: "
             f"loss {row['train_loss']:.4f}, calibration loss {row['calibration_loss']:.4f}, "
-            f"accuracy {row['calibration_accuracy']:.4f}, {row['seconds']:.0f} s"
+            f"calibration accuracy {row['calibration_accuracy']:.4f}, {row['seconds']:.0f} s"
         )
 
     def save(self) -> None:
