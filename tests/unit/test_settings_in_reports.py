@@ -57,8 +57,10 @@ def test_the_report_of_score(folder: Path) -> None:
     text = scored(folder, "r.md", "--tta", "adaptive", "--gate-cost", "1.7")
     digest = ModelPackage.load(folder).manifest_sha256
     assert f"manifest sha256 {digest[:12]}" in text
-    assert "not below 2 times the size" in text
-    assert "probability is at least 0.9, and else runs dense (expected cost 1.60 crops)" in text
+    assert "at least 2 times the size" in text
+    assert (
+        "probability is at least 0.9, and otherwise runs dense (expected cost 1.60 crops)" in text
+    )
     assert "Options: gate_cost 1.7" in text.replace("\\", "")
     assert "Options:" not in scored(folder, "r.md", "--tta", "none")
 

@@ -23,14 +23,16 @@ def settings_of(package: ModelPackage, gate: Gate | None = None) -> dict[str, An
 def in_words(settings: Mapping[str, Any]) -> str:
     """`settings_of` as one line for people."""
     size, gate = settings["input"], settings["gate"]
-    decode = "exactly"
+    decode = "every pixel decoded"
     if size["decode"] == "scaled":
-        decode = f"scaled (not below {size['decode_factor']} times the size)"
+        decode = (
+            f"JPEGs decoded at a reduced scale, at least {size['decode_factor']} times the size"
+        )
     resized = f"resized to {size['resize_px']} px"
     if size["fit"] == "squash":
         resized = f"squashed to {size['resize_px']}×{size['resize_px']} px"
     text = (
-        f"Settings of the package (manifest sha256 {settings['manifest_sha256'][:12]}…): decoded "
+        f"Settings of the package (manifest sha256 {settings['manifest_sha256'][:12]}…): "
         f"{decode}, {resized} ({size['interpolation']}), crops of "
         f"{size['crop_px']} px"
     )
@@ -50,7 +52,7 @@ def lines(package: ModelPackage, precisions: Iterable[Precision]) -> list[str]:
 def _gate_in_words(gate: Mapping[str, Any]) -> str:
     return (
         f"adaptive trusts its first pass if {gate['kind']} is at least {gate['threshold']:.4g}, "
-        f"and else runs {gate['second']} (expected cost {gate['expected_cost']:.2f} crops)"
+        f"and otherwise runs {gate['second']} (expected cost {gate['expected_cost']:.2f} crops)"
     )
 
 
