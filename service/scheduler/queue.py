@@ -64,8 +64,8 @@ class _Waiting(NamedTuple):
 
     number: int
     """The number of the image. Views are taken in this order, also those of a second pass."""
-    image: PendingImage
     indices: list[int]
+    image: PendingImage
 
 
 class Queues:
@@ -88,7 +88,7 @@ class Queues:
         for index, view in enumerate(image.views):
             kinds.setdefault(view.key, []).append(index)
         for key, indices in kinds.items():
-            heappush(self._heaps.setdefault(key, []), _Waiting(image.number, image, indices))
+            heappush(self._heaps.setdefault(key, []), _Waiting(image.number, indices, image))
         self._views += len(image.views)
 
     def pop(self, share: int, most: int, *, whole_images: bool) -> list[Part]:
@@ -97,17 +97,17 @@ class Queues:
         With `whole_images` take also the remaining views of the last image.
         """
         while self._heaps:
-            key = min(self._heaps, key=lambda key: self._heaps[key][0].number)
+            key = min(self._heaps, key=lambda key: self._heaps[key][0])
             heap = self._heaps[key]
             taken: list[Part] = []
             views = 0
             while heap and views < min(share, most):
-                number, image, indices = heap[0]
+                number, indices, image = heap[0]
                 room = (most if whole_images else min(share, most)) - views
                 if image.gone or len(indices) <= room:
                     heappop(heap)
                 else:
-                    heap[0] = _Waiting(number, image, indices[room:])
+                    heap[0] = _Waiting(number, indices[room:], image)
                     indices = indices[:room]
                 self._views -= len(indices)
                 if not image.gone:

@@ -1,8 +1,7 @@
 """The models that are served at one time. A request keeps the set that it began with."""
 
 import asyncio
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
@@ -95,17 +94,16 @@ class ModelSet:
         if waiting and all(one.pressure(1, timeout_s) > 1 for one in waiting):
             waiting[0].check(1, timeout_s)
 
-    @contextmanager
-    def borrowed(self) -> Generator["ModelSet"]:
-        """Keep the models of this set in service until the block ends."""
+    def __enter__(self) -> "ModelSet":
+        """Borrow the set: its models stay in service until the block ends."""
         self._borrowers += 1
         self._returned.clear()
-        try:
-            yield self
-        finally:
-            self._borrowers -= 1
-            if not self._borrowers:
-                self._returned.set()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._borrowers -= 1
+        if not self._borrowers:
+            self._returned.set()
 
     async def retire(self) -> None:
         """Wait until no request borrows the set and its queues are empty; then free the models."""

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from service.api.server.freed_memory import give_back_memory
@@ -57,9 +56,8 @@ class Models:
     def ready(self) -> bool:
         return bool(self._current) and not self._closing
 
-    @contextmanager
-    def borrow(self) -> Generator[ModelSet]:
-        """The models that are served now. They stay in service until the block ends.
+    def borrow(self) -> ModelSet:
+        """The models that are served now, for a `with` block: until its end they stay in service.
 
         So they answer the request that holds them, even if a reload replaces them meanwhile.
 
@@ -70,8 +68,7 @@ class Models:
             raise ShuttingDown(CLOSING)
         if not self._current:
             raise ShuttingDown("the models are still loading")
-        with self._current.borrowed() as models:
-            yield models
+        return self._current
 
     def wait_s(self) -> float:
         """How long one more view would wait for its answer, at the model with the longest queue."""

@@ -3,8 +3,6 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Generator
-from contextlib import contextmanager
 
 from service.inference.runtime.memory import usable_bytes
 
@@ -35,20 +33,23 @@ class PixelBudget:
         self._changed = threading.Condition()
         self._own = threading.local()
 
-    @contextmanager
-    def turn(self) -> Generator[None]:
-        """Give back this thread's claims at the end of the outermost turn."""
+    def turn(self) -> "_Turn":
+        """A `with` block. At the end of the outermost one, this thread's claims are given back."""
+        return _Turn(self)
+
+    def begin(self) -> bool:
+        """Begin a turn of this thread; whether it is the outermost one."""
         if self._claimed is not None:
-            yield
-            return
+            return False
         self._claimed = 0
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._taken -= self._claimed or 0
-                self._claimed = None
-                self._changed.notify_all()
+        return True
+
+    def end(self) -> None:
+        """End the outermost turn of this thread: give its claims back."""
+        with self._changed:
+            self._taken -= self._claimed or 0
+            self._claimed = None
+            self._changed.notify_all()
 
     def claim(self, pixels: int, instead_of: int = 0) -> None:
         """Wait until there is room for an image, within a turn.
@@ -86,6 +87,21 @@ class PixelBudget:
     @_claimed.setter
     def _claimed(self, pixels: int | None) -> None:
         self._own.pixels = pixels
+
+
+class _Turn:
+    """A class, not `@contextmanager`, which takes longer: every image has two turns."""
+
+    def __init__(self, budget: PixelBudget) -> None:
+        self._budget = budget
+        self._outermost = False
+
+    def __enter__(self) -> None:
+        self._outermost = self._budget.begin()
+
+    def __exit__(self, *_: object) -> None:
+        if self._outermost:
+            self._budget.end()
 
 
 DECODING = PixelBudget(usual_pixels())

@@ -1,7 +1,8 @@
 """The facts about a package that the generators of `service.inference.tta.steps` need."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 
 from service.errors import UsageError
 from service.inference.options import OFF, Options
@@ -46,10 +47,15 @@ class Model:
 
         If not, probabilities are those of the network.
         """
-        return self.manifest.fitted_for(self.precision, mode) is not None
+        return self._fitted(mode) is not None
 
     def calibration(self, mode: Mode) -> ModeCalibration:
-        return self.manifest.calibration_for(self.precision, mode)
+        return self._fitted(mode) or self.manifest.calibration_for(self.precision, mode)
+
+    @cached_property
+    def _fitted(self) -> Callable[[Mode], ModeCalibration | None]:
+        """A search through the manifest, once for each mode."""
+        return cache(partial(self.manifest.fitted_for, self.precision))
 
     @property
     def embeds(self) -> bool:

@@ -18,6 +18,8 @@ _MARKER = re.compile(rb"\xff+[^\x00\xff]")
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _END, _SCAN, _RESTARTS, _COMMENT = 0xD9, 0xDA, 0xDD, 0xFE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_TABLES = frozenset({0xC4, 0xDB})
+"""Huffman and quantization tables: most segments. Nothing in them is read here."""
 _SEQUENTIAL, _JPEG_LS = (0xC0, 0xC1), 0xF7
 _JFIF, _EXIF, _ADOBE, _LAST_APPLICATION = 0xE0, 0xE1, 0xEE, 0xEF
 _UNIT_BYTES = 4096
@@ -133,14 +135,14 @@ def segments(data: bytes) -> Iterator[Segment]:
     """The segments up to the end of the image, entropy-coded data passed over as libjpeg does."""
     at = 2
     while found := _MARKER.search(data, at):
-        at = body = found.end()
-        kind = data[at - 1]
+        start, body = found.span()
+        kind, at = data[body - 1], body
         if kind == _END:
             return
         if kind not in _WITHOUT_LENGTH:
             at += max(2, int.from_bytes(data[body : body + 2], "big"))
             body += 2
-        yield Segment(kind, found.start(), body, at)
+        yield Segment(kind, start, body, at)
 
 
 def count_scans(data: bytes, clock: Clock) -> int:
@@ -157,6 +159,9 @@ def _plain(data: bytes, limits: Limits) -> _Plain:
     exif, xmp, components = b"", None, b""
     one_scan, restarts = False, False
     for kind, start, body_at, end in limits.clock.watch(segments(data)):
+        if kind in _TABLES:
+            kept.keep(start, end)
+            continue
         body = data[body_at:end]
         if kind == _SCAN:
             kept.keep(start)
