@@ -211,3 +211,32 @@ def test_labelled_images_are_a_sequence_of_items(data: Path) -> None:
     assert len(found) == 18
     assert isinstance(found[0], Item)
     assert list(found[:2]) == [found[0], found[1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("metadata.csv", r"If .*metadata\.csv is a table of their labels, name it"),
+        ("labels.parquet", r"If .*labels\.parquet is a table"),
+        ("metadata.jsonl", r"metadata\.jsonl is not read: write the labels into a table"),
+        ("notes.txt", r"(?<!table)$"),
+    ],
+)
+@pytest.mark.parametrize("part", ["", "train"])
+def test_images_beside_their_table_are_refused_with_a_hint(
+    tmp_path: Path, name: str, said: str, part: str
+) -> None:
+    (tmp_path / part).mkdir(exist_ok=True)
+    for file in ("a.png", "b.png", name):
+        (tmp_path / part / file).touch()
+    with pytest.raises(DataError, match=said):
+        split(tmp_path, RECIPE)
+
+
+def test_a_file_that_is_no_table_is_named_as_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    file.touch()
+    with pytest.raises(DataError, match=r"t\.jsonl is a file, but .*a table \(\.csv"):
+        split(file, RECIPE)
+    with pytest.raises(DataError, match=r"t\.jsonl is a file, but "):
+        validation(file)

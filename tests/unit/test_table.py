@@ -81,7 +81,7 @@ def test_several_labels_make_it_multi_label_and_their_order_does_not_matter(fold
     ("text", "message"),
     [
         ("", "line 1: the header must name path and label, perhaps split, but path and label is "),
-        ("file,label\nx,y\n", "path is missing from 'file, label'"),
+        ("photo,label\nx,y\n", "path is missing from 'photo, label'"),
         ("path,label\n", "has no rows"),
         ("path,label\nimages/a00.png,cat\nimages/gone.png,cat\n", "line 3: no file "),
         ("path,label\nimages,cat\n", "line 2: no file "),

@@ -206,6 +206,18 @@ def test_part_files_of_text_have_the_columns_of_their_folders(folder: Path) -> N
     ]
 
 
+@pytest.mark.parametrize("header", ["file_name;label", "label;Filename", "image;note;label"])
+def test_a_column_of_paths_has_the_names_that_scoring_knows(folder: Path, header: str) -> None:
+    cells = {"label": "cat", "note": "a, b"}
+    row = [cells.get(name, NAMES[0]) for name in header.split(";")]
+    (folder / "t.csv").write_text(f"{header}\n{';'.join(row)}\n")
+    assert read(folder / "t.csv") == [(NAMES[0], "cat")]
+
+
+def test_the_column_path_comes_before_its_other_names(folder: Path) -> None:
+    assert read(parquet(folder, ["cat"], file_name=["gone.png"])) == [(NAMES[0], "cat")]
+
+
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
 def test_a_column_of_the_file_comes_before_its_folder(folder: Path, suffix: str) -> None:
     part = folder / f"t.{suffix}" / "label=cat" / "Label=cow"

@@ -104,3 +104,13 @@ def test_an_epoch_that_does_not_fit_is_refused_while_it_runs() -> None:
         plan.check_first_epoch(0.1)
     with pytest.raises(UsageError, match="--minutes must be above 0, but got 0"):
         TimePlan(0, STAGE)
+
+
+@pytest.mark.parametrize(("minutes", "late"), [(0.1, True), (10, False)])
+def test_a_run_that_took_longer_says_so(minutes: float, late: bool) -> None:
+    """An epoch of few batches is over before its speed is known."""
+    clock = Clock()
+    plan = TimePlan(minutes, Stage(1, 128, schedule="cosine"), clock=clock)
+    run(plan, clock, constant, epochs=1)
+    assert plan.overrun().startswith("warning: the training took 0.1 minutes") == late
+    assert bool(plan.overrun()) == late

@@ -17,6 +17,7 @@ from service.scoring.sources.entries import Entry, entries
 from service.scoring.sources.walk import UnreadablePath, walk
 from training.data.item import Item
 from training.data.labelled import Labelled
+from training.data.table_rows import SUFFIXES
 
 NAMES_OF_CLASSES = ("labels.json", "labels.csv")
 """Files beside the class folders that `training.data.labels` reads."""
@@ -48,7 +49,7 @@ def read_class_folders(folder: Path, *, allow_empty: bool = False) -> Labelled:
         elif not own:
             empty.append(label)
     if not items:
-        raise DataError(f"no images under {folder}/<class>/" + _held(skipped))
+        raise DataError(f"no images under {folder}/<class>/" + _held(skipped) + table_hint(folder))
     if lost:
         held = "".join(_held(beside) for beside in list(lost.values())[:MOST_NAMED])
         raise DataError(
@@ -62,6 +63,22 @@ def read_class_folders(folder: Path, *, allow_empty: bool = False) -> Labelled:
     if empty:
         notes.append(f"no image of {listed(empty)} under {folder}: the folder is empty")
     return Labelled(tuple(items), skipped, tuple(notes))
+
+
+def table_hint(folder: Path) -> str:
+    """The end of a message about a folder of images that has a table of their labels beside them.
+
+    Hugging Face's `imagefolder` is such a folder.
+    """
+    for entry in sorted(_entries(folder), key=lambda entry: entry.name):
+        path = folder / entry.name
+        if is_hidden(entry.name) or entry.name in NAMES_OF_CLASSES:
+            continue
+        if path.suffix.lower() in SUFFIXES:
+            return f". If {path} is a table of their labels, name it instead of the folder"
+        if path.suffix.lower() == ".jsonl":
+            return f". {path} is not read: write the labels into a table ({', '.join(SUFFIXES)})"
+    return ""
 
 
 def label_of(name: str) -> str:

@@ -90,6 +90,12 @@ def scan(folder: Path, *, allow_empty: bool = True) -> Labelled:
     Raises:
         DataError: no folder, or no class folders that can be read.
     """
+    for file in (folder, folder.parent):
+        if file.is_file():
+            raise DataError(
+                f"{file} is a file, but data is a folder with train/<class>/* and val/<class>/*, "
+                f"or a table ({', '.join(SUFFIXES)}) with the columns path and label"
+            )
     if not folder.is_dir():
         message = (
             f"no folder {folder}: data is a folder with train/<class>/* and val/<class>/*, a table "

@@ -11,7 +11,13 @@ from math import ceil
 from pathlib import Path
 
 from service.errors import DataError
-from training.data.class_folders import class_names, listed, read_class_folders, validation_folder
+from training.data.class_folders import (
+    class_names,
+    listed,
+    read_class_folders,
+    table_hint,
+    validation_folder,
+)
 from training.data.content.digest import Digest, content_digest, seeded
 from training.data.item import Item
 from training.data.labelled import Labelled
@@ -39,6 +45,7 @@ def check_flat(data: Path) -> None:
         raise DataError(
             f"no folder {train}, and {data} has no class folders: put the images of each class "
             f"into {data}/<class>/, or into {train}/<class>/ and {data / 'val'}/<class>/"
+            + table_hint(data)
         )
     parts = [name for name in names if name.casefold() in PARTS]
     classes = {name for name in names if name not in parts}

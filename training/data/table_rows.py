@@ -12,7 +12,7 @@ from service.package.labels import WHOLE
 from service.scoring.files import check_kind
 from service.tabular import arrow_cells
 from service.tabular.arrow_files import BROKEN, ArrowReader, opened
-from service.tabular.columns import find, listed
+from service.tabular.columns import PATH_COLUMNS, find, listed, pick
 from service.tabular.delimited import Record, plain, read
 from service.tabular.label_text import checked_label
 from service.tabular.partitions import part_files, partitions
@@ -21,6 +21,8 @@ from service.tabular.swallowed import check_spans
 TEXT_SUFFIXES = (".csv", ".tsv")
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".arrow", ".feather", ".ipc")
 COLUMNS = ("path", "label", "split")
+KNOWN = (*PATH_COLUMNS, "label", "split")
+"""Names that tell which character separates the cells of a header."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def _folder_columns(file: Path, table: Path, own: list[str]) -> dict[str, str]:
 
 def _csv(file: Path, folder: Path) -> Iterator[TableRow]:
     with file.open("rb") as stream:
-        table = read(stream, str(file), COLUMNS)
+        table = read(stream, str(file), KNOWN)
         header = [cell.strip() for cell in table.first.cells] if table.first else []
         folders = _folder_columns(file, folder, header)
         at = _places(file, [*header, *folders])
@@ -161,11 +163,11 @@ def _check_whole(labels: list[str], file: Path) -> None:
 
 def _places(file: Path, header: list[str], where: str = "line 1: the header") -> dict[str, int]:
     """The index of each known column in the header."""
-    at = {
-        name: place
-        for name in COLUMNS
-        if (place := find(str(file), header, name, "training reads one of each")) is not None
-    }
+    why = "training reads one of each"
+    found = {name: find(str(file), header, name, why) for name in COLUMNS}
+    if found["path"] is None:
+        found["path"] = pick(str(file), header, None, PATH_COLUMNS, why)
+    at = {name: place for name, place in found.items() if place is not None}
     if missing := [name for name in ("path", "label") if name not in at]:
         there = listed(header) if header else "an empty line"
         raise DataError(

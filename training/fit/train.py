@@ -114,11 +114,7 @@ def train(
             log("--workers is not used: the images have been decoded")
         images = readable(found, log, decoded.broken(found.paths()) if decoded else None)
         if not images.calibration:
-            raise DataError(
-                f"no image is held out for calibration: calibration_share="
-                f"{recipe.calibration_share} rounds to 0 of {len(images.train)} images "
-                "(--set calibration_share=…)"
-            )
+            raise DataError(_none_held_out(images, recipe))
         if too_few := _too_few(images, recipe):
             log(too_few)
         before, after = (len(s.train) + len(s.calibration) for s in (found, images))
@@ -147,6 +143,19 @@ def train(
     if sum(unread):
         log(f"trained without {sum(unread)} unreadable images, named above")
     return run_folder
+
+
+def _none_held_out(images: Split, recipe: Recipe) -> str:
+    """Why no image is held out. The only image of a class never is."""
+    if len(images.train) <= len(images.classes):
+        return (
+            f"no image is held out for calibration, because {len(images.train)} training images of "
+            f"{len(images.classes)} classes are too few: a class needs at least 2 images"
+        )
+    return (
+        f"no image is held out for calibration: calibration_share={recipe.calibration_share} "
+        f"rounds to 0 of {len(images.train)} images (--set calibration_share=…)"
+    )
 
 
 def _too_few(images: Split, recipe: Recipe) -> str:

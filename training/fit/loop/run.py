@@ -117,7 +117,8 @@ class Run:
         _, arithmetic = precision.callbacks()
         self.log(
             f"{len(self.images.train)} training and {len(self.images.calibration)} calibration "
-            f"images, {len(self.images.classes)} classes; {self.total_epochs} epochs"
+            f"images, {len(self.images.classes)} classes; {self.total_epochs} "
+            f"epoch{'s' * (self.total_epochs != 1)}"
             + (f" of a plan for {self.time_plan.minutes:g} minutes" if self.time_plan else "")
             + f" in {arithmetic}"
             + (f", continuing after epoch {done}" if done else "")
@@ -130,6 +131,8 @@ class Run:
                 if done < first + fit.epochs and not self.finished:
                     self.fit(fit, first, max(0, done - first), bar)
                 first += fit.epochs
+        if self.time_plan and (late := self.time_plan.overrun()):
+            self.log(late)
 
     @property
     def total_epochs(self) -> int:

@@ -79,6 +79,19 @@ class TimePlan:
         """Seconds that are left to plan for."""
         return 60 * self.minutes * (1 - RESERVE) - self.spent_s()
 
+    def overrun(self) -> str:
+        """A message about a run that took longer than its time; "" for one that did not.
+
+        The first epoch is always finished if it has too few batches to be measured early.
+        """
+        spent_s = self.spent_s()
+        if spent_s <= 60 * self.minutes * (1 + RESERVE):
+            return ""
+        return (
+            f"warning: the training took {spent_s / 60:.1f} minutes, more than --minutes "
+            f"{self.minutes:g}; its {self.epochs} epochs are a complete schedule"
+        )
+
     def at(self, share: float) -> float:
         """The position in the schedule after this share of the current epoch."""
         done = len(self.positions) - 1
