@@ -97,6 +97,14 @@ def test_holding_no_image_out_is_refused(tmp_path: Path) -> None:
         train(data, made, tmp_path / "run", log=lambda _: None)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.9])
+def test_one_image_a_class_is_refused_with_the_reason(tmp_path: Path, share: float) -> None:
+    data = drawn_dataset(tmp_path / "data", train=1, val=1)
+    made = recipe.load("small-cpu", [*TINY, f"calibration_share={share}", "stage.1.epochs=1"])
+    with pytest.raises(DataError, match="3 training images of 3 classes are too few"):
+        train(data, made, tmp_path / "run", log=lambda _: None)
+
+
 @pytest.mark.parametrize("name", ["xresnet18", "xresnet34_deep", "xse_resnext50"])
 def test_networks_of_any_depth_and_width(name: str) -> None:
     for widen in (0.25, 0.5):
