@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from service import cli
 from service.errors import UsageError
 from tests.support.dataset import drawn_dataset
+from tests.support.kinds import kind_package
 from training import recipe as recipes
 from training.run import checkpoint
 from training.start import auto
@@ -68,6 +69,12 @@ def test_named_weights_bring_their_architecture(run_folder: Path, data: Path) ->
     assert beginning.recipe.architecture.name == own["name"]
     assert beginning.recipe.architecture.widen == own["widen"]
     assert beginning.recipe.normalization == "init"
+
+
+def test_a_package_of_another_network_is_no_start(tmp_path: Path, data: Path) -> None:
+    folder = kind_package(tmp_path / "imported")
+    with pytest.raises(UsageError, match=r"its network \(.*\) is not an xresnet, so no training"):
+        begin(data, Options(init=folder), lambda _: None)
 
 
 def test_a_named_recipe_is_not_changed(data: Path) -> None:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from service.package.manifest import TaskName
+from training import recipe
+from training.data.dataset import split
 from training.data.item import Item
-from training.data.stratify import stratified
+from training.data.stratify import stratified, with_every_label
 
 
 def items(labels: list[str]) -> list[Item]:
@@ -56,3 +59,29 @@ def test_labels_that_come_together_are_shared_out_each() -> None:
     for label, count in whole.items():
         assert abs(part[label] - 0.2 * count) <= 2, label
     assert stratified(made, 0.2, 7, "multi_label") == (rest, taken)
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
+def test_no_share_takes_all_images_of_a_label(task: TaskName, share: float) -> None:
+    made = items(["ant"] * 40 + ["bee"] * 2 + ["cat"] + ["dog"] * 3)
+    pair = {made[40].path: 0, made[41].path: 0}  # the two bees are copies
+    rest, taken = with_every_label(*stratified(made, share, 1, task, pair), task, pair)
+    assert {item.label for item in rest} == {"ant", "bee", "cat", "dog"}
+    assert sorted([*rest, *taken], key=lambda item: item.path) == made
+    assert (made[40] in rest) == (made[41] in rest)
+    assert taken
+
+
+def test_large_shares_leave_every_class_to_train_on(tmp_path: Path) -> None:
+    labels = ["ant"] * 20 + ["bee"] * 2 + ["cat"]
+    for number in range(len(labels)):
+        (tmp_path / f"{number}.png").write_bytes(b"%d" % number)
+    rows = "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
+    table = tmp_path / "t.csv"
+    table.write_text(f"path,label\n{rows}")
+    made = recipe.load("small-cpu", ["validation_share=0.6", "calibration_share=0.6"])
+    found = split(table, made)
+    assert found.classes == ("ant", "bee", "cat")
+    assert {item.label for item in found.train} == {"ant", "bee", "cat"}
+    assert found.calibration

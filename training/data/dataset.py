@@ -33,7 +33,7 @@ from training.data.item import Item
 from training.data.labelled import Labelled
 from training.data.named_data import NAMES
 from training.data.pixels import read_image
-from training.data.stratify import NO_COPIES, stratified
+from training.data.stratify import NO_COPIES, stratified, with_every_label
 from training.data.table import SUFFIXES, LabelTable, is_table, read_table
 from training.recipe import Recipe
 from training.task import TRAINING_TASKS
@@ -129,6 +129,7 @@ def split(data: Path, recipe: Recipe) -> Split:
     train, calibration = stratified(items, recipe.calibration_share, seed, task, copies)
     if not calibration and recipe.calibration_share:  # so few images that the share rounds to none
         train, calibration = stratified(items, 1 / len(items), seed, task, copies)
+    train, calibration = with_every_label(train, calibration, task, copies)
     share = max(recipe.subset_share, LEAST_SUBSET_IMAGES / max(1, len(train)))
     if share < 1:
         _, train = stratified(train, share, recipe.seed, task)
@@ -217,7 +218,8 @@ def _without_split(table: LabelTable, recipe: Recipe) -> tuple[list[Item], list[
     """For a table without a `split` column: (items for training, items for reports)."""
     items, seed = _ordered(table.train, recipe), f"{recipe.split_seed}/validation"
     copies = _copies(items, recipe)
-    return stratified(items, recipe.validation_share, seed, table.task, copies)
+    train, val = stratified(items, recipe.validation_share, seed, table.task, copies)
+    return with_every_label(train, val, table.task, copies)
 
 
 def _flat(data: Path, recipe: Recipe, digest: Digest = content_digest) -> tuple[Labelled, Labelled]:

@@ -29,6 +29,26 @@ def stratified(
     return TRAINING_TASKS[task].split_off(items, share, seed, copies)
 
 
+def with_every_label(
+    rest: Sequence[Item], taken: Sequence[Item], task: TaskName, copies: Copies = NO_COPIES
+) -> tuple[list[Item], list[Item]]:
+    """Move images from `taken` to `rest`, so that `rest` has one of every label.
+
+    A large share can take all images of a small class. Copies move together.
+    """
+    labels_of = TRAINING_TASKS[task].labels_of
+    known = {label for item in rest for label in labels_of(item)}
+    moved: set[Item] = set()
+    for item in taken:
+        if item in moved or known.issuperset(labels_of(item)):
+            continue
+        number = copies.get(item.path)
+        same = [item] if number is None else [i for i in taken if copies.get(i.path) == number]
+        moved.update(same)
+        known.update(label for one in same for label in labels_of(one))
+    return [*rest, *(i for i in taken if i in moved)], [i for i in taken if i not in moved]
+
+
 def by_class(
     items: Sequence[Item], share: float, seed: int | str, copies: Copies = NO_COPIES
 ) -> tuple[list[Item], list[Item]]:

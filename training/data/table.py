@@ -111,7 +111,7 @@ def _item(row: TableRow, path: Path, task: TaskName) -> Item:
     if not row.label:
         raise DataError(
             f"{row.where}: the label is empty; if that means that none of the classes "
-            "is in the image, the data is multi-label (--set task=multi_label)"
+            "is in the image, the data is multi-label (quincunx train --set task=multi_label)"
         )
     if row.is_list and SEPARATOR in row.label:
         raise DataError(

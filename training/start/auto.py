@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 
+from service.errors import UsageError
 from service.package.package import MANIFEST, ModelPackage
 from service.package.shipped import MODELS, SHIPPED
 from training import recipe as recipes
 from training.data.dataset import split
+from training.network import architecture
 from training.run import checkpoint
 
 FEW_IMAGES = 2000
@@ -86,11 +88,21 @@ def gpu_is_there() -> bool:
 
 
 def architecture_of(folder: Path) -> tuple[str, ...]:
-    """The architecture of an xresnet's package or run, as ``architecture.KEY=VALUE``."""
+    """The architecture of an xresnet's package or run, as ``architecture.KEY=VALUE``.
+
+    Raises:
+        UsageError: a package of another network, such as an imported one.
+    """
     if (folder / checkpoint.STATE).exists():
         known: dict[str, Any] = checkpoint.load(folder).facts["recipe"]["architecture"]
     else:
         known = ModelPackage.load(folder).manifest.architecture
+    name = known.get("name", "")
+    if ":" not in name and name not in architecture.names():
+        raise UsageError(
+            f"--init {folder}: its network ({name or 'without a name'}) is not an xresnet, so no "
+            "training can start from it. --backbone fine-tunes a network of timm or torchvision"
+        )
     return tuple(
         f"architecture.{key}={json.dumps(known[key])}" for key in OF_XRESNETS if key in known
     )
