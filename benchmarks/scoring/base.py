@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.turns import in_turns
-from service.bench.report.statistics import mean_interval, paired_ratio
+from service.bench.report.statistics import Interval, mean_interval, paired_ratio
 from service.listing.skipped import Skipped
 from service.package.manifest import Mode
 from service.scoring.sources.walk import walk
@@ -109,12 +109,8 @@ def markdown(rows: Sequence[dict[str, Any]]) -> list[str]:
         faster, peaks = row["times_faster"], row["peak_bytes"]
         lines.append(
             f"| {row['folder']} | {row['mode']} | {row['images']} "
-            f"| {wall[0]:.0f} | {wall[1]:.0f} | {_text(faster['wall'])} "
-            f"| {processor[0]:.0f} | {processor[1]:.0f} | {_text(faster['processor'])} "
-            f"| {peaks[0] / 2**20:.0f} | {peaks[1] / 2**20:.0f} | {_text(row['memory'])} |"
+            f"| {wall[0]:.0f} | {wall[1]:.0f} | {Interval(**faster['wall'])} "
+            f"| {processor[0]:.0f} | {processor[1]:.0f} | {Interval(**faster['processor'])} "
+            f"| {peaks[0] / 2**20:.0f} | {peaks[1] / 2**20:.0f} | {Interval(**row['memory'])} |"
         )
     return lines
-
-
-def _text(ratio: dict[str, float]) -> str:
-    return f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.scoring.rate import items_of
 from benchmarks.turns import in_turns
-from service.bench.report.statistics import mean_interval, paired_ratio
+from service.bench.report.statistics import Interval, mean_interval, paired_ratio
 from service.inference.predictor import Predictor
 from service.inference.runtime.providers import choose, settings
 from service.inference.tta.gate import gate_value
@@ -306,10 +306,9 @@ def markdown(rows: list[dict[str, Any]]) -> list[str]:
         "|---|--:|--:|--:|---|",
     ]
     for row in rows:
-        value, low, high = row["time_against_base"]
         lines.append(
             f"| {row['contender']} | {row['images_per_s']:.1f} | {_share(row['top1'])} "
-            f"| {value:.2f} ({low:.2f} to {high:.2f}) | {row['base']} |"
+            f"| {Interval(*row['time_against_base'])} | {row['base']} |"
         )
     return lines
 

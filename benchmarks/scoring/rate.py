@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.turns import in_turns
-from service.bench.report.statistics import mean_interval, paired_ratio
+from service.bench.report.statistics import Interval, mean_interval, paired_ratio
 from service.console.stdio import log
 from service.inference.image.geometry import Size
 from service.inference.predictor import Predictor
@@ -143,11 +143,6 @@ def markdown(rows: list[dict[str, Any]]) -> list[str]:
             f"| {row['folder']} | {row['images']} | {row['mode']} | {row['precision']} "
             f"| {row['cores']} "
             f"| {rate['decode']:.0f} | {rate['infer']:.0f} | {rate['whole']:.0f} "
-            f"| {_text(row['share_of_slower'])} | {_text(row['share_of_both_in_turn'])} |"
+            f"| {Interval(*row['share_of_slower'])} | {Interval(*row['share_of_both_in_turn'])} |"
         )
     return lines
-
-
-def _text(interval: list[float]) -> str:
-    value, low, high = interval
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"

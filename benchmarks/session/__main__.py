@@ -21,7 +21,7 @@ from benchmarks.arguments import amount, count, parser_of, run_benchmark
 from benchmarks.results import write_results
 from benchmarks.turns import in_turns
 from service.bench.environment import environment
-from service.bench.report.statistics import mean_interval, paired_ratio
+from service.bench.report.statistics import Interval, mean_interval, paired_ratio
 from service.inference.runtime.cores import usable_cores
 from service.inference.runtime.providers import ERRORS_ONLY, session_options
 from service.package.package import ModelPackage
@@ -172,7 +172,7 @@ def markdown(results: dict[str, Any]) -> str:
         *(
             f"| {r['precision']} | {r['views']} | {r['rest_ms']:g} | {r['variant']} "
             f"| {r['mean_ms']:.2f} | {r['cpu_ms']:.2f} "
-            f"| {r['ratio'][0]:.2f} ({r['ratio'][1]:.2f} to {r['ratio'][2]:.2f}) |"
+            f"| {Interval(*r['ratio'])} |"
             for r in results["rows"]
         ),
     ]

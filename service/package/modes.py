@@ -1,17 +1,19 @@
 """Which modes a package can answer. All code that offers or refuses a mode calls this module."""
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, get_args
 
+from service.package.parts import Mode, Precision
+from service.package.task_rules import TASK_RULES
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from service.package.manifest import Manifest
 
-    from service.package.manifest import Manifest, Mode, Precision
-
-OF_WHOLE_IMAGES: "tuple[Mode, ...]" = ("dense", "centre_dense")
+OF_WHOLE_IMAGES: tuple[Mode, ...] = ("dense", "centre_dense")
 """Modes that need a pass over a whole image."""
 
 
-def modes(manifest: "Manifest", precision: "Precision | None" = None) -> "tuple[Mode, ...]":
+def modes(manifest: "Manifest", precision: Precision | None = None) -> tuple[Mode, ...]:
     """The modes that a package can answer at `precision`; None: at any of its precisions.
 
     `adaptive` needs a gate, which calibration fits. The other modes need no calibration.
@@ -24,23 +26,21 @@ def modes(manifest: "Manifest", precision: "Precision | None" = None) -> "tuple[
 
 
 def common_modes(
-    manifest: "Manifest", precisions: "Sequence[Precision]", wanted: "Iterable[Mode]"
-) -> "tuple[Mode, ...]":
+    manifest: "Manifest", precisions: Sequence[Precision], wanted: Iterable[Mode]
+) -> tuple[Mode, ...]:
     """Those of the wanted modes that all of the precisions can answer, each once."""
     each = [modes(manifest, precision) for precision in precisions]
     return tuple(mode for mode in dict.fromkeys(wanted) if all(mode in some for some in each))
 
 
 def without_adaptive(
-    manifest: "Manifest", precisions: "Sequence[Precision]", answered: "Iterable[Mode]"
+    manifest: "Manifest", precisions: Sequence[Precision], answered: Iterable[Mode]
 ) -> str:
     """The message that a command does not measure `adaptive`.
 
     Empty if `adaptive` is among the modes `answered`, or if no calibration could add it.
     """
-    from service.inference.tta.task import TASKS
-
-    if "adaptive" in answered or not TASKS[manifest.task].one_is_true:
+    if "adaptive" in answered or not TASK_RULES[manifest.task].adaptive:
         return ""
     if common_modes(manifest, precisions, ["adaptive"]):
         return ""
@@ -51,15 +51,13 @@ def without_adaptive(
     )
 
 
-def graph_modes(manifest: "Manifest") -> "tuple[Mode, ...]":
+def graph_modes(manifest: "Manifest") -> tuple[Mode, ...]:
     """The modes whose passes the graphs of a package can run, whether it is calibrated or not."""
-    from service.package.manifest import Mode
-
     every: tuple[Mode, ...] = get_args(Mode)
     return tuple(mode for mode in every if not why_not(manifest, mode))
 
 
-def why_not(manifest: "Manifest", mode: "Mode") -> str:
+def why_not(manifest: "Manifest", mode: Mode) -> str:
     """The reason why the graphs of a package cannot run the passes of `mode`; empty: they can."""
     graph, adaptive = manifest.graph, manifest.adaptive
     if graph.takes_whole_images:

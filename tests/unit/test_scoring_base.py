@@ -35,5 +35,5 @@ def test_images_count_without_the_start(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert row["memory"]["value"] == pytest.approx(0.5)
     assert row["peak_bytes"] == [1000, 500]
     (line,) = base.markdown([row])[2:]
-    assert "| 300 | 100 | 3.00 (3.00 to 3.00) | 150 | 50 |" in line
-    assert line.endswith("| 0.50 (0.50 to 0.50) |")
+    assert "| 300 | 100 | 3.00 [3.00, 3.00] | 150 | 50 |" in line
+    assert line.endswith("| 0.50 [0.50, 0.50] |")

@@ -1,4 +1,4 @@
-"""The progress bar of an epoch, on stderr."""
+"""The progress bar of a run, on stderr."""
 
 from rich.console import Console
 from rich.progress import (
@@ -12,7 +12,7 @@ from rich.progress import (
 
 
 def progress_bar(shown: bool = True) -> Progress:
-    """A bar on a terminal. Elsewhere nothing: the line for each epoch is enough."""
+    """A bar on a terminal. Elsewhere nothing: the lines of the log are enough."""
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.errors import DataError, OutOfResources
 from training.data.cache import cache_folder, entry
 from training.data.cache.decoding import COLUMNS, Chunk, decode_all, row_of
 from training.data.cache.entry import CachedPixels
 from training.data.cache.storing import Storing
+from training.run.progress import progress_bar
 
 SAMPLE = 32
 """Images that are decoded to estimate the size of all."""
@@ -115,8 +114,8 @@ class Cache:
     ) -> tuple[np.ndarray, list[str], dict[str, str]]:
         chunks: list[Chunk] = []
         taken = cache_folder.used_bytes(self.folder)
-        with _bar(len(names)) as bar:
-            task = bar.add_task("decoding images", total=len(names))
+        with progress_bar(bool(names)) as bar:
+            task = bar.add_task("decoding images", total=len(names), loss="")
             for chunk in decode_all(names, self.storing, new):
                 chunks.append(chunk)
                 taken += chunk.nbytes
@@ -149,15 +148,3 @@ def _writing(folder: Path) -> Generator[None]:
 def _names(paths: Sequence[Path]) -> list[str]:
     """Each file once, in an order that does not depend on the split."""
     return sorted({entry.absolute(path) for path in paths})
-
-
-def _bar(total: int) -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=total == 0 or not console.is_terminal,
-    )
