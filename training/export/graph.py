@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
 
 from service.errors import ExportError
+from training.surgery.notes import drop_notes
 
 INPUT = "images"
 NORMALIZE = ("normalize.scale", "normalize.shift")
 OUTPUTS = ("logits", "class_map")
 TAIL = ["AdaptiveAvgPool2d", "Flatten", "Dropout", "Linear"]
-IR_VERSION = 10
 # Folding stops at inputs above this many elements: shapes are folded, weights keep their names.
 FOLD_ELEMENTS = 16
 
@@ -109,23 +109,13 @@ def _clean(model: onnx.ModelProto) -> onnx.ModelProto:
     """Drop the exporter's notes about its machine; name weights and axes for people."""
     graph = model.graph
     _drop_zero_biases(graph)
+    drop_notes(model)
+    model.ClearField("functions")
     for node in graph.node:
-        node.ClearField("metadata_props")  # stack traces, with paths
-        node.ClearField("doc_string")
         for index, name in enumerate(node.input):
             node.input[index] = _plain_name(name)
     for initializer in graph.initializer:
         initializer.name = _plain_name(initializer.name)
-        initializer.ClearField("metadata_props")
-        initializer.ClearField("doc_string")
-    del graph.value_info[:]
-    graph.ClearField("metadata_props")
-    graph.name = "quincunx"
-    graph.ClearField("doc_string")
-    model.ClearField("metadata_props")
-    model.ClearField("functions")
-    model.ir_version = IR_VERSION
-    model.producer_name, model.producer_version = "quincunx", ""
     axes = {INPUT: ("N", "H", "W", None), "logits": ("N", None), "class_map": ("N", None, "h", "w")}
     for value in (*graph.input, *graph.output):
         value.ClearField("metadata_props")

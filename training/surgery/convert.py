@@ -19,7 +19,8 @@ from training.surgery.matching import pools
 from training.surgery.matching.affine import affine
 from training.surgery.matching.any_size import bound_to_size, pads_unevenly, upstream
 from training.surgery.matching.head import Head, extract, walk
-from training.surgery.probe import MOST_IR_VERSION, values
+from training.surgery.notes import drop_notes
+from training.surgery.probe import values
 from training.surgery.reading import ends, prepare, reshapes, signature
 from training.surgery.reading.signature import Signature
 from training.surgery.source import example
@@ -75,7 +76,7 @@ def _convert(model: onnx.ModelProto, wanted: Wanted) -> Converted:
     if features:
         rename(work, features, FEATURES)
         features = FEATURES
-    _tidy(work)
+    drop_notes(work)
     channels = add_embedding(work, (given.fixed_sides or (wanted.crop_px,))[0])
     head = found if isinstance(found, Head) else None
     fixed = given.fixed_sides is not None
@@ -194,22 +195,3 @@ def _with_sizes(result: Converted, bound: str, *, uneven: bool) -> Converted:
         return replace(result, sizes=own, smallest_px=crop_px, reason=result.reason or reason)
     smallest_px = sizes.smallest(graph, stride_px, crop_px)
     return replace(result, stride_px=stride_px, smallest_px=smallest_px)
-
-
-def _tidy(model: onnx.ModelProto) -> None:
-    """Drop the exporter's notes, which may hold paths of another machine."""
-    graph = model.graph
-    for node in graph.node:
-        node.ClearField("metadata_props")
-        node.ClearField("doc_string")
-    for tensor in graph.initializer:
-        tensor.ClearField("metadata_props")
-        tensor.ClearField("doc_string")
-    del graph.value_info[:]
-    graph.ClearField("metadata_props")
-    graph.ClearField("doc_string")
-    graph.name = "quincunx"
-    model.ClearField("metadata_props")
-    model.ClearField("doc_string")
-    model.ir_version = MOST_IR_VERSION
-    model.producer_name, model.producer_version = "quincunx", ""
