@@ -130,7 +130,7 @@ def measure(
     compared: dict[Precision, list[Method]] = {
         p: methods(one, modes, gate_costs, boxes) for p, one in predictors.items()
     }
-    answers = {
+    answers: dict[Precision, Predictions] = {
         p: predict(one, items, [shape.before(method) for method in compared[p]])
         for p, one in predictors.items()
     }
@@ -138,42 +138,21 @@ def measure(
     decoded = [item.path for item in items if item.path in kept]
     with _timed(decoded, timed_images, image_size, seed) as sample:
         times, decode_ms = _times(predictors, compared, sample, shape, seed)
-        singles: dict[Precision, list[float]] = {p: times[p, SINGLE] for p in predictors}
-        points: list[Point] = []
-        for precision, predictor in predictors.items():
-            got = answers[precision]
-            for method in compared[precision]:
-                key: Key = (precision, method.name)
-                answered = got.by_name[method.name]
-                rate, batch = _throughput(predictor, method, sample, shape)
-                points.append(
-                    Point(
-                        precision=precision,
-                        name=method.name,
-                        baseline=method.baseline,
-                        scores=scores(answered.probabilities, got.labels),
-                        against_single=None
-                        if method.name == SINGLE
-                        else against(got, method.name, got, SINGLE),
-                        against_fp32=None
-                        if key == ("fp32", SINGLE)
-                        else against(got, method.name, answers.get("fp32"), SINGLE),
-                        cost=answered.cost,
-                        mean_ms=mean_interval(times[key]),
-                        p50_ms=percentile(times[key], 50),
-                        p99_ms=percentile(times[key], 99),
-                        ratio=paired_ratio(times[key], singles[precision]),
-                        ratio_fp32=paired_ratio(times[key], singles["fp32"])
-                        if "fp32" in singles
-                        else None,
-                        images_per_second=rate,
-                        best_batch_images=batch,
-                        peak_mib=_peak_mib(package, precision, method.name, sample[0], boxes),
-                    )
-                )
+        points = tuple(
+            _point(
+                precision,
+                method,
+                answers,
+                times,
+                _throughput(predictor, method, sample, shape),
+                _peak_mib(package, precision, method.name, sample[0], boxes),
+            )
+            for precision, predictor in predictors.items()
+            for method in compared[precision]
+        )
         timed_sizes = sizes(path.read_bytes() for path in sample)
     return Frontier(
-        points=tuple(points),
+        points=points,
         images=min(len(got.labels) for got in answers.values()),
         timed_images=len(sample),
         timed_sizes=timed_sizes,
@@ -188,6 +167,39 @@ def measure(
         threads=threads,
         settings=tuple(lines(loaded, predictors)),
         left_out=_left_out(items, loaded.manifest, answers.values()),
+    )
+
+
+def _point(
+    precision: Precision,
+    method: Method,
+    answers: Mapping[Precision, Predictions],
+    times: Mapping[Key, Sequence[float]],
+    throughput: tuple[float, int],
+    peak_mib: float,
+) -> Point:
+    got = answers[precision]
+    answered = got.by_name[method.name]
+    own, single = times[precision, method.name], times.get(("fp32", SINGLE))
+    is_single, fp32 = method.name == SINGLE, answers.get("fp32")
+    return Point(
+        precision=precision,
+        name=method.name,
+        baseline=method.baseline,
+        scores=scores(answered.probabilities, got.labels),
+        against_single=None if is_single else against(got, method.name, got, SINGLE),
+        against_fp32=None
+        if is_single and precision == "fp32"
+        else against(got, method.name, fp32, SINGLE),
+        cost=answered.cost,
+        mean_ms=mean_interval(own),
+        p50_ms=percentile(own, 50),
+        p99_ms=percentile(own, 99),
+        ratio=paired_ratio(own, times[precision, SINGLE]),
+        ratio_fp32=paired_ratio(own, single) if single else None,
+        images_per_second=throughput[0],
+        best_batch_images=throughput[1],
+        peak_mib=peak_mib,
     )
 
 
