@@ -111,8 +111,10 @@ def test_the_size_grows_at_its_epochs() -> None:
 
 
 def test_the_command_lists_and_shows() -> None:
-    listed = CliRunner().invoke(cli.app, ["recipes", "--json"])
-    assert set(json.loads(listed.stdout)) == set(recipe.names())
+    for arguments in (["--json"], ["list", "--json"], ["--json", "list"]):
+        listed = CliRunner().invoke(cli.app, ["recipes", *arguments])
+        assert set(json.loads(listed.stdout)) == set(recipe.names())
+    assert "small-cpu  " in CliRunner().invoke(cli.app, ["recipes", "list"]).stdout
     arguments = ["recipes", "show", "quick", "--set", "stage.1.epochs=3"]
     shown = json.loads(CliRunner().invoke(cli.app, arguments).stdout)
     assert shown["stages"][0]["epochs"] == 3

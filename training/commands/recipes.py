@@ -12,17 +12,20 @@ app = typer.Typer(invoke_without_command=True)
 
 
 @app.callback()
-def recipes(
-    context: typer.Context,
-    as_json: AsJson = False,
-) -> None:
+def recipes(context: typer.Context, as_json: AsJson = False) -> None:
     """List the recipes that ship, each with its purpose."""
-    if context.invoked_subcommand:
-        return
+    context.obj = as_json
+    if not context.invoked_subcommand:
+        list_recipes(context)
+
+
+@app.command("list")
+def list_recipes(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the recipes that ship, each with its purpose; the same as without a command."""
     from training import recipe
 
     summaries = {name: recipe.load(name).summary for name in recipe.names()}
-    if as_json:
+    if as_json or context.obj:  # --json may come before the command list, too
         print_json(summaries)
     else:
         width = max(map(len, summaries))
