@@ -214,6 +214,8 @@ def score(
         raise UsageError("--uncertain writes a file beside OUT: name a file with -o, not -")
     if report is not None:
         _check_report(report)
+    if engine == "local" and (ray_address is not None or actors):
+        raise UsageError("--ray-address and --actors go with --engine ray")
     columns = Columns(path_column, image_column, label_column, root, _separator(separator))
     expanded = expand(sources, columns)
     if output != "-":

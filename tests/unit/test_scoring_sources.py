@@ -1,7 +1,6 @@
 """Sources: the same images, however they are named or packed, in an order that stays."""
 
 import gzip
-import os
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pyarrow.ipc as ipc
 import pytest
 
 from service.errors import UsageError
-from service.scoring.files import folder_name
 from service.scoring.item import Item
 from service.scoring.sources import Columns, entries, expand
 from tests.support.scoring import image_folder, images_of, write_parquet, write_tar, write_zip
@@ -218,66 +216,6 @@ def test_a_broken_member_of_a_zip_is_alone(folder: Path, tmp_path: Path) -> None
     errors = [item.error for item in items(path)]
     assert errors[0] is errors[2] is None
     assert "cannot be read" in (errors[1] or "")
-
-
-@pytest.mark.parametrize(
-    ("source", "count"),
-    [
-        ("zip://photos::file://{archive}", 9),
-        ("zip://::file://{archive}", 9),
-        ("zip://photos/red::{archive}", 3),
-        ("zip://photos/*/0000.png::file://{archive}", 3),
-        ("zip://**/*.png::file://{archive}", 9),
-        ("zip://photos/red/0000.png::file://{archive}", 1),
-        ("zip://photos/list.csv::file://{archive}", 2),
-        ("simplecache::file://{archive}", 9),
-        ("simplecache::zip://photos/red/*::file://{archive}", 3),
-    ],
-)
-def test_chained_urls_name_files_in_archives(
-    folder: Path, tmp_path: Path, source: str, count: int
-) -> None:
-    archive = tmp_path / "a.zip"
-    members = [(f"photos/{p.parent.name}/{p.name}", p.read_bytes()) for p in images_of(folder)]
-    table = ("photos/list.csv", b"path\nred/0000.png\nred/0001.png\n")
-    write_zip(archive, [*members, table])
-    images = [path.read_bytes() for path in images_of(folder)]
-    found = items(source.format(archive=archive))
-    assert len(found) == len({item.path for item in found}) == count
-    assert all(item.read() in images for item in found)
-    if not source.startswith("simplecache::file"):  # that reads the archive itself
-        assert {folder_name(item.path) for item in found} <= {"red", "green", "blue"}
-        assert all(item.path.endswith(str(archive)) for item in found)
-
-
-def test_the_root_of_a_storage_is_a_folder(folder: Path) -> None:
-    memory = fsspec.filesystem("memory")
-    memory.pipe_file("/one.png", images_of(folder)[0].read_bytes())
-    try:
-        assert paths("memory://") == paths("memory://*.png") == ["memory://one.png"]
-    finally:
-        memory.rm("/one.png")
-
-
-def test_names_that_look_like_patterns_are_files_first(folder: Path, tmp_path: Path) -> None:
-    for name in ("{0..3}.png", "[a].png"):
-        path = tmp_path / name
-        path.write_bytes(images_of(folder)[0].read_bytes())
-        assert paths(path) == [str(path)]
-
-
-def test_what_is_there_but_is_no_file_is_named(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.png")
-    (tmp_path / "link.png").symlink_to("nowhere")
-    (tmp_path / "loop.png").symlink_to("loop.png")
-    for name, reason in (
-        ("pipe.png", "is a pipe, a socket or a device"),
-        ("link.png", "is a link that leads to no file"),
-        ("loop.png", "is a link that leads to no file"),
-        ("pipf.png", "no file or folder .*pipf.png; did you mean '.*pipe.png'"),
-    ):
-        with pytest.raises(UsageError, match=reason):
-            expand([str(tmp_path / name)])
 
 
 def test_urls_go_through_fsspec(folder: Path, tmp_path: Path) -> None:

@@ -23,6 +23,13 @@ PARTED_SUFFIXES = (*TABLE_SUFFIXES, *CSV_SUFFIXES)
 """A folder whose name has one of these suffixes is one table in part files."""
 CONTAINERS = (*TAR_SUFFIXES, ".zip", *TABLE_SUFFIXES, *TEXT_SUFFIXES, *CSV_SUFFIXES)
 
+KINDS: dict[type, str] = {
+    TextList: "lists of paths (.txt)",
+    CsvList: "tables (.csv, .tsv)",
+    TableFile: "tables (.parquet, .arrow)",
+}
+"""What messages call the sources that options such as --label-column are for."""
+
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 MAX_SHARDS = 1_000_000
 
@@ -54,7 +61,23 @@ def expand(sources: Iterable[str], columns: Columns | None = None) -> list[Image
         except (OSError, ImportError, ValueError) as error:
             about = "" if one.name in str(error) else f"{one.name} cannot be read: "
             raise UsageError(f"{about}{error}") from error
+    _check_used(columns, expanded)
     return expanded
+
+
+def _check_used(columns: Columns, sources: Iterable[ImageSource]) -> None:
+    """Raises UsageError if an option has no effect: no source is of the kind that it is for."""
+    kinds = {type(source) for source in sources}
+    for option, given, users in (
+        ("--path-column", columns.path, (CsvList, TableFile)),
+        ("--image-column", columns.image, (TableFile,)),
+        ("--label-column", columns.label, (CsvList, TableFile)),
+        ("--root", columns.root, (TextList, CsvList, TableFile)),
+        ("--separator", columns.separator, (CsvList,)),
+    ):
+        if given is not None and kinds.isdisjoint(users):
+            named = " and ".join(dict.fromkeys(KINDS[user] for user in users))
+            raise UsageError(f"{option} is for {named}, but no source is one")
 
 
 def _expanded(source: str, columns: Columns) -> Iterator[ImageSource]:
