@@ -1,7 +1,10 @@
 """`AsyncClient`: the methods of `Client` as coroutines."""
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 import httpx
@@ -25,7 +28,20 @@ from service.client.requests import (
     model_call,
     settings_of,
 )
-from service.errors import QuincunxError, UsageError
+from service.errors import DeadlineExceeded, QuincunxError, UsageError
+
+MAX_AT_ONCE = 100
+"""Requests of one event loop that run at once; more wait for their turn. httpx has as many
+connections. If more requests waited inside httpx, it would search all of them after each answer,
+which takes longer than the answers."""
+
+
+@dataclass(frozen=True)
+class _Connections:
+    """What belongs to one event loop."""
+
+    http: httpx.AsyncClient
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
 
 
 class AsyncClient:
@@ -35,7 +51,8 @@ class AsyncClient:
             answer = await client.classify("photo.jpg", tta="five_crop")
 
     Tasks may share it, also those of several event loops. Each loop has its own connections, and
-    `close` closes those of the loop that runs it.
+    `close` closes those of the loop that runs it. Up to 100 requests of a loop run at once. Others
+    wait for their turn, which counts as time of their call.
     """
 
     def __init__(
@@ -51,28 +68,27 @@ class AsyncClient:
         self._settings = settings_of(url, key)
         self._transport = transport
         self._url = shown_url(self._settings["base_url"])
-        self._clients: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
+        self._loops: dict[asyncio.AbstractEventLoop, _Connections] = {}
 
-    def _of_this_loop(self) -> httpx.AsyncClient:
+    def _of_this_loop(self) -> _Connections:
         """A connection belongs to the event loop that opened it, and cannot be used in another."""
         loop = asyncio.get_running_loop()
-        if loop not in self._clients:
-            self._clients = {
-                one: http for one, http in self._clients.items() if not one.is_closed()
-            }
-            self._clients[loop] = httpx.AsyncClient(transport=self._transport, **self._settings)
-        return self._clients[loop]
+        if loop not in self._loops:
+            self._loops = {one: own for one, own in self._loops.items() if not one.is_closed()}
+            http = httpx.AsyncClient(transport=self._transport, **self._settings)
+            self._loops[loop] = _Connections(http)
+        return self._loops[loop]
 
     @takes_options
     async def classify(self, image: Image, **options: Any) -> schemas.ClassifyAnswer:
         """See `Client.classify`."""
-        call = await asyncio.to_thread(classify_call, image, options)  # it reads or encodes a file
+        call = partial(classify_call, image, options)
         return parsed(await self._run(call), schemas.ClassifyAnswer)
 
     @takes_options
     async def classify_batch(self, images: Iterable[Image], **options: Any) -> BatchResults:
         """See `Client.classify_batch`."""
-        call = await asyncio.to_thread(classify_batch_call, images, options)
+        call = partial(classify_batch_call, images, options)
         return batch_results(await self._run(call))
 
     async def feedback(
@@ -96,7 +112,7 @@ class AsyncClient:
         Raises:
             QuincunxError: the model has no embeddings, or as `classify`.
         """
-        call = await asyncio.to_thread(embed_call, image, options)
+        call = partial(embed_call, image, options)
         return parsed(await self._run(call), schemas.EmbedAnswer)
 
     async def models(self) -> list[schemas.ModelSummary]:
@@ -117,37 +133,57 @@ class AsyncClient:
         except QuincunxError as error:
             return error
 
-    async def _run(self, call: Call) -> httpx.Response:
-        if self._of_this_loop().is_closed:
-            raise UsageError("this client is closed")
-        steps = exchange(call, self._url, self._timeout_s)
+    async def _run(self, wanted: Call | Callable[[], Call]) -> httpx.Response:
+        """The answer. A function that makes the call may read or encode files."""
+        begun, own = time.monotonic(), self._of_this_loop()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await own.turns.acquire()
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"the request was not sent within {self._timeout_s:g} s (timeout_s), because "
+                f"{MAX_AT_ONCE} others of this client were running; start fewer at once"
+            ) from None
+        try:
+            call = wanted if isinstance(wanted, Call) else await asyncio.to_thread(wanted)
+            if own.http.is_closed:
+                raise UsageError("this client is closed")
+            return await self._exchanged(own.http, call, begun)
+        finally:
+            own.turns.release()
+
+    async def _exchanged(self, http: httpx.AsyncClient, call: Call, begun: float) -> httpx.Response:
+        steps = exchange(call, self._url, self._timeout_s, begun=begun)
         got: httpx.Response | httpx.HTTPError | None = None
         while True:
             try:
                 step = steps.send(got)
             except StopIteration as end:
                 return end.value
-            got = await self._do(call, step)
-
-    async def _do(self, call: Call, step: Send | Wait) -> httpx.Response | httpx.HTTPError | None:
-        if isinstance(step, Wait):
-            await asyncio.sleep(step.seconds)
-            return None
-        try:
-            # The timeouts of httpx bound each wait for the network, and not their sum.
-            async with asyncio.timeout(step.timeout_s):
-                return await self._of_this_loop().request(**arguments_of(call, step))
-        except TimeoutError:
-            return httpx.ReadTimeout("the answer is slow")
-        except httpx.HTTPError as error:
-            return error
+            got = await _do(http, call, step)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._of_this_loop().aclose()
+        await self._of_this_loop().http.aclose()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+async def _do(
+    http: httpx.AsyncClient, call: Call, step: Send | Wait
+) -> httpx.Response | httpx.HTTPError | None:
+    if isinstance(step, Wait):
+        await asyncio.sleep(step.seconds)
+        return None
+    try:
+        # The timeouts of httpx bound each wait for the network, and not their sum.
+        async with asyncio.timeout(step.timeout_s):
+            return await http.request(**arguments_of(call, step))
+    except TimeoutError:
+        return httpx.ReadTimeout("the answer is slow")
+    except httpx.HTTPError as error:
+        return error

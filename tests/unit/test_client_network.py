@@ -7,10 +7,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import pytest
 
 import quincunx
 from quincunx import errors
+from service.client import async_client
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"models": []}'
 PROXY_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -173,3 +175,31 @@ def test_an_answer_that_is_no_http_is_an_error() -> None:
         ):
             client.models()
         thread.join()
+
+
+async def test_a_loop_sends_a_hundred_requests_at_once_and_all_are_answered() -> None:
+    """1500 requests that waited inside httpx took longer than their 60 s, and none was answered."""
+    running: list[int] = []
+    most = 0
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal most
+        running.append(1)
+        most = max(most, len(running))
+        await asyncio.sleep(0)
+        running.pop()
+        return httpx.Response(200, json={"models": []})
+
+    transport = httpx.MockTransport(answer)
+    async with quincunx.AsyncClient("http://test", transport=transport) as client:
+        answers = await asyncio.gather(*(client.models() for _ in range(300)))
+    assert answers == [[]] * 300
+    assert 1 < most <= async_client.MAX_AT_ONCE
+
+
+async def test_a_request_that_got_no_turn_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(async_client, "MAX_AT_ONCE", 0)
+    client = quincunx.AsyncClient("http://test", timeout_s=0.01)
+    with pytest.raises(errors.DeadlineExceeded, match=r"was not sent within 0\.01 s"):
+        await client.models()
+    assert not (await client.health()).live
