@@ -60,7 +60,10 @@ def test_the_root_of_a_storage_is_a_folder(folder: Path) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe_file("/one.png", images_of(folder)[0].read_bytes())
     try:
-        assert paths("memory://") == paths("memory://*.png") == ["memory://one.png"]
+        for source in ("memory://", "memory://*", "memory://o*.png"):  # other tests store here too
+            found = paths(source)
+            assert found.count("memory://one.png") == 1
+            assert all(path.startswith("memory://") for path in found)
     finally:
         memory.rm("/one.png")
 
