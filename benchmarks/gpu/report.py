@@ -66,7 +66,7 @@ PARTS: dict[str, tuple[str, Sequence[str], Cells]] = {
         ),
     ),
     "intake": (
-        "The service on the CPU with a network that costs nothing, users in a closed loop",
+        "The service on the CPU with a graph that answers at once, users in a closed loop",
         _SERVED,
         _served,
     ),
