@@ -236,7 +236,7 @@ def test_screen_readers_get_names_and_news(page: Page, photo: Path) -> None:
     expect(page.get_by_role("article", name=said)).to_be_visible()
     for table in ("Probability of each class", "Time of this answer on the server"):
         expect(page.get_by_role("table", name=table)).to_be_visible()
-    expect(page.get_by_role("group", name="How to look at a photo")).to_be_visible()
+    expect(page.get_by_role("group", name="Mode: how to look at a photo")).to_be_visible()
     expect(page.get_by_alt_text("The photo photo.png").first).to_be_visible()
 
 
