@@ -19,6 +19,8 @@ from training.run.checkpoint import Checkpoint
 
 RESERVE = 0.02
 """Share of the time that is not planned for, because the last epochs may be slower."""
+OVERRUN = 0.1
+"""Share of the time by which a run may be late without a message."""
 SAMPLES = 200
 """Points of the remaining schedule whose sizes tell the mean time of its epochs."""
 KEPT = 10
@@ -85,11 +87,11 @@ class TimePlan:
         The first epoch is always finished if it has too few batches to be measured early.
         """
         spent_s = self.spent_s()
-        if spent_s <= 60 * self.minutes * (1 + RESERVE):
+        if spent_s <= 60 * self.minutes * (1 + OVERRUN):
             return ""
         return (
-            f"warning: the training took {spent_s / 60:.1f} minutes, more than --minutes "
-            f"{self.minutes:g}; its {self.epochs} epochs are a complete schedule"
+            f"warning: the training took {spent_s:.0f} s, more than --minutes {self.minutes:g} "
+            f"({60 * self.minutes:.0f} s). Its schedule is complete"
         )
 
     def at(self, share: float) -> float:
