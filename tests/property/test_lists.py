@@ -49,6 +49,7 @@ encoded = st.builds(str.encode, text, st.sampled_from(["utf-8", "utf-16", "utf-1
     labelled=st.booleans(),
 )
 @example(data=b"path\n" + b"\xff" * 9, suffix=".csv", labelled=False)
+@example(data=b"", suffix=".txt", labelled=True)
 def test_any_bytes_are_a_list_or_an_error(
     tmp_path: Path, data: bytes, suffix: str, labelled: bool
 ) -> None:

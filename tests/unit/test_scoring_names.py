@@ -1,6 +1,7 @@
 """Names of sources: chained URLs, names that are not files, options that no source uses."""
 
 import os
+import re
 from pathlib import Path
 
 import fsspec
@@ -92,17 +93,17 @@ def test_what_is_there_but_is_no_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [
-        (Columns(label="x"), "--label-column is for tables"),
-        (Columns(path="x"), "--path-column is for tables"),
-        (Columns(image="x"), r"--image-column is for tables \(.parquet, .arrow\)"),
+        (Columns(label="x"), "--label-column is for tables of text"),
+        (Columns(path="x"), "--path-column is for tables of text"),
+        (Columns(image="x"), r"--image-column is for binary tables \(.parquet, .arrow\)"),
         (Columns(root="x"), "--root is for lists of paths"),
-        (Columns(separator=";"), r"--separator is for tables \(.csv, .tsv\)"),
+        (Columns(separator=";"), r"--separator is for tables of text \(.csv, .tsv\)"),
     ],
 )
 def test_an_option_without_effect_is_refused(
     folder: Path, tmp_path: Path, columns: Columns, reason: str
 ) -> None:
-    with pytest.raises(UsageError, match=f"{reason}.*, but no source is one"):
+    with pytest.raises(UsageError, match=f"{reason}.*, but got {re.escape(str(folder))}"):
         expand([str(folder)], columns)
     write_zip(tmp_path / "a.zip", [("a.png", images_of(folder)[0].read_bytes())])
     with pytest.raises(UsageError, match=reason):

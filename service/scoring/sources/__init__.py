@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from service.errors import DataError, UsageError
@@ -25,8 +25,8 @@ CONTAINERS = (*TAR_SUFFIXES, ".zip", *TABLE_SUFFIXES, *TEXT_SUFFIXES, *CSV_SUFFI
 
 KINDS: dict[type, str] = {
     TextList: "lists of paths (.txt)",
-    CsvList: "tables (.csv, .tsv)",
-    TableFile: "tables (.parquet, .arrow)",
+    CsvList: "tables of text (.csv, .tsv)",
+    TableFile: "binary tables (.parquet, .arrow)",
 }
 """What messages call the sources that options such as --label-column are for."""
 
@@ -65,7 +65,7 @@ def expand(sources: Iterable[str], columns: Columns | None = None) -> list[Image
     return expanded
 
 
-def _check_used(columns: Columns, sources: Iterable[ImageSource]) -> None:
+def _check_used(columns: Columns, sources: Sequence[ImageSource]) -> None:
     """Raises UsageError if an option has no effect: no source is of the kind that it is for."""
     kinds = {type(source) for source in sources}
     for option, given, users in (
@@ -75,9 +75,10 @@ def _check_used(columns: Columns, sources: Iterable[ImageSource]) -> None:
         ("--root", columns.root, (TextList, CsvList, TableFile)),
         ("--separator", columns.separator, (CsvList,)),
     ):
-        if given is not None and kinds.isdisjoint(users):
+        if given is not None and sources and kinds.isdisjoint(users):
             named = " and ".join(dict.fromkeys(KINDS[user] for user in users))
-            raise UsageError(f"{option} is for {named}, but no source is one")
+            others = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+            raise UsageError(f"{option} is for {named}, but got {sources[0].name}{others}")
 
 
 def _expanded(source: str, columns: Columns) -> Iterator[ImageSource]:
