@@ -112,7 +112,7 @@ def case(size: ImageSize, sizes: InputSize, base: Path | None, scratch: Path) ->
             work["base"] = stack.enter_context(Base(base, file, sizes))
         times: dict[str, list[float]] = {name: [] for name in work}
         rounds = max(LEAST, min(MOST, PIXELS_PER_CASE // size.pixels))
-        for number, name in in_turns(work, rounds + WARM_UP):
+        for number, name in in_turns(work, range(rounds + WARM_UP)):
             seconds = work[name]()
             if number >= WARM_UP:
                 times[name].append(seconds * 1e3)

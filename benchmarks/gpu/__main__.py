@@ -3,7 +3,7 @@
 First come the checks: logits and class maps against the CPU, then the answers for real photos in
 every mode. A failed check ends the run with exit code 1, after all parts. Then come the service
 over HTTP with the processes that ``auto`` chooses and with half of them, the scorer, the intake
-(the service with a network that does no work), the engine in every layout, the service with few
+(the service with a graph that answers at once), the engine in every layout, the service with few
 processes, passes, and modes in one thread. The report begins with the promises and whether each is
 kept.
 
@@ -75,7 +75,8 @@ def main() -> None:
         try:
             run.all_parts()
         except RunOver as error:
-            raise SystemExit(f"{error}: what was measured is in {run.report}") from None
+            why = f"the run ended early ({error}); its results are in {run.report}"
+            raise SystemExit(why) from None
         finally:
             run.write()
     print(markdown(run.results))

@@ -1,6 +1,5 @@
 """Checks and measurements of the engine: agreement with the CPU, passes, and modes."""
 
-import random
 from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.turns import in_turns
 from service.bench.report.statistics import mean_interval, paired_ratio, percentile
 from service.inference.engine import run_all
 from service.inference.opening import open_package
@@ -87,10 +87,9 @@ def check(
                 expected[views, number, output] = reference.run(batches[views, number], output)
                 compare(views, number, output)
     again = list(expected)
-    for seed in range(REPLAYS):
-        for case in random.Random(seed).sample(again, len(again)):
-            if left_s() > 0:
-                compare(*case)
+    for _, case in in_turns(again, range(REPLAYS)):
+        if left_s() > 0:
+            compare(*case)
     if len(shapes) > 1 and tested.bound is not None:
         tested.bound.warm_up(lambda _: None)  # from now on a new shape runs without a graph
         batches[2, -1] = _drawn(noise, 2, side + LATER_PX, side)
@@ -145,13 +144,12 @@ def passes(
             ]
         )
     times: dict[Any, list[float]] = {case: [] for case in cases}
-    for number in _rounds(rounds, left_s):
-        for case in random.Random(number).sample(cases, len(cases)):
-            output, side_px, views = case
-            began = perf_counter()
-            session.run(batches[side_px, views], output)
-            if number >= WARM_UP_ROUNDS:
-                times[case].append((perf_counter() - began) * 1e3)
+    for number, case in in_turns(cases, _rounds(rounds, left_s)):
+        output, side_px, views = case
+        began = perf_counter()
+        session.run(batches[side_px, views], output)
+        if number >= WARM_UP_ROUNDS:
+            times[case].append((perf_counter() - began) * 1e3)
     return [
         {
             "precision": precision,
@@ -178,13 +176,12 @@ def modes(
     compared: list[Mode] = [mode for mode in predictor.model.modes if mode != "custom"]
     for images in (1, 32):
         times: dict[Mode, list[float]] = {mode: [] for mode in compared}
-        for number in _rounds(rounds, left_s):
-            for mode in random.Random(number).sample(compared, len(compared)):
-                began = perf_counter()
-                generators = [predictor.start(image, Options(tta=mode)) for _ in range(images)]
-                run_all(generators, predictor.session)
-                if number >= WARM_UP_ROUNDS:
-                    times[mode].append((perf_counter() - began) * 1e3)
+        for number, mode in in_turns(compared, _rounds(rounds, left_s)):
+            began = perf_counter()
+            generators = [predictor.start(image, Options(tta=mode)) for _ in range(images)]
+            run_all(generators, predictor.session)
+            if number >= WARM_UP_ROUNDS:
+                times[mode].append((perf_counter() - began) * 1e3)
         for mode in compared:
             mean = mean_interval(times[mode])
             ratio = paired_ratio(times[mode], times["none"])

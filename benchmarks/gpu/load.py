@@ -1,7 +1,6 @@
 """Load over HTTP, the modes in turn: a closed loop of users from processes of its own."""
 
 import os
-import random
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu.deadline import Ended
+from benchmarks.turns import in_turns
 from service.bench.load.accounting import account
 from service.bench.load.arrivals import schedule
 from service.bench.load.load import CLOSED_ROUND, ENDPOINT, content_type
@@ -81,9 +81,8 @@ def compared(
     try:
         with asking(url, photos, modes, processes) as users:
             number_of_users = users.number
-            for number in range(rounds):
-                for mode in random.Random(number).sample(list(modes), len(modes)):
-                    taken[mode].append(users.ask(mode, seconds))
+            for _, mode in in_turns(modes, range(rounds)):
+                taken[mode].append(users.ask(mode, seconds))
     except (Exception, Ended) as error:
         ended = error
     base = [step.answered_per_second for step in taken["none"]]

@@ -1,16 +1,17 @@
 """Commands of Quincunx in processes of their own, from this checkout."""
 
+import os
 import re
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.ports import free_port
+from benchmarks.processes import running
 from service.inference.runtime.providers import Provider
 from service.package.package import ModelPackage
 
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 QUINCUNX = (sys.executable, "-m", "service.cli")
 SERVING = re.compile(r"serving .* on (http://\S+)")
 WORKERS = re.compile(r"quincunx: (\d+) workers")
-START_S, STOP_S = 180.0, 30.0
+START_S = 180.0
 TOLD = 500
 """How much of the log of a server that failed is reported, in characters."""
 
@@ -47,12 +48,8 @@ def serving(
     options = ("--provider", provider, "--workers", processes, "--port", free_port())
     log = folder / f"serve-{package.manifest.name}-{processes}.log"
     began = time.monotonic()
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603
-            [*QUINCUNX, "serve", str(package.folder), *map(str, options)],
-            stdout=output, stderr=subprocess.STDOUT, cwd=ROOT,
-        )  # fmt: skip
-    try:
+    command = [*QUINCUNX, "serve", str(package.folder), *map(str, options)]
+    with running(command, os.environ, ROOT, log) as process:
         while not (found := SERVING.search(_text(log))):
             if process.poll() is not None or time.monotonic() - began > START_S:
                 raise RuntimeError(f"no server: {_text(log).strip()[-TOLD:]}")
@@ -61,22 +58,6 @@ def serving(
         number = processes if isinstance(processes, int) else int(chosen[1]) if chosen else 1
         shown = f"auto: {number}" if processes == "auto" else str(number)
         yield Server(found[1], number, shown, time.monotonic() - began)
-    finally:
-        _end(process)
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Tell a server to end. If it does not, end its workers and then the server itself."""
-    process.terminate()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)  # the second signal kills the workers
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_S)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _text(log: Path) -> str:

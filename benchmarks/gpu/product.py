@@ -103,7 +103,7 @@ def intake(
     left_s: Clock,
     log: Log,
 ) -> Generator[Row]:
-    """A network that does no work, on the CPU: the rate at which the cores prepare images.
+    """A graph that answers at once, on the CPU: the rate at which the cores prepare images.
 
     The first number of processes is also asked with small images.
     """

@@ -32,9 +32,10 @@ def score(
     most = SCORED.get(provider, SCORED["cuda"])
     first = min(FIRST, most // 4)
     auto = "auto" if provider != "cpu" else "2"
-    small = [folder / f"small-{number}.jpg" for number in range(len(drawn(SMALL, 0).files))]
-    for path, data in zip(small, drawn(SMALL, 0).files, strict=True):
-        path.write_bytes(data)
+    small: list[Path] = []
+    for number, data in enumerate(drawn(SMALL, 0).files):
+        small.append(folder / f"small-{number}.jpg")
+        small[-1].write_bytes(data)
     cases: tuple[tuple[str, Sequence[Path], str, Mode, int], ...] = (
         (f"{SMALL}", small, auto, "five_crop", SMALL_TIMES * most),
         ("photos", paths, auto, "five_crop", most),

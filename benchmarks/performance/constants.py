@@ -65,7 +65,7 @@ def measure(
         **{mode: one_mode(mode) for mode in MODES},
     }
     times: dict[object, list[float]] = {name: [] for name in work}
-    for number, name in in_turns(work, rounds + WARM_UP):
+    for number, name in in_turns(work, range(rounds + WARM_UP)):
         began = perf_counter()
         work[name](number)
         if number >= WARM_UP:

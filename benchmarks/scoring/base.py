@@ -44,7 +44,7 @@ def compare(
         (tree, length): [] for tree in packages for length in (SHORT, images)
     }
     with tempfile.TemporaryDirectory() as work:
-        for _, (tree, length) in in_turns(costs, rounds):
+        for _, (tree, length) in in_turns(costs, range(rounds)):
             listed = Path(work) / f"{length}.txt"
             listed.write_text("".join(f"{paths[i % len(paths)]}\n" for i in range(length)))
             cost = score(tree, packages[tree], listed, Path(work), mode)

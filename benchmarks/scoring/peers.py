@@ -81,7 +81,7 @@ def compare(setting: Setting) -> list[dict[str, Any]]:
     contenders = _contenders(setting)
     seconds: dict[str, list[float]] = {one.name: [] for one in contenders}
     accuracy: dict[str, float | None] = {}
-    for number, one in in_turns(contenders, setting.rounds + 1):  # the first round warms up
+    for number, one in in_turns(contenders, range(setting.rounds + 1)):  # the first round warms up
         began = perf_counter()
         accuracy[one.name] = one.work()
         if number:

@@ -98,7 +98,7 @@ def rates(
                 next(pipeline)
 
         work: dict[str, Callable[[], object]] = {"decode": decode, "infer": infer, "whole": whole}
-        for number, name in in_turns(work, rounds + 1):  # the first round warms up
+        for number, name in in_turns(work, range(rounds + 1)):  # the first round warms up
             ready[:] = decode() if name == "infer" else []
             for _ in range(speed.infer_threads + MADE_READY if name == "whole" else 0):
                 next(pipeline)

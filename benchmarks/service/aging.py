@@ -5,7 +5,6 @@ with its beginning, but with a fresh server of the same package: both run, and s
 turns.
 """
 
-import random
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from benchmarks.service.client import Client
 from benchmarks.service.report import Verdict
 from benchmarks.service.server import Server
-from service.bench.load.records import ANSWERED
+from benchmarks.turns import in_turns
 from service.bench.report.statistics import Interval, paired_ratio, percentile
 from service.bench.report.tables import ReportTable, ms
 
@@ -56,30 +55,28 @@ def compare(old: tuple[Server, Client], fresh: tuple[Server, Client], users: int
     Raises:
         SystemExit: a server answers nothing in a slice.
     """
-    aging, order = Aging(), random.Random(0)
+    taken: dict[str, list[Slice]] = {"old": [], "fresh": []}
+    unanswered = 0
     fresh[1].closed(users, WARM_UP_S)
-    for number in range(PAIRS):
-        taken: dict[bool, Slice] = {}
-        for is_old in order.sample((True, False), 2):
-            server, asking = old if is_old else fresh
-            taken[is_old], unanswered = _slice(server, asking, users)
-            aging.unanswered += unanswered
-        aging.laps.append((taken[True], taken[False]))
-        print(f"old and fresh, pair {number + 1} of {PAIRS}", file=sys.stderr)
-    return aging
+    for number, name in in_turns(taken, range(PAIRS)):
+        server, asking = old if name == "old" else fresh
+        slice_, missing = _slice(server, asking, users)
+        taken[name].append(slice_)
+        unanswered += missing
+        print(f"pair {number + 1} of {PAIRS}, the {name} server", file=sys.stderr)
+    return Aging(list(zip(taken["old"], taken["fresh"], strict=True)), unanswered)
 
 
 def _slice(server: Server, asking: Client, users: int) -> tuple[Slice, int]:
     cpu_s = server.cpu_s()
     run = asking.closed(users, SLICE_S, warm_up_s=0.0)
     cpu_s = server.cpu_s() - cpu_s
-    answered = run.records.status == ANSWERED
-    count = int(answered.sum())
+    latency_ms = run.latency_ms
+    count = len(latency_ms)
     if not count:
-        raise SystemExit(f"{server.url} answers no more; see {server.log}")
-    latency_ms = (run.records.done_s[answered] - run.records.sent_s[answered]) * 1e3
+        raise server.silent()
     slice_ = Slice(count / run.wall_s, percentile(latency_ms, 99), cpu_s / count * 1e3)
-    return slice_, int((~answered).sum())
+    return slice_, len(run.answered) - count
 
 
 def verdicts(aging: Aging) -> list[Verdict]:

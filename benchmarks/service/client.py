@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from benchmarks.service.server import cpu_s
 from service.bench.load.accounting import account
 from service.bench.load.arrivals import Schedule, due_times, schedule
 from service.bench.load.load import CLOSED_ROUND, content_type
-from service.bench.load.records import Records
+from service.bench.load.records import ANSWERED, Records
 from service.bench.load.worker import Target
 from service.bench.load.worker_pool import WorkerPool
 from service.bench.photos import Photos
@@ -30,6 +31,16 @@ class Run:
     client_cpu_s: float
     """Processor time of all client processes."""
     wall_s: float
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """bool[N]: which requests were answered."""
+        return self.records.status == ANSWERED
+
+    @property
+    def latency_ms(self) -> NDArray[np.float64]:
+        """From sending a request to its answer, of those that were answered."""
+        return (self.records.done_s - self.records.sent_s)[self.answered] * 1e3
 
     @property
     def client_cores(self) -> float:

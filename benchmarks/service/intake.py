@@ -99,7 +99,7 @@ def measure(
             for before, checkout in codes.items()
         }
         try:
-            for number, case in in_turns(cases, rounds):
+            for number, case in in_turns(cases, range(rounds)):
                 if time.monotonic() + seconds > over:
                     print(f"{minutes:g} minutes are over in round {number + 1}", file=sys.stderr)
                     break

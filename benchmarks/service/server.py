@@ -43,6 +43,10 @@ class Server:
         """The server's processes: the supervisor and its workers."""
         return [self.process, *self.process.children(recursive=True)]
 
+    def silent(self) -> SystemExit:
+        """The end of a benchmark whose server has stopped answering."""
+        return SystemExit(f"{self.url} answers no more; see {self.log}")
+
     def rss_mb(self) -> float:
         """Resident memory of the whole tree."""
         total = 0

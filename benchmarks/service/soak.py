@@ -14,7 +14,6 @@ from benchmarks.service.aging import Aging
 from benchmarks.service.client import client
 from benchmarks.service.report import Verdict, write
 from benchmarks.service.server import Memory, grown, serving
-from service.bench.load.records import ANSWERED
 from service.bench.photos import Photos
 from service.bench.report.plots import svg
 from service.bench.report.tables import ReportTable, ms
@@ -63,16 +62,15 @@ def measure(
             while taken.requests < requests:
                 start_s = memory.now_s()
                 run = asking.closed(users, SLICE_S, warm_up_s=0.0)
-                answered = run.records.status == ANSWERED
+                answered = run.answered
                 taken.requests += int(answered.sum())
                 taken.unanswered += int((~answered).sum())
                 taken.counts.append((memory.now_s(), taken.requests))
                 taken.cpu_s.append(server.cpu_s() - cpu_s)
-                sent, done = run.records.sent_s[answered], run.records.done_s[answered]
-                taken.done_s.append(start_s + done)
-                taken.latency_ms.append((done - sent) * 1e3)
+                taken.done_s.append(start_s + run.records.done_s[answered])
+                taken.latency_ms.append(run.latency_ms)
                 if not answered.any():
-                    raise SystemExit(f"{server.url} answers no more; see {server.log}")
+                    raise server.silent()
                 print(f"{taken.requests} requests, {server.rss_mb():.1f} MB", file=sys.stderr)
         statuses = grown(server.statuses(), counted)
         with (

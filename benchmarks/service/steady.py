@@ -149,7 +149,7 @@ def _take_turns(
     turns = list(product(asking, (IDLE, HALF, ON_ONE_CORE)))
     taken.runs = {turn: [] for turn in turns}
     taken.kept_busy = {mode: [] for mode in asking}
-    for _, (mode, load) in in_turns(turns, rounds):
+    for _, (mode, load) in in_turns(turns, range(rounds)):
         if load == HALF:
             cpu_s = server.cpu_s()
             run = asking[mode].opened(taken.capacity[mode] * HALF_LOAD, seconds)

@@ -127,7 +127,7 @@ def compare(
             )
     times: dict[str, list[float]] = {name: [] for name in runs}
     work: dict[str, list[float]] = {name: [] for name in runs}
-    for number, name in in_turns(runs, rounds + 3):
+    for number, name in in_turns(runs, range(rounds + 3)):
         sleep(rest_ms / 1e3)
         began, used = perf_counter(), process_time()
         runs[name]()

@@ -81,7 +81,7 @@ def _measure(given: argparse.Namespace, cases: list[Case]) -> None:
     machine["libraries"] |= {name: version(name) for name in LIBRARIES}
     results: list[Result] = []
     failed: list[str] = []
-    for number, case in in_turns(cases, given.repeats):
+    for number, case in in_turns(cases, range(given.repeats)):
         shown = f"{case.size_px} px, {case.workers} workers, cache {case.cache}"
         print(f"round {number + 1}/{given.repeats}: {shown}", file=sys.stderr, flush=True)
         try:

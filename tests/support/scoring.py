@@ -18,6 +18,7 @@ from service.scoring.options import Speed
 from service.scoring.pipeline import score_items
 from service.scoring.rows import Row
 from service.scoring.scorer import Prepared, Scorer
+from service.scoring.sources import Columns, expand
 from tests.support.images import COLOURS, coloured, drawn, encoded
 
 SHAPES = ((70, 90), (100, 64), (200, 131), (64, 64), (300, 99))
@@ -53,6 +54,16 @@ def image_folder(folder: Path, each: int = 4, side_px: int = 100) -> Path:
 def images_of(folder: Path) -> list[Path]:
     """Every image under a folder, in the order of scoring."""
     return sorted(folder.rglob("*.png"))
+
+
+def items(*sources: object, columns: Columns | None = None) -> list[Item]:
+    """What `quincunx score` would read from these sources."""
+    return [item for stream in expand(map(str, sources), columns) for item in stream.items()]
+
+
+def paths(*sources: object, columns: Columns | None = None) -> list[str]:
+    """The names of these items."""
+    return [item.path for item in items(*sources, columns=columns)]
 
 
 def write_tar(path: Path, members: Iterable[tuple[str, bytes]], mode: str = "w") -> Path:

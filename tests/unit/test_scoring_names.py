@@ -9,22 +9,13 @@ import pytest
 
 from service.errors import UsageError
 from service.scoring.files import folder_name
-from service.scoring.item import Item
 from service.scoring.sources import Columns, expand
-from tests.support.scoring import image_folder, images_of, write_zip
+from tests.support.scoring import image_folder, images_of, items, paths, write_zip
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return image_folder(tmp_path / "photos", each=3)
-
-
-def items(*sources: object, columns: Columns | None = None) -> list[Item]:
-    return [item for stream in expand(map(str, sources), columns) for item in stream.items()]
-
-
-def paths(*sources: object, columns: Columns | None = None) -> list[str]:
-    return [item.path for item in items(*sources, columns=columns)]
 
 
 @pytest.mark.parametrize(

@@ -10,22 +10,21 @@ import pyarrow.ipc as ipc
 import pytest
 
 from service.errors import UsageError
-from service.scoring.item import Item
 from service.scoring.sources import Columns, entries, expand
-from tests.support.scoring import image_folder, images_of, write_parquet, write_tar, write_zip
+from tests.support.scoring import (
+    image_folder,
+    images_of,
+    items,
+    paths,
+    write_parquet,
+    write_tar,
+    write_zip,
+)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return image_folder(tmp_path / "photos", each=3)
-
-
-def items(*sources: object, columns: Columns | None = None) -> list[Item]:
-    return [item for stream in expand(map(str, sources), columns) for item in stream.items()]
-
-
-def paths(*sources: object, columns: Columns | None = None) -> list[str]:
-    return [item.path for item in items(*sources, columns=columns)]
 
 
 def test_a_folder_is_walked_in_the_order_of_names(folder: Path) -> None:

@@ -37,7 +37,7 @@ def count_workers(
     one_bytes = GPU_BYTES + models * GPU_BYTES_PER_MODEL
     limits = (
         (
-            cores,  # with a network that does no work, half as many take in less: docs/performance
+            cores,  # with a graph that answers at once, half as many take in less: docs/performance
             f"the GPU waits for the cores: one process for each of {cores}",
         ),
         (
